@@ -1,0 +1,132 @@
+//! Keys and values of past positions.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::context::row_index;
+
+/// The keys and values that one attention layer has computed, preallocated and written in place.
+///
+/// Slots past a row's length hold whatever was written there last: callers know the lengths and mask the rest. Taking
+/// tokens back is therefore free, and the next append overwrites them.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+}
+
+impl KvCache {
+    /// An empty cache for `batch` rows.
+    ///
+    /// # Shapes
+    /// Keys and values: `[batch, heads, capacity, d_head]`.
+    pub fn new(batch: usize, heads: usize, capacity: usize, d_head: usize, device: &Device) -> Self {
+        let shape = [batch, heads, capacity, d_head];
+        Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
+    }
+
+    /// The number of slots that each row has.
+    pub fn capacity(&self) -> usize {
+        self.keys.dims()[2]
+    }
+
+    /// Writes keys and values of `rows`, each from its slot in `offsets` on.
+    ///
+    /// Neighbouring rows with one offset are written together, so that a batch in step costs one write. The cache
+    /// doubles when a write does not fit.
+    ///
+    /// # Shapes
+    /// `keys`, `values`: `[rows, heads, time, d_head]`.
+    pub fn append(&mut self, rows: &[usize], offsets: &[usize], keys: Tensor<4>, values: Tensor<4>) {
+        let [_, heads, time, d_head] = keys.dims();
+        self.reserve(offsets.iter().copied().max().unwrap_or(0) + time);
+        let mut start = 0;
+        while start < rows.len() {
+            let mut end = start + 1;
+            while end < rows.len() && rows[end] == rows[end - 1] + 1 && offsets[end] == offsets[start] {
+                end += 1;
+            }
+            let offset = offsets[start];
+            let slot = [rows[start]..rows[end - 1] + 1, 0..heads, offset..offset + time, 0..d_head];
+            let part = [start..end, 0..heads, 0..time, 0..d_head];
+            self.keys.inplace(|cache| cache.slice_assign(slot.clone(), keys.clone().slice(part.clone())));
+            self.values.inplace(|cache| cache.slice_assign(slot, values.clone().slice(part)));
+            start = end;
+        }
+    }
+
+    /// The first `length` slots of all rows, or of `rows` where they are given.
+    ///
+    /// # Shapes
+    /// Keys and values: `[rows, heads, length, d_head]`.
+    pub fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
+        let of = |cache: &Tensor<4>| {
+            let part = cache.clone().narrow(2, 0, length);
+            match rows {
+                None => part,
+                Some(rows) => part.select(0, row_index(rows, &cache.device())),
+            }
+        };
+        (of(&self.keys), of(&self.values))
+    }
+
+    /// Keeps the given rows, in that order.
+    pub fn select_rows(&mut self, rows: &[usize]) {
+        let index = row_index(rows, &self.keys.device());
+        self.keys.inplace(|cache| cache.select(0, index.clone()));
+        self.values.inplace(|cache| cache.select(0, index));
+    }
+
+    fn reserve(&mut self, needed: usize) {
+        let capacity = self.capacity();
+        if needed > capacity {
+            let grown = needed.max(2 * capacity);
+            for cache in [&mut self.keys, &mut self.values] {
+                cache.inplace(|old| {
+                    let [batch, heads, _, d_head] = old.dims();
+                    let room = Tensor::zeros([batch, heads, grown - capacity, d_head], &old.device());
+                    Tensor::cat(vec![old, room], 2)
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(rows: usize, time: usize, from: f32) -> Tensor<4> {
+        let values: Vec<f32> = (0..rows * time).map(|i| from + i as f32).collect();
+        Tensor::<1>::from_floats(values.as_slice(), &Device::default()).reshape([rows, 1, time, 1])
+    }
+
+    fn read(cache: &KvCache, rows: Option<&[usize]>, length: usize) -> Vec<f32> {
+        cache.view(rows, length).0.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn rows_are_written_at_their_own_offsets_and_the_cache_grows() {
+        let mut cache = KvCache::new(3, 1, 2, 1, &Device::default());
+        cache.append(&[0, 1, 2], &[0, 0, 0], numbered(3, 1, 1.0), numbered(3, 1, 1.0));
+        cache.append(&[2, 0], &[1, 1], numbered(2, 2, 10.0), numbered(2, 2, 10.0));
+        assert_eq!(cache.capacity(), 4);
+        assert_eq!(read(&cache, None, 3), [1.0, 12.0, 13.0, 2.0, 0.0, 0.0, 3.0, 10.0, 11.0]);
+        assert_eq!(read(&cache, Some(&[2]), 2), [3.0, 10.0]);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_overwritten() {
+        let mut cache = KvCache::new(1, 1, 4, 1, &Device::default());
+        cache.append(&[0], &[0], numbered(1, 3, 1.0), numbered(1, 3, 1.0));
+        cache.append(&[0], &[1], numbered(1, 1, 9.0), numbered(1, 1, 9.0));
+        assert_eq!(read(&cache, None, 2), [1.0, 9.0]);
+    }
+
+    #[test]
+    fn rows_can_be_dropped_and_reordered() {
+        let mut cache = KvCache::new(3, 1, 1, 1, &Device::default());
+        cache.append(&[0, 1, 2], &[0, 0, 0], numbered(3, 1, 1.0), numbered(3, 1, 1.0));
+        cache.select_rows(&[2, 0]);
+        assert_eq!(read(&cache, None, 1), [3.0, 1.0]);
+    }
+}

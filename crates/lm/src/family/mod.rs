@@ -1,0 +1,4 @@
+//! Model families: one file each.
+
+pub mod t5;
+pub mod tabular;

@@ -1,0 +1,139 @@
+//! A model that is a table: exact, tiny and trainable, for tests that must know the truth.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{Context, LanguageModel, LmOutput, ModelSpec, TokenBatch};
+
+/// Configuration of a [`TabularLm`].
+#[derive(Config, Debug)]
+pub struct TabularLmConfig {
+    /// Number of tokens, help tokens included.
+    pub vocab_size: usize,
+    /// How many of the last tokens (of the prompt and of the text so far) decide the next one.
+    pub order: usize,
+    /// The id that fills short rows, and stands where the history is shorter than `order`.
+    #[config(default = 0)]
+    pub pad_token_id: u32,
+    /// The id that ends a text.
+    #[config(default = 1)]
+    pub eos_token_id: u32,
+    /// Standard deviation of the random logits of a new table.
+    #[config(default = 1.0)]
+    pub init_std: f64,
+}
+
+impl TabularLmConfig {
+    /// A table of random logits.
+    pub fn init(&self, device: &Device) -> TabularLm {
+        let shape = [self.states(), self.vocab_size];
+        let logits = Initializer::Normal { mean: 0.0, std: self.init_std }.init(shape, device);
+        self.with_param(logits)
+    }
+
+    /// A table of the given logits, one row of `vocab_size` for each state; see [`TabularLm::state`].
+    ///
+    /// # Panics
+    /// If there are not exactly `vocab_size^order` rows.
+    pub fn with_logits(&self, logits: Vec<f32>, device: &Device) -> TabularLm {
+        let shape = [self.states(), self.vocab_size];
+        assert_eq!(logits.len(), shape[0] * shape[1], "a table of shape {shape:?} cannot hold these logits");
+        self.with_param(Param::from_data(TensorData::new(logits, shape), device))
+    }
+
+    fn states(&self) -> usize {
+        self.vocab_size.pow(self.order as u32)
+    }
+
+    fn with_param(&self, logits: Param<Tensor<2>>) -> TabularLm {
+        let spec = ModelSpec { vocab_size: self.vocab_size, pad: self.pad_token_id, eos: self.eos_token_id };
+        TabularLm { logits, order: self.order, spec }
+    }
+}
+
+/// A language model whose next-token logits are one row of a table, chosen by the last few tokens.
+#[derive(Module, Debug)]
+pub struct TabularLm {
+    /// One row for each state, `[vocab^order, vocab]`.
+    pub logits: Param<Tensor<2>>,
+    order: usize,
+    #[module(skip)]
+    spec: ModelSpec,
+}
+
+impl TabularLm {
+    /// The table with the given logits: [`TabularLmConfig::with_logits`] with default ids.
+    pub fn from_logits(vocab_size: usize, order: usize, logits: Vec<f32>, device: &Device) -> Self {
+        TabularLmConfig::new(vocab_size, order).with_logits(logits, device)
+    }
+
+    /// The row of the table that follows `history`: its last `order` tokens read as digits, the latest least.
+    pub fn state(&self, history: &[u32]) -> usize {
+        let known = history.len().min(self.order);
+        let missing = std::iter::repeat_n(self.spec.pad, self.order - known);
+        missing
+            .chain(history[history.len() - known..].iter().copied())
+            .fold(0, |state, token| state * self.spec.vocab_size + token as usize)
+    }
+}
+
+impl LanguageModel for TabularLm {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn device(&self) -> Device {
+        self.logits.val().device()
+    }
+
+    /// The last token of each prompt becomes the start of its row, the rest its history.
+    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+        let pad = self.spec.pad;
+        let starts = (0..prompts.rows()).map(|row| prompts.row(row).last().copied().unwrap_or(pad)).collect();
+        let mut context = Context::new(starts, capacity > 0);
+        context.prompts = (0..prompts.rows())
+            .map(|row| prompts.row(row).split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default())
+            .collect();
+        context
+    }
+
+    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+        assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
+        let mut states = Vec::with_capacity(rows.len() * tokens.width());
+        for (index, &row) in rows.iter().enumerate() {
+            let mut history = [context.prompts[row].as_slice(), context.tokens(row)].concat();
+            for &token in tokens.row(index) {
+                history.push(token);
+                states.push(self.state(&history) as i32);
+            }
+            states.resize((index + 1) * tokens.width(), 0);
+        }
+        context.extend(rows, tokens);
+        let count = states.len();
+        let states = Tensor::<1, Int>::from_data(TensorData::new(states, [count]), &self.device());
+        let logits =
+            self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size]);
+        LmOutput { hidden: logits.clone(), logits }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_tokens_choose_the_row() {
+        let device = Device::default();
+        let logits = (0..27).map(|i| i as f32).collect();
+        let model = TabularLm::from_logits(3, 2, logits, &device);
+        let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![2, 1]], 0), 8);
+        assert_eq!(context.starts(), [2, 1]);
+        let output = model.forward(&TokenBatch::new(&[vec![2, 1], vec![1]], 0), &mut context);
+        let rows: Vec<f32> = output.logits.into_data().iter::<f32>().collect();
+        assert_eq!(rows[..3], [6.0, 7.0, 8.0]); // history 0 2
+        assert_eq!(rows[3..6], [21.0, 22.0, 23.0]); // history 2 1
+        assert_eq!(rows[6..9], [21.0, 22.0, 23.0]); // history 2 1
+        assert_eq!(context.lengths(), [2, 1]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Multi-head attention, without caches and without opinions about positions.
+
+use burn::module::{Initializer, Module};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::MASKED;
+use crate::TokenBatch;
+
+/// Multi-head attention with linear maps without bias and scores that are not scaled, as in T5.
+#[derive(Module, Debug)]
+pub struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    heads: usize,
+    d_head: usize,
+}
+
+impl Attention {
+    /// Maps drawn as transformers draws them for T5: queries with variance `1 / (d_model * d_head)`, keys and values
+    /// with `1 / d_model`, the output with `1 / (heads * d_head)`, times `factor^2`.
+    pub fn init(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
+        let inner = heads * d_head;
+        let linear = |d_input: usize, d_output: usize, variance: f64| {
+            let initializer = Initializer::Normal { mean: 0.0, std: factor / variance.sqrt() };
+            LinearConfig::new(d_input, d_output).with_bias(false).with_initializer(initializer).init(device)
+        };
+        Self {
+            q: linear(d_model, inner, (d_model * d_head) as f64),
+            k: linear(d_model, inner, d_model as f64),
+            v: linear(d_model, inner, d_model as f64),
+            o: linear(inner, d_model, inner as f64),
+            heads,
+            d_head,
+        }
+    }
+
+    /// Keys and values of `x`.
+    ///
+    /// # Shapes
+    /// `x`: `[batch, time, d_model]`; keys and values: `[batch, heads, time, d_head]`.
+    pub fn keys_values(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
+        (self.split(self.k.forward(x.clone())), self.split(self.v.forward(x)))
+    }
+
+    /// What `x` finds in `keys` and `values`.
+    ///
+    /// # Shapes
+    /// `x`: `[batch, query, d_model]`; `keys`, `values`: `[batch, heads, key, d_head]`; `bias`: anything that broadcasts
+    /// to `[batch, heads, query, key]`; the result: `[batch, query, d_model]`.
+    pub fn forward(&self, x: Tensor<3>, keys: Tensor<4>, values: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<3> {
+        let [batch, time, _] = x.dims();
+        let scores = self.split(self.q.forward(x)).matmul(keys.transpose());
+        let scores = match bias {
+            Some(bias) => scores + bias,
+            None => scores,
+        };
+        let found = softmax(scores, 3).matmul(values);
+        self.o.forward(found.swap_dims(1, 2).reshape([batch, time, self.heads * self.d_head]))
+    }
+
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, time, _] = x.dims();
+        x.reshape([batch, time, self.heads, self.d_head]).swap_dims(1, 2)
+    }
+}
+
+/// Lets a query see the slots up to its own: query `i` of row `r` stands at slot `offsets[r] + i`.
+///
+/// # Shapes
+/// `[rows, 1, queries, slots]`.
+pub fn causal_mask(offsets: &[usize], queries: usize, slots: usize, device: &Device) -> Tensor<4> {
+    let mask: Vec<f32> = offsets
+        .iter()
+        .flat_map(|offset| (0..queries).map(move |query| offset + query))
+        .flat_map(|last| (0..slots).map(move |slot| if slot <= last { 0.0 } else { MASKED }))
+        .collect();
+    Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device)
+}
+
+/// Hides the padding of a batch from every query; `None` where there is none.
+///
+/// # Shapes
+/// `[batch, 1, 1, time]`.
+pub fn padding_mask(tokens: &TokenBatch, device: &Device) -> Option<Tensor<4>> {
+    tokens.is_ragged().then(|| {
+        let mask: Vec<f32> = tokens
+            .lengths()
+            .iter()
+            .flat_map(|&length| (0..tokens.width()).map(move |t| if t < length { 0.0 } else { MASKED }))
+            .collect();
+        Tensor::from_data(TensorData::new(mask, [tokens.rows(), 1, 1, tokens.width()]), device)
+    })
+}

@@ -1,0 +1,62 @@
+//! The feed-forward half of a transformer block.
+
+use burn::module::{Initializer, Module};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::{gelu_approximate, relu};
+use burn::tensor::{Device, Tensor};
+
+/// Two linear maps with a nonlinearity between them.
+#[derive(Module, Debug)]
+pub enum Feed {
+    /// `wo(relu(wi x))`.
+    Plain(Plain),
+    /// `wo(gelu(wi_0 x) * (wi_1 x))` (Shazeer 2020, arXiv 2002.05202), with GELU in its tanh approximation.
+    Gated(Gated),
+}
+
+/// The maps of [`Feed::Plain`].
+#[derive(Module, Debug)]
+pub struct Plain {
+    wi: Linear,
+    wo: Linear,
+}
+
+/// The maps of [`Feed::Gated`].
+#[derive(Module, Debug)]
+pub struct Gated {
+    wi_0: Linear,
+    wi_1: Linear,
+    wo: Linear,
+}
+
+impl Feed {
+    /// A plain one, with weights of variance `factor^2 / d_input`.
+    pub fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
+        Self::Plain(Plain { wi: linear(d_model, d_ff, factor, device), wo: linear(d_ff, d_model, factor, device) })
+    }
+
+    /// A gated one, with weights of variance `factor^2 / d_input`.
+    pub fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
+        Self::Gated(Gated {
+            wi_0: linear(d_model, d_ff, factor, device),
+            wi_1: linear(d_model, d_ff, factor, device),
+            wo: linear(d_ff, d_model, factor, device),
+        })
+    }
+
+    /// # Shapes
+    /// `[batch, time, d_model]` to the same.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Plain(Plain { wi, wo }) => wo.forward(relu(wi.forward(x))),
+            Self::Gated(Gated { wi_0, wi_1, wo }) => {
+                wo.forward(gelu_approximate(wi_0.forward(x.clone())) * wi_1.forward(x))
+            }
+        }
+    }
+}
+
+fn linear(d_input: usize, d_output: usize, factor: f64, device: &Device) -> Linear {
+    let initializer = Initializer::Normal { mean: 0.0, std: factor / (d_input as f64).sqrt() };
+    LinearConfig::new(d_input, d_output).with_bias(false).with_initializer(initializer).init(device)
+}

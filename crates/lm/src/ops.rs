@@ -1,0 +1,1 @@
+//! Small functions of logits that several crates need.

@@ -1,0 +1,237 @@
+//! Models against transformers: fixtures and the script that made them are in assets/golden/t5.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use wheels_lm::{FloatFormat, LanguageModel, LmError, Pretrained, TokenBatch};
+
+#[derive(Deserialize)]
+struct Golden {
+    input_ids: Vec<Vec<u32>>,
+    attention_mask: Vec<Vec<usize>>,
+    decoder_input_ids: Vec<Vec<u32>>,
+    encoder_last_hidden_state: Vec<Vec<Vec<f32>>>,
+    logits: Vec<Vec<Vec<f32>>>,
+    generated: Vec<Vec<u32>>,
+}
+
+fn folder(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/t5").join(version)
+}
+
+fn golden(version: &str, file: &str) -> Golden {
+    serde_json::from_str(&std::fs::read_to_string(folder(version).join(file)).unwrap()).unwrap()
+}
+
+impl Golden {
+    fn prompts(&self) -> TokenBatch {
+        let lengths = self.attention_mask.iter().map(|mask| mask.iter().sum::<usize>());
+        let rows: Vec<&[u32]> = self.input_ids.iter().zip(lengths).map(|(row, length)| &row[..length]).collect();
+        TokenBatch::new(&rows, 0)
+    }
+
+    fn inputs(&self) -> TokenBatch {
+        TokenBatch::new(&self.decoder_input_ids, 0)
+    }
+}
+
+fn values(tensor: Tensor<3>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// Rounding in f32 accumulates to a few 1e-6 over these depths; the issue allows 1e-4.
+fn assert_near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: other sizes");
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= tolerance, "{what}: off by {worst}, allowed {tolerance}");
+}
+
+fn logits_of(model: &Pretrained, golden: &Golden, capacity: usize) -> Vec<f32> {
+    let mut context = model.prefill(&golden.prompts(), capacity);
+    values(model.forward(&golden.inputs(), &mut context).logits)
+}
+
+fn flat(rows: &[Vec<Vec<f32>>]) -> Vec<f32> {
+    rows.iter().flatten().flatten().copied().collect()
+}
+
+#[test]
+fn encoder_logits_and_greedy_text_equal_those_of_transformers() {
+    let device = Device::flex();
+    for version in ["v1.0", "v1.1"] {
+        let golden = golden(version, "golden.json");
+        let model = Pretrained::load(folder(version), &device).unwrap();
+        let Pretrained::T5(t5) = &model;
+        let encoded = t5.encode(&golden.prompts());
+        for (row, mask) in golden.attention_mask.iter().enumerate() {
+            let length: usize = mask.iter().sum();
+            let found = values(encoded.clone().narrow(0, row, 1).narrow(1, 0, length));
+            let expected: Vec<f32> = golden.encoder_last_hidden_state[row][..length].concat();
+            assert_near(&found, &expected, 1e-4, version);
+        }
+        for capacity in [0, 4] {
+            assert_near(&logits_of(&model, &golden, capacity), &flat(&golden.logits), 1e-4, version);
+        }
+        assert_eq!(greedy(&model, &golden), golden.generated, "{version}");
+    }
+}
+
+/// As `generate` returns it: the start first, padding behind the end.
+fn greedy(model: &Pretrained, golden: &Golden) -> Vec<Vec<u32>> {
+    let mut context = model.prefill(&golden.prompts(), 8);
+    let mut last = context.starts();
+    let mut texts: Vec<Vec<u32>> = last.iter().map(|&start| vec![start]).collect();
+    for _ in 1..golden.generated[0].len() {
+        let best = model.forward(&TokenBatch::column(&last), &mut context).logits.argmax(2);
+        let best: Vec<u32> = best.into_data().iter::<i64>().map(|id| id as u32).collect();
+        for (text, id) in texts.iter_mut().zip(best) {
+            text.push(if text.contains(&model.spec().eos) { model.spec().pad } else { id });
+        }
+        last = texts.iter().map(|text| text[text.len() - 1]).collect();
+    }
+    texts
+}
+
+#[test]
+fn half_precision_checkpoints_are_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    for format in ["f16", "bf16"] {
+        std::fs::copy(folder("v1.0").join("config.json"), scratch.path().join("config.json")).unwrap();
+        let weights = folder("v1.0").join(format!("model.{format}.safetensors"));
+        std::fs::copy(weights, scratch.path().join("model.safetensors")).unwrap();
+        let model = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        let golden = golden("v1.0", &format!("golden.{format}.json"));
+        assert_near(&logits_of(&model, &golden, 0), &flat(&golden.logits), 1e-4, format);
+    }
+}
+
+#[test]
+fn a_cache_and_ragged_rows_change_nothing() {
+    let device = Device::flex();
+    let golden = golden("v1.1", "golden.json");
+    let model = Pretrained::load(folder("v1.1"), &device).unwrap();
+    let vocab = model.spec().vocab_size;
+    let expected = flat(&golden.logits);
+    let at = |row: usize, time: usize| &expected[(row * 12 + time) * vocab..(row * 12 + time + 1) * vocab];
+
+    // Rows advance by unequal steps, a subset at a time, past the capacity, with one detour that is taken back.
+    let mut context = model.prefill(&golden.prompts(), 2);
+    let inputs = &golden.decoder_input_ids;
+    let mut read = [0usize; 3];
+    let plan: [&[(usize, usize)]; 6] = [
+        &[(0, 3), (1, 1), (2, 5)],
+        &[(1, 4)],
+        &[(2, 1), (0, 2)],
+        &[(0, 1), (1, 1), (2, 1)],
+        &[(0, 6), (2, 2)],
+        &[(1, 6), (2, 3)],
+    ];
+    for round in plan {
+        let rows: Vec<usize> = round.iter().map(|&(row, _)| row).collect();
+        let parts: Vec<&[u32]> = round.iter().map(|&(row, n)| &inputs[row][read[row]..read[row] + n]).collect();
+        let tokens = TokenBatch::new(&parts, 0);
+        let detour: Vec<[u32; 2]> = rows.iter().map(|_| [9, 17]).collect();
+        model.forward_rows(&TokenBatch::new(&detour, 0), &rows, &mut context);
+        for &row in &rows {
+            context.truncate(row, read[row]);
+        }
+        let logits = values(model.forward_rows(&tokens, &rows, &mut context).logits);
+        for (index, &(row, n)) in round.iter().enumerate() {
+            for time in 0..n {
+                let start = (index * tokens.width() + time) * vocab;
+                assert_near(&logits[start..start + vocab], at(row, read[row] + time), 1e-4, "ragged");
+            }
+            read[row] += n;
+        }
+    }
+    assert_eq!(read, [12, 12, 12]);
+
+    // A row alone, and rows kept after others are dropped.
+    context.select_rows(&[2, 1]);
+    assert_eq!(context.tokens(0), inputs[2]);
+    for row in 0..3 {
+        let alone = TokenBatch::new(&[golden.prompts().row(row)], 0);
+        let mut context = model.prefill(&alone, 12);
+        let logits = values(model.forward(&TokenBatch::new(&[&inputs[row]], 0), &mut context).logits);
+        assert_near(&logits, &expected[row * 12 * vocab..(row + 1) * 12 * vocab], 1e-4, "alone");
+    }
+}
+
+#[test]
+fn a_saved_folder_is_read_back_bit_for_bit() {
+    let device = Device::flex();
+    for version in ["v1.0", "v1.1"] {
+        let scratch = tempfile::tempdir().unwrap();
+        let golden = golden(version, "golden.json");
+        let model = Pretrained::load(folder(version), &device).unwrap();
+        model.save(scratch.path(), FloatFormat::F32).unwrap();
+        let again = Pretrained::load(scratch.path(), &device).unwrap();
+        assert_eq!(logits_of(&again, &golden, 0), logits_of(&model, &golden, 0));
+        model.save(scratch.path(), FloatFormat::F16).unwrap();
+        let half = Pretrained::load(scratch.path(), &device).unwrap();
+        assert_near(&logits_of(&half, &golden, 0), &flat(&golden.logits), 0.2, "f16");
+    }
+}
+
+#[test]
+fn saved_names_are_those_of_hugging_face() {
+    for version in ["v1.0", "v1.1"] {
+        let scratch = tempfile::tempdir().unwrap();
+        Pretrained::load(folder(version), &Device::flex()).unwrap().save(scratch.path(), FloatFormat::F32).unwrap();
+        assert_eq!(names(&scratch.path().join("model.safetensors")), names(&folder(version).join("model.safetensors")));
+    }
+}
+
+fn names(path: &Path) -> Vec<(String, Vec<usize>)> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut names: Vec<_> = file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn broken_folders_say_what_is_wrong() {
+    let device = Device::flex();
+    let scratch = tempfile::tempdir().unwrap();
+    let load = || Pretrained::load(scratch.path(), &device).unwrap_err();
+    let config = std::fs::read_to_string(folder("v1.0").join("config.json")).unwrap();
+    let weights = std::fs::read(folder("v1.0").join("model.safetensors")).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(scratch.path().join(name), bytes).unwrap();
+
+    assert!(matches!(load(), LmError::Read { path, .. } if path.ends_with("config.json")));
+    write("config.json", b"{\"model_type\": ");
+    assert!(matches!(load(), LmError::Read { path, .. } if path.ends_with("model.safetensors")));
+    write("model.safetensors", &weights[..weights.len() / 2]);
+    assert!(matches!(load(), LmError::Config { .. }));
+    write("config.json", config.as_bytes());
+    assert!(matches!(load(), LmError::Safetensors { .. }));
+    write("model.safetensors", b"not a safetensors file at all");
+    assert!(matches!(load(), LmError::Safetensors { .. }));
+    write("model.safetensors", b"");
+    assert!(matches!(load(), LmError::Safetensors { .. }));
+    write("model.safetensors", &weights);
+    write("config.json", config.replace("\"d_ff\": 64", "\"d_ff\": 32").as_bytes());
+    let LmError::Weights { problems, .. } = load() else { panic!("other shapes are refused") };
+    assert!(problems.iter().any(|problem| problem.contains("feed.wi")), "{problems:?}");
+    write("config.json", config.replace("\"num_layers\": 2", "\"num_layers\": 3").as_bytes());
+    let LmError::Weights { problems, .. } = load() else { panic!("missing weights are refused") };
+    assert!(problems.iter().any(|problem| problem.contains("encoder.block.2")), "{problems:?}");
+    write("config.json", config.replace("\"relu\"", "\"swish\"").as_bytes());
+    assert!(matches!(load(), LmError::Config { .. }));
+    write("config.json", config.replace("\"t5\"", "\"mamba\"").as_bytes());
+    assert!(load().to_string().contains("model_type is mamba; supported: t5"));
+    write("config.json", config.replace("\"eos_token_id\": 1", "\"eos_token_id\": 640").as_bytes());
+    assert!(load().to_string().contains("eos_token_id is 640"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let model = Pretrained::load(folder("v1.0"), &Device::flex()).unwrap();
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    assert!(matches!(model.save(&file, FloatFormat::F32), Err(LmError::Write { .. })));
+}
