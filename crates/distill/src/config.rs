@@ -1,0 +1,92 @@
+//! What a training run is told.
+
+use burn::config::Config;
+
+/// Configuration of a [`Trainer`](crate::Trainer): the same values on the same data give the same weights.
+#[derive(Config, Debug, PartialEq)]
+pub struct TrainerConfig {
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Largest number of source plus target tokens in a micro-batch, padding counted.
+    #[config(default = 4096)]
+    pub batch_tokens: usize,
+    /// Micro-batches that each worker adds up before a step.
+    #[config(default = 1)]
+    pub accumulate: usize,
+    /// Micro-batches computed side by side, each on one thread. On the CPU the number of cores is best; on a GPU, 1.
+    #[config(default = 1)]
+    pub workers: usize,
+    /// Largest learning rate of the schedule.
+    #[config(default = 2e-3)]
+    pub learning_rate: f64,
+    /// Steps in which the learning rate rises from 0.
+    #[config(default = 400)]
+    pub warmup_steps: usize,
+    /// What the learning rate does after that.
+    #[config(default = "Decay::InverseSqrt")]
+    pub decay: Decay,
+    /// AdamW's decoupled weight decay.
+    #[config(default = 0.01)]
+    pub weight_decay: f32,
+    /// Largest norm of the gradient of all weights together.
+    #[config(default = 1.0)]
+    pub clip_norm: f64,
+    /// Seed of the order of the data.
+    #[config(default = 7)]
+    pub seed: u64,
+    /// Steps between checkpoints.
+    #[config(default = 200)]
+    pub checkpoint_every: usize,
+    /// Steps between validations.
+    #[config(default = 500)]
+    pub validate_every: usize,
+    /// Validations without a better score after which training stops; 0 never stops early.
+    #[config(default = 0)]
+    pub patience: usize,
+}
+
+/// The learning rate after warm-up, as a share of the largest.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Decay {
+    /// It stays.
+    Constant,
+    /// `sqrt(warmup / step)` (Vaswani et al. 2017, arXiv 1706.03762, equation 3).
+    InverseSqrt,
+    /// Falls in a straight line to 0 at the last step.
+    Linear,
+    /// Falls along half a cosine to 0 at the last step.
+    Cosine,
+}
+
+impl TrainerConfig {
+    /// The learning rate of a step, counted from 1.
+    pub fn learning_rate_at(&self, step: usize) -> f64 {
+        let warmup = self.warmup_steps.max(1);
+        if step < warmup {
+            return self.learning_rate * step as f64 / warmup as f64;
+        }
+        let done = (step - warmup) as f64 / self.steps.saturating_sub(warmup).max(1) as f64;
+        self.learning_rate
+            * match self.decay {
+                Decay::Constant => 1.0,
+                Decay::InverseSqrt => (warmup as f64 / step as f64).sqrt(),
+                Decay::Linear => (1.0 - done).max(0.0),
+                Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()),
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_and_falls() {
+        let config = TrainerConfig::new(100).with_warmup_steps(10).with_learning_rate(1.0);
+        let rates = |decay| [5, 10, 40, 55, 100].map(|step| config.clone().with_decay(decay).learning_rate_at(step));
+        assert_eq!(rates(Decay::Constant), [0.5, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(rates(Decay::InverseSqrt)[..3], [0.5, 1.0, 0.5]);
+        assert_eq!(rates(Decay::Linear)[3..], [0.5, 0.0]);
+        assert!((rates(Decay::Cosine)[3] - 0.5).abs() < 1e-12 && rates(Decay::Cosine)[4].abs() < 1e-12);
+    }
+}

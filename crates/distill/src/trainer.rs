@@ -1,0 +1,293 @@
+//! The training loop.
+
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Tensor, Transaction};
+use wheels_lm::LanguageModel;
+use wheels_text::Seed;
+
+use crate::checkpoint::{Best, State};
+use crate::{
+    Batches, Checkpoints, DistillError, MetricsLog, Objective, Pair, Scored, StepReport, TrainerConfig, TrainingBatch,
+};
+
+/// Trains a model on pairs of token ids.
+///
+/// The batches of a step are computed by [`workers`](TrainerConfig::workers) threads, each with one core of its own:
+/// most operations of the CPU backend use one core, and two halves of a batch side by side use two. Gradients are added
+/// in a fixed order, so a run gives the same bits whenever it is repeated with as many workers.
+pub struct Trainer<'a, M> {
+    config: TrainerConfig,
+    objective: &'a dyn Objective,
+    model: M,
+    optimizer: ModuleOptimizer,
+    batches: Batches<'a>,
+    pools: Vec<rayon::ThreadPool>,
+    checkpoints: Checkpoints,
+    metrics: MetricsLog,
+    step: usize,
+    best: Option<Best>,
+    stale_validations: usize,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Steps that were made.
+    pub steps: usize,
+    /// The best validation score and its step; the last step without validation.
+    pub best: Option<(usize, f64)>,
+    /// Whether validation stopped the run before its last step.
+    pub stopped_early: bool,
+}
+
+/// A validation: a score of the model without gradients, higher is better.
+pub type Validate<'v, M> = dyn FnMut(&M) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> + 'v;
+
+impl<'a, M> Trainer<'a, M>
+where
+    M: LanguageModel + Module + Clone + Send + Sync,
+{
+    /// A run in `folder`, from the start or, with `resume`, from the last checkpoint there if there is one.
+    ///
+    /// `model` lives on an autodiff device.
+    ///
+    /// # Errors
+    /// [`DistillError`] for data that cannot be batched, a folder that cannot be written and a checkpoint that cannot
+    /// be used.
+    pub fn new(
+        config: TrainerConfig,
+        objective: &'a dyn Objective,
+        model: M,
+        pairs: &'a [Pair],
+        folder: impl AsRef<Path>,
+        resume: bool,
+    ) -> Result<Self, DistillError> {
+        let batches = Batches::new(pairs, config.batch_tokens, model.spec().pad, Seed(config.seed))?;
+        let optimizer =
+            AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-9).with_weight_decay(config.weight_decay).init();
+        let workers = config.workers.max(1);
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let pools = (0..workers)
+            .map(|_| pool())
+            .collect::<Result<_, _>>()
+            .map_err(|source| DistillError::Workers { workers, source })?;
+        let checkpoints = Checkpoints::new(folder)?;
+        let saved = if resume { checkpoints.load(&config, model.clone(), optimizer.clone())? } else { None };
+        let step = saved.as_ref().map_or(0, |(state, _, _)| state.step);
+        let metrics = MetricsLog::open(checkpoints.metrics(), step)?;
+        let mut trainer = Self {
+            config,
+            objective,
+            model,
+            optimizer,
+            batches,
+            pools,
+            checkpoints,
+            metrics,
+            step,
+            best: None,
+            stale_validations: 0,
+        };
+        if let Some((state, model, optimizer)) = saved {
+            trainer.model = model;
+            trainer.optimizer = optimizer;
+            trainer.batches.seek(state.position);
+            trainer.best = state.best;
+            trainer.stale_validations = state.stale_validations;
+        }
+        Ok(trainer)
+    }
+
+    /// Steps made so far.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The model as it is now, without gradients.
+    pub fn model(&self) -> M {
+        self.model.valid()
+    }
+
+    /// The weights of the best validation, or those of now where there was none.
+    ///
+    /// # Errors
+    /// [`DistillError::Checkpoint`] where they cannot be read back.
+    pub fn best(&self) -> Result<M, DistillError> {
+        match self.best {
+            Some(_) => self.checkpoints.load_best(self.model()),
+            None => Ok(self.model()),
+        }
+    }
+
+    /// Trains to the last step, or until validation does not improve any more.
+    ///
+    /// # Errors
+    /// [`DistillError::NotFinite`] where a number is not finite, and whatever writing and validation return. What was
+    /// saved stays.
+    pub fn train(
+        &mut self,
+        validate: &mut Validate<'_, M>,
+        on_step: &mut dyn FnMut(&StepReport),
+    ) -> Result<Outcome, DistillError> {
+        let mut stopped_early = false;
+        while self.step < self.config.steps && !stopped_early {
+            let mut report = self.train_step()?;
+            let last = self.step == self.config.steps;
+            if self.step.is_multiple_of(self.config.validate_every.max(1)) || last {
+                report.validation = Some(self.validate(validate)?);
+                let patience = self.config.patience;
+                stopped_early = patience > 0 && self.stale_validations >= patience;
+            }
+            self.metrics.write(&report)?;
+            on_step(&report);
+            if self.step.is_multiple_of(self.config.checkpoint_every.max(1)) || last || stopped_early {
+                self.save()?;
+            }
+        }
+        Ok(Outcome {
+            steps: self.step,
+            best: self.best.map(|best| (best.step, best.score)),
+            stopped_early: stopped_early && self.step < self.config.steps,
+        })
+    }
+
+    /// One optimizer step.
+    ///
+    /// # Errors
+    /// [`DistillError::NotFinite`]; the weights are then those before the step.
+    pub fn train_step(&mut self) -> Result<StepReport, DistillError> {
+        let start = Instant::now();
+        let position = self.batches.position();
+        let count = self.pools.len() * self.config.accumulate.max(1);
+        let batches: Vec<TrainingBatch> = self.batches.by_ref().take(count).collect();
+        let tokens: usize = batches.iter().map(|batch| batch.targets.tokens()).sum();
+
+        let (mut gradients, sums) = self.gradients(&batches, tokens);
+        let grad_norm = square_norm(&self.model, &gradients).sqrt();
+        let step = self.step + 1;
+        let [loss, nll] = sums.map(|sum| sum / tokens as f64);
+        for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
+            if !value.is_finite() {
+                let (epoch, batch) = (position.epoch, position.batch);
+                return Err(DistillError::NotFinite { what, value, step, epoch, batch });
+            }
+        }
+        if grad_norm > self.config.clip_norm {
+            gradients = scale(&self.model, gradients, self.config.clip_norm / grad_norm);
+        }
+        let learning_rate = self.config.learning_rate_at(step);
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        self.step = step;
+        Ok(StepReport {
+            step,
+            epoch: self.batches.position().epoch,
+            loss,
+            nll,
+            grad_norm,
+            learning_rate,
+            tokens,
+            seconds: start.elapsed().as_secs_f64(),
+            validation: None,
+        })
+    }
+
+    /// Writes a checkpoint of this step.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`] and [`DistillError::Checkpoint`].
+    pub fn save(&self) -> Result<(), DistillError> {
+        let state = State {
+            config: self.config.clone(),
+            step: self.step,
+            position: self.batches.position(),
+            best: self.best,
+            stale_validations: self.stale_validations,
+        };
+        self.checkpoints.save(&state, &self.model, &self.optimizer)
+    }
+
+    fn validate(&mut self, validate: &mut Validate<'_, M>) -> Result<f64, DistillError> {
+        let step = self.step;
+        let score = validate(&self.model()).map_err(|source| DistillError::Validation { step, source })?;
+        if self.best.is_none_or(|best| score > best.score) {
+            self.best = Some(Best { step, score });
+            self.stale_validations = 0;
+            self.checkpoints.save_best(&self.model())?;
+        } else {
+            self.stale_validations += 1;
+        }
+        Ok(score)
+    }
+
+    /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss and of the nll.
+    fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, [f64; 2]) {
+        let objective = self.objective;
+        let share = batches.len().div_ceil(self.pools.len());
+        let device = self.model.device();
+        let work = |model: M, batches: &[TrainingBatch]| {
+            let mut sum = GradientsAccumulator::new();
+            let mut losses = Vec::new();
+            for batch in batches {
+                let loss = objective.loss(&Scored::new(&model, batch));
+                let gradients = (loss.total / tokens as f32).backward();
+                sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
+                losses.extend([loss.value, loss.nll]);
+            }
+            (sum.grads(), losses)
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = batches
+                .chunks(share)
+                .zip(&self.pools)
+                .map(|(batches, pool)| {
+                    let model = self.model.clone().fork(&device);
+                    scope.spawn(move || pool.install(|| work(model, batches)))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        let mut sum = GradientsAccumulator::new();
+        let mut losses = Transaction::default();
+        for (gradients, values) in results {
+            sum.accumulate(&self.model, gradients);
+            losses = values.into_iter().fold(losses, |losses, value| losses.register(value));
+        }
+        let mut sums = [0.0; 2];
+        for (index, value) in losses.execute().into_iter().enumerate() {
+            sums[index % 2] += value.iter::<f64>().sum::<f64>();
+        }
+        (sum.grads(), sums)
+    }
+}
+
+/// The square of the norm of all gradients together, read from the device once.
+fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
+    struct Squares<'g>(&'g GradientsParams, Vec<Tensor<1>>);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.extend(self.0.get::<D>(param.id).map(|gradient| gradient.square().sum()));
+        }
+    }
+    let mut squares = Squares(gradients, Vec::new());
+    model.visit(&mut squares);
+    Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
+}
+
+/// All gradients, times `factor`.
+fn scale<M: Module>(model: &M, gradients: GradientsParams, factor: f64) -> GradientsParams {
+    struct Scale(GradientsParams, GradientsParams, f64);
+    impl ModuleVisitor for Scale {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.remove::<D>(param.id) {
+                self.1.register::<D>(param.id, gradient * self.2);
+            }
+        }
+    }
+    let mut scale = Scale(gradients, GradientsParams::new(), factor);
+    model.visit(&mut scale);
+    scale.1
+}
