@@ -1,0 +1,124 @@
+//! Datasets: what is read, what is refused and where.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, fs};
+
+use proptest::prelude::*;
+use wheels_text::{Dataset, Example, Seed, TextError};
+
+fn pair(source: &str, target: &str) -> Example {
+    Example { source: source.to_owned(), target: target.to_owned() }
+}
+
+fn numbers(count: usize) -> Dataset {
+    (0..count).map(|n| pair(&format!("n{n}"), &format!("m{n}"))).collect()
+}
+
+fn jsonl(bytes: &[u8]) -> Result<Dataset, TextError> {
+    Dataset::from_jsonl_reader(bytes, "data.jsonl")
+}
+
+#[test]
+fn json_lines_are_read_past_blank_lines_marks_and_other_fields() {
+    let text =
+        "\u{feff}{\"source\": \"a\", \"target\": \"b\", \"id\": 3}\r\n\n  \n{\"target\":\"d\\u00e8\",\"source\":\"c\"}";
+    let dataset = jsonl(text.as_bytes()).unwrap();
+    assert_eq!(dataset.examples(), [pair("a", "b"), pair("c", "dè")]);
+}
+
+#[test]
+fn a_broken_line_is_named_with_its_file_and_number() {
+    let good = "{\"source\": \"a\", \"target\": \"b\"}\n\n";
+    for (line, problem) in [
+        (&b"{\"source\": \"a\""[..], "EOF"),
+        (b"{\"source\": \"a\"}", "missing field `target`"),
+        (b"{\"source\": 3, \"target\": \"b\"}", "column 12"),
+        (b"not json", "expected"),
+        (b"[1]", "expected"),
+        (b"{\"source\": \" \", \"target\": \"b\"}", "the source is empty"),
+        (b"{\"source\": \"a\", \"target\": \"\"}", "the target is empty"),
+        (b"{\"source\": \"caf\xe9\", \"target\": \"b\"}", "invalid UTF-8 at byte 16"),
+    ] {
+        let message = jsonl(&[good.as_bytes(), line, b"\n"].concat()).unwrap_err().to_string();
+        assert!(message.starts_with("data.jsonl:3: "), "{message}");
+        assert!(message.contains(problem), "{message}");
+        assert!(!message.contains("line 1"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_without_examples_is_an_error() {
+    for bytes in [&b""[..], b"\n\n \n"] {
+        assert!(matches!(jsonl(bytes), Err(TextError::Empty { .. })));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let message = Dataset::from_jsonl(folder.path().join("none.jsonl")).unwrap_err().to_string();
+    assert!(message.contains("cannot read") && message.contains("none.jsonl"), "{message}");
+    assert!(Dataset::from_jsonl(folder.path()).is_err());
+}
+
+#[test]
+fn two_columns_make_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.tsv");
+    fs::write(&path, "a \"quoted\"\tb\r\n\nc\td\n").unwrap();
+    let dataset = Dataset::from_tsv(&path).unwrap();
+    assert_eq!(dataset.examples(), [pair("a \"quoted\"", "b"), pair("c", "d")]);
+    for (text, problem) in [("a\tb\nc", "found 1"), ("a\tb\nc\td\te", "found 3"), ("a\tb\nc\t", "target is empty")] {
+        fs::write(&path, text).unwrap();
+        let message = Dataset::from_tsv(&path).unwrap_err().to_string();
+        assert!(message.contains("data.tsv:2: ") && message.contains(problem), "{message}");
+    }
+}
+
+#[test]
+fn a_shuffle_is_the_seeds_alone() {
+    let shuffled = numbers(8).shuffled(Seed(7));
+    let order: Vec<_> = shuffled.iter().map(|example| example.source.as_str()).collect();
+    assert_eq!(order, ["n1", "n0", "n7", "n6", "n3", "n5", "n2", "n4"]);
+    assert_ne!(numbers(8).shuffled(Seed(8)), shuffled);
+}
+
+#[test]
+fn parts_keep_the_order_and_lose_nothing() {
+    let (first, rest) = numbers(5).split(2);
+    assert_eq!((first.len(), rest.len()), (2, 3));
+    assert_eq!(rest.examples()[0], pair("n2", "m2"));
+    assert_eq!(numbers(5).split(9), (numbers(5), Dataset::default()));
+    assert_eq!(numbers(5).take(3), numbers(3));
+    assert!(numbers(5).take(0).is_empty());
+}
+
+#[test]
+fn saved_lines_are_spelled_as_python_spells_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.jsonl");
+    let dataset: Dataset = [pair("\u{1}\u{1f}\u{7f}\u{2028}\"\\/\t\u{8}\u{c}😀è", "t")].into_iter().collect();
+    dataset.save_jsonl(&path).unwrap();
+    // print(json.dumps({...}, ensure_ascii=False))
+    let expected = "{\"source\": \"\\u0001\\u001f\u{7f}\u{2028}\\\"\\\\/\\t\\b\\f😀è\", \"target\": \"t\"}\n";
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+}
+
+proptest! {
+    #[test]
+    fn saved_examples_read_back(texts in prop::collection::vec(("[^ ]\\PC*", ".*[^ \n\r\t]"), 1..20)) {
+        let dataset: Dataset = texts
+            .iter()
+            .filter(|(source, target)| !source.trim().is_empty() && !target.trim().is_empty())
+            .map(|(source, target)| pair(source, target))
+            .collect();
+        prop_assume!(!dataset.is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/data.jsonl");
+        dataset.save_jsonl(&path).unwrap();
+        prop_assert_eq!(Dataset::from_jsonl(&path).unwrap(), dataset);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_example(count in 0_usize..60, seed in any::<u64>()) {
+        let before: BTreeSet<_> = numbers(count).into_iter().collect();
+        let after: BTreeSet<_> = numbers(count).shuffled(Seed(seed)).into_iter().collect();
+        prop_assert_eq!(before, after);
+    }
+}

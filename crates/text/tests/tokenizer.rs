@@ -1,0 +1,211 @@
+//! Tokenizers: training, files, special tokens, streams.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, sync::LazyLock};
+
+use proptest::prelude::*;
+use wheels_text::{TextError, TextStream, Tokenizer, TrainTokenizer};
+
+/// A tiny Unigram tokenizer in the shape of T5's, with padding and truncation left on.
+const UNIGRAM: &[u8] = include_bytes!("unigram.json");
+
+const LINES: [&str; 5] = [
+    "text editor for the terminal",
+    "editor di testo per il terminale",
+    "a small text editor with a large library",
+    "un piccolo editor di testo con una grande libreria",
+    "però è già così: 😀 naïve 日本語",
+];
+
+fn train(lines: impl IntoIterator<Item = &'static str>, vocab_size: usize) -> Tokenizer {
+    let lines: Vec<String> = lines.into_iter().map(String::from).collect();
+    Tokenizer::train(TrainTokenizer { vocab_size, min_frequency: 1 }, lines).unwrap()
+}
+
+static BYTES: LazyLock<Tokenizer> = LazyLock::new(|| train(LINES, 320));
+
+fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
+    let mut stream = TextStream::new(tokenizer);
+    let pieces: Vec<String> = ids.iter().filter_map(|id| stream.push(*id).unwrap()).collect();
+    let text = pieces.concat() + &stream.finish().unwrap().unwrap_or_default();
+    (pieces, text)
+}
+
+#[test]
+fn special_tokens_come_first_in_t5s_order() {
+    assert_eq!(BYTES.special_ids(), [0, 1, 2]);
+    assert_eq!((BYTES.pad(), BYTES.eos(), BYTES.unk()), (0, 1, Some(2)));
+    assert_eq!(BYTES.token(0).as_deref(), Some("<pad>"));
+    assert_eq!(BYTES.token(1).as_deref(), Some("</s>"));
+    assert_eq!(BYTES.token(320), None);
+    assert_eq!(BYTES.vocab_size(), 320);
+}
+
+#[test]
+fn training_merges_what_is_frequent_and_forgets_the_order_of_lines() {
+    assert!(BYTES.encode(" text editor").unwrap().len() < 12 / 2);
+    let mut reversed = LINES;
+    reversed.reverse();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    train(LINES, 320).save(&folders[0]).unwrap();
+    train(reversed, 320).save(&folders[1]).unwrap();
+    let [one, two] = folders.map(|folder| fs::read(folder.path().join("tokenizer.json")).unwrap());
+    assert_eq!(one, two);
+}
+
+#[test]
+fn training_on_nothing_or_into_too_little_is_an_error() {
+    let none = Tokenizer::train(TrainTokenizer::default(), []).unwrap_err();
+    assert!(matches!(none, TextError::NothingToTrain));
+    let config = TrainTokenizer { vocab_size: 258, min_frequency: 1 };
+    let small = Tokenizer::train(config, ["a".to_owned()]).unwrap_err().to_string();
+    assert!(small.contains("258") && small.contains("259"), "{small}");
+}
+
+#[test]
+fn names_of_special_tokens_inside_a_text_stay_text() {
+    let mut tokenizer = BYTES.clone();
+    tokenizer.add_help_token("teacher").unwrap();
+    let text = "say </s> or <pad> or <help:teacher>";
+    let ids = tokenizer.encode(text).unwrap();
+    assert!(ids.iter().all(|id| !tokenizer.is_special(*id)));
+    assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+}
+
+#[test]
+fn decoding_skips_special_tokens_and_refuses_unknown_ones() {
+    let mut ids = BYTES.encode("text").unwrap();
+    ids.insert(0, BYTES.pad());
+    ids.push(BYTES.eos());
+    assert_eq!(BYTES.decode(&ids).unwrap(), "text");
+    let message = BYTES.decode(&[320]).unwrap_err().to_string();
+    assert!(message.contains("320"), "{message}");
+    assert!(matches!(TextStream::new(&BYTES).push(999), Err(TextError::UnknownId { id: 999, .. })));
+}
+
+#[test]
+fn help_tokens_are_appended_and_stay() {
+    let mut tokenizer = BYTES.clone();
+    assert!(matches!(tokenizer.help_token("teacher"), Err(TextError::UnknownHelp { .. })));
+    assert_eq!(tokenizer.add_help_token("teacher").unwrap(), 320);
+    assert_eq!(tokenizer.add_help_token("search-2").unwrap(), 321);
+    assert_eq!(tokenizer.add_help_token("teacher").unwrap(), 320);
+    assert_eq!(tokenizer.vocab_size(), 322);
+    assert_eq!(tokenizer.token(320).as_deref(), Some("<help:teacher>"));
+    assert_eq!(tokenizer.decode(&[320]).unwrap(), "");
+
+    let folder = tempfile::tempdir().unwrap();
+    tokenizer.save(&folder).unwrap();
+    let again = Tokenizer::from_dir(&folder).unwrap();
+    let both = [("teacher".to_owned(), 320), ("search-2".to_owned(), 321)];
+    assert_eq!(again.help_tokens(), both);
+    assert_eq!(again.help_token("teacher").unwrap(), 320);
+    assert_eq!(again.vocab_size(), 322);
+    assert_eq!(again.special_ids(), [0, 1, 2, 320, 321]);
+    let message = again.help_token("judge").unwrap_err().to_string();
+    assert!(message.contains("teacher, search-2"), "{message}");
+    for name in ["", "Teacher", "a b", "a>", "è"] {
+        assert!(matches!(tokenizer.add_help_token(name), Err(TextError::HelpName { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_help_token_changes_no_other_token() {
+    let mut tokenizer = BYTES.clone();
+    tokenizer.add_help_token("teacher").unwrap();
+    for line in LINES {
+        assert_eq!(tokenizer.encode(line).unwrap(), BYTES.encode(line).unwrap());
+    }
+}
+
+#[test]
+fn folders_and_files_that_are_no_tokenizers_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(Tokenizer::from_dir(&folder), Err(TextError::NoTokenizer { .. })));
+    let path = folder.path().join("tokenizer.json");
+    assert!(matches!(Tokenizer::from_file(&path), Err(TextError::Read { .. })));
+    fs::write(&path, &UNIGRAM[..UNIGRAM.len() / 2]).unwrap();
+    let message = Tokenizer::from_dir(&folder).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json") && message.contains("complete"), "{message}");
+    assert!(matches!(Tokenizer::from_bytes(b"\xff"), Err(TextError::BadTokenizer { .. })));
+    let without = String::from_utf8(UNIGRAM.to_vec()).unwrap().replace("</s>", "<end>");
+    assert!(matches!(Tokenizer::from_bytes(without.as_bytes()), Err(TextError::MissingToken { token: "</s>" })));
+}
+
+#[test]
+fn t5s_unigram_opens_and_cuts_or_pads_nothing() {
+    let mut tokenizer = Tokenizer::from_bytes(UNIGRAM).unwrap();
+    let text = "hello world hello world";
+    let ids = tokenizer.encode(text).unwrap();
+    assert_eq!(ids, [4, 5, 4, 5]);
+    assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    assert_eq!(streamed(&tokenizer, &ids).1, text);
+    assert_eq!(tokenizer.vocab_size(), 12);
+    // "</s>" is a piece of the model itself: it must not end a text from inside.
+    assert!(!tokenizer.encode("hello </s> world").unwrap().contains(&tokenizer.eos()));
+    assert_eq!(tokenizer.add_help_token("teacher").unwrap(), 12);
+    assert_eq!(tokenizer.encode(text).unwrap(), ids);
+}
+
+#[test]
+fn a_stream_of_t5s_tokens_keeps_its_spaces_at_any_length() {
+    let tokenizer = Tokenizer::from_bytes(UNIGRAM).unwrap();
+    let ids: Vec<u32> = [1, 4, 0, 5].into_iter().cycle().take(400).collect();
+    assert_eq!(streamed(&tokenizer, &ids).1, tokenizer.decode(&ids).unwrap());
+}
+
+#[test]
+fn a_character_is_printed_when_it_is_whole() {
+    let bare = train(["a"], 259);
+    let ids = bare.encode("a😀è").unwrap();
+    assert_eq!(ids.len(), 1 + 4 + 2);
+    let mut stream = bare.stream();
+    let pieces: Vec<_> = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
+    let expected = [Some("a"), None, None, None, Some("😀"), None, Some("è")];
+    assert_eq!(pieces.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    assert_eq!(stream.finish().unwrap(), None);
+
+    let mut cut = bare.stream();
+    assert_eq!(cut.push(ids[1]).unwrap(), None);
+    assert_eq!(cut.finish().unwrap().as_deref(), Some("\u{fffd}"));
+}
+
+#[test]
+fn long_runs_of_white_space_encode() {
+    let text = format!("a{}b", " \n".repeat(20_000));
+    assert_eq!(BYTES.decode(&BYTES.encode(&text).unwrap()).unwrap(), text);
+}
+
+proptest! {
+    #[test]
+    fn any_text_comes_back_from_its_tokens(text in any::<String>()) {
+        let ids = BYTES.encode(&text).unwrap();
+        prop_assert_eq!(BYTES.decode(&ids).unwrap(), text);
+    }
+
+    #[test]
+    fn a_stream_of_a_text_is_that_text_in_whole_characters(
+        text in prop_oneof![any::<String>(), "[ a-zè😀日]{0,120}"]
+    ) {
+        let ids = BYTES.encode(&text).unwrap();
+        let (pieces, whole) = streamed(&BYTES, &ids);
+        prop_assert_eq!(&whole, &text);
+        let broken = pieces.iter().any(|piece| piece.contains(char::REPLACEMENT_CHARACTER));
+        prop_assert!(!broken || text.contains(char::REPLACEMENT_CHARACTER));
+    }
+
+    #[test]
+    fn a_stream_of_any_tokens_is_what_decoding_gives(ids in prop::collection::vec(0_u32..320, 0..150)) {
+        prop_assert_eq!(streamed(&BYTES, &ids).1, BYTES.decode(&ids).unwrap());
+    }
+
+    #[test]
+    fn a_saved_tokenizer_is_the_same_tokenizer(text in any::<String>()) {
+        static SAVED: LazyLock<Tokenizer> = LazyLock::new(|| {
+            let folder = tempfile::tempdir().unwrap();
+            BYTES.save(&folder).unwrap();
+            Tokenizer::from_dir(&folder).unwrap()
+        });
+        prop_assert_eq!(SAVED.encode(&text).unwrap(), BYTES.encode(&text).unwrap());
+    }
+}
