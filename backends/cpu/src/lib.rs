@@ -1,0 +1,69 @@
+//! The CPU for Training Wheels, through burn's flex backend.
+//!
+//! One platform with one adapter. It computes with all cores (flex splits its work over rayon's threads;
+//! `RAYON_NUM_THREADS` limits them) and needs no driver.
+//!
+//! ```
+//! use burn::tensor::Tensor;
+//! use wheels_cpu::Cpu;
+//! use wheels_device::{Platform, Precision};
+//!
+//! let cpu = Cpu.open(&"cpu".parse()?, Precision::F32)?;
+//! let sum = Tensor::<1>::from_floats([1.0, 2.0], &cpu.device).sum();
+//! assert_eq!(sum.into_scalar::<f32>(), 3.0);
+//! # Ok::<(), wheels_device::DeviceError>(())
+//! ```
+
+use std::thread::available_parallelism;
+
+use burn::tensor::Device;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use wheels_device::{
+    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
+};
+
+/// The CPU of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+impl Platform for Cpu {
+    fn name(&self) -> PlatformName {
+        PlatformName::Cpu
+    }
+
+    fn adapters(&self) -> Vec<Adapter> {
+        let system = System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()));
+        let brand = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default();
+        let threads = available_parallelism().map_or(1, usize::from);
+        let adapter = Adapter {
+            platform: PlatformName::Cpu,
+            name: if brand.is_empty() { std::env::consts::ARCH.to_owned() } else { brand },
+            kind: AdapterKind::Cpu,
+            api: "flex".to_owned(),
+            driver: if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") },
+            spec: DeviceSpec::best(PlatformName::Cpu),
+        };
+        vec![adapter]
+    }
+
+    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+        let adapter = self.find(spec)?;
+        let device = Device::flex();
+        let capabilities = Capabilities {
+            memory_bytes: memory_bytes(),
+            largest_buffer_bytes: memory_bytes(),
+            unified_memory: Some(true),
+            ..Capabilities::of(&device)
+        };
+        Accelerator::new(device, adapter, capabilities, precision)
+    }
+}
+
+/// The memory of the machine, or of the container where that is less.
+fn memory_bytes() -> Option<u64> {
+    let system =
+        System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));
+    let machine = system.total_memory();
+    let limit = system.cgroup_limits().map_or(machine, |limits| limits.total_memory);
+    Some(machine.min(limit)).filter(|bytes| *bytes > 0)
+}

@@ -1,0 +1,120 @@
+//! An open device and what it can do.
+
+use burn::tensor::{DType, Device, DeviceError as BurnError};
+use serde::{Serialize, Serializer};
+
+use crate::{Adapter, DeviceError, Precision};
+
+/// What a device can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// The number types it computes in (storing alone is not enough).
+    #[serde(serialize_with = "names")]
+    pub dtypes: Vec<DType>,
+    /// The largest single buffer, in bytes.
+    pub largest_buffer_bytes: Option<u64>,
+    /// All the memory a program may ask of it, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Whether it shares its memory with the CPU.
+    pub unified_memory: Option<bool>,
+}
+
+impl Capabilities {
+    /// Asks an open device for its number types; memory is for the caller to add.
+    pub fn of(device: &Device) -> Self {
+        use DType::{BF16, F16, F32, F64, Flex32, I8, I16, I32, I64, U8, U16, U32, U64};
+        let all = [F64, F32, Flex32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8];
+        let dtypes = all.into_iter().filter(|dtype| device.supports_dtype(*dtype)).collect();
+        Self { dtypes, ..Self::default() }
+    }
+
+    /// Whether `bytes` can be held at once; true where the device does not say how much it has.
+    pub fn fits(&self, bytes: u64) -> bool {
+        self.memory_bytes.is_none_or(|memory| bytes <= memory)
+    }
+
+    /// Whether one tensor of `bytes` can be held; true where the device does not say.
+    pub fn fits_in_one_buffer(&self, bytes: u64) -> bool {
+        self.fits(bytes) && self.largest_buffer_bytes.is_none_or(|largest| bytes <= largest)
+    }
+
+    /// The names of the number types: "f32, f16, i32".
+    pub fn dtype_names(&self) -> String {
+        self.dtypes.iter().map(DType::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn names<S: Serializer>(dtypes: &[DType], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(dtypes.iter().map(DType::name))
+}
+
+/// An open device: where tensors live and are computed.
+#[derive(Clone, Debug)]
+pub struct Accelerator {
+    /// burn's handle, for tensors and models.
+    pub device: Device,
+    /// The hardware behind it.
+    pub adapter: Adapter,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// The floating-point type of its tensors.
+    pub precision: Precision,
+}
+
+impl Accelerator {
+    /// Fixes the precision of a device that a backend has brought up.
+    ///
+    /// A device keeps the precision of its first opening, or of its first tensor if that came before. Opening it again
+    /// in the same precision hands out the same device.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Precision`] where it cannot compute in `precision`, [`DeviceError::AlreadyConfigured`] where it
+    /// already computes in another.
+    pub fn new(
+        mut device: Device,
+        adapter: Adapter,
+        capabilities: Capabilities,
+        precision: Precision,
+    ) -> Result<Self, DeviceError> {
+        let spec = adapter.spec;
+        let dtype = precision.dtype();
+        if !capabilities.dtypes.contains(&dtype.into()) {
+            return Err(DeviceError::Precision { spec, precision, supported: capabilities.dtype_names() });
+        }
+        match device.configure(dtype) {
+            Ok(()) => {}
+            Err(BurnError::AlreadyInitialized { .. }) => {
+                let active = device.settings().float_dtype;
+                if active != dtype {
+                    let active = DType::from(active).name().to_owned();
+                    return Err(DeviceError::AlreadyConfigured { spec, precision, active });
+                }
+            }
+            Err(error) => return Err(DeviceError::Driver { spec, source: Box::new(error) }),
+        }
+        Ok(Self { device, adapter, capabilities, precision })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_fits_unless_the_device_is_known_to_be_too_small() {
+        let unknown = Capabilities::default();
+        assert!(unknown.fits(u64::MAX) && unknown.fits_in_one_buffer(u64::MAX));
+        let known = Capabilities { memory_bytes: Some(100), largest_buffer_bytes: Some(10), ..unknown };
+        assert!(known.fits(100) && !known.fits(101));
+        assert!(known.fits_in_one_buffer(10) && !known.fits_in_one_buffer(11));
+    }
+
+    #[test]
+    fn number_types_are_written_by_name() {
+        let capabilities = Capabilities { dtypes: vec![DType::F32, DType::I32], ..Capabilities::default() };
+        let json = serde_json::to_value(&capabilities).expect("plain data");
+        assert_eq!(json["dtypes"], serde_json::json!(["f32", "i32"]));
+        assert_eq!(capabilities.dtype_names(), "f32, i32");
+    }
+}

@@ -1,0 +1,84 @@
+//! A piece of hardware as a platform sees it, before it is opened.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceSpec, PlatformName};
+
+/// What sort of hardware an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the memory of the CPU.
+    Integrated,
+    /// A GPU lent by a host to a virtual machine.
+    Virtual,
+    /// Hardware that the driver does not classify.
+    Other,
+    /// The CPU, or a software adapter that runs on it.
+    Cpu,
+}
+
+impl AdapterKind {
+    /// Every kind, best first.
+    pub const ALL: [Self; 5] = [Self::Discrete, Self::Integrated, Self::Virtual, Self::Other, Self::Cpu];
+
+    /// The word a user types.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Other => "other",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// Whether this is a GPU rather than the CPU in one of its clothes.
+    pub fn is_gpu(self) -> bool {
+        self != Self::Cpu
+    }
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A piece of hardware as a platform sees it, before it is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Adapter {
+    /// The platform that lists it.
+    pub platform: PlatformName,
+    /// The hardware's own name.
+    pub name: String,
+    /// What sort of hardware it is.
+    pub kind: AdapterKind,
+    /// The interface it is reached through: "cuda", "vulkan", "metal", "gl", "flex".
+    pub api: String,
+    /// The driver and its version, empty where unknown.
+    pub driver: String,
+    /// The text that opens exactly this adapter.
+    pub spec: DeviceSpec,
+}
+
+impl Adapter {
+    /// Whether two platforms list the same way to the same hardware, as `vulkan` and `wgpu` do on Linux.
+    pub(crate) fn is_same_route(&self, other: &Self) -> bool {
+        let selector = |adapter: &Self| match adapter.spec {
+            DeviceSpec::Named { selector, .. } => Some(selector),
+            DeviceSpec::Auto => None,
+        };
+        self.api == other.api && self.name == other.name && selector(self) == selector(other)
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.spec, self.name)
+    }
+}

@@ -1,0 +1,285 @@
+//! The trait that a backend implements, and the choice among several of them.
+
+use crate::{Accelerator, Adapter, AdapterKind, DeviceError, DeviceSpec, PlatformName, Precision, Selector};
+
+/// One way to reach hardware.
+pub trait Platform: Send + Sync {
+    /// The word that names it.
+    fn name(&self) -> PlatformName;
+
+    /// The adapters on this machine, none where the driver is missing.
+    fn adapters(&self) -> Vec<Adapter>;
+
+    /// Opens an adapter. `auto` here means this platform's best.
+    ///
+    /// Opening an adapter twice in the same precision hands out the same device.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] where the machine does not have it,
+    /// [`DeviceError::Driver`] where it does not come up, [`DeviceError::Precision`] where it does not compute in
+    /// `precision`, [`DeviceError::AlreadyConfigured`] where it already computes in another.
+    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError>;
+
+    /// The adapter that a spec names, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] where the machine does not have it.
+    fn find(&self, spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
+        select(self.name(), spec, &self.adapters()).cloned()
+    }
+}
+
+fn select<'a>(name: PlatformName, spec: &DeviceSpec, adapters: &'a [Adapter]) -> Result<&'a Adapter, DeviceError> {
+    if adapters.is_empty() {
+        return Err(DeviceError::NoAdapter { platform: name });
+    }
+    let found = match spec {
+        DeviceSpec::Auto => best(adapters),
+        DeviceSpec::Named { platform, .. } if *platform != name => None,
+        DeviceSpec::Named { selector, .. } => match *selector {
+            Selector::Best => best(adapters),
+            Selector::Index(index) => adapters.get(index),
+            Selector::Kind { kind, index } => adapters.iter().filter(|adapter| adapter.kind == kind).nth(index),
+        },
+    };
+    found.ok_or_else(|| {
+        let available = adapters.iter().map(Adapter::to_string).collect::<Vec<_>>().join(", ");
+        DeviceError::NoSuchAdapter { spec: *spec, available }
+    })
+}
+
+/// `min_by_key` keeps the first of equals.
+fn best(adapters: &[Adapter]) -> Option<&Adapter> {
+    adapters.iter().min_by_key(|adapter| adapter.kind)
+}
+
+/// Every adapter that `platforms` reach, a route that two of them share listed once, under the first.
+pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
+    let mut listed: Vec<Adapter> = Vec::new();
+    for adapter in platforms.iter().flat_map(|platform| platform.adapters()) {
+        if !listed.iter().any(|other| other.is_same_route(&adapter)) {
+            listed.push(adapter);
+        }
+    }
+    listed
+}
+
+/// Opens the device that `spec` names on one of `platforms`.
+///
+/// `auto` takes the best GPU that opens in `precision`: discrete before integrated before virtual before other, and
+/// among equals the platform that comes first. Where there is none it takes the CPU, and says so in the log. It never
+/// takes a software adapter, unless the build has no platform for the CPU itself; that too it says. A software adapter
+/// is there for who names it (`wgpu:cpu`, or `wgpu` where it is the only adapter).
+///
+/// # Errors
+///
+/// [`DeviceError::FeatureOff`] where no platform has the name, [`DeviceError::NoPlatform`] where there is no platform
+/// at all, and what [`Platform::open`] returns.
+pub fn open(platforms: &[&dyn Platform], spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+    let DeviceSpec::Named { platform, .. } = spec else {
+        return open_best(platforms, precision);
+    };
+    let accelerator = named(platforms, *platform)?.open(spec, precision)?;
+    log::info!("using {} in {precision}", accelerator.adapter);
+    Ok(accelerator)
+}
+
+/// The adapter that `spec` names on one of `platforms`, without opening it; for `auto` the one that is tried first.
+///
+/// # Errors
+///
+/// As [`open`], as far as they show before the adapter is opened.
+pub fn find(platforms: &[&dyn Platform], spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
+    match spec {
+        DeviceSpec::Auto => by_preference(list(platforms)).into_iter().next().ok_or_else(|| nothing(platforms)),
+        DeviceSpec::Named { platform, .. } => named(platforms, *platform)?.find(spec),
+    }
+}
+
+fn named<'a>(platforms: &[&'a dyn Platform], name: PlatformName) -> Result<&'a dyn Platform, DeviceError> {
+    if platforms.is_empty() {
+        return Err(DeviceError::NoPlatform);
+    }
+    platforms.iter().copied().find(|platform| platform.name() == name).ok_or_else(|| {
+        let names: Vec<_> = platforms.iter().map(|platform| platform.name().as_str()).collect();
+        DeviceError::FeatureOff { platform: name, available: names.join(", ") }
+    })
+}
+
+fn nothing(platforms: &[&dyn Platform]) -> DeviceError {
+    match platforms.first() {
+        Some(platform) => DeviceError::NoAdapter { platform: platform.name() },
+        None => DeviceError::NoPlatform,
+    }
+}
+
+fn open_best(platforms: &[&dyn Platform], precision: Precision) -> Result<Accelerator, DeviceError> {
+    let mut first_error = None;
+    for adapter in by_preference(list(platforms)) {
+        match named(platforms, adapter.platform)?.open(&adapter.spec, precision) {
+            Ok(accelerator) => {
+                announce(&accelerator);
+                return Ok(accelerator);
+            }
+            Err(error) => {
+                log::warn!("auto passes over {adapter}: {error}");
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    Err(first_error.unwrap_or_else(|| nothing(platforms)))
+}
+
+fn announce(accelerator: &Accelerator) {
+    let Accelerator { adapter, precision, .. } = accelerator;
+    match (adapter.kind, adapter.platform) {
+        (AdapterKind::Cpu, PlatformName::Cpu) => log::info!("no GPU found; using the CPU, {adapter}, in {precision}"),
+        (AdapterKind::Cpu, _) => log::warn!(
+            "no GPU found and no CPU backend compiled in; using the software adapter {adapter}, which is slow; build \
+             with --features cpu for a fast one"
+        ),
+        _ => log::info!("using {adapter} in {precision}"),
+    }
+}
+
+/// The adapters that `auto` may take, in the order in which it tries them.
+fn by_preference(adapters: Vec<Adapter>) -> Vec<Adapter> {
+    let (mut gpus, processors): (Vec<_>, Vec<_>) = adapters.into_iter().partition(|adapter| adapter.kind.is_gpu());
+    gpus.sort_by_key(|adapter| adapter.kind);
+    let (native, software): (Vec<_>, Vec<_>) =
+        processors.into_iter().partition(|adapter| adapter.platform == PlatformName::Cpu);
+    gpus.extend(if native.is_empty() { software } else { native });
+    gpus
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::Capabilities;
+
+    /// A platform whose adapters are listed by hand; those named in `broken` do not open.
+    struct Listed {
+        name: PlatformName,
+        adapters: Vec<Adapter>,
+        broken: bool,
+    }
+
+    impl Listed {
+        fn new(name: PlatformName, api: &str, kinds: &[AdapterKind]) -> Self {
+            let place = |at: usize| kinds[..at].iter().filter(|kind| **kind == kinds[at]).count();
+            let adapters = kinds.iter().enumerate().map(|(at, kind)| Adapter {
+                platform: name,
+                name: format!("{api} {kind}"),
+                kind: *kind,
+                api: api.to_owned(),
+                driver: String::new(),
+                spec: DeviceSpec::kind(name, *kind, place(at)),
+            });
+            Self { name, adapters: adapters.collect(), broken: false }
+        }
+
+        fn broken(self) -> Self {
+            Self { broken: true, ..self }
+        }
+    }
+
+    impl Platform for Listed {
+        fn name(&self) -> PlatformName {
+            self.name
+        }
+
+        fn adapters(&self) -> Vec<Adapter> {
+            self.adapters.clone()
+        }
+
+        fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+            let adapter = self.find(spec)?;
+            if self.broken {
+                return Err(DeviceError::Driver { spec: adapter.spec, source: "out of order".into() });
+            }
+            let device = Device::flex();
+            let capabilities = Capabilities::of(&device);
+            Accelerator::new(device, adapter, capabilities, precision)
+        }
+    }
+
+    use AdapterKind::{Cpu as Soft, Discrete, Integrated};
+
+    fn cpu() -> Listed {
+        Listed::new(PlatformName::Cpu, "flex", &[Soft])
+    }
+
+    fn opened(platforms: &[&dyn Platform], spec: &str) -> Result<String, DeviceError> {
+        let spec: DeviceSpec = spec.parse()?;
+        Ok(open(platforms, &spec, Precision::F32)?.adapter.spec.to_string())
+    }
+
+    #[test]
+    fn auto_prefers_a_discrete_gpu_and_the_first_platform() {
+        let cuda = Listed::new(PlatformName::Cuda, "cuda", &[Discrete]);
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft, Integrated, Discrete]);
+        assert_eq!(opened(&[&cuda, &wgpu, &cpu()], "auto").expect("cuda"), "cuda:discrete:0");
+        assert_eq!(opened(&[&wgpu, &cpu()], "auto").expect("wgpu"), "wgpu:discrete:0");
+    }
+
+    #[test]
+    fn auto_passes_over_a_gpu_that_does_not_open() {
+        let cuda = Listed::new(PlatformName::Cuda, "cuda", &[Discrete]).broken();
+        assert_eq!(opened(&[&cuda, &cpu()], "auto").expect("the CPU"), "cpu:cpu");
+        let error = opened(&[&cuda], "auto").expect_err("nothing else");
+        assert!(matches!(error, DeviceError::Driver { .. }), "{error}");
+    }
+
+    #[test]
+    fn auto_takes_a_software_adapter_only_where_the_build_has_no_cpu() {
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft]);
+        assert_eq!(opened(&[&wgpu, &cpu()], "auto").expect("the CPU"), "cpu:cpu");
+        assert_eq!(opened(&[&wgpu], "auto").expect("lavapipe"), "wgpu:cpu");
+        assert_eq!(find(&[&wgpu, &cpu()], &DeviceSpec::Auto).expect("the CPU").spec.to_string(), "cpu:cpu");
+    }
+
+    #[test]
+    fn a_software_adapter_is_used_where_it_is_named() {
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft]);
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu").expect("the only one"), "wgpu:cpu");
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:cpu").expect("named"), "wgpu:cpu");
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft, Integrated]);
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu").expect("the GPU"), "wgpu:integrated:0");
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:0").expect("the first listed"), "wgpu:cpu");
+    }
+
+    #[test]
+    fn an_index_counts_within_the_kind_or_within_the_list() {
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Integrated, Discrete, Discrete]);
+        assert_eq!(opened(&[&wgpu], "wgpu:discrete:1").expect("second discrete"), "wgpu:discrete:1");
+        assert_eq!(opened(&[&wgpu], "wgpu:1").expect("second of all"), "wgpu:discrete:0");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_what_is_there() {
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Discrete]);
+        let message = |platforms: &[&dyn Platform], spec| opened(platforms, spec).expect_err(spec).to_string();
+        let off = message(&[&wgpu, &cpu()], "cuda");
+        assert_eq!(off, "this build has no cuda; build with --features cuda, or pass one of: wgpu, cpu");
+        let range = message(&[&wgpu], "wgpu:7");
+        assert!(range.contains("no adapter wgpu:7") && range.contains("wgpu:discrete:0 (vulkan discrete)"), "{range}");
+        let kind = message(&[&wgpu], "wgpu:cpu");
+        assert!(kind.contains("no adapter wgpu:cpu"), "{kind}");
+        let none = message(&[&Listed::new(PlatformName::Cuda, "cuda", &[])], "cuda:0");
+        assert!(none.starts_with("no CUDA adapter found; ") && none.ends_with("or pass --device cpu"), "{none}");
+        assert!(message(&[], "auto").contains("--features cpu"));
+        assert!(message(&[], "cpu").contains("--features cpu"));
+    }
+
+    #[test]
+    fn one_route_under_two_names_is_listed_once() {
+        let vulkan = Listed::new(PlatformName::Vulkan, "vulkan", &[Discrete, Soft]);
+        let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Discrete, Soft]);
+        let specs: Vec<_> = list(&[&vulkan, &wgpu, &cpu()]).iter().map(|adapter| adapter.spec.to_string()).collect();
+        assert_eq!(specs, ["vulkan:discrete:0", "vulkan:cpu", "cpu:cpu"]);
+    }
+}
