@@ -1,0 +1,103 @@
+//! Tokens a second on the CPU, at the sizes of the embedded models with random weights.
+//!
+//! Every text is 64 tokens long, whatever the weights: the end-of-text mark is a token that the models cannot write.
+//! Run with `cargo bench -p wheels-decode`.
+
+use std::hint::black_box;
+
+use burn::tensor::Device;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use wheels_decode::{Asking, BudgetedDecoder, Decoder, HelpDesk, Policy, Teacher};
+use wheels_lm::{Context, LanguageModel, LmOutput, ModelSpec, T5, T5Config, TokenBatch};
+use wheels_text::{HelpBudget, Prompt, Seed};
+
+const VOCAB: usize = 4000;
+const TOKENS: usize = 64;
+const SOURCE: u32 = 24;
+
+/// A model that never ends a text.
+struct Endless {
+    model: T5,
+    spec: ModelSpec,
+}
+
+impl Endless {
+    fn new(config: T5Config, device: &Device) -> Self {
+        let model = config.init(device);
+        let spec = ModelSpec { eos: u32::MAX, ..model.spec().clone() };
+        Self { model, spec }
+    }
+}
+
+impl LanguageModel for Endless {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+        self.model.prefill(prompts, capacity)
+    }
+
+    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+        self.model.forward_rows(tokens, rows, context)
+    }
+}
+
+fn decoding(criterion: &mut Criterion) {
+    let device = Device::flex();
+    device.seed(7);
+    let teacher = T5Config {
+        vocab_size: VOCAB,
+        d_model: 192,
+        d_kv: 32,
+        d_ff: 768,
+        num_layers: 3,
+        num_decoder_layers: Some(2),
+        num_heads: 6,
+        ..T5Config::default()
+    };
+    let student = T5Config {
+        d_model: 96,
+        d_ff: 384,
+        num_layers: 1,
+        num_decoder_layers: Some(1),
+        num_heads: 3,
+        ..teacher.clone()
+    };
+    let (teacher, student) = (Endless::new(teacher, &device), Endless::new(student, &device));
+    let helped = || {
+        let desk = HelpDesk::new().with(VOCAB as u32, Teacher::new(&teacher));
+        BudgetedDecoder::new(Policy::greedy(&student).asking(Asking::Random(0.2)), desk)
+    };
+    let decoders = [
+        ("student", BudgetedDecoder::new(Policy::greedy(&student), HelpDesk::new())),
+        ("teacher", BudgetedDecoder::new(Policy::greedy(&teacher), HelpDesk::new())),
+        ("budgeted", helped()),
+    ];
+
+    let mut group = criterion.benchmark_group("decode");
+    group.sample_size(10);
+    for (name, decoder) in decoders {
+        let decoder = decoder.max_tokens(TOKENS);
+        for batch in [1, 32] {
+            let prompts: Vec<Prompt> = (0..batch)
+                .map(|row| {
+                    let ids: Vec<u32> = (0..SOURCE).map(|place| 2 + (131 * row + 17 * place) % 3000).collect();
+                    Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(20) }
+                })
+                .collect();
+            group.throughput(Throughput::Elements(u64::from(batch) * TOKENS as u64));
+            group.bench_with_input(BenchmarkId::new(name, batch), &prompts, |bencher, prompts| {
+                bencher.iter(|| decoder.decode(black_box(prompts), Seed(0)).expect("prompts fit the models"));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decoding);
+criterion_main!(benches);

@@ -1,0 +1,115 @@
+//! A student with a desk and a budget.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use wheels_text::{Prompt, Seed};
+
+use crate::batch::Batch;
+use crate::policy::check_prompt;
+use crate::{
+    Case, DecodeError, DecodeStats, Decoded, Decoder, Enforcement, HelpDesk, Observer, Policy, Step, Trajectory,
+};
+
+/// A decoder that writes by a policy, and lets a desk answer where the policy asks and the budget has room.
+///
+/// At every step the student reads its text, and its rule decides whether to ask. If it asks and the ledger of its
+/// text is open, the expert's token is appended, and the student reads it like its own; if the ledger is closed, the
+/// student's own word is. With an empty desk this is plain decoding; with a teacher as the policy's model it is the
+/// teacher alone.
+pub struct BudgetedDecoder<'a> {
+    pub(crate) policy: Policy<'a>,
+    pub(crate) desk: HelpDesk<'a>,
+    pub(crate) max_tokens: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) enforcement: Enforcement,
+}
+
+impl<'a> BudgetedDecoder<'a> {
+    /// A decoder of up to 256 tokens for each text and 32 texts at a time, which enforces budgets.
+    pub fn new(policy: Policy<'a>, desk: HelpDesk<'a>) -> Self {
+        Self { policy, desk, max_tokens: 256, batch_size: 32, enforcement: Enforcement::On }
+    }
+
+    /// Ends each text after so many steps at the latest, the end-of-text mark counted.
+    #[must_use]
+    pub fn max_tokens(self, max_tokens: usize) -> Self {
+        Self { max_tokens, ..self }
+    }
+
+    /// Writes so many texts at a time, those with prompts of like length together.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        assert!(batch_size > 0, "a batch of 0 texts never ends");
+        Self { batch_size, ..self }
+    }
+
+    /// Enforces budgets or not.
+    #[must_use]
+    pub fn enforcement(self, enforcement: Enforcement) -> Self {
+        Self { enforcement, ..self }
+    }
+
+    /// Decodes while an observer looks on, for example a closure that prints tokens as they come.
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode`].
+    pub fn decode_with(
+        &self,
+        prompts: &[Prompt],
+        seed: Seed,
+        observer: &mut dyn Observer,
+    ) -> Result<Decoded, DecodeError> {
+        self.run(&self.policy, prompts, seed, observer)
+    }
+
+    pub(crate) fn run(
+        &self,
+        policy: &Policy<'_>,
+        prompts: &[Prompt],
+        seed: Seed,
+        observer: &mut dyn Observer,
+    ) -> Result<Decoded, DecodeError> {
+        let started = Instant::now();
+        let vocabulary = self.desk.vocabulary(policy.model.spec());
+        policy.check(&vocabulary)?;
+        for (row, prompt) in prompts.iter().enumerate() {
+            check_prompt(row, policy.side.of(prompt), vocabulary.size())?;
+        }
+
+        let mut cases: Vec<Case<'_>> = prompts
+            .iter()
+            .enumerate()
+            .map(|(row, prompt)| Case { prompt_index: row, prompt, seed: seed.nth(row as u64) })
+            .collect();
+        cases.sort_by_key(|case| Reverse(policy.side.of(case.prompt).len()));
+
+        let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
+        let mut stats = DecodeStats::default();
+        for cases in cases.chunks(self.batch_size) {
+            let (texts, cost) = Batch::open(self, policy, &vocabulary, cases)?.write(observer)?;
+            written.extend(texts);
+            stats += cost;
+        }
+        written.sort_by_key(|text| text.0);
+        stats.elapsed = started.elapsed();
+        log::debug!(
+            "{} texts: {} tokens in {:.2?}, help asked {}, given {}",
+            prompts.len(),
+            stats.tokens,
+            stats.elapsed,
+            stats.help_asked,
+            stats.help_given
+        );
+        Ok(Decoded { trajectories: written.into_iter().map(|text| text.1).collect(), stats })
+    }
+}
+
+impl Decoder for BudgetedDecoder<'_> {
+    fn decode(&self, prompts: &[Prompt], seed: Seed) -> Result<Decoded, DecodeError> {
+        self.decode_with(prompts, seed, &mut |_: usize, _: &Step| {})
+    }
+}

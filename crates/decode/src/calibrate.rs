@@ -1,0 +1,91 @@
+//! From a wanted help rate to a threshold.
+
+use wheels_text::{Prompt, Seed};
+
+use crate::{Asking, BudgetedDecoder, DecodeError, Law, Measure, Observer, Step};
+
+/// The threshold that a fraction `rate` of the scores exceeds.
+///
+/// Rounded to whole scores; where scores are equal, fewer exceed it, never more.
+///
+/// # Panics
+/// If there are no scores, or the rate does not lie between 0 and 1.
+pub fn threshold_for_rate(scores: &[f64], rate: f64) -> f64 {
+    assert!(!scores.is_empty(), "a threshold needs scores to be chosen by");
+    assert!((0.0..=1.0).contains(&rate), "a rate of {rate} does not lie between 0 and 1");
+    let mut falling = scores.to_vec();
+    falling.sort_unstable_by(|a, b| b.total_cmp(a));
+    let above = (rate * scores.len() as f64).round() as usize;
+    match falling.get(above) {
+        Some(&threshold) => threshold,
+        None => falling[above - 1].next_down(),
+    }
+}
+
+impl BudgetedDecoder<'_> {
+    /// The confidence rule that would ask at a fraction `rate` of the steps of these texts, written without help.
+    ///
+    /// Once help is given the texts are others, and so is the rate: a student asks less often after a good word than
+    /// after a bad one of its own. Measure the rate in use on the same texts, and where it matters, correct `rate`.
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode`](crate::Decoder::decode).
+    ///
+    /// # Panics
+    /// If there are no prompts, or the rate does not lie between 0 and 1.
+    pub fn calibrate(
+        &self,
+        measure: Measure,
+        rate: f64,
+        prompts: &[Prompt],
+        seed: Seed,
+    ) -> Result<Asking, DecodeError> {
+        let mut needs = Needs { measure, scores: Vec::new() };
+        self.run(&self.policy.asking(Asking::Never), prompts, seed, &mut needs)?;
+        Ok(measure.beyond(threshold_for_rate(&needs.scores, rate)))
+    }
+}
+
+/// Keeps the need of help at every step.
+struct Needs {
+    measure: Measure,
+    scores: Vec<f64>,
+}
+
+impl Observer for Needs {
+    fn law(&mut self, _: usize, law: &Law<'_>) {
+        self.scores.push(self.measure.need(law));
+    }
+
+    fn step(&mut self, _: usize, _: &Step) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_of_the_scores_lies_above() {
+        let scores = [0.4, 0.1, 0.3, 0.2];
+        assert_eq!(threshold_for_rate(&scores, 0.0), 0.4);
+        assert_eq!(threshold_for_rate(&scores, 0.5), 0.2);
+        assert!(threshold_for_rate(&scores, 1.0) < 0.1);
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_scores_exceed_the_threshold_as_the_rate_says(
+            scores in prop::collection::vec(-5_i32..5, 1..40),
+            rate in 0.0_f64..=1.0,
+        ) {
+            let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
+            let threshold = threshold_for_rate(&scores, rate);
+            let wanted = (rate * scores.len() as f64).round() as usize;
+            let above = scores.iter().filter(|&&score| score > threshold).count();
+            let equal = scores.iter().filter(|&&score| score == threshold).count();
+            prop_assert!(above <= wanted && wanted <= above + equal);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How much of its budget a text has spent.
+
+use serde::{Deserialize, Serialize};
+use wheels_text::HelpBudget;
+
+/// Whether a decoder holds texts to their budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// Help is closed while the budget is spent, whatever the student learned.
+    #[default]
+    On,
+    /// Whatever the policy asks for is given: what it uses is what it learned.
+    Off,
+}
+
+/// The account of one text: how many of its tokens experts have chosen.
+///
+/// With enforcement on, help is open at position t (from 0) only while [`HelpBudget::allows`] says so: `spent <
+/// ceil(p (t + 1) / 100)` for p percent, `spent < n` for n tokens. Charged only where it is open, every prefix of
+/// the text keeps to its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetLedger {
+    budget: HelpBudget,
+    enforcement: Enforcement,
+    spent: usize,
+}
+
+impl BudgetLedger {
+    /// An account from which nothing has been spent.
+    pub fn new(budget: HelpBudget, enforcement: Enforcement) -> Self {
+        Self { budget, enforcement, spent: 0 }
+    }
+
+    /// Whether an expert may choose the token at `position`, counted from 0.
+    pub fn is_open(&self, position: usize) -> bool {
+        match self.enforcement {
+            Enforcement::On => self.budget.allows(self.spent, position),
+            Enforcement::Off => true,
+        }
+    }
+
+    /// Notes that an expert chose one more token.
+    pub fn charge(&mut self) {
+        self.spent += 1;
+    }
+
+    /// The number of tokens that experts have chosen.
+    pub fn spent(&self) -> usize {
+        self.spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The positions below `length` at which a text that always asks is helped.
+    fn helped(budget: HelpBudget, enforcement: Enforcement, length: usize) -> Vec<usize> {
+        let mut ledger = BudgetLedger::new(budget, enforcement);
+        (0..length)
+            .filter(|&position| {
+                let open = ledger.is_open(position);
+                if open {
+                    ledger.charge();
+                }
+                open
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_share_opens_again_as_the_text_grows() {
+        assert_eq!(helped(HelpBudget::percent(20), Enforcement::On, 12), [0, 5, 10]);
+        assert_eq!(helped(HelpBudget::percent(100), Enforcement::On, 3), [0, 1, 2]);
+        assert!(helped(HelpBudget::percent(0), Enforcement::On, 50).is_empty());
+    }
+
+    #[test]
+    fn a_number_of_tokens_is_spent_once() {
+        assert_eq!(helped(HelpBudget::tokens(2), Enforcement::On, 50), [0, 1]);
+    }
+
+    #[test]
+    fn without_enforcement_the_ledger_only_counts() {
+        assert_eq!(helped(HelpBudget::tokens(1), Enforcement::Off, 4), [0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,21 @@
+//! Looking on while texts are written.
+
+use crate::{Law, Step};
+
+/// Someone who looks on while texts are written.
+///
+/// Any closure that takes a row and a step is an observer. Rows are named by their place among the prompts; steps of
+/// one row come in order, and rows of a batch in turn.
+pub trait Observer {
+    /// The student has read row `row` and is about to decide. Called once for each of its forwards.
+    fn law(&mut self, _row: usize, _law: &Law<'_>) {}
+
+    /// A step was appended to row `row`.
+    fn step(&mut self, row: usize, step: &Step);
+}
+
+impl<F: FnMut(usize, &Step)> Observer for F {
+    fn step(&mut self, row: usize, step: &Step) {
+        self(row, step);
+    }
+}

@@ -1,0 +1,105 @@
+//! A language model as an expert.
+
+use rand_chacha::ChaCha8Rng;
+use wheels_lm::LanguageModel;
+
+use crate::policy::check_prompt;
+use crate::reader::Reader;
+use crate::{Advice, Case, Consultation, DecodeError, Expert, Law, ModelUse, Question, Sampler, Vocabulary};
+
+/// The tokens of each text for which a teacher's caches have room at first; they grow with the texts.
+const ROOM: usize = 64;
+
+/// A model that chooses the next token when it is asked.
+///
+/// It reads the prompts of a batch together, at the first question of any row: a batch that never asks costs nothing.
+/// From then on every round of questions takes one forward, in which each row that asks catches up on the tokens
+/// since its last question. Each answer is one token and costs 1.
+#[derive(Clone, Copy)]
+pub struct Teacher<'m> {
+    model: &'m dyn LanguageModel,
+    sampler: Sampler,
+}
+
+impl<'m> Teacher<'m> {
+    /// A teacher that answers with its likeliest word.
+    pub fn new(model: &'m dyn LanguageModel) -> Self {
+        Self { model, sampler: Sampler::Greedy }
+    }
+
+    /// The same teacher with answers chosen by `sampler`.
+    #[must_use]
+    pub fn answering(self, sampler: Sampler) -> Self {
+        Self { sampler, ..self }
+    }
+}
+
+impl Expert for Teacher<'_> {
+    fn consult<'a>(
+        &'a self,
+        cases: Vec<Case<'a>>,
+        vocabulary: &'a Vocabulary,
+    ) -> Result<Box<dyn Consultation + 'a>, DecodeError> {
+        let spec = self.model.spec();
+        self.sampler.check()?;
+        if let Some(word) = vocabulary.last_word().filter(|&word| word as usize >= spec.vocab_size) {
+            return Err(DecodeError::Vocabulary { word, vocab_size: spec.vocab_size });
+        }
+        if vocabulary.eos() != spec.eos {
+            return Err(DecodeError::EndOfText { student: vocabulary.eos(), teacher: spec.eos });
+        }
+        for case in &cases {
+            check_prompt(case.prompt_index, &case.prompt.expert, spec.vocab_size)?;
+        }
+        let rngs = cases.iter().map(|case| case.seed.rng()).collect();
+        Ok(Box::new(Lesson { teacher: self, vocabulary, cases, rngs, reader: None }))
+    }
+}
+
+/// A teacher's running state for one batch.
+struct Lesson<'a> {
+    teacher: &'a Teacher<'a>,
+    vocabulary: &'a Vocabulary,
+    cases: Vec<Case<'a>>,
+    rngs: Vec<ChaCha8Rng>,
+    /// From the first question on.
+    reader: Option<Reader<'a>>,
+}
+
+impl Consultation for Lesson<'_> {
+    fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
+        let Teacher { model, sampler } = *self.teacher;
+        let reader = self.reader.get_or_insert_with(|| {
+            let prompts: Vec<&[u32]> = self.cases.iter().map(|case| case.prompt.expert.as_slice()).collect();
+            Reader::open(model, &prompts, ROOM)
+        });
+        let texts: Vec<(usize, &[u32])> = questions.iter().map(|question| (question.row, question.text)).collect();
+        let mut logits = reader.read(&texts)?;
+        // A teacher may know more words than its student, which could not read them.
+        let known = self.vocabulary.size().min(model.spec().vocab_size);
+        logits
+            .chunks_exact_mut(model.spec().vocab_size)
+            .zip(questions)
+            .map(|(logits, question)| {
+                let law = Law::read(&mut logits[..known], self.vocabulary).ok_or_else(|| DecodeError::Logits {
+                    row: self.cases[question.row].prompt_index,
+                    step: question.text.len(),
+                })?;
+                let word = sampler.choose(&law, &mut self.rngs[question.row]);
+                Ok(Advice { tokens: vec![word.token], cost: 1.0 })
+            })
+            .collect()
+    }
+
+    fn select_rows(&mut self, rows: &[usize]) {
+        self.cases = rows.iter().map(|&row| self.cases[row]).collect();
+        self.rngs = rows.iter().map(|&row| self.rngs[row].clone()).collect();
+        if let Some(reader) = &mut self.reader {
+            reader.select_rows(rows);
+        }
+    }
+
+    fn used(&self) -> ModelUse {
+        self.reader.as_ref().map(Reader::used).unwrap_or_default()
+    }
+}
