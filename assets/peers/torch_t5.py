@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""How fast PyTorch and transformers decode with, and train, a T5 on this machine's CPU.
+
+    python torch_t5.py --model DIR [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
+
+DIR holds config.json and model.safetensors in Hugging Face's format; weights of any type are computed in f32. Prints one
+JSON object a line:
+
+- what "decode": greedy decoding with a key-value cache at batch 1 and 32, random sources of equal length, the end of
+  sequence suppressed so that every row writes --new-tokens. `how` is "loop" (the bare model, the fastest fair way) or
+  "generate" (what most people type). `tokens_per_second` counts the new tokens of all rows and includes the encoder, whose
+  own time is `encode_ms`.
+- what "train": one step of forward, cross-entropy with label smoothing 0.1, backward and AdamW, dropout on, over about
+  --batch-tokens target tokens. `tokens_per_second` counts target tokens.
+
+Times are medians over --repeats after one warm-up; `spread` is (slowest - fastest) / median.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--model", type=Path, required=True)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--source-tokens", type=int, default=32)
+parser.add_argument("--new-tokens", type=int, default=64)
+parser.add_argument("--target-tokens", type=int, default=32, help="length of a target in training")
+parser.add_argument("--batch-tokens", type=int, default=1536, help="target tokens in a training batch")
+parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="batch sizes for decoding")
+parser.add_argument("--repeats", type=int, default=5)
+parser.add_argument("--seed", type=int, default=0)
+args = parser.parse_args()
+
+# Read when the libraries are first loaded.
+os.environ["OMP_NUM_THREADS"] = str(args.threads)
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+import transformers  # noqa: E402
+from transformers import T5ForConditionalGeneration  # noqa: E402
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+torch.set_num_threads(args.threads)
+torch.set_num_interop_threads(1)
+torch.manual_seed(args.seed)
+
+
+def seconds(run) -> list[float]:
+    run()
+    times = []
+    for _ in range(args.repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def report(what: str, times: list[float], tokens: int, **more) -> None:
+    median = statistics.median(times)
+    line = dict(peer="torch", what=what, **more)
+    line |= dict(
+        tokens_per_second=round(tokens / median, 1),
+        ms=round(1000 * median, 3),
+        spread=round((max(times) - min(times)) / median, 3),
+        repeats=args.repeats,
+        threads=args.threads,
+        torch=torch.__version__,
+        transformers=transformers.__version__,
+        processor=platform.processor() or platform.machine(),
+    )
+    print(json.dumps(line), flush=True)
+
+
+def random_ids(config, rows: int, length: int) -> torch.Tensor:
+    """Token ids without padding and end of sequence, which are the two lowest of every T5 vocabulary."""
+    return torch.randint(2, config.vocab_size, (rows, length))
+
+
+@torch.inference_mode()
+def decode(model, source: torch.Tensor, mask: torch.Tensor, new_tokens: int) -> torch.Tensor:
+    """Greedy ids [rows, new_tokens]: the encoder once, then one token a step through the cache."""
+    encoded = model.encoder(input_ids=source, attention_mask=mask)
+    token = torch.full((source.shape[0], 1), model.config.decoder_start_token_id)
+    cache, written = None, []
+    for _ in range(new_tokens):
+        out = model(
+            encoder_outputs=encoded,
+            attention_mask=mask,
+            decoder_input_ids=token,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache = out.past_key_values
+        logits = out.logits[:, -1]
+        logits[:, model.config.eos_token_id] = float("-inf")
+        token = logits.argmax(dim=-1, keepdim=True)
+        written.append(token)
+    return torch.cat(written, dim=1)
+
+
+@torch.inference_mode()
+def generate(model, source: torch.Tensor, mask: torch.Tensor, new_tokens: int) -> torch.Tensor:
+    ids = model.generate(
+        input_ids=source,
+        attention_mask=mask,
+        num_beams=1,
+        do_sample=False,
+        min_new_tokens=new_tokens,
+        max_new_tokens=new_tokens,
+    )
+    return ids[:, 1:]
+
+
+def measure_decoding(model) -> None:
+    model.eval()
+    for batch in args.batches:
+        source = random_ids(model.config, batch, args.source_tokens)
+        source[:, -1] = model.config.eos_token_id
+        mask = torch.ones_like(source)
+        with torch.inference_mode():
+            encode_ms = 1000 * statistics.median(
+                seconds(lambda: model.encoder(input_ids=source, attention_mask=mask))
+            )
+        written = {}
+        for how, function in (("loop", decode), ("generate", generate)):
+            written[how] = function(model, source, mask, args.new_tokens)
+            assert written[how].shape == (batch, args.new_tokens), written[how].shape
+            report(
+                "decode",
+                seconds(lambda: function(model, source, mask, args.new_tokens)),
+                batch * args.new_tokens,
+                how=how,
+                batch=batch,
+                source_tokens=args.source_tokens,
+                new_tokens=args.new_tokens,
+                encode_ms=round(encode_ms, 3),
+            )
+        assert torch.equal(written["loop"], written["generate"]), "the two ways to decode write different texts"
+
+
+def measure_training(model) -> None:
+    model.train()
+    rows = max(1, round(args.batch_tokens / args.target_tokens))
+    source = random_ids(model.config, rows, args.source_tokens)
+    mask = torch.ones_like(source)
+    labels = random_ids(model.config, rows, args.target_tokens)
+    labels[:, -1] = model.config.eos_token_id
+    start = torch.full((rows, 1), model.config.decoder_start_token_id)
+    decoder_ids = torch.cat([start, labels[:, :-1]], dim=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(
+            input_ids=source, attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False
+        ).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+
+    report(
+        "train",
+        seconds(step),
+        labels.numel(),
+        batch=rows,
+        source_tokens=args.source_tokens,
+        target_tokens=args.target_tokens,
+    )
+
+
+def main() -> None:
+    model = T5ForConditionalGeneration.from_pretrained(args.model, local_files_only=True).float()
+    # Decoding parameters come from the flags, not from a file beside the weights.
+    model.generation_config.max_length = None
+    parameters = sum(weight.numel() for weight in model.parameters())
+    print(json.dumps(dict(peer="torch", what="model", name=args.model.name, parameters=parameters)), flush=True)
+    measure_decoding(model)
+    measure_training(model)
+
+
+if __name__ == "__main__":
+    main()
