@@ -58,8 +58,8 @@ def spread(shape: torch.Size, name: str, tied: bool) -> float:
     if name == "lm_head.weight":
         return 0.4
     if name.endswith((".q.weight", ".k.weight")):
-        return 0.35
-    return 1.2 * shape[-1] ** -0.5
+        return 0.2
+    return 1.0 * shape[-1] ** -0.5
 
 
 def model(kind: str, seed: int) -> T5ForConditionalGeneration:

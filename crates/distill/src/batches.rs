@@ -60,8 +60,14 @@ impl<'a> Batches<'a> {
         if let Some(index) = pairs.iter().position(|pair| tokens(pair) > batch_tokens) {
             return Err(DistillError::LongPair { index, tokens: tokens(&pairs[index]), limit: batch_tokens });
         }
-        let mut batches =
-            Self { pairs, batch_tokens, pad, seed: seed.stream("batches"), position: Position::default(), epoch: vec![] };
+        let mut batches = Self {
+            pairs,
+            batch_tokens,
+            pad,
+            seed: seed.stream("batches"),
+            position: Position::default(),
+            epoch: vec![],
+        };
         batches.seek(Position::default());
         Ok(batches)
     }

@@ -248,7 +248,10 @@ where
                     scope.spawn(move || pool.install(|| work(model, batches)))
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
         let mut sum = GradientsAccumulator::new();
         let mut losses = Transaction::default();

@@ -89,10 +89,7 @@ mod tests {
         assert!(batch.is_ragged());
         let device = Device::default();
         assert_eq!(batch.tensor(&device).into_data().iter::<i64>().collect::<Vec<_>>(), [5, 6, 7, 8, 0, 0]);
-        assert_eq!(
-            batch.padding(&device).int().into_data().iter::<i64>().collect::<Vec<_>>(),
-            [0, 0, 0, 0, 1, 1]
-        );
+        assert_eq!(batch.padding(&device).int().into_data().iter::<i64>().collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1]);
     }
 
     #[test]

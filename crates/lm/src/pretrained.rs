@@ -8,7 +8,9 @@ use burn::store::SafetensorsStore;
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
-use crate::{Context, LanguageModel, LmError, LmOutput, LoadReport, ModelSpec, T5, T5Config, TokenBatch, family, weights};
+use crate::{
+    Context, LanguageModel, LmError, LmOutput, LoadReport, ModelSpec, T5, T5Config, TokenBatch, family, weights,
+};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,7 +64,8 @@ mod tests {
         let logits = Tensor::<3>::random([2, 3, 7], Distribution::Normal(0.0, 2.0), &device).require_grad();
         let targets = Tensor::<2, Int>::from_ints([[1, 2, 3], [6, 0, 0]], &plain);
         let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &plain);
-        let loss = CrossEntropy::new().loss(&Scored { logits: logits.clone(), targets: targets.clone(), mask: mask.clone() });
+        let loss =
+            CrossEntropy::new().loss(&Scored { logits: logits.clone(), targets: targets.clone(), mask: mask.clone() });
 
         let logs = log_softmax(logits.clone(), 2);
         let (targets, mask) = (Tensor::<2, Int>::from_inner(targets), Tensor::<2>::from_inner(mask));

@@ -112,8 +112,7 @@ impl LanguageModel for TabularLm {
         context.extend(rows, tokens);
         let count = states.len();
         let states = Tensor::<1, Int>::from_data(TensorData::new(states, [count]), &self.device());
-        let logits =
-            self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size]);
+        let logits = self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size]);
         LmOutput { hidden: logits.clone(), logits }
     }
 }

@@ -41,11 +41,7 @@ impl RelativeBias {
         let [_, heads] = weight.dims();
         let count = buckets.len();
         let buckets = Tensor::<1, Int>::from_data(TensorData::new(buckets, [count]), &weight.device());
-        weight
-            .transpose()
-            .select(1, buckets)
-            .reshape([heads, offsets.len(), queries, keys])
-            .swap_dims(0, 1)
+        weight.transpose().select(1, buckets).reshape([heads, offsets.len(), queries, keys]).swap_dims(0, 1)
     }
 
     /// The bucket of a key that stands `distance` positions after its query.

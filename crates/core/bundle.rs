@@ -1,0 +1,138 @@
+//! A model with everything that it needs to read and write text.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use crate::Error;
+use crate::decode::{Asking, Calibration};
+use crate::lm::{Checkpoint, LanguageModel, Pretrained};
+use crate::text::{HelpBudget, Prompt, PromptFormat, Tokenizer};
+
+/// What a model folder holds: weights, tokenizer, the form of its prompts, and how it asks for help.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The weights: config.json and model.safetensors.
+    pub model: Pretrained,
+    /// tokenizer.json.
+    pub tokenizer: Tokenizer,
+    /// prompt.json; the default where the folder has none.
+    pub format: PromptFormat,
+    /// asking.json: thresholds by which the student asks. A student without asks by its help token.
+    pub calibration: Option<Calibration>,
+}
+
+/// The files of a [`Bundle`] in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// The model.
+    pub checkpoint: Checkpoint<'a>,
+    /// tokenizer.json.
+    pub tokenizer: &'a [u8],
+    /// asking.json.
+    pub asking: Option<&'a str>,
+}
+
+const ASKING: &str = "asking.json";
+
+impl Bundle {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// [`Error`] where a file is missing or torn, or model and tokenizer are not of one vocabulary.
+    pub fn from_dir(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let path = folder.join(ASKING);
+        let calibration = match fs::read_to_string(&path) {
+            Ok(json) => Some(calibration(&json, &path)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        Self {
+            model: Pretrained::load(folder, device)?,
+            tokenizer: Tokenizer::from_dir(folder)?,
+            format: PromptFormat::from_dir(folder)?,
+            calibration,
+        }
+        .checked(&folder.display().to_string())
+    }
+
+    /// Opens files in memory, such as the ones in [`embedded`](crate::embedded).
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn from_files(files: &Files<'_>, device: &Device) -> Result<Self, Error> {
+        let origin = files.checkpoint.origin;
+        Self {
+            model: Pretrained::from_checkpoint(files.checkpoint, device)?,
+            tokenizer: Tokenizer::from_bytes(files.tokenizer)?,
+            format: PromptFormat::default(),
+            calibration: files.asking.map(|json| calibration(json, Path::new(origin))).transpose()?,
+        }
+        .checked(origin)
+    }
+
+    fn checked(self, origin: &str) -> Result<Self, Error> {
+        let (spec, tokenizer) = (self.model.spec(), &self.tokenizer);
+        if tokenizer.vocab_size() > spec.vocab_size || tokenizer.eos() != spec.eos || tokenizer.pad() != spec.pad {
+            return Err(Error::Tokenizer {
+                origin: origin.into(),
+                tokens: tokenizer.vocab_size(),
+                rows: spec.vocab_size,
+                ids: (tokenizer.pad(), tokenizer.eos()),
+                model_ids: (spec.pad, spec.eos),
+            });
+        }
+        Ok(self)
+    }
+
+    /// Checks that a teacher writes the same words under the same ids.
+    ///
+    /// # Errors
+    /// [`Error::Vocabularies`] with the first id that differs.
+    pub fn check_teacher(&self, teacher: &Self) -> Result<(), Error> {
+        let help: Vec<u32> = self.tokenizer.help_tokens().into_iter().map(|(_, id)| id).collect();
+        let words = (0..self.tokenizer.vocab_size() as u32).filter(|id| !help.contains(id));
+        for id in words {
+            let (student, teacher) = (self.tokenizer.token(id), teacher.tokenizer.token(id));
+            if student != teacher {
+                return Err(Error::Vocabularies { id, student, teacher });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rule by which this student asks under a budget: its calibrated thresholds, or its help token.
+    ///
+    /// A budget in tokens counts as its share of a text as long as the longest of the prompts.
+    pub fn asking(&self, budget: HelpBudget, prompts: &[Prompt]) -> Asking {
+        let longest = prompts.iter().map(|prompt| prompt.expert.len()).max().unwrap_or(1);
+        let rate = match budget {
+            HelpBudget::Percent(percent) => f64::from(percent) / 100.0,
+            HelpBudget::Tokens(tokens) => (f64::from(tokens) / longest as f64).min(1.0),
+        };
+        match &self.calibration {
+            Some(calibration) => calibration.asking(rate),
+            None => Asking::Learned,
+        }
+    }
+
+    /// Writes asking.json into a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
+        let path = folder.as_ref().join(ASKING);
+        let partial = path.with_extension("partial");
+        let mut json = serde_json::to_string_pretty(calibration).expect("numbers serialise");
+        json.push('\n');
+        fs::write(&partial, json)
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(|source| Error::Write { path, source })
+    }
+}
+
+fn calibration(json: &str, path: &Path) -> Result<Calibration, Error> {
+    serde_json::from_str(json).map_err(|source| Error::Asking { path: path.into(), source })
+}

@@ -1,0 +1,120 @@
+//! Finds the thresholds at which a student asks its teacher at given rates, on held-out texts.
+//!
+//!     cargo run --release --example calibrate -- --student DIR --teacher DIR --data valid.jsonl
+//!
+//! Rates shift once help is given, so each threshold is found by bisection with the teacher in the loop and no ledger.
+//! The thresholds go into `asking.json` in the student's folder.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use training_wheels::decode::{Calibration, Enforcement, Point};
+use training_wheels::eval::Evaluation;
+use training_wheels::prelude::*;
+use training_wheels::text::Dataset;
+
+/// Finds the thresholds at which a student asks at given rates.
+#[derive(Parser)]
+struct Flags {
+    /// The student's folder.
+    #[arg(long)]
+    student: PathBuf,
+    /// The teacher's folder.
+    #[arg(long)]
+    teacher: PathBuf,
+    /// JSON lines that neither model was trained on.
+    #[arg(long)]
+    data: PathBuf,
+    /// What is measured.
+    #[arg(long, value_enum, default_value = "max-prob")]
+    measure: Confidence,
+    /// Texts of the data that are used.
+    #[arg(long, default_value_t = 300)]
+    texts: usize,
+    /// Rates of help, in percent.
+    #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0])]
+    rates: Vec<f64>,
+    /// Most bisection steps for each rate.
+    #[arg(long, default_value_t = 14)]
+    bisections: usize,
+    /// How near to a rate is near enough, in percent of the tokens.
+    #[arg(long, default_value_t = 0.3)]
+    tolerance: f64,
+    /// Only print the thresholds and the quality at each rate; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Device.
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Confidence {
+    MaxProb,
+    Margin,
+    Entropy,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let device = device::open(&flags.device)?.device;
+    let (student, teacher) = (Bundle::from_dir(&flags.student, &device)?, Bundle::from_dir(&flags.teacher, &device)?);
+    student.check_teacher(&teacher)?;
+    let help = student.tokenizer.help_token("teacher")?;
+    // The largest need of help, and the least, that a threshold can stand for.
+    let (measure, most, least) = match flags.measure {
+        Confidence::MaxProb => (Measure::MaxProb, 0.0, 1.0),
+        Confidence::Margin => (Measure::Margin, 0.0, 1.0),
+        Confidence::Entropy => (Measure::Entropy, (student.model.spec().vocab_size as f64).ln(), 0.0),
+    };
+    let data = Dataset::from_jsonl(&flags.data)?.shuffled(Seed(1)).take(flags.texts);
+    let evaluation = Evaluation::new(&data, &student.tokenizer, &student.format);
+    let prompts = evaluation.prompts(HelpBudget::percent(100))?;
+    let references = || data.iter().map(|example| example.target.as_str());
+
+    let mut points = Vec::new();
+    for rate in flags.rates.iter().map(|percent| percent / 100.0) {
+        let (mut seldom, mut often) = (most, least);
+        let mut threshold = f64::midpoint(seldom, often);
+        let mut reached = None;
+        for _ in 0..flags.bisections {
+            threshold = f64::midpoint(seldom, often);
+            let policy = Policy::greedy(&student.model).asking(Asking::Confidence { measure, threshold });
+            let desk = HelpDesk::new().with(help, Teacher::new(&teacher.model));
+            let decoder = BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off);
+            let outcome = evaluation.run(&decoder, &prompts, Seed(7))?;
+            let excess = outcome.stats.asked_rate() - rate;
+            reached = Some(outcome);
+            if excess.abs() <= flags.tolerance / 100.0 {
+                break;
+            }
+            if excess > 0.0 { often = threshold } else { seldom = threshold }
+        }
+        let outcome = reached.ok_or("--bisections must be 1 or more")?;
+        println!(
+            "{:>4.0}%: threshold {threshold:.4}, asks {:.1}%, BLEU {:.2}, chrF {:.2}",
+            100.0 * rate,
+            100.0 * outcome.stats.asked_rate(),
+            outcome.bleu(references()),
+            outcome.chrf(references())
+        );
+        points.push(Point { rate, threshold });
+    }
+    let calibration = Calibration::new(measure, points)?;
+    if !flags.dry_run {
+        Bundle::save_calibration(&calibration, &flags.student)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a user can get wrong, and what `translate` says to it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
+    folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn translate(arguments: &[&str], input: &[u8]) -> Output {
+    let mut run = Command::new(example("translate"))
+        .args(["--device", "cpu"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`cargo test` builds the examples");
+    // A program that fails before it reads closes its input: that is no failure of this test.
+    let _ = run.stdin.take().expect("the input is a pipe").write_all(input);
+    run.wait_with_output().expect("the program ends")
+}
+
+/// The program fails, says all of `parts`, and does not panic.
+fn refuses(arguments: &[&str], input: &[u8], parts: &[&str]) {
+    let output = translate(arguments, input);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?} is refused");
+    assert!(!message.contains("panicked"), "{arguments:?} panics: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{arguments:?} says {part:?}: {message}");
+    }
+}
+
+#[test]
+fn good_text_is_translated() {
+    let output = translate(&["--file", "-"], b"a text editor\n\nA library for the C language.\n");
+    let text = String::from_utf8(output.stdout).expect("translations are text");
+    assert!(output.status.success());
+    assert!(text.contains("a text editor\n  ") && text.contains("help     budget 20%"), "{text}");
+}
+
+#[test]
+fn texts_that_cannot_be_translated_are_named() {
+    refuses(&[""], b"", &["text 1", "empty"]);
+    refuses(&["a text editor", &"word ".repeat(2000)], b"", &["text 2", "256"]);
+    refuses(&["--file", "-"], b"caf\xe9\n", &["line 1", "UTF-8"]);
+    refuses(&["--file", "-"], b"\n\n", &["holds no text"]);
+    refuses(&["--file", "no such file"], b"", &["no such file"]);
+}
+
+#[test]
+fn budgets_that_make_no_sense_are_told_what_does() {
+    refuses(&["--budget=-3%", "a"], b"", &["negative", "20%"]);
+    refuses(&["--budget=twenty", "a"], b"", &["number", "20%"]);
+    refuses(&["--batch", "0", "a"], b"", &["--batch"]);
+}
+
+#[test]
+fn devices_that_are_not_there_are_told_what_is() {
+    refuses(&["--device=toaster", "a"], b"", &["toaster"]);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let output = Command::new(example("translate")).args(["--device", "cuda", "a"]).output().expect("it runs");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && message.contains("--features cuda"), "{message}");
+    }
+}
+
+#[test]
+fn broken_data_and_folders_are_named() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let data = scratch.path().join("data.jsonl");
+    std::fs::write(&data, "{\"source\": \"a\", \"target\": \"b\"}\n{\"source\": \"a\"\n").expect("written");
+    refuses(&["--sweep", "--data", &data.display().to_string()], b"", &["data.jsonl", "2"]);
+    let folder = scratch.path().display().to_string();
+    refuses(&["--student", &folder, "--teacher", &folder, "a"], b"", &["config.json"]);
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/golden/t5/v1.0");
+    let student = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/en-it/student");
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(file), scratch.path().join(file)).expect("copied");
+    }
+    std::fs::copy(student.join("tokenizer.json"), scratch.path().join("tokenizer.json")).expect("copied");
+    let folder = scratch.path().display().to_string();
+    refuses(&["--student", &folder, "--teacher", &folder, "a"], b"", &["tokenizer", "64 rows"]);
+}
