@@ -3,6 +3,7 @@
 //!     cargo run --release --example speed -- --model assets/models/en-it/teacher
 //!
 //! One JSON object a line. Texts have a fixed length: the model cannot write its end-of-text mark.
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::path::PathBuf;

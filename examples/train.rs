@@ -4,6 +4,7 @@
 //!
 //! The folder that it makes is a Hugging Face folder. Killed at any moment, it goes on with `--resume` where its last
 //! checkpoint was, bit for bit.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
 use std::path::PathBuf;

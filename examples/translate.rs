@@ -5,6 +5,7 @@
 //!     cargo run --release --example translate -- --sweep
 //!
 //! What the teacher wrote is green on a terminal, and in [brackets] elsewhere.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
 use std::fs::File;

@@ -1,4 +1,5 @@
 //! One program on several devices: the same tokens and the same decisions to ask.
+#![allow(clippy::print_stderr)]
 
 use training_wheels::decode::{Action, Source, Trajectory};
 use training_wheels::device::AdapterKind;
