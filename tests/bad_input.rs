@@ -11,8 +11,9 @@ fn example(name: &str) -> PathBuf {
 }
 
 fn translate(arguments: &[&str], input: &[u8]) -> Output {
+    let device = ["--device", "cpu"].into_iter().filter(|_| !arguments.iter().any(|word| word.starts_with("--device")));
     let mut run = Command::new(example("translate"))
-        .args(["--device", "cpu"])
+        .args(device)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

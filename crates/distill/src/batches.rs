@@ -154,7 +154,8 @@ mod tests {
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..50).collect::<Vec<_>>());
-        let first: Vec<_> = batches.by_ref().take(batches.batches_in_epoch()).collect();
+        let count = batches.batches_in_epoch();
+        let first: Vec<_> = batches.by_ref().take(count).collect();
         assert_ne!(first[0], batches.next().expect("endless"), "the next epoch has another order");
     }
 
