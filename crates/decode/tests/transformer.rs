@@ -152,7 +152,7 @@ fn padding_changes_nothing() {
             let decoder = BudgetedDecoder::new(policy, desk).max_tokens(LIMIT);
             texts(decoder.decode(prompts, Seed(2))).remove(0)
         };
-        let text = decode(&[short.clone()]);
+        let text = decode(std::slice::from_ref(&short));
         assert_eq!(decode(&[short, long]), text);
         text.steps.len()
     });
