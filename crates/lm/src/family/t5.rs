@@ -278,8 +278,10 @@ impl T5 {
         match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => {
-                let scale = (self.config.d_model as f64).powf(-0.5);
-                burn::tensor::module::linear(hidden * scale, self.shared.weight.val().transpose(), None)
+                // A product of matrices reads the transposed table where it lies; burn's `linear` would copy it.
+                let [batch, time, width] = hidden.dims();
+                let scaled = hidden.reshape([batch * time, width]) * (width as f64).powf(-0.5);
+                scaled.matmul(self.shared.weight.val().transpose()).reshape([batch, time, self.config.vocab_size])
             }
         }
     }
