@@ -1,14 +1,12 @@
 //! What a user can get wrong, and what `translate` says to it.
 
+mod support;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
-    folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
+use support::example;
 
 fn translate(arguments: &[&str], input: &[u8]) -> Output {
     let device = ["--device", "cpu"].into_iter().filter(|_| !arguments.iter().any(|word| word.starts_with("--device")));

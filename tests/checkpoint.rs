@@ -1,17 +1,14 @@
 //! A run that is killed goes on where its last checkpoint was, bit for bit.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use training_wheels::embedded;
 
-/// The example beside this test's own program.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
-    folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
+use support::example;
 
 fn train(data: &Path, out: &Path, resume: bool) -> Child {
     let mut command = Command::new(example("train"));

@@ -1,15 +1,13 @@
 //! The README's commands name examples and flags that exist.
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::Path;
 use std::process::Command;
 
-const README: &str = include_str!("../README.md");
+use support::example;
 
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
-    folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
+const README: &str = include_str!("../README.md");
 
 /// The lines of the README that call cargo.
 fn commands() -> Vec<&'static str> {
