@@ -1,4 +1,4 @@
-//! Trains a T5 from scratch on any JSON lines with `source` and `target`.
+//! Trains a T5 on any JSON lines with `source` and `target`, from scratch or from another model.
 //!
 //!     cargo run --release --example train -- --data train.jsonl --valid valid.jsonl --out model
 //!
@@ -34,6 +34,9 @@ struct Flags {
     /// Go on from the last checkpoint in `--out`.
     #[arg(long)]
     resume: bool,
+    /// A folder with the model to start from, and its tokenizer; a random model where this is absent.
+    #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
+    init: Option<PathBuf>,
     /// A folder with the tokenizer to use; one is trained on `--data` where this is absent.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -121,21 +124,10 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
 
     let training = accelerator.device.clone().autodiff();
     training.seed(flags.seed);
-    let model = T5Config {
-        vocab_size: tokenizer.vocab_size(),
-        d_model: flags.d_model,
-        d_kv: 32,
-        d_ff: 4 * flags.d_model,
-        num_heads: flags.d_model / 32,
-        num_layers: flags.layers,
-        num_decoder_layers: Some(flags.decoder_layers),
-        dropout_rate: 0.0,
-        pad_token_id: tokenizer.pad(),
-        eos_token_id: tokenizer.eos(),
-        decoder_start_token_id: tokenizer.pad(),
-        ..T5Config::default()
-    }
-    .init(&training);
+    let model = match &flags.init {
+        Some(folder) => Pretrained::load(folder, &training)?,
+        None => Pretrained::T5(random(&flags, &tokenizer).init(&training)),
+    };
     let cores = std::thread::available_parallelism()?.get();
     let workers = flags.workers.unwrap_or(if accelerator.adapter.platform.to_string() == "cpu" { cores } else { 1 });
     let config = TrainerConfig::new(flags.steps)
@@ -152,7 +144,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let mut trainer = Trainer::new(config, &objective, Pretrained::T5(model), &pairs, &flags.out, flags.resume)?;
+    let mut trainer = Trainer::new(config, &objective, model, &pairs, &flags.out, flags.resume)?;
     let bar = ProgressBar::new(flags.steps as u64).with_position(trainer.step() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?);
     let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &valid)?), &mut |report| {
@@ -169,9 +161,27 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The T5 that the flags describe.
+fn random(flags: &Flags, tokenizer: &Tokenizer) -> T5Config {
+    T5Config {
+        vocab_size: tokenizer.vocab_size(),
+        d_model: flags.d_model,
+        d_kv: 32,
+        d_ff: 4 * flags.d_model,
+        num_heads: flags.d_model / 32,
+        num_layers: flags.layers,
+        num_decoder_layers: Some(flags.decoder_layers),
+        dropout_rate: 0.0,
+        pad_token_id: tokenizer.pad(),
+        eos_token_id: tokenizer.eos(),
+        decoder_start_token_id: tokenizer.pad(),
+        ..T5Config::default()
+    }
+}
+
 fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, training_wheels::Error> {
     let saved = flags.resume.then_some(&flags.out);
-    let mut tokenizer = match saved.or(flags.tokenizer.as_ref()) {
+    let mut tokenizer = match saved.or(flags.init.as_ref()).or(flags.tokenizer.as_ref()) {
         Some(folder) => Tokenizer::from_dir(folder)?,
         None => {
             let texts = data.iter().flat_map(|example| [example.source.clone(), example.target.clone()]);
