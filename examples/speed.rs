@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use clap::Parser;
-use training_wheels::distill::{CrossEntropy, Pair, Trainer, TrainerConfig};
+use training_wheels::distill::{Batches, CrossEntropy, Pair, Trainer, TrainerConfig};
 use training_wheels::lm::{Context, LmOutput, ModelSpec, TokenBatch};
 use training_wheels::prelude::*;
 
@@ -86,14 +86,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pair = |row| Pair { source: ids(row, flags.source_tokens), target: ids(row + 1, flags.target_tokens) };
     let pairs: Vec<Pair> = (0..rows).map(pair).collect();
     let tokens = (rows * (flags.source_tokens + flags.target_tokens)) as usize;
-    let config = TrainerConfig::new(1_000_000)
-        .with_batch_tokens(tokens.div_ceil(flags.workers))
-        .with_workers(flags.workers)
-        .with_learning_rate(1e-5);
+    let batches = Batches::new(&pairs, tokens.div_ceil(flags.workers), 0, Seed(7))?;
+    let config = TrainerConfig::new(1_000_000).with_workers(flags.workers).with_learning_rate(1e-5);
     let scratch = tempfile::tempdir()?;
     let objective = CrossEntropy::new();
     let training = Pretrained::load(&flags.model, &device.autodiff())?;
-    let mut trainer = Trainer::new(config, &objective, training, &pairs, scratch.path(), false)?;
+    let mut trainer = Trainer::new(config, &objective, training, batches, scratch.path(), false)?;
     let seconds = median(flags.repeats, || trainer.train_step().map(drop))?;
     report("train", None, f64::from(rows * flags.target_tokens) / seconds);
     Ok(())

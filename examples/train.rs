@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::decode::{Asking, Decoder, Side};
-use training_wheels::distill::{CrossEntropy, Decay, Pair, Trainer, TrainerConfig};
+use training_wheels::distill::{Batches, CrossEntropy, Decay, Pair, Trainer, TrainerConfig};
 use training_wheels::eval::metric::ChrfStats;
 use training_wheels::lm::{FloatFormat, T5Config};
 use training_wheels::prelude::*;
@@ -131,20 +131,19 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let cores = std::thread::available_parallelism()?.get();
     let workers = flags.workers.unwrap_or(if accelerator.adapter.platform.to_string() == "cpu" { cores } else { 1 });
     let config = TrainerConfig::new(flags.steps)
-        .with_batch_tokens(flags.batch_tokens)
         .with_accumulate(flags.accumulate)
         .with_workers(workers)
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
-        .with_seed(flags.seed)
         .with_checkpoint_every(flags.checkpoint_every)
         .with_validate_every(flags.validate_every)
         .with_patience(flags.patience);
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let mut trainer = Trainer::new(config, &objective, model, &pairs, &flags.out, flags.resume)?;
+    let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.seed))?;
+    let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
     let bar = ProgressBar::new(flags.steps as u64).with_position(trainer.step() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?);
     let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &valid)?), &mut |report| {

@@ -4,8 +4,9 @@
 
 use burn::tensor::Device;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wheels_distill::{CrossEntropy, Pair, Trainer, TrainerConfig};
+use wheels_distill::{Batches, CrossEntropy, Pair, Trainer, TrainerConfig};
 use wheels_lm::T5Config;
+use wheels_text::Seed;
 
 const VOCAB: u32 = 4000;
 const ROWS: u32 = 48;
@@ -32,10 +33,11 @@ fn training(criterion: &mut Criterion) {
     for workers in [1, 2] {
         let scratch = tempfile::tempdir().expect("a temporary folder");
         let tokens = (2 * ROWS * LENGTH) as usize / workers;
-        let training = TrainerConfig::new(1_000_000).with_batch_tokens(tokens).with_workers(workers);
+        let training = TrainerConfig::new(1_000_000).with_workers(workers);
+        let batches = Batches::new(&pairs, tokens, 0, Seed(7)).expect("the pairs fit");
         let model = config.init(&device);
         let mut trainer =
-            Trainer::new(training, &objective, model, &pairs, scratch.path(), false).expect("the pairs fit");
+            Trainer::new(training, &objective, model, batches, scratch.path(), false).expect("a scratch folder");
         group.bench_function(format!("{workers} workers"), |bench| {
             bench.iter(|| trainer.train_step().expect("finite numbers"));
         });

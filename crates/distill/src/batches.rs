@@ -1,11 +1,13 @@
 //! From pairs of token ids to batches of like lengths, in an order that a seed decides.
 
+use std::fmt;
+
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use wheels_lm::TokenBatch;
 use wheels_text::Seed;
 
-use crate::DistillError;
+use crate::{DistillError, Guidance, Lessons, Workers};
 
 /// A source and its target, as token ids; each ends with the end of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +19,14 @@ pub struct Pair {
 }
 
 /// One micro-batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TrainingBatch {
     /// What the encoder reads, `[batch, source]`.
     pub prompts: TokenBatch,
     /// What the decoder is to write, `[batch, time]`; its input is the same behind the start of the row.
     pub targets: TokenBatch,
+    /// What the teacher says of it; none in supervised training.
+    pub guidance: Option<Guidance>,
 }
 
 /// Where a run stands in its data.
@@ -30,6 +34,21 @@ pub struct TrainingBatch {
 pub(crate) struct Position {
     pub(crate) epoch: u64,
     pub(crate) batch: usize,
+}
+
+/// A position, and what makes it mean the same batches again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bookmark {
+    position: Position,
+    pairs: usize,
+    batch_tokens: usize,
+    seed: Seed,
+}
+
+impl fmt::Display for Bookmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pairs in batches of {} tokens, seed {}", self.pairs, self.batch_tokens, self.seed.0)
+    }
 }
 
 /// An endless stream of micro-batches: every epoch holds every pair once, in another order.
@@ -60,20 +79,9 @@ impl<'a> Batches<'a> {
         if let Some(index) = pairs.iter().position(|pair| tokens(pair) > batch_tokens) {
             return Err(DistillError::LongPair { index, tokens: tokens(&pairs[index]), limit: batch_tokens });
         }
-        let mut batches = Self {
-            pairs,
-            batch_tokens,
-            pad,
-            seed: seed.stream("batches"),
-            position: Position::default(),
-            epoch: vec![],
-        };
+        let mut batches = Self { pairs, batch_tokens, pad, seed, position: Position::default(), epoch: vec![] };
         batches.seek(Position::default());
         Ok(batches)
-    }
-
-    pub(crate) fn position(&self) -> Position {
-        self.position
     }
 
     pub(crate) fn seek(&mut self, position: Position) {
@@ -88,7 +96,7 @@ impl<'a> Batches<'a> {
 
     /// The batches of an epoch, as indices of pairs.
     fn plan(&self, epoch: u64) -> Vec<Vec<u32>> {
-        let mut rng = self.seed.nth(epoch).rng();
+        let mut rng = self.seed.stream("batches").nth(epoch).rng();
         let mut order: Vec<u32> = (0..self.pairs.len() as u32).collect();
         order.shuffle(&mut rng);
         let lengths = |index: u32| {
@@ -117,21 +125,58 @@ impl<'a> Batches<'a> {
     }
 }
 
+impl Batches<'_> {
+    fn bookmark(&self) -> Bookmark {
+        let Self { position, batch_tokens, seed, .. } = *self;
+        Bookmark { position, pairs: self.pairs.len(), batch_tokens, seed }
+    }
+
+    /// The pairs of the next batch, by index.
+    pub(crate) fn next_indices(&mut self) -> Vec<u32> {
+        if self.position.batch == self.epoch.len() {
+            self.seek(Position { epoch: self.position.epoch + 1, batch: 0 });
+        }
+        self.position.batch += 1;
+        self.epoch[self.position.batch - 1].clone()
+    }
+}
+
 impl Iterator for Batches<'_> {
     type Item = TrainingBatch;
 
     fn next(&mut self) -> Option<TrainingBatch> {
-        if self.position.batch == self.epoch.len() {
-            self.seek(Position { epoch: self.position.epoch + 1, batch: 0 });
-        }
-        let pairs: Vec<&Pair> =
-            self.epoch[self.position.batch].iter().map(|&index| &self.pairs[index as usize]).collect();
-        self.position.batch += 1;
+        let pairs: Vec<&Pair> = self.next_indices().into_iter().map(|index| &self.pairs[index as usize]).collect();
         let rows = |of: fn(&Pair) -> &[u32]| pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>();
         Some(TrainingBatch {
             prompts: TokenBatch::new(&rows(|pair| &pair.source), self.pad),
             targets: TokenBatch::new(&rows(|pair| &pair.target), self.pad),
+            guidance: None,
         })
+    }
+}
+
+/// Supervised lessons: whatever the model.
+impl<M> Lessons<M> for Batches<'_> {
+    fn next_batches(&mut self, _: &M, count: usize, _: &Workers) -> Result<Vec<TrainingBatch>, DistillError> {
+        Ok(self.by_ref().take(count).collect())
+    }
+
+    fn place(&self) -> String {
+        format!("epoch {}, batch {}", self.position.epoch, self.position.batch)
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::to_value(self.bookmark()).expect("numbers are JSON")
+    }
+
+    fn restore(&mut self, state: serde_json::Value) -> Result<(), String> {
+        let saved: Bookmark = serde_json::from_value(state).map_err(|error| error.to_string())?;
+        let here = Bookmark { position: saved.position, ..self.bookmark() };
+        if saved != here {
+            return Err(format!("its data were {saved}, these are {here}"));
+        }
+        self.seek(saved.position);
+        Ok(())
     }
 }
 
@@ -156,7 +201,8 @@ mod tests {
         assert_eq!(seen, (0..50).collect::<Vec<_>>());
         let count = batches.batches_in_epoch();
         let first: Vec<_> = batches.by_ref().take(count).collect();
-        assert_ne!(first[0], batches.next().expect("endless"), "the next epoch has another order");
+        let next = batches.next().expect("endless");
+        assert_ne!(first[0].targets, next.targets, "the next epoch has another order");
     }
 
     #[test]
@@ -165,8 +211,12 @@ mod tests {
         let mut whole = Batches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
         whole.by_ref().take(30).for_each(drop);
         let mut resumed = Batches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
-        resumed.seek(whole.position());
-        assert!(whole.take(40).eq(resumed.take(40)));
+        resumed.seek(whole.position);
+        let other = Batches::new(&pairs, 39, 0, Seed(1)).expect("the pairs fit");
+        let refused = Lessons::<()>::restore(&mut { other }, Lessons::<()>::state(&whole)).expect_err("other batches");
+        assert!(refused.contains("of 40 tokens") && refused.contains("of 39 tokens"), "{refused}");
+        let targets = |batches: Batches<'_>| batches.take(40).map(|batch| batch.targets).collect::<Vec<_>>();
+        assert_eq!(targets(whole), targets(resumed));
     }
 
     #[test]

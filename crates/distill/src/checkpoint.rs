@@ -7,7 +7,6 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use serde::{Deserialize, Serialize};
 
-use crate::batches::Position;
 use crate::{DistillError, TrainerConfig};
 
 /// Everything of a run that is not a tensor.
@@ -15,7 +14,7 @@ use crate::{DistillError, TrainerConfig};
 pub(crate) struct State {
     pub(crate) config: TrainerConfig,
     pub(crate) step: usize,
-    pub(crate) position: Position,
+    pub(crate) lessons: serde_json::Value,
     pub(crate) best: Option<Best>,
     pub(crate) stale_validations: usize,
 }
@@ -126,6 +125,11 @@ impl Checkpoints {
 
     pub(crate) fn load_best<M: Module>(&self, model: M) -> Result<M, DistillError> {
         load_weights(&self.best(), model)
+    }
+
+    /// The error of a checkpoint whose state is of no use.
+    pub(crate) fn unusable(&self, step: usize, reason: String) -> DistillError {
+        torn(&self.path(step).join(STATE), reason)
     }
 
     fn best(&self) -> PathBuf {

@@ -7,9 +7,6 @@ use burn::config::Config;
 pub struct TrainerConfig {
     /// Optimizer steps.
     pub steps: usize,
-    /// Largest number of source plus target tokens in a micro-batch, padding counted.
-    #[config(default = 4096)]
-    pub batch_tokens: usize,
     /// Micro-batches that each worker adds up before a step.
     #[config(default = 1)]
     pub accumulate: usize,
@@ -31,9 +28,6 @@ pub struct TrainerConfig {
     /// Largest norm of the gradient of all weights together.
     #[config(default = 1.0)]
     pub clip_norm: f64,
-    /// Seed of the order of the data.
-    #[config(default = 7)]
-    pub seed: u64,
     /// Steps between checkpoints.
     #[config(default = 200)]
     pub checkpoint_every: usize,

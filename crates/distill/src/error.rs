@@ -21,8 +21,8 @@ pub enum DistillError {
     },
     /// A loss or a gradient is not a number.
     #[error(
-        "{what} is {value} at step {step} (epoch {epoch}, batch {batch}): the weights before it are kept; lower the \
-         learning rate and resume from the last checkpoint"
+        "{what} is {value} at step {step} ({place}): the weights before it are kept; lower the learning rate and resume \
+         from the last checkpoint"
     )]
     NotFinite {
         /// "loss" or "gradient norm".
@@ -31,11 +31,31 @@ pub enum DistillError {
         value: f64,
         /// The step, counted from 1.
         step: usize,
-        /// The epoch, counted from 0.
-        epoch: u64,
-        /// The first batch of the step, counted from 0 in its epoch.
-        batch: usize,
+        /// Where its data stood, such as "epoch 2, batch 31".
+        place: String,
     },
+    /// A teacher's law has not the columns of its student's.
+    #[error(
+        "the student has {student} tokens and its teacher {teacher}: give both one tokenizer, with the help token in it"
+    )]
+    Vocabularies {
+        /// The student's logits.
+        student: usize,
+        /// The teacher's.
+        teacher: usize,
+    },
+    /// A prompt could not be made.
+    #[error("training pair {index} has no prompt")]
+    Prompt {
+        /// The pair, counted from 0.
+        index: usize,
+        /// What was wrong with it.
+        #[source]
+        source: wheels_text::TextError,
+    },
+    /// The student could not practise with its teacher.
+    #[error("practice with the teacher failed")]
+    Decode(#[from] wheels_decode::DecodeError),
     /// A file or folder of the run could not be read or written.
     #[error("cannot {action} {}: check that the folder exists, is writable and has room", path.display())]
     Io {

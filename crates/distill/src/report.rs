@@ -1,5 +1,6 @@
 //! What a run writes down: one JSON object a line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,6 @@ use crate::DistillError;
 pub struct StepReport {
     /// The step, counted from 1.
     pub step: usize,
-    /// The epoch that the step ended in, counted from 0.
-    pub epoch: u64,
     /// The objective, per target token.
     pub loss: f64,
     /// Minus the log-likelihood of the targets, nats per token.
@@ -30,6 +29,9 @@ pub struct StepReport {
     /// The score of the validation after this step, where there was one; higher is better.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation: Option<f64>,
+    /// The parts of the loss, per target token, and what else the objective and the lessons report, by name.
+    #[serde(flatten)]
+    pub parts: BTreeMap<String, f64>,
 }
 
 /// An append-only file of [`StepReport`]s.

@@ -1,46 +1,93 @@
 //! A batch under teacher forcing: what the model says of given targets.
 
-use burn::tensor::{Int, Tensor, TensorData};
-use wheels_lm::{LanguageModel, TokenBatch};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use wheels_lm::TokenBatch;
 
-use crate::TrainingBatch;
+use crate::{Guidance, Learner, TrainingBatch, Values};
 
-/// The model's logits at every position of a batch of targets.
+/// What a model says at every position of a batch of targets, beside what its teacher says.
 #[derive(Clone, Debug)]
 pub struct Scored {
     /// `[batch, time, vocab]`; tracks gradients where the model does.
     pub logits: Tensor<3>,
+    /// The model's values, which track gradients where it does; none for a plain language model.
+    pub values: Option<Values>,
     /// The token to be written at each position, `[batch, time]`; not tracked.
     pub targets: Tensor<2, Int>,
     /// 1 at a target, 0 at padding, `[batch, time]`; not tracked.
     pub mask: Tensor<2>,
+    /// What the teacher says; none in supervised training.
+    pub guided: Option<Guided>,
+}
+
+/// A [`Guidance`] as tensors, none of them tracked.
+#[derive(Clone, Debug)]
+pub struct Guided {
+    /// The teacher's log-probabilities, nats, `[batch, time, vocab]`.
+    pub teacher: Tensor<3>,
+    /// The student's help token, a column of the vocabulary that is no word.
+    pub help: Option<usize>,
+    /// 1 where the token was the teacher's, `[batch, time]`.
+    pub helped: Tensor<2>,
+    /// What help costs, nats, `[batch, 1]`.
+    pub price: Tensor<2>,
+    /// 1 in rows that the student wrote under the deployed rule, `[batch, 1]`.
+    pub deployed: Tensor<2>,
+    /// 1 in rows that end with an end mark, and so have no return after their last token, `[batch, 1]`.
+    pub ended: Tensor<2>,
 }
 
 impl Scored {
     /// Scores the targets of a batch in one forward pass.
-    pub fn new<M: LanguageModel>(model: &M, batch: &TrainingBatch) -> Self {
+    pub fn new<M: Learner + ?Sized>(model: &M, batch: &TrainingBatch) -> Self {
         let mut context = model.prefill(&batch.prompts, 0);
-        let rows: Vec<Vec<u32>> = context
-            .starts()
-            .into_iter()
-            .enumerate()
-            .map(|(row, start)| {
-                let target = batch.targets.row(row);
-                std::iter::once(start).chain(target[..target.len() - 1].iter().copied()).collect()
-            })
-            .collect();
-        let inputs = TokenBatch::new(&rows, model.spec().pad);
+        let inputs = shifted(&context.starts(), &batch.targets, model.spec().pad);
         let plain = model.device().without_autodiff();
-        let mask: Vec<f32> = batch
-            .targets
-            .lengths()
-            .iter()
-            .flat_map(|&length| (0..batch.targets.width()).map(move |t| f32::from(u8::from(t < length))))
-            .collect();
+        let (rows, width) = (batch.targets.rows(), batch.targets.width());
+        let inside = batch.targets.lengths().iter().flat_map(|&length| (0..width).map(move |t| t < length));
+        let output = model.forward(&inputs, &mut context);
         Self {
-            logits: model.forward(&inputs, &mut context).logits,
+            values: model.values(&output.hidden),
+            logits: output.logits,
             targets: batch.targets.tensor(&plain),
-            mask: Tensor::from_data(TensorData::new(mask, [batch.targets.rows(), batch.targets.width()]), &plain),
+            mask: flags(inside, [rows, width], &plain),
+            guided: batch.guidance.as_ref().map(|guidance| Guided::new(guidance, &plain)),
         }
     }
+}
+
+impl Guided {
+    fn new(guidance: &Guidance, device: &Device) -> Self {
+        let [rows, width, _] = guidance.shape();
+        let column = |of: fn(&crate::GuidedRow) -> f32| {
+            let values: Vec<f32> = guidance.rows.iter().map(of).collect();
+            Tensor::from_data(TensorData::new(values, [rows, 1]), device)
+        };
+        let helped = guidance.rows.iter().flat_map(|row| {
+            let rest = std::iter::repeat_n(false, width - row.helped.len());
+            row.helped.iter().copied().chain(rest)
+        });
+        Self {
+            teacher: Tensor::from_data(guidance.teacher.clone(), (device, DType::F32)),
+            help: guidance.help.map(|token| token as usize),
+            helped: flags(helped, [rows, width], device),
+            price: column(|row| row.price),
+            deployed: column(|row| f32::from(u8::from(row.deployed))),
+            ended: column(|row| f32::from(u8::from(row.ended))),
+        }
+    }
+}
+
+/// The decoder's input under teacher forcing: the start of each row, and its targets but the last.
+pub(crate) fn shifted(starts: &[u32], targets: &TokenBatch, pad: u32) -> TokenBatch {
+    let row = |(row, &start): (usize, &u32)| {
+        let target = targets.row(row);
+        std::iter::once(start).chain(target[..target.len() - 1].iter().copied()).collect::<Vec<u32>>()
+    };
+    TokenBatch::new(&starts.iter().enumerate().map(row).collect::<Vec<_>>(), pad)
+}
+
+fn flags(flags: impl Iterator<Item = bool>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = flags.map(|flag| f32::from(u8::from(flag))).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
 }

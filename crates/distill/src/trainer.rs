@@ -1,31 +1,30 @@
 //! The training loop.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, Transaction};
-use wheels_lm::LanguageModel;
-use wheels_text::Seed;
 
 use crate::checkpoint::{Best, State};
 use crate::{
-    Batches, Checkpoints, DistillError, MetricsLog, Objective, Pair, Scored, StepReport, TrainerConfig, TrainingBatch,
+    Checkpoints, DistillError, Learner, Lessons, MetricsLog, Objective, Scored, StepReport, TrainerConfig,
+    TrainingBatch, Workers,
 };
 
-/// Trains a model on pairs of token ids.
+/// Trains a model by an objective on lessons.
 ///
-/// The batches of a step are computed by [`workers`](TrainerConfig::workers) threads, each with one core of its own:
-/// most operations of the CPU backend use one core, and two halves of a batch side by side use two. Gradients are added
-/// in a fixed order, so a run gives the same bits whenever it is repeated with as many workers.
-pub struct Trainer<'a, M> {
+/// The batches of a step are computed by [`Workers`] side by side. Gradients are added in a fixed order, so a run gives
+/// the same bits whenever it is repeated with as many workers.
+pub struct Trainer<'a, M, L> {
     config: TrainerConfig,
     objective: &'a dyn Objective,
     model: M,
     optimizer: ModuleOptimizer,
-    batches: Batches<'a>,
-    pools: Vec<rayon::ThreadPool>,
+    lessons: L,
+    workers: Workers,
     checkpoints: Checkpoints,
     metrics: MetricsLog,
     step: usize,
@@ -47,9 +46,10 @@ pub struct Outcome {
 /// A validation: a score of the model without gradients, higher is better.
 pub type Validate<'v, M> = dyn FnMut(&M) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> + 'v;
 
-impl<'a, M> Trainer<'a, M>
+impl<'a, M, L> Trainer<'a, M, L>
 where
-    M: LanguageModel + Module + Clone + Send + Sync,
+    M: Learner + Module + Clone + Send + Sync,
+    L: Lessons<M>,
 {
     /// A run in `folder`, from the start or, with `resume`, from the last checkpoint there if there is one.
     ///
@@ -62,49 +62,47 @@ where
         config: TrainerConfig,
         objective: &'a dyn Objective,
         model: M,
-        pairs: &'a [Pair],
+        mut lessons: L,
         folder: impl AsRef<Path>,
         resume: bool,
     ) -> Result<Self, DistillError> {
-        let batches = Batches::new(pairs, config.batch_tokens, model.spec().pad, Seed(config.seed))?;
         let optimizer =
             AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-9).with_weight_decay(config.weight_decay).init();
-        let workers = config.workers.max(1);
-        let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let pools = (0..workers)
-            .map(|_| pool())
-            .collect::<Result<_, _>>()
-            .map_err(|source| DistillError::Workers { workers, source })?;
+        let workers = Workers::new(config.workers)?;
         let checkpoints = Checkpoints::new(folder)?;
         let saved = if resume { checkpoints.load(&config, model.clone(), optimizer.clone())? } else { None };
         let step = saved.as_ref().map_or(0, |(state, _, _)| state.step);
         let metrics = MetricsLog::open(checkpoints.metrics(), step)?;
-        let mut trainer = Self {
+        let (model, optimizer, best, stale_validations) = match saved {
+            None => (model, optimizer, None, 0),
+            Some((state, model, optimizer)) => {
+                lessons.restore(state.lessons).map_err(|reason| checkpoints.unusable(step, reason))?;
+                (model, optimizer, state.best, state.stale_validations)
+            }
+        };
+        Ok(Self {
             config,
             objective,
             model,
             optimizer,
-            batches,
-            pools,
+            lessons,
+            workers,
             checkpoints,
             metrics,
             step,
-            best: None,
-            stale_validations: 0,
-        };
-        if let Some((state, model, optimizer)) = saved {
-            trainer.model = model;
-            trainer.optimizer = optimizer;
-            trainer.batches.seek(state.position);
-            trainer.best = state.best;
-            trainer.stale_validations = state.stale_validations;
-        }
-        Ok(trainer)
+            best,
+            stale_validations,
+        })
     }
 
     /// Steps made so far.
     pub fn step(&self) -> usize {
         self.step
+    }
+
+    /// Where the batches come from.
+    pub fn lessons(&self) -> &L {
+        &self.lessons
     }
 
     /// The model as it is now, without gradients.
@@ -158,22 +156,22 @@ where
     /// One optimizer step.
     ///
     /// # Errors
-    /// [`DistillError::NotFinite`]; the weights are then those before the step.
+    /// [`DistillError::NotFinite`], and what making lessons can run into; the weights are then those before the step.
     pub fn train_step(&mut self) -> Result<StepReport, DistillError> {
         let start = Instant::now();
-        let position = self.batches.position();
-        let count = self.pools.len() * self.config.accumulate.max(1);
-        let batches: Vec<TrainingBatch> = self.batches.by_ref().take(count).collect();
+        let count = self.workers.count() * self.config.accumulate.max(1);
+        let batches = self.lessons.next_batches(&self.model.valid(), count, &self.workers)?;
         let tokens: usize = batches.iter().map(|batch| batch.targets.tokens()).sum();
 
         let (mut gradients, sums) = self.gradients(&batches, tokens);
         let grad_norm = square_norm(&self.model, &gradients).sqrt();
         let step = self.step + 1;
-        let [loss, nll] = sums.map(|sum| sum / tokens as f64);
+        let mut parts: BTreeMap<String, f64> =
+            sums.into_iter().map(|(name, sum)| (name.into(), sum / tokens as f64)).collect();
+        let [loss, nll] = [LOSS, NLL].map(|name| parts.remove(name).unwrap_or(f64::NAN));
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
-                let (epoch, batch) = (position.epoch, position.batch);
-                return Err(DistillError::NotFinite { what, value, step, epoch, batch });
+                return Err(DistillError::NotFinite { what, value, step, place: self.lessons.place() });
             }
         }
         if grad_norm > self.config.clip_norm {
@@ -182,9 +180,8 @@ where
         let learning_rate = self.config.learning_rate_at(step);
         self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
         self.step = step;
-        Ok(StepReport {
+        let mut report = StepReport {
             step,
-            epoch: self.batches.position().epoch,
             loss,
             nll,
             grad_norm,
@@ -192,7 +189,10 @@ where
             tokens,
             seconds: start.elapsed().as_secs_f64(),
             validation: None,
-        })
+            parts,
+        };
+        self.lessons.report(&mut report);
+        Ok(report)
     }
 
     /// Writes a checkpoint of this step.
@@ -203,7 +203,7 @@ where
         let state = State {
             config: self.config.clone(),
             step: self.step,
-            position: self.batches.position(),
+            lessons: self.lessons.state(),
             best: self.best,
             stale_validations: self.stale_validations,
         };
@@ -223,49 +223,41 @@ where
         Ok(score)
     }
 
-    /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss and of the nll.
-    fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, [f64; 2]) {
-        let objective = self.objective;
-        let share = batches.len().div_ceil(self.pools.len());
-        let device = self.model.device();
-        let work = |model: M, batches: &[TrainingBatch]| {
+    /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss, the nll and all parts.
+    fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
+        let (device, model, objective) = (wheels_lm::LanguageModel::device(&self.model), &self.model, self.objective);
+        let results = self.workers.share(batches, |batches| {
+            let model = model.clone().fork(&device);
             let mut sum = GradientsAccumulator::new();
-            let mut losses = Vec::new();
+            let mut values = Vec::new();
             for batch in batches {
                 let loss = objective.loss(&Scored::new(&model, batch));
                 let gradients = (loss.total / tokens as f32).backward();
                 sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
-                losses.extend([loss.value, loss.nll]);
+                values.extend([(LOSS, loss.value), (NLL, loss.nll)]);
+                values.extend(loss.parts);
             }
-            (sum.grads(), losses)
-        };
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = batches
-                .chunks(share)
-                .zip(&self.pools)
-                .map(|(batches, pool)| {
-                    let model = self.model.clone().fork(&device);
-                    scope.spawn(move || pool.install(|| work(model, batches)))
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+            (sum.grads(), values)
         });
         let mut sum = GradientsAccumulator::new();
-        let mut losses = Transaction::default();
+        let (mut names, mut read) = (Vec::new(), Transaction::default());
         for (gradients, values) in results {
             sum.accumulate(&self.model, gradients);
-            losses = values.into_iter().fold(losses, |losses, value| losses.register(value));
+            for (name, value) in values {
+                names.push(name);
+                read = read.register(value);
+            }
         }
-        let mut sums = [0.0; 2];
-        for (index, value) in losses.execute().into_iter().enumerate() {
-            sums[index % 2] += value.iter::<f64>().sum::<f64>();
+        let mut sums = BTreeMap::new();
+        for (name, value) in names.into_iter().zip(read.execute()) {
+            *sums.entry(name).or_default() += value.iter::<f64>().sum::<f64>();
         }
         (sum.grads(), sums)
     }
 }
+
+const LOSS: &str = "loss";
+const NLL: &str = "nll";
 
 /// The square of the norm of all gradients together, read from the device once.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {

@@ -47,7 +47,7 @@ impl Objective for CrossEntropy {
         let at_target = Tensor::full([batch * time, 1], smooth - 1.0, &mask.device());
         let gradient = (probabilities.sub_scalar(even)).scatter(1, targets, at_target, IndexingUpdateOp::Add) * mask;
         let gradient = Tensor::from_inner(gradient.reshape([batch, time, vocab]));
-        Loss { total: (scored.logits.clone() * gradient).sum(), value, nll }
+        Loss { total: (scored.logits.clone() * gradient).sum(), value, nll, parts: vec![] }
     }
 }
 
@@ -64,8 +64,9 @@ mod tests {
         let logits = Tensor::<3>::random([2, 3, 7], Distribution::Normal(0.0, 2.0), &device).require_grad();
         let targets = Tensor::<2, Int>::from_ints([[1, 2, 3], [6, 0, 0]], &plain);
         let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &plain);
-        let loss =
-            CrossEntropy::new().loss(&Scored { logits: logits.clone(), targets: targets.clone(), mask: mask.clone() });
+        let (values, guided) = (None, None);
+        let scored = Scored { logits: logits.clone(), values, targets: targets.clone(), mask: mask.clone(), guided };
+        let loss = CrossEntropy::new().loss(&scored);
 
         let logs = log_softmax(logits.clone(), 2);
         let (targets, mask) = (Tensor::<2, Int>::from_inner(targets), Tensor::<2>::from_inner(mask));

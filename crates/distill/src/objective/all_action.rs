@@ -1,0 +1,73 @@
+//! One-step path consistency over all words and help at once.
+
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+use super::laws::{Help, Laws, Term};
+use super::{Loss, Objective};
+use crate::Scored;
+
+/// Path consistency of one step with the teacher's whole law at hand, in place of a sampled word (our derivation): with
+/// the rewards `r(a) = max(log p_T(a), reward_floor)`,
+///
+/// ```text
+/// delta(a) = r(a) - log p(a),   u = sum_a p(a) delta(a)
+/// L_words  = 1/2 sum_a sg(p(a)) (delta(a) - sg(u))^2
+/// L_help   = (z - sg[ min(D, distance_cap) - price ])^2,   D = -u
+/// ```
+///
+/// where `sg` stops gradients and `z` is the help logit minus the log-sum-exp of the words' logits, through which no
+/// gradient flows. The gradient of `L_words` is that of the reverse KL; `L_help` is the difference of the consistency
+/// equations of a word and of help, whose optimum are log-odds of `D - price`.
+#[derive(Config, Debug, Copy)]
+pub struct AllActionConsistency {
+    /// The weight of `L_help`; without a help column it is not there.
+    #[config(default = 0.5)]
+    pub help: f64,
+    /// The least reward, nats.
+    #[config(default = "-10.0")]
+    pub reward_floor: f64,
+    /// The largest distance that counts, nats.
+    #[config(default = 6.0)]
+    pub distance_cap: f64,
+}
+
+impl Objective for AllActionConsistency {
+    fn loss(&self, scored: &Scored) -> Loss {
+        let laws = Laws::new(scored);
+        let distance = distance(&laws, self.reward_floor);
+        let mut term = words(&laws, self.reward_floor);
+        let mut parts = vec![("words", term.value.clone()), ("distance", laws.sum(distance.clone()))];
+        if let Some(wish) = &laws.help {
+            let asked = help(&laws, wish, distance, self.distance_cap);
+            parts.push(("help", asked.value.clone()));
+            term = term.plus(asked.times(self.help));
+        }
+        laws.loss(scored, term, parts)
+    }
+}
+
+/// D, the reverse KL with clipped rewards, `[n, 1]`.
+pub(super) fn distance(laws: &Laws, floor: f64) -> Tensor<2> {
+    (laws.probs.clone() * (laws.log_probs.clone() - laws.rewards(floor))).sum_dim(1)
+}
+
+/// `L_words`.
+pub(super) fn words(laws: &Laws, floor: f64) -> Term {
+    let excess = laws.log_probs.clone() - laws.rewards(floor);
+    let mean = (laws.probs.clone() * excess.clone()).sum_dim(1);
+    let spread = excess - mean;
+    let slope = laws.probs.clone() * spread.clone();
+    laws.term((slope.clone() * spread).sum_dim(1) * 0.5, slope)
+}
+
+/// The reverse KL itself, whose gradient is that of [`words`].
+pub(super) fn reverse_kl(laws: &Laws, floor: f64) -> Term {
+    Term { value: laws.sum(distance(laws, floor)), ..words(laws, floor) }
+}
+
+/// `L_help`.
+pub(super) fn help(laws: &Laws, help: &Help, distance: Tensor<2>, cap: f64) -> Term {
+    let error = help.log_odds.clone() - (distance.clamp_max(cap) - help.price.clone());
+    laws.term(error.clone().square(), error * 2.0 * help.column.clone())
+}

@@ -1,0 +1,94 @@
+//! Path consistency with a help token under a budget.
+
+use burn::config::Config;
+use burn::tensor::Tensor;
+
+use super::laws::Laws;
+use super::{Loss, Objective, PathConsistency, all_action, forward};
+use crate::Scored;
+
+/// The whole recipe: words, help, paths, the teacher's law, and a forecast of help (our derivation):
+///
+/// ```text
+/// L = words L_words + help L_help + forward KL(p_T || p) + path L_path + cost smoothL1(V_C(s_t), C_t)
+/// ```
+///
+/// `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency), `L_path` is [`PathConsistency`]. `C_t` counts the helped tokens
+/// from position t on; V_C is fitted only on rows that the student wrote under the deployed rule, because sampled
+/// rows use help otherwise. The price of help comes with each row: the trainer's multipliers set it.
+#[derive(Config, Debug)]
+pub struct ConstrainedPath {
+    /// Weight of `L_words`.
+    #[config(default = 0.3)]
+    pub words: f64,
+    /// Weight of `L_help`.
+    #[config(default = 0.5)]
+    pub help: f64,
+    /// Weight of the forward KL.
+    #[config(default = 1.0)]
+    pub forward: f64,
+    /// Weight of `L_path`.
+    #[config(default = 0.1)]
+    pub path: f64,
+    /// Weight of the forecast's loss.
+    #[config(default = 0.05)]
+    pub cost: f64,
+    /// The largest distance that counts for help, nats.
+    #[config(default = 6.0)]
+    pub distance_cap: f64,
+    /// The sub-paths.
+    #[config(default = "PathConsistency::new()")]
+    pub paths: PathConsistency,
+}
+
+impl Objective for ConstrainedPath {
+    fn loss(&self, scored: &Scored) -> Loss {
+        let laws = Laws::new(scored);
+        let floor = self.paths.reward_floor;
+        let help = laws.help.as_ref().expect("this objective needs a student with a help token");
+        let values = scored.values.as_ref().expect("this objective needs a student with value heads");
+
+        let distance = all_action::distance(&laws, floor);
+        let words = all_action::words(&laws, floor);
+        let asking = all_action::help(&laws, help, distance.clone(), self.distance_cap);
+        let forward = forward::term(&laws);
+        let paths = self.paths.term(&laws, scored);
+        let (cost, cost_slope) = self.cost(&laws, scored);
+        let parts = vec![
+            ("words", words.value.clone()),
+            ("help", asking.value.clone()),
+            ("forward", forward.value.clone()),
+            ("path", paths.term.value.clone()),
+            ("cost", cost.clone()),
+            ("distance", laws.sum(distance)),
+            ("asked", laws.sum(help.log_odds.clone().greater_scalar(0.0).float())),
+        ];
+        let term = words
+            .times(self.words)
+            .plus(asking.times(self.help))
+            .plus(forward.times(self.forward))
+            .plus(paths.term.times(self.path));
+        let mut loss = laws.loss(scored, term, parts);
+        loss.value = loss.value + cost * self.cost;
+        if let Some(slope) = paths.values {
+            loss.total = loss.total + (values.value.clone() * Tensor::from_inner(slope * self.path)).sum();
+        }
+        loss.total = loss.total + (values.cost.clone() * Tensor::from_inner(cost_slope * self.cost)).sum();
+        loss
+    }
+}
+
+impl ConstrainedPath {
+    /// Smooth L1 between V_C and the help still to come, and its slope in V_C, `[batch, time]`.
+    fn cost(&self, laws: &Laws, scored: &Scored) -> (Tensor<1>, Tensor<2>) {
+        let guided = scored.guided.as_ref().expect("laws need them");
+        let forecast = scored.values.as_ref().expect("checked").cost.clone().without_autodiff();
+        let helped = guided.helped.clone();
+        // What is still to come is all of it less what came before.
+        let to_come = helped.clone().sum_dim(1) - helped.clone().cumsum(1) + helped;
+        let counted = laws.grid(laws.mask.clone()) * guided.deployed.clone();
+        let error = (forecast - to_come) * counted;
+        let slope = error.clone().clamp(-1.0, 1.0);
+        ((slope.clone() * (error - slope.clone() * 0.5)).sum(), slope)
+    }
+}

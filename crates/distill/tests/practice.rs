@@ -1,0 +1,151 @@
+//! Practice with a tiny student and its teacher.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use wheels_distill::objective::ConstrainedPath;
+use wheels_distill::{
+    ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Student, Trainer,
+    TrainerConfig, TrainingBatch, Workers,
+};
+use wheels_lm::{T5, T5Config};
+use wheels_text::{HelpBudget, Prompt, TextError};
+
+const VOCAB: u32 = 24;
+const HELP: u32 = VOCAB - 1;
+const WIDTH: usize = 8;
+
+fn model(vocab: u32, device: &Device) -> T5 {
+    T5Config {
+        vocab_size: vocab as usize,
+        d_model: WIDTH,
+        d_kv: 4,
+        d_ff: 16,
+        num_layers: 1,
+        num_heads: 2,
+        initializer_factor: 0.3,
+        ..T5Config::default()
+    }
+    .init(device)
+}
+
+fn pairs() -> Vec<Pair> {
+    let word = |i: u32| 2 + i % (HELP - 2);
+    let text = |seed: u32, length: u32| (0..length).map(|t| word(seed * 7 + t * 3)).chain([1]).collect::<Vec<u32>>();
+    (0..40).map(|i| Pair { source: text(i, 3 + i % 4), target: text(i + 1, 2 + i % 5) }).collect()
+}
+
+/// The budget is a token before the source.
+fn prompt(pairs: &[Pair], index: usize, budget: HelpBudget) -> Prompt {
+    let expert = pairs[index].source.clone();
+    let word = match budget {
+        HelpBudget::Percent(percent) => 2 + u32::from(percent) / 10,
+        HelpBudget::Tokens(tokens) => 13 + tokens.min(5),
+    };
+    Prompt { student: [&[word], expert.as_slice()].concat(), expert, budget }
+}
+
+fn config() -> PracticeConfig {
+    PracticeConfig::new(12)
+        .with_batch_tokens(120)
+        .with_constraint(ConstraintConfig::new().with_frozen_steps(2).with_evidence(1.0))
+}
+
+/// A student and a teacher of random weights. Tests that compare runs share one pair: a seed is for the whole process.
+fn models() -> (Student<T5>, T5) {
+    (Student::new(model(VOCAB, &Device::flex().autodiff()), WIDTH), model(VOCAB, &Device::flex()))
+}
+
+/// Trains for so many steps and gives all reports, without their times.
+fn train((student, teacher): &(Student<T5>, T5), folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
+    let student = student.clone();
+    let pairs = pairs();
+    let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
+    let practice = Practice::new(config(), &pairs, &make, teacher, HELP, vec![0, HELP]).expect("the pairs fit");
+    let objective = ConstrainedPath::new();
+    let training = TrainerConfig::new(12)
+        .with_workers(2)
+        .with_warmup_steps(2)
+        .with_learning_rate(1e-2)
+        .with_checkpoint_every(1)
+        .with_validate_every(usize::MAX);
+    let mut trainer = Trainer::new(training, &objective, student, practice, folder, resume).expect("a run");
+    let reports = (trainer.step()..steps).map(|_| {
+        let mut report = trainer.train_step().expect("finite numbers");
+        trainer.save().expect("room");
+        report.seconds = 0.0;
+        report
+    });
+    reports.collect()
+}
+
+#[test]
+fn a_run_that_is_cut_anywhere_goes_on_bit_for_bit() {
+    let models = models();
+    let folder = || tempfile::tempdir().expect("a folder");
+    let whole = train(&models, folder().path(), 12, false);
+    assert!(whole == train(&models, folder().path(), 12, false), "a run repeats itself");
+    for cut in [1, 5, 7] {
+        let folder = folder();
+        let mut parts = train(&models, folder.path(), cut, false);
+        parts.extend(train(&models, folder.path(), 12, true));
+        assert!(parts == whole, "cut after step {cut}");
+    }
+}
+
+#[test]
+fn reports_name_prices_and_parts() {
+    let reports = train(&models(), tempfile::tempdir().expect("a folder").path(), 12, false);
+    let last = &reports[11].parts;
+    for name in ["words", "help", "forward", "path", "cost", "distance", "asked", "price 0%", "price 20%", "used 0%"] {
+        assert!(last.contains_key(name), "{name} is not in {last:?}");
+    }
+    assert_eq!((last["price 0%"], last["price 100%"]), (10.0, 0.0));
+    let price = |report: &StepReport| report.parts["price 20%"];
+    assert_eq!(price(&reports[0]), price(&reports[1]), "prices stay while they are frozen");
+    assert!(reports.iter().any(|report| price(report) != price(&reports[0])), "and move afterwards");
+    assert!(reports[2].loss < reports[0].loss, "the first lesson is learned");
+}
+
+#[test]
+fn rows_say_who_wrote_them() {
+    let (student, teacher) = models();
+    let student = student.valid();
+    let pairs = pairs();
+    let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
+    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0, HELP]).expect("the pairs fit");
+    let workers = Workers::new(2).expect("two threads");
+    let batches = practice.next_batches(&student, 6, &workers).expect("practice");
+    let mut deployed = 0;
+    for TrainingBatch { targets, guidance, .. } in &batches {
+        let guidance = guidance.as_ref().expect("a teacher's law");
+        assert_eq!(guidance.rows.len(), targets.rows());
+        for (index, row) in guidance.rows.iter().enumerate() {
+            assert_eq!(row.helped.len(), targets.row(index).len());
+            assert_eq!(row.ended, targets.row(index).last() == Some(&1));
+            assert!(!targets.row(index).contains(&HELP), "help is no word");
+            assert!((0.0..=10.0).contains(&row.price));
+            deployed += usize::from(row.deployed);
+        }
+        let law: Vec<f32> = guidance.teacher.iter::<f32>().collect();
+        for position in law.chunks_exact(VOCAB as usize).take(targets.row(0).len()) {
+            let total: f32 = position.iter().map(|log| log.exp()).sum();
+            assert!((total - 1.0).abs() < 5e-3, "half precision keeps a law: {total}");
+            assert!(position[HELP as usize] <= -29.0);
+        }
+    }
+    assert!(deployed > 0);
+}
+
+#[test]
+fn a_teacher_of_another_vocabulary_is_refused() {
+    let device = Device::flex();
+    let (student, teacher) = (model(VOCAB, &device), model(VOCAB + 1, &device));
+    let pairs = pairs();
+    let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
+    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0]).expect("the pairs fit");
+    let workers = Workers::new(1).expect("a thread");
+    let refused = practice.next_batches(&student, 1, &workers).expect_err("two vocabularies");
+    assert!(matches!(refused, DistillError::Vocabularies { student: 24, teacher: 25 }), "{refused}");
+}
