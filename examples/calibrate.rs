@@ -56,6 +56,8 @@ enum Confidence {
     MaxProb,
     Margin,
     Entropy,
+    /// The log-odds of the student's own help token.
+    Help,
 }
 
 fn main() -> ExitCode {
@@ -79,14 +81,16 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         Confidence::MaxProb => (Measure::MaxProb, 0.0, 1.0),
         Confidence::Margin => (Measure::Margin, 0.0, 1.0),
         Confidence::Entropy => (Measure::Entropy, (student.model.spec().vocab_size as f64).ln(), 0.0),
+        Confidence::Help => (Measure::HelpLogOdds, 16.0, -16.0),
     };
     let data = Dataset::from_jsonl(&flags.data)?.shuffled(Seed(1)).take(flags.texts);
     let evaluation = Evaluation::new(&data, &student.tokenizer, &student.format);
-    let prompts = evaluation.prompts(HelpBudget::percent(100))?;
     let references = || data.iter().map(|example| example.target.as_str());
 
     let mut points = Vec::new();
     for rate in flags.rates.iter().map(|percent| percent / 100.0) {
+        // A student that reads its budget is told the one that it is calibrated for.
+        let prompts = evaluation.prompts(HelpBudget::percent((100.0 * rate).round() as u8))?;
         let (mut seldom, mut often) = (most, least);
         let mut threshold = f64::midpoint(seldom, often);
         let mut reached = None;

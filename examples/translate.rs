@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use training_wheels::decode::{DecodeStats, Source, Trajectory};
+use training_wheels::decode::{DecodeStats, Enforcement, Source, Trajectory};
 use training_wheels::eval::{Evaluation, Row};
 use training_wheels::prelude::*;
 use training_wheels::text::Dataset;
@@ -47,6 +47,9 @@ struct Flags {
     /// Measures quality against help for budgets from 0 to 100%.
     #[arg(long)]
     sweep: bool,
+    /// Gives help wherever the student asks: what it uses is what it learned.
+    #[arg(long)]
+    no_ledger: bool,
     /// JSON lines with `source` and `target` for the sweep, in place of the embedded sample.
     #[arg(long, requires = "sweep")]
     data: Option<PathBuf>,
@@ -99,7 +102,8 @@ impl Pair {
     fn decoder(&self, flags: &Flags, budget: HelpBudget, prompts: &[Prompt]) -> BudgetedDecoder<'_> {
         let policy = Policy::greedy(&self.student.model).asking(self.student.asking(budget, prompts));
         let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
-        BudgetedDecoder::new(policy, desk).batch_size(flags.batch)
+        let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
+        BudgetedDecoder::new(policy, desk).batch_size(flags.batch).enforcement(enforcement)
     }
 
     fn alone<'a>(&'a self, flags: &Flags, bundle: &'a Bundle, side: Side) -> BudgetedDecoder<'a> {

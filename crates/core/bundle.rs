@@ -30,6 +30,8 @@ pub struct Files<'a> {
     pub checkpoint: Checkpoint<'a>,
     /// tokenizer.json.
     pub tokenizer: &'a [u8],
+    /// prompt.json; the default where there is none.
+    pub format: Option<&'a str>,
     /// asking.json.
     pub asking: Option<&'a str>,
 }
@@ -67,7 +69,7 @@ impl Bundle {
         Self {
             model: Pretrained::from_checkpoint(files.checkpoint, device)?,
             tokenizer: Tokenizer::from_bytes(files.tokenizer)?,
-            format: PromptFormat::default(),
+            format: files.format.map(PromptFormat::from_json).transpose()?.unwrap_or_default(),
             calibration: files.asking.map(|json| calibration(json, Path::new(origin))).transpose()?,
         }
         .checked(origin)
@@ -103,7 +105,8 @@ impl Bundle {
         Ok(())
     }
 
-    /// The rule by which this student asks under a budget: its calibrated thresholds, or its help token.
+    /// The rule by which this student asks under a budget: its calibrated thresholds, or its help token; never at 0
+    /// and always at 100%.
     ///
     /// A budget in tokens counts as its share of a text as long as the longest of the prompts.
     pub fn asking(&self, budget: HelpBudget, prompts: &[Prompt]) -> Asking {
@@ -114,6 +117,8 @@ impl Bundle {
         };
         match &self.calibration {
             Some(calibration) => calibration.asking(rate),
+            None if rate <= 0.0 => Asking::Never,
+            None if rate >= 1.0 => Asking::Always,
             None => Asking::Learned,
         }
     }

@@ -19,6 +19,7 @@ pub const STUDENT: Files<'static> = Files {
         weights: include_bytes!(asset!("models/en-it/student/model.safetensors")),
     },
     tokenizer: include_bytes!(asset!("models/en-it/student/tokenizer.json")),
+    format: Some(include_str!(asset!("models/en-it/student/prompt.json"))),
     asking: Some(include_str!(asset!("models/en-it/student/asking.json"))),
 };
 
@@ -30,6 +31,7 @@ pub const TEACHER: Files<'static> = Files {
         weights: include_bytes!(asset!("models/en-it/teacher/model.safetensors")),
     },
     tokenizer: include_bytes!(asset!("models/en-it/teacher/tokenizer.json")),
+    format: Some(include_str!(asset!("models/en-it/teacher/prompt.json"))),
     asking: None,
 };
 

@@ -21,7 +21,7 @@ pub enum Asking {
     Confidence {
         /// What is measured.
         measure: Measure,
-        /// Where a probability lies below this, or an entropy above it, the student asks.
+        /// Where a probability lies below this, or an entropy or log-odds above it, the student asks.
         threshold: f64,
     },
     /// Where the student's own help column says so: pi(tau | s) > 1/2. With several experts tau is any of theirs, and
@@ -30,7 +30,7 @@ pub enum Asking {
     Learned,
 }
 
-/// A measure of how sure a student is of its next word. Help columns are no words.
+/// A measure of how much a student needs help with its next word. Help columns are no words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -40,6 +40,9 @@ pub enum Measure {
     Margin,
     /// The entropy of the distribution over words, in nats.
     Entropy,
+    /// The log-odds of asking that the student's own help column gives, in nats: [`Asking::Learned`] with a threshold
+    /// other than 0.
+    HelpLogOdds,
 }
 
 impl Asking {
@@ -87,10 +90,11 @@ impl Measure {
             Self::MaxProb => law.max_prob(),
             Self::Margin => law.margin(),
             Self::Entropy => law.entropy(),
+            Self::HelpLogOdds => law.help_log_odds(),
         }
     }
 
-    /// The measure turned so that more means more need of help: the entropy, or minus a probability.
+    /// The measure turned so that more means more need of help: a probability is negated.
     pub fn need(self, law: &Law<'_>) -> f64 {
         self.orient(self.of(law))
     }
@@ -104,7 +108,7 @@ impl Measure {
     fn orient(self, value: f64) -> f64 {
         match self {
             Self::MaxProb | Self::Margin => -value,
-            Self::Entropy => value,
+            Self::Entropy | Self::HelpLogOdds => value,
         }
     }
 }
@@ -136,6 +140,9 @@ mod tests {
         assert!(!asks(rule(Measure::Margin, 0.29), probs));
         assert!(asks(rule(Measure::Entropy, 0.89), probs));
         assert!(!asks(rule(Measure::Entropy, 0.90), probs));
+        // The words weigh 1 in all, the help column 1.5.
+        assert!(asks(rule(Measure::HelpLogOdds, 0.40), probs));
+        assert!(!asks(rule(Measure::HelpLogOdds, 0.41), probs));
     }
 
     #[test]

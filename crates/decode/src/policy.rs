@@ -3,7 +3,7 @@
 use wheels_lm::LanguageModel;
 use wheels_text::Prompt;
 
-use crate::{Asking, DecodeError, Sampler, Vocabulary};
+use crate::{Asking, DecodeError, Measure, Sampler, Vocabulary};
 
 /// A model, the way it chooses words, and the rule by which it asks for help.
 #[derive(Clone, Copy)]
@@ -67,8 +67,10 @@ impl<'a> Policy<'a> {
         self.sampler.check()?;
         self.asking.check()?;
         let missing = vocabulary.staffed().iter().find(|&&token| token as usize >= vocabulary.size());
-        match (self.asking, missing) {
-            (Asking::Learned, Some(&token)) => Err(DecodeError::HelpToken { token, vocab_size: vocabulary.size() }),
+        let reads_column =
+            matches!(self.asking, Asking::Learned | Asking::Confidence { measure: Measure::HelpLogOdds, .. });
+        match missing {
+            Some(&token) if reads_column => Err(DecodeError::HelpToken { token, vocab_size: vocabulary.size() }),
             _ => Ok(()),
         }
     }

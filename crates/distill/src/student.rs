@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use wheels_lm::{Context, LanguageModel, LmOutput, ModelSpec, Pretrained, T5, TabularLm, TokenBatch};
+use wheels_text::Prompt;
 
 /// What training asks of a model: logits, and perhaps values read from its hidden states.
 pub trait Learner: LanguageModel {
@@ -48,6 +49,14 @@ impl<M: Module + LanguageModel> Student<M> {
         let device = model.device();
         let head = || LinearConfig::new(width, 1).with_initializer(Initializer::Zeros).init(&device);
         Self { value: head(), cost: head(), model }
+    }
+
+    /// The helped tokens that each prompt's text will use by its V_C, before its first token.
+    pub fn forecast(&self, prompts: &[Prompt]) -> Vec<f64> {
+        let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+        let mut context = self.prefill(&TokenBatch::new(&rows, self.spec().pad), 0);
+        let output = self.forward(&TokenBatch::column(&context.starts()), &mut context);
+        self.cost.forward(output.hidden).into_data().iter::<f64>().collect()
     }
 }
 

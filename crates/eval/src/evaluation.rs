@@ -1,7 +1,7 @@
 //! Decoders on a data set: quality beside what it took.
 
 use serde::{Deserialize, Serialize};
-use wheels_decode::{DecodeError, DecodeStats, Decoder};
+use wheels_decode::{DecodeError, DecodeStats, Decoded, Decoder};
 use wheels_text::{Dataset, HelpBudget, Prompt, PromptFormat, Seed, TextError, Tokenizer};
 
 use crate::metric::{BleuStats, ChrfStats};
@@ -86,9 +86,16 @@ impl<'a> Evaluation<'a> {
     /// Decodes all prompts.
     ///
     /// # Errors
-    /// [`EvalError::Decode`] where the decoder fails.
+    /// [`EvalError::Decode`] where the decoder fails, and as for [`outcome`](Self::outcome).
     pub fn run(&self, decoder: &dyn Decoder, prompts: &[Prompt], seed: Seed) -> Result<Outcome, EvalError> {
-        let decoded = decoder.decode(prompts, seed)?;
+        self.outcome(decoder.decode(prompts, seed)?)
+    }
+
+    /// The texts of what a decoder made of all prompts.
+    ///
+    /// # Errors
+    /// [`EvalError::Text`] where a text cannot be decoded.
+    pub fn outcome(&self, decoded: Decoded) -> Result<Outcome, EvalError> {
         let text = |(index, trajectory): (usize, &wheels_decode::Trajectory)| {
             self.tokenizer.decode(&trajectory.tokens()).map_err(|source| EvalError::Text { index, source })
         };

@@ -108,6 +108,13 @@ impl Pretrained {
         }
     }
 
+    /// The width of the last hidden states, d_model.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::T5(model) => model.config().d_model,
+        }
+    }
+
     /// Writes config.json and model.safetensors into a folder, which is made where it is missing; each file whole or
     /// not at all. The folder opens in Python's transformers.
     ///

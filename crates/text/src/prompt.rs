@@ -77,6 +77,14 @@ impl PromptFormat {
         serde_json::from_slice(&files::read(&path)?).map_err(|source| TextError::PromptFormat { path, source })
     }
 
+    /// Reads the text of a `prompt.json`.
+    ///
+    /// # Errors
+    /// If it does not parse.
+    pub fn from_json(json: &str) -> Result<Self, TextError> {
+        serde_json::from_str(json).map_err(|source| TextError::PromptFormat { path: FILE.into(), source })
+    }
+
     /// Writes `prompt.json` into a folder, atomically; the folder is made if it is missing.
     ///
     /// # Errors
