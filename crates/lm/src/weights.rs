@@ -72,6 +72,10 @@ pub(crate) fn save<M: ModuleSnapshot>(module: &M, path: &Path, names: &Names, fo
     module.save_into(&mut store).map_err(|error| LmError::Save { path: path.into(), reason: error.to_string() })
 }
 
+/// The format in which weights reach a device: flex32 is a way to compute with numbers that are stored as f32.
 fn float_dtype(device: &Device) -> DType {
-    device.settings().float_dtype.into()
+    match device.settings().float_dtype.into() {
+        DType::Flex32 => DType::F32,
+        stored => stored,
+    }
 }
