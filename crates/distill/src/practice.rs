@@ -86,21 +86,24 @@ pub struct Practice<'a, T> {
     help: u32,
     /// Ids that the teacher's law leaves out.
     specials: Vec<u32>,
-    state: State,
     replay: ReplayBuffer,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
-    config: PracticeConfig,
-    batches: serde_json::Value,
     /// Steps handed out.
     step: usize,
     /// None before the first lesson.
     prices: Option<Prices>,
-    /// Running sums of helped tokens, budgeted tokens and tokens by level.
+    /// Running sums of helped tokens, budgeted tokens and tokens, by level.
     usage: Vec<[f64; 3]>,
+}
+
+/// What a checkpoint keeps.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    config: PracticeConfig,
+    batches: serde_json::Value,
     replay: Vec<Lesson>,
+    step: usize,
+    prices: Option<Prices>,
+    usage: Vec<[f64; 3]>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -131,16 +134,13 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     ) -> Result<Self, DistillError> {
         let batches = Batches::new(pairs, config.batch_tokens, teacher.spec().pad, Seed(config.seed))?;
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
-        let batches_state = Lessons::<()>::state(&batches);
-        let state =
-            State { config: config.clone(), batches: batches_state, step: 0, prices: None, usage, replay: vec![] };
         let replay = ReplayBuffer::new(config.replay_bytes);
-        Ok(Self { config, batches, pairs, teacher, prompt, help, specials, state, replay })
+        Ok(Self { config, batches, pairs, teacher, prompt, help, specials, replay, step: 0, prices: None, usage })
     }
 
     /// The prices as they are now; none before the first step.
     pub fn prices(&self) -> Option<&Prices> {
-        self.state.prices.as_ref()
+        self.prices.as_ref()
     }
 
     /// Writes new lessons, one for each of `count` micro-batches.
@@ -150,7 +150,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         count: usize,
         workers: &Workers,
     ) -> Result<Vec<Lesson>, DistillError> {
-        let seed = Seed(self.config.seed).stream("practice").nth(self.state.step as u64);
+        let seed = Seed(self.config.seed).stream("practice").nth(self.step as u64);
         let plans: Vec<(Seed, Vec<u32>)> =
             (0..count).map(|index| (seed.nth(index as u64), self.batches.next_indices())).collect();
         let this = &*self;
@@ -314,14 +314,14 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
                 .expect("there are levels");
             let tokens = text.tokens as f64;
             let seen = [text.helped as f64, text.budget * tokens, tokens];
-            for (sum, seen) in self.state.usage[nearest].iter_mut().zip(seen) {
+            for (sum, seen) in self.usage[nearest].iter_mut().zip(seen) {
                 *sum = *sum * FADE + seen;
             }
         }
-        if self.state.step >= self.config.constraint.frozen_steps
-            && let Some(prices) = &mut self.state.prices
+        if self.step >= self.config.constraint.frozen_steps
+            && let Some(prices) = &mut self.prices
         {
-            let progress = self.state.step as f64 / self.config.steps.max(1) as f64;
+            let progress = self.step as f64 / self.config.steps.max(1) as f64;
             prices.ascend(&usage, &self.config.constraint, progress);
         }
     }
@@ -339,27 +339,27 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         if student != teacher {
             return Err(DistillError::Vocabularies { student, teacher });
         }
-        let lessons = if self.state.step.is_multiple_of(self.config.uses.max(1)) {
+        let lessons = if self.step.is_multiple_of(self.config.uses.max(1)) {
             let lessons = self.write(model, count, workers)?;
-            if self.state.prices.is_none() {
+            if self.prices.is_none() {
                 let distances = self.distances(model, &lessons)?;
-                self.state.prices = Some(Prices::from_distances(&self.config.constraint, distances));
+                self.prices = Some(Prices::from_distances(&self.config.constraint, distances));
             }
             self.learn_prices(&lessons);
             lessons.iter().for_each(|lesson| self.replay.push(lesson.clone()));
             lessons
         } else {
-            let mut rng = Seed(self.config.seed).stream("replay").nth(self.state.step as u64).rng();
+            let mut rng = Seed(self.config.seed).stream("replay").nth(self.step as u64).rng();
             (0..count).map(|_| self.replay.get(rng.random_range(0..self.replay.len())).clone()).collect()
         };
-        self.state.step += 1;
-        let prices = self.state.prices.as_ref().expect("the first lessons set them");
+        self.step += 1;
+        let prices = self.prices.as_ref().expect("the first lessons set them");
         Ok(lessons.iter().map(|lesson| self.batch(lesson, prices)).collect())
     }
 
     fn report(&self, report: &mut StepReport) {
-        let Some(prices) = &self.state.prices else { return };
-        for (multiplier, &[helped, budgeted, tokens]) in prices.levels().iter().zip(&self.state.usage) {
+        let Some(prices) = &self.prices else { return };
+        for (multiplier, &[helped, budgeted, tokens]) in prices.levels().iter().zip(&self.usage) {
             let name = format!("{:.0}%", 100.0 * multiplier.budget);
             report.parts.insert(format!("price {name}"), multiplier.price);
             if tokens > 0.0 {
@@ -374,23 +374,29 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
     }
 
     fn state(&self) -> serde_json::Value {
-        let batches = Lessons::<M>::state(&self.batches);
-        let state = State { batches, replay: self.replay.iter().cloned().collect(), ..self.state.clone() };
-        serde_json::to_value(state).expect("ids and numbers are JSON")
+        let saved = Saved {
+            config: self.config.clone(),
+            batches: Lessons::<M>::state(&self.batches),
+            replay: self.replay.iter().map(Lesson::ids).collect(),
+            step: self.step,
+            prices: self.prices.clone(),
+            usage: self.usage.clone(),
+        };
+        serde_json::to_value(saved).expect("ids and numbers are JSON")
     }
 
     fn restore(&mut self, state: serde_json::Value) -> Result<(), String> {
-        let mut state: State = serde_json::from_value(state).map_err(|error| error.to_string())?;
-        if state.config != self.config {
-            return Err(format!("it practised with {:?}, this run with {:?}", state.config, self.config));
+        let saved: Saved = serde_json::from_value(state).map_err(|error| error.to_string())?;
+        if saved.config != self.config {
+            return Err(format!("it practised with {:?}, this run with {:?}", saved.config, self.config));
         }
-        Lessons::<M>::restore(&mut self.batches, std::mem::take(&mut state.batches))?;
+        Lessons::<M>::restore(&mut self.batches, saved.batches)?;
         self.replay = ReplayBuffer::new(self.config.replay_bytes);
-        for mut lesson in std::mem::take(&mut state.replay) {
+        for mut lesson in saved.replay {
             lesson.teacher = Some(self.law(&lesson));
             self.replay.push(lesson);
         }
-        self.state = state;
+        (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())
     }
 }
