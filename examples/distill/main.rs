@@ -13,6 +13,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use burn::module::Module;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::decode::{Enforcement, Side, Source};
@@ -21,7 +22,7 @@ use training_wheels::distill::objective::{
 };
 use training_wheels::distill::{
     ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Pair, Practice, PracticeConfig, Student, Trainer,
-    TrainerConfig,
+    TrainerConfig, Workers,
 };
 use training_wheels::embedded;
 use training_wheels::eval::Evaluation;
@@ -189,7 +190,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_constraint(ConstraintConfig::new().with_levels(levels))
         .with_seed(flags.seed);
     let specials = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
-    let practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
+    let mut practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
 
     let cores = std::thread::available_parallelism()?.get();
     let workers = flags.workers.unwrap_or(if accelerator.adapter.platform.to_string() == "cpu" { cores } else { 1 });
@@ -204,6 +205,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let width = model.width();
+    let model = if flags.objective.asks() {
+        // Where the student asks already, this is near its row; else it is a better start than a row that never asks.
+        let row = practice.help_row(&Student::new(model.valid(), width), workers, &Workers::new(workers)?)?;
+        model.with_output_row(help, &row)
+    } else {
+        model
+    };
     let objective = flags.objective.objective(flags);
     let mut trainer =
         Trainer::new(config, objective.as_ref(), Student::new(model, width), practice, &flags.out, flags.resume)?;

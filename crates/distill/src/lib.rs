@@ -15,6 +15,7 @@ pub mod exact;
 mod guidance;
 mod lessons;
 pub mod objective;
+mod opening;
 mod practice;
 mod replay;
 mod report;

@@ -144,12 +144,16 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     }
 
     /// Writes new lessons, one for each of `count` micro-batches.
-    fn write<M: Learner + Sync>(
+    pub(crate) fn write<M: Learner + Sync>(
         &mut self,
         model: &M,
         count: usize,
         workers: &Workers,
     ) -> Result<Vec<Lesson>, DistillError> {
+        let (student, teacher) = (model.spec().vocab_size, self.teacher.spec().vocab_size);
+        if student != teacher {
+            return Err(DistillError::Vocabularies { student, teacher });
+        }
         let seed = Seed(self.config.seed).stream("practice").nth(self.step as u64);
         let plans: Vec<(Seed, Vec<u32>)> =
             (0..count).map(|index| (seed.nth(index as u64), self.batches.next_indices())).collect();
@@ -254,29 +258,12 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         law.clamp_min(LEAST).into_data().convert_dtype(DType::F16)
     }
 
-    /// The distances from the student's words to the teacher's, on the deployed rows of some lessons.
-    fn distances<M: Learner>(&self, model: &M, lessons: &[Lesson]) -> Result<Vec<f64>, DistillError> {
-        let mut distances = Vec::new();
-        for lesson in lessons {
-            let batch = self.batch(lesson, &Prices::from_distances(&self.config.constraint, vec![]));
-            let scored = crate::Scored::new(model, &batch);
-            let guided = scored.guided.as_ref().expect("a lesson has a teacher");
-            let [rows, time, vocab] = scored.logits.dims();
-            let words = (0..vocab).map(|id| if id == self.help as usize { -1e9_f32 } else { 0.0 }).collect();
-            let words = Tensor::<3>::from_data(TensorData::new(words, [1, 1, vocab]), &scored.logits.device());
-            let own = log_softmax(scored.logits + words, 2);
-            let excess = own.clone() - guided.teacher.clone().clamp_min(-10.0);
-            let distance = (own.exp() * excess).sum_dim(2).reshape([rows, time]);
-            let counted = scored.mask * guided.deployed.clone();
-            let values = Tensor::stack::<3>(vec![distance, counted], 0).into_data();
-            let values: Vec<f64> = values.iter::<f64>().collect();
-            let (distance, counted) = values.split_at(rows * time);
-            distances.extend(distance.iter().zip(counted).filter(|(_, counted)| **counted > 0.0).map(|(d, _)| *d));
-        }
-        Ok(distances)
+    pub(crate) fn constraint(&self) -> &ConstraintConfig {
+        &self.config.constraint
     }
 
-    fn batch(&self, lesson: &Lesson, prices: &Prices) -> TrainingBatch {
+    /// A lesson as a batch, with help at these prices.
+    pub(crate) fn batch(&self, lesson: &Lesson, prices: &Prices) -> TrainingBatch {
         let pad = self.teacher.spec().pad;
         let ids =
             |of: fn(&LessonRow) -> &Vec<u32>| TokenBatch::new(&lesson.rows.iter().map(of).collect::<Vec<_>>(), pad);
@@ -335,15 +322,10 @@ const LEAST: f64 = -30.0;
 
 impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> {
     fn next_batches(&mut self, model: &M, count: usize, workers: &Workers) -> Result<Vec<TrainingBatch>, DistillError> {
-        let (student, teacher) = (model.spec().vocab_size, self.teacher.spec().vocab_size);
-        if student != teacher {
-            return Err(DistillError::Vocabularies { student, teacher });
-        }
         let lessons = if self.step.is_multiple_of(self.config.uses.max(1)) {
             let lessons = self.write(model, count, workers)?;
             if self.prices.is_none() {
-                let distances = self.distances(model, &lessons)?;
-                self.prices = Some(Prices::from_distances(&self.config.constraint, distances));
+                self.prices = Some(self.first_prices(model, &lessons));
             }
             self.learn_prices(&lessons);
             lessons.iter().for_each(|lesson| self.replay.push(lesson.clone()));

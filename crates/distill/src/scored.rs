@@ -10,6 +10,8 @@ use crate::{Guidance, Learner, TrainingBatch, Values};
 pub struct Scored {
     /// `[batch, time, vocab]`; tracks gradients where the model does.
     pub logits: Tensor<3>,
+    /// The last hidden states, `[batch, time, d_model]`; tracked likewise.
+    pub hidden: Tensor<3>,
     /// The model's values, which track gradients where it does; none for a plain language model.
     pub values: Option<Values>,
     /// The token to be written at each position, `[batch, time]`; not tracked.
@@ -49,6 +51,7 @@ impl Scored {
         Self {
             values: model.values(&output.hidden),
             logits: output.logits,
+            hidden: output.hidden,
             targets: batch.targets.tensor(&plain),
             mask: flags(inside, [rows, width], &plain),
             guided: batch.guidance.as_ref().map(|guidance| Guided::new(guidance, &plain)),

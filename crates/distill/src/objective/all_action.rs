@@ -21,14 +21,15 @@ use crate::Scored;
 /// equations of a word and of help, whose optimum are log-odds of `D - price`.
 #[derive(Config, Debug, Copy)]
 pub struct AllActionConsistency {
-    /// The weight of `L_help`; without a help column it is not there.
-    #[config(default = 0.5)]
+    /// The weight of `L_help`; without a help column it is not there. It is small so that the body of the model bends to
+    /// its words; the help row itself moves as fast as with any other weight, because Adam scales its steps.
+    #[config(default = 0.05)]
     pub help: f64,
     /// The least reward, nats.
     #[config(default = "-10.0")]
     pub reward_floor: f64,
     /// The largest distance that counts, nats.
-    #[config(default = 6.0)]
+    #[config(default = 10.0)]
     pub distance_cap: f64,
 }
 
@@ -48,7 +49,7 @@ impl Objective for AllActionConsistency {
 }
 
 /// D, the reverse KL with clipped rewards, `[n, 1]`.
-pub(super) fn distance(laws: &Laws, floor: f64) -> Tensor<2> {
+pub(crate) fn distance(laws: &Laws, floor: f64) -> Tensor<2> {
     (laws.probs.clone() * (laws.log_probs.clone() - laws.rewards(floor))).sum_dim(1)
 }
 

@@ -21,8 +21,8 @@ pub struct ConstrainedPath {
     /// Weight of `L_words`.
     #[config(default = 0.3)]
     pub words: f64,
-    /// Weight of `L_help`.
-    #[config(default = 0.5)]
+    /// Weight of `L_help`, small for the reason given at [`AllActionConsistency`](super::AllActionConsistency).
+    #[config(default = 0.05)]
     pub help: f64,
     /// Weight of the forward KL.
     #[config(default = 1.0)]
@@ -34,7 +34,7 @@ pub struct ConstrainedPath {
     #[config(default = 0.05)]
     pub cost: f64,
     /// The largest distance that counts for help, nats.
-    #[config(default = 6.0)]
+    #[config(default = 10.0)]
     pub distance_cap: f64,
     /// The sub-paths.
     #[config(default = "PathConsistency::new()")]

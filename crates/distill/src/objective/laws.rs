@@ -10,7 +10,7 @@ use crate::Scored;
 const CLOSED: f64 = -1e9;
 
 /// The laws of a batch; no tensor is tracked. With n = batch x time positions:
-pub(super) struct Laws {
+pub(crate) struct Laws {
     /// `[batch, time, vocab]`.
     shape: [usize; 3],
     /// 1 at a target, `[n, 1]`.
@@ -22,7 +22,7 @@ pub(super) struct Laws {
     /// Their logarithms; 0 in the help column, where the probability is 0.
     pub(super) log_probs: Tensor<2>,
     /// Log-sum-exp of the words' logits, `[n, 1]`.
-    pub(super) normaliser: Tensor<2>,
+    pub(crate) normaliser: Tensor<2>,
     /// The teacher's side.
     pub(super) teacher: Tensor<2>,
     /// The help column, for a student that has one.
@@ -30,7 +30,7 @@ pub(super) struct Laws {
 }
 
 /// The wish for help.
-pub(super) struct Help {
+pub(crate) struct Help {
     /// 1 in the help column, `[1, vocab]`.
     pub(super) column: Tensor<2>,
     /// z, the log-odds of asking, `[n, 1]`.
@@ -48,7 +48,7 @@ pub(super) struct Term {
 }
 
 impl Laws {
-    pub(super) fn new(scored: &Scored) -> Self {
+    pub(crate) fn new(scored: &Scored) -> Self {
         let guided = scored.guided.as_ref().expect("this objective needs batches with a teacher's law");
         let shape @ [batch, time, vocab] = scored.logits.dims();
         let n = batch * time;

@@ -4,11 +4,11 @@
 //! graph as a constant factor of the logits and values: the vocabulary is the widest dimension of training, and each
 //! pass over it counts.
 
-mod all_action;
+pub(crate) mod all_action;
 mod constrained;
 mod forward;
 mod generalized;
-mod laws;
+pub(crate) mod laws;
 mod path;
 mod supervised;
 

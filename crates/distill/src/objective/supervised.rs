@@ -65,7 +65,9 @@ mod tests {
         let targets = Tensor::<2, Int>::from_ints([[1, 2, 3], [6, 0, 0]], &plain);
         let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &plain);
         let (values, guided) = (None, None);
-        let scored = Scored { logits: logits.clone(), values, targets: targets.clone(), mask: mask.clone(), guided };
+        let hidden = logits.clone();
+        let scored =
+            Scored { logits: logits.clone(), hidden, values, targets: targets.clone(), mask: mask.clone(), guided };
         let loss = CrossEntropy::new().loss(&scored);
 
         let logs = log_softmax(logits.clone(), 2);

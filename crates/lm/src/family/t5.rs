@@ -243,6 +243,31 @@ impl T5 {
         &self.config
     }
 
+    /// The same model with another row for one token, by which its logit becomes the product of `row` and the last hidden
+    /// state. With tied embeddings it is what the model reads of the token, too.
+    ///
+    /// # Panics
+    /// If the row is not as wide as the hidden states, or the model has no such token.
+    #[must_use]
+    pub fn with_output_row(mut self, token: u32, row: &[f32]) -> Self {
+        let (width, token) = (self.config.d_model, token as usize);
+        assert!(row.len() == width && token < self.config.vocab_size, "a row of {} for token {token}", row.len());
+        let row = Tensor::<1>::from_floats(row, &self.device());
+        match &mut self.lm_head {
+            Some(head) => {
+                let column = row.reshape([width, 1]);
+                head.weight =
+                    head.weight.clone().map(|weight| weight.slice_assign([0..width, token..token + 1], column));
+            }
+            None => {
+                let row = (row * (width as f64).sqrt()).reshape([1, width]);
+                let table = self.shared.weight.clone();
+                self.shared.weight = table.map(|table| table.slice_assign([token..token + 1, 0..width], row));
+            }
+        }
+        self
+    }
+
     /// The encoder's last hidden states.
     ///
     /// # Shapes
