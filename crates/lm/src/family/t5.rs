@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Memory;
 use crate::nn::{Attention, Feed, RelativeBias, causal_mask, padding_mask};
 use crate::weights::Names;
-use crate::{Context, KvCache, LanguageModel, LmError, LmOutput, ModelSpec, TokenBatch};
+use crate::{Context, KvCache, LanguageModel, LmError, ModelSpec, TokenBatch};
 
 /// Configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -272,19 +272,6 @@ impl T5 {
             bias: padding_mask(prompts, &self.device()),
         }
     }
-
-    /// The logits of final hidden states.
-    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => {
-                // A product of matrices reads the transposed table where it lies; burn's `linear` would copy it.
-                let [batch, time, width] = hidden.dims();
-                let scaled = hidden.reshape([batch * time, width]) * (width as f64).powf(-0.5);
-                scaled.matmul(self.shared.weight.val().transpose()).reshape([batch, time, self.config.vocab_size])
-            }
-        }
-    }
 }
 
 impl LanguageModel for T5 {
@@ -298,16 +285,19 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        context.memory = Some(self.memory(prompts));
+        let mut memory = self.memory(prompts);
         if capacity > 0 {
+            // Lays the rows out one after another: a selection of some would copy the transposed view of heads whole.
+            memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
             let config = &self.config;
             let cache = || KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device());
             context.layers = self.decoder.block.iter().map(|_| cache()).collect();
         }
+        context.memory = Some(memory);
         context
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
         assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
         let device = self.device();
         let whole = context.is_whole(rows);
@@ -340,7 +330,17 @@ impl LanguageModel for T5 {
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
         context.extend(rows, tokens);
-        let hidden = self.decoder.final_norm.forward(x);
-        LmOutput { logits: self.head(hidden.clone()), hidden }
+        self.decoder.final_norm.forward(x)
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => {
+                // A product of matrices reads the transposed table where it lies; burn's `linear` would copy it.
+                let scale = (self.config.d_model as f64).powf(-0.5);
+                (hidden * scale).matmul(self.shared.weight.val().transpose())
+            }
+        }
     }
 }
