@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Memory;
-use crate::nn::{Attention, Feed, RelativeBias, causal_mask, padding_mask};
+use crate::nn::{Attention, Feed, Packing, RelativeBias, causal_mask, padding_mask};
 use crate::weights::Names;
 use crate::{Context, KvCache, LanguageModel, LmError, ModelSpec, TokenBatch};
 
@@ -253,22 +253,24 @@ impl T5 {
         if let Some(padding) = padding_mask(tokens, &device) {
             bias = bias + padding;
         }
-        let mut x = self.shared.forward(tokens.tensor(&device));
+        let packing = Packing::padded(tokens);
+        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for block in &self.encoder.block {
             let normed = block.attention_norm.forward(x.clone());
-            let (keys, values) = block.attention.keys_values(normed.clone());
-            x = x + block.attention.forward(normed, keys, values, Some(bias.clone()));
+            let (keys, values) = block.attention.keys_values(normed.clone(), &packing);
+            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
-        self.encoder.final_norm.forward(x)
+        packing.grid(self.encoder.final_norm.forward(x))
     }
 
     /// What the decoder layers need of the encoded prompts.
     fn memory(&self, prompts: &TokenBatch) -> Memory {
-        let encoded = self.encode(prompts);
+        let packing = Packing::padded(prompts);
+        let encoded = packing.list(self.encode(prompts));
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
         Memory {
-            layers: layers.map(|cross| cross.keys_values(encoded.clone())).collect(),
+            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
             bias: padding_mask(prompts, &self.device()),
         }
     }
@@ -314,23 +316,25 @@ impl LanguageModel for T5 {
         let selected = (!whole).then(|| memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(memory);
 
-        let mut x = self.shared.forward(tokens.tensor(&device));
+        // Nothing learns through a cache.
+        let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
+        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for (index, block) in self.decoder.block.iter().enumerate() {
             let normed = block.attention_norm.forward(x.clone());
-            let (mut keys, mut values) = block.attention.keys_values(normed.clone());
+            let (mut keys, mut values) = block.attention.keys_values(normed.clone(), &packing);
             if let Some(cache) = context.layers.get_mut(index) {
                 cache.append(rows, &offsets, keys, values);
                 (keys, values) = cache.view((!whole).then_some(rows), end);
             }
-            x = x + block.attention.forward(normed, keys, values, Some(bias.clone()));
+            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
             if let (Some(cross), Some(norm)) = (&block.cross, &block.cross_norm) {
                 let (keys, values) = memory.layers[index].clone();
-                x = x.clone() + cross.forward(norm.forward(x), keys, values, memory.bias.clone());
+                x = x.clone() + cross.forward(norm.forward(x), &packing, keys, values, memory.bias.clone());
             }
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
         context.extend(rows, tokens);
-        self.decoder.final_norm.forward(x)
+        packing.grid(self.decoder.final_norm.forward(x))
     }
 
     fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
