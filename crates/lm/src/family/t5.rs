@@ -341,9 +341,10 @@ impl LanguageModel for T5 {
         match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => {
-                // A product of matrices reads the transposed table where it lies; burn's `linear` would copy it.
+                // The table stands first, where a product of matrices reads it as it lies: its transpose would be copied
+                // into place for every forward, which costs more than a few positions' logits.
                 let scale = (self.config.d_model as f64).powf(-0.5);
-                (hidden * scale).matmul(self.shared.weight.val().transpose())
+                self.shared.weight.val().matmul((hidden * scale).transpose()).transpose()
             }
         }
     }
