@@ -9,10 +9,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clap::Parser;
 use training_wheels::distill::{Batches, CrossEntropy, Pair, Trainer, TrainerConfig};
-use training_wheels::lm::{Context, LmOutput, ModelSpec, TokenBatch};
+use training_wheels::lm::{Context, ModelSpec, TokenBatch};
 use training_wheels::prelude::*;
 
 /// Measures decoding and training of a checkpoint.
@@ -57,8 +57,12 @@ impl LanguageModel for Endless<'_> {
         self.0.prefill(prompts, capacity)
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
-        self.0.forward_rows(tokens, rows, context)
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+        self.0.hidden_rows(tokens, rows, context)
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.0.head(hidden)
     }
 }
 

@@ -5,10 +5,10 @@
 
 use std::hint::black_box;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wheels_decode::{Asking, BudgetedDecoder, Decoder, HelpDesk, Policy, Teacher};
-use wheels_lm::{Context, LanguageModel, LmOutput, ModelSpec, T5, T5Config, TokenBatch};
+use wheels_lm::{Context, LanguageModel, ModelSpec, T5, T5Config, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 const VOCAB: usize = 4000;
@@ -42,8 +42,12 @@ impl LanguageModel for Endless {
         self.model.prefill(prompts, capacity)
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
-        self.model.forward_rows(tokens, rows, context)
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+        self.model.hidden_rows(tokens, rows, context)
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.model.head(hidden)
     }
 }
 

@@ -37,8 +37,8 @@ impl<'a> Reader<'a> {
         self.used.forwards += 1;
         self.used.calls += rows.len() as u64;
         self.used.tokens_processed += tokens.tokens() as u64;
-        let logits = self.model.forward_rows(&tokens, &rows, &mut self.context).logits;
-        Ok(last_of_each(logits, tokens.lengths()).try_into_vec_as()?)
+        let hidden = self.model.hidden_rows(&tokens, &rows, &mut self.context);
+        Ok(self.model.head(last_of_each(hidden, tokens.lengths())).try_into_vec_as()?)
     }
 
     /// Keeps the given rows, in that order.
@@ -60,13 +60,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The logits at the last token of each row.
+/// The hidden states at the last token of each row.
 ///
 /// # Shapes
-/// `[rows, time, vocab]` to `[rows, vocab]`.
-fn last_of_each(logits: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
-    let [rows, time, vocab] = logits.dims();
-    let flat = logits.reshape([rows * time, vocab]);
+/// `[rows, time, d_model]` to `[rows, d_model]`.
+fn last_of_each(hidden: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
+    let [rows, time, _] = hidden.dims();
+    let flat = hidden.flatten(0, 1);
     if time == 1 {
         return flat;
     }

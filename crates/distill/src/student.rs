@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use wheels_lm::{Context, LanguageModel, LmOutput, ModelSpec, Pretrained, T5, TabularLm, TokenBatch};
+use wheels_lm::{Context, LanguageModel, ModelSpec, Pretrained, T5, TabularLm, TokenBatch};
 use wheels_text::Prompt;
 
 /// What training asks of a model: logits, and perhaps values read from its hidden states.
@@ -73,8 +73,12 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
         self.model.prefill(prompts, capacity)
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
-        self.model.forward_rows(tokens, rows, context)
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+        self.model.hidden_rows(tokens, rows, context)
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.model.head(hidden)
     }
 }
 

@@ -59,12 +59,10 @@ impl KvCache {
     /// # Shapes
     /// Keys and values: `[rows, heads, length, d_head]`.
     pub fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
+        // Rows first: a selection copies what it is given, a narrowing nothing.
         let of = |cache: &Tensor<4>| {
-            let part = cache.clone().narrow(2, 0, length);
-            match rows {
-                None => part,
-                Some(rows) => part.select(0, row_index(rows, &cache.device())),
-            }
+            let rows = rows.map(|rows| cache.clone().select(0, row_index(rows, &cache.device())));
+            rows.unwrap_or_else(|| cache.clone()).narrow(2, 0, length)
         };
         (of(&self.keys), of(&self.values))
     }

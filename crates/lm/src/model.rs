@@ -42,21 +42,37 @@ pub trait LanguageModel {
     /// the context as it was, which is how whole targets are scored in training.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context;
 
-    /// Continues the given `rows` of a context, in that order, by the rows of `tokens`.
+    /// Continues the given `rows` of a context, in that order, by the rows of `tokens`, and returns the last hidden
+    /// states: what [`head`](Self::head) reads logits from, at as many positions as the caller wants.
     ///
     /// The first token that a row is given is its [`start`](Context::starts). Positions past the length of a short row
     /// hold no meaning in the output, and leave no trace in the context.
     ///
     /// # Shapes
-    /// `tokens`: `[rows, time]`; logits: `[rows, time, vocab]`.
+    /// `tokens`: `[rows, time]`; the result: `[rows, time, d_model]`.
     ///
     /// # Panics
     /// If `rows` and `tokens` differ in number, or a row is named that the context does not have.
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput;
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3>;
 
-    /// Continues all rows of a context: [`forward_rows`](Self::forward_rows) for `0..batch`.
+    /// The logits of the tokens that follow, read from last hidden states.
+    ///
+    /// Over a large vocabulary this is much of a small model's work.
+    ///
+    /// # Shapes
+    /// `[positions, d_model]` to `[positions, vocab]`.
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2>;
+
+    /// Continues all rows of a context, with logits at every position: [`hidden_rows`](Self::hidden_rows) for
+    /// `0..batch`, and their [`head`](Self::head).
+    ///
+    /// # Shapes
+    /// `tokens`: `[batch, time]`; logits: `[batch, time, vocab]`.
     fn forward(&self, tokens: &TokenBatch, context: &mut Context) -> LmOutput {
         let rows: Vec<usize> = (0..context.batch()).collect();
-        self.forward_rows(tokens, &rows, context)
+        let hidden = self.hidden_rows(tokens, &rows, context);
+        let [batch, time, width] = hidden.dims();
+        let logits = self.head(hidden.clone().reshape([batch * time, width]));
+        LmOutput { logits: logits.reshape([batch, time, self.spec().vocab_size]), hidden }
     }
 }

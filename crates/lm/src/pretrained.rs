@@ -5,12 +5,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::store::SafetensorsStore;
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use serde::Deserialize;
 
-use crate::{
-    Context, LanguageModel, LmError, LmOutput, LoadReport, ModelSpec, T5, T5Config, TokenBatch, family, weights,
-};
+use crate::{Context, LanguageModel, LmError, LoadReport, ModelSpec, T5, T5Config, TokenBatch, family, weights};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,9 +180,15 @@ impl LanguageModel for Pretrained {
         }
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
         match self {
-            Self::T5(model) => model.forward_rows(tokens, rows, context),
+            Self::T5(model) => model.hidden_rows(tokens, rows, context),
+        }
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::T5(model) => model.head(hidden),
         }
     }
 }

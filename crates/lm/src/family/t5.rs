@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Memory;
-use crate::nn::{Attention, Feed, RelativeBias, causal_mask, padding_mask};
+use crate::nn::{Attention, Feed, Packing, RelativeBias, causal_mask, padding_mask};
 use crate::weights::Names;
-use crate::{Context, KvCache, LanguageModel, LmError, LmOutput, ModelSpec, TokenBatch};
+use crate::{Context, KvCache, LanguageModel, LmError, ModelSpec, TokenBatch};
 
 /// Configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -278,36 +278,25 @@ impl T5 {
         if let Some(padding) = padding_mask(tokens, &device) {
             bias = bias + padding;
         }
-        let mut x = self.shared.forward(tokens.tensor(&device));
+        let packing = Packing::padded(tokens);
+        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for block in &self.encoder.block {
             let normed = block.attention_norm.forward(x.clone());
-            let (keys, values) = block.attention.keys_values(normed.clone());
-            x = x + block.attention.forward(normed, keys, values, Some(bias.clone()));
+            let (keys, values) = block.attention.keys_values(normed.clone(), &packing);
+            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
-        self.encoder.final_norm.forward(x)
+        packing.grid(self.encoder.final_norm.forward(x))
     }
 
     /// What the decoder layers need of the encoded prompts.
     fn memory(&self, prompts: &TokenBatch) -> Memory {
-        let encoded = self.encode(prompts);
+        let packing = Packing::padded(prompts);
+        let encoded = packing.list(self.encode(prompts));
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
         Memory {
-            layers: layers.map(|cross| cross.keys_values(encoded.clone())).collect(),
+            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
             bias: padding_mask(prompts, &self.device()),
-        }
-    }
-
-    /// The logits of final hidden states.
-    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => {
-                // A product of matrices reads the transposed table where it lies; burn's `linear` would copy it.
-                let [batch, time, width] = hidden.dims();
-                let scaled = hidden.reshape([batch * time, width]) * (width as f64).powf(-0.5);
-                scaled.matmul(self.shared.weight.val().transpose()).reshape([batch, time, self.config.vocab_size])
-            }
         }
     }
 }
@@ -323,16 +312,19 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        context.memory = Some(self.memory(prompts));
+        let mut memory = self.memory(prompts);
         if capacity > 0 {
+            // Lays the rows out one after another: a selection of some would copy the transposed view of heads whole.
+            memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
             let config = &self.config;
             let cache = || KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device());
             context.layers = self.decoder.block.iter().map(|_| cache()).collect();
         }
+        context.memory = Some(memory);
         context
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
         assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
         let device = self.device();
         let whole = context.is_whole(rows);
@@ -349,23 +341,36 @@ impl LanguageModel for T5 {
         let selected = (!whole).then(|| memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(memory);
 
-        let mut x = self.shared.forward(tokens.tensor(&device));
+        // Nothing learns through a cache.
+        let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
+        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for (index, block) in self.decoder.block.iter().enumerate() {
             let normed = block.attention_norm.forward(x.clone());
-            let (mut keys, mut values) = block.attention.keys_values(normed.clone());
+            let (mut keys, mut values) = block.attention.keys_values(normed.clone(), &packing);
             if let Some(cache) = context.layers.get_mut(index) {
                 cache.append(rows, &offsets, keys, values);
                 (keys, values) = cache.view((!whole).then_some(rows), end);
             }
-            x = x + block.attention.forward(normed, keys, values, Some(bias.clone()));
+            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
             if let (Some(cross), Some(norm)) = (&block.cross, &block.cross_norm) {
                 let (keys, values) = memory.layers[index].clone();
-                x = x.clone() + cross.forward(norm.forward(x), keys, values, memory.bias.clone());
+                x = x.clone() + cross.forward(norm.forward(x), &packing, keys, values, memory.bias.clone());
             }
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
         context.extend(rows, tokens);
-        let hidden = self.decoder.final_norm.forward(x);
-        LmOutput { logits: self.head(hidden.clone()), hidden }
+        packing.grid(self.decoder.final_norm.forward(x))
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => {
+                // The table stands first, where a product of matrices reads it as it lies: its transpose would be copied
+                // into place for every forward, which costs more than a few positions' logits.
+                let scale = (self.config.d_model as f64).powf(-0.5);
+                self.shared.weight.val().matmul((hidden * scale).transpose()).transpose()
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Context, LanguageModel, LmOutput, ModelSpec, TokenBatch};
+use crate::{Context, LanguageModel, ModelSpec, TokenBatch};
 
 /// Configuration of a [`TabularLm`].
 #[derive(Config, Debug)]
@@ -98,7 +98,8 @@ impl LanguageModel for TabularLm {
         context
     }
 
-    fn forward_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> LmOutput {
+    /// The hidden states are the logits.
+    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
         assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
         let mut states = Vec::with_capacity(rows.len() * tokens.width());
         for (index, &row) in rows.iter().enumerate() {
@@ -112,8 +113,11 @@ impl LanguageModel for TabularLm {
         context.extend(rows, tokens);
         let count = states.len();
         let states = Tensor::<1, Int>::from_data(TensorData::new(states, [count]), &self.device());
-        let logits = self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size]);
-        LmOutput { hidden: logits.clone(), logits }
+        self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size])
+    }
+
+    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        hidden
     }
 }
 

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::MASKED;
+use super::{MASKED, Packing};
 use crate::TokenBatch;
 
 /// Multi-head attention with linear maps without bias and scores that are not scaled, as in T5.
@@ -41,30 +41,37 @@ impl Attention {
     /// Keys and values of `x`.
     ///
     /// # Shapes
-    /// `x`: `[batch, time, d_model]`; keys and values: `[batch, heads, time, d_head]`.
-    pub fn keys_values(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        (self.split(self.k.forward(x.clone())), self.split(self.v.forward(x)))
+    /// `x`: `[positions, d_model]`; keys and values: `[batch, heads, time, d_head]`.
+    pub fn keys_values(&self, x: Tensor<2>, packing: &Packing) -> (Tensor<4>, Tensor<4>) {
+        (self.split(self.k.forward(x.clone()), packing), self.split(self.v.forward(x), packing))
     }
 
     /// What `x` finds in `keys` and `values`.
     ///
     /// # Shapes
-    /// `x`: `[batch, query, d_model]`; `keys`, `values`: `[batch, heads, key, d_head]`; `bias`: anything that broadcasts
-    /// to `[batch, heads, query, key]`; the result: `[batch, query, d_model]`.
-    pub fn forward(&self, x: Tensor<3>, keys: Tensor<4>, values: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<3> {
-        let [batch, time, _] = x.dims();
-        let scores = self.split(self.q.forward(x)).matmul(keys.transpose());
+    /// `x`: `[positions, d_model]`, in `packing` `[batch, query, d_model]`; `keys`, `values`: `[batch, heads, key, d_head]`;
+    /// `bias`: anything that broadcasts to `[batch, heads, query, key]`; the result: `[positions, d_model]`.
+    pub fn forward(
+        &self,
+        x: Tensor<2>,
+        packing: &Packing,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<2> {
+        let scores = self.split(self.q.forward(x), packing).matmul(keys.transpose());
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,
         };
-        let found = softmax(scores, 3).matmul(values);
-        self.o.forward(found.swap_dims(1, 2).reshape([batch, time, self.heads * self.d_head]))
+        let found = softmax(scores, 3).matmul(values).swap_dims(1, 2);
+        self.o.forward(packing.list(found.flatten(2, 3)))
     }
 
-    fn split(&self, x: Tensor<3>) -> Tensor<4> {
-        let [batch, time, _] = x.dims();
-        x.reshape([batch, time, self.heads, self.d_head]).swap_dims(1, 2)
+    fn split(&self, x: Tensor<2>, packing: &Packing) -> Tensor<4> {
+        let grid = packing.grid(x);
+        let [batch, time, _] = grid.dims();
+        grid.reshape([batch, time, self.heads, self.d_head]).swap_dims(1, 2)
     }
 }
 

@@ -45,8 +45,8 @@ impl Feed {
     }
 
     /// # Shapes
-    /// `[batch, time, d_model]` to the same.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// `[positions, d_model]` to the same.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Plain(Plain { wi, wo }) => wo.forward(relu(wi.forward(x))),
             Self::Gated(Gated { wi_0, wi_1, wo }) => {
