@@ -10,7 +10,7 @@ use training_wheels::distill::StepReport;
 const WINDOW: usize = 25;
 
 /// Draws losses, prices and used help from `metrics.jsonl` into an SVG.
-pub fn draw(metrics: &Path, svg: &Path, levels: &[u8]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn draw(metrics: &Path, svg: &Path, levels: &[u8]) -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(metrics)?;
     let reports = text.lines().map(serde_json::from_str).collect::<Result<Vec<StepReport>, _>>()?;
     let root = SVGBackend::new(svg, (960, 900)).into_drawing_area();
