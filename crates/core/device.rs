@@ -10,8 +10,8 @@
 //! ```
 
 pub use wheels_device::{
-    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
-    Selector,
+    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Panicked, Platform, PlatformName,
+    Precision, Selector,
 };
 
 /// A new backend is one crate, one feature and one line here.
