@@ -4,10 +4,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use wheels_distill::objective::ConstrainedPath;
+use wheels_distill::objective::{AllActionConsistency, ConstrainedPath};
 use wheels_distill::{
-    ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Student, Trainer,
-    TrainerConfig, TrainingBatch, Workers,
+    ConstraintConfig, DistillError, Lessons, Objective, Pair, Practice, PracticeConfig, Scored, StepReport, Student,
+    Trainer, TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{T5, T5Config};
 use wheels_text::{HelpBudget, Prompt, TextError};
@@ -136,6 +136,25 @@ fn rows_say_who_wrote_them() {
         }
     }
     assert!(deployed > 0);
+}
+
+#[test]
+fn the_row_by_least_squares_asks_better_than_the_one_that_it_replaces() {
+    let (student, teacher) = models();
+    let student = student.valid();
+    let pairs = pairs();
+    let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
+    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0, HELP]).expect("the pairs fit");
+    let workers = Workers::new(2).expect("two threads");
+    let row = practice.help_row(&student, 4, &workers).expect("lessons");
+    let better = Student::new(student.model.clone().with_output_row(HELP, &row), WIDTH);
+    let batches = practice.next_batches(&student, 4, &workers).expect("lessons");
+    let missed = |student: &Student<T5>| {
+        let parts =
+            batches.iter().flat_map(|batch| AllActionConsistency::new().loss(&Scored::new(student, batch)).parts);
+        parts.filter(|part| part.0 == "help").map(|part| part.1.into_scalar::<f32>()).sum::<f32>()
+    };
+    assert!(missed(&better) < missed(&student), "{} against {}", missed(&better), missed(&student));
 }
 
 #[test]
