@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use support::*;
@@ -14,11 +14,11 @@ use wheels_text::{HelpBudget, Prompt, Seed};
 const FULL: HelpBudget = HelpBudget::Percent(100);
 const LIMIT: usize = 14;
 
-/// Two models of random weights: a student with a help token, and a larger teacher without.
+/// Pairs of models of random weights: a student with a help token, and a larger teacher without. They are drawn once for
+/// all tests: the process has one source of chance, and tests that run side by side would draw in between.
+static MODELS: LazyLock<Vec<(T5, T5)>> = LazyLock::new(|| (1..=8).map(models).collect());
+
 fn models(seed: u64) -> (T5, T5) {
-    // One source of chance serves a device: tests that run side by side must not draw in between.
-    static DRAWING: Mutex<()> = Mutex::new(());
-    let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     device.seed(seed);
     let config = |d_model, layers, vocab_size| T5Config {
@@ -39,12 +39,7 @@ fn models(seed: u64) -> (T5, T5) {
 /// Runs a check on several pairs of models. It counts what it has looked at: some random weights end their texts at
 /// once, and a check that looked at nothing would prove nothing.
 fn for_models(check: impl Fn(&T5, &T5) -> usize) {
-    let seen: usize = (1..=8)
-        .map(|seed| {
-            let (student, teacher) = models(seed);
-            check(&student, &teacher)
-        })
-        .sum();
+    let seen: usize = MODELS.iter().map(|(student, teacher)| check(student, teacher)).sum();
     assert!(seen >= 50, "only {seen} cases were looked at");
 }
 

@@ -1,6 +1,7 @@
 //! Practice with a tiny student and its teacher.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -52,13 +53,17 @@ fn config() -> PracticeConfig {
         .with_constraint(ConstraintConfig::new().with_frozen_steps(2).with_evidence(1.0))
 }
 
-/// A student and a teacher of random weights. Tests that compare runs share one pair: a seed is for the whole process.
-fn models() -> (Student<T5>, T5) {
-    (Student::new(model(VOCAB, &Device::flex().autodiff()), WIDTH), model(VOCAB, &Device::flex()))
-}
+/// A student, its teacher, and a teacher of another vocabulary, of random weights that are drawn once for all tests: the
+/// process has one source of chance, and tests that run side by side would draw in between.
+static MODELS: LazyLock<(Student<T5>, T5, T5)> = LazyLock::new(|| {
+    let (plain, tracked) = (Device::flex(), Device::flex().autodiff());
+    tracked.seed(3);
+    (Student::new(model(VOCAB, &tracked), WIDTH), model(VOCAB, &plain), model(VOCAB + 1, &plain))
+});
 
 /// Trains for so many steps and gives all reports, without their times.
-fn train((student, teacher): &(Student<T5>, T5), folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
+fn train(folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
+    let (student, teacher, _) = &*MODELS;
     let student = student.clone();
     let pairs = pairs();
     let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
@@ -82,21 +87,20 @@ fn train((student, teacher): &(Student<T5>, T5), folder: &Path, steps: usize, re
 
 #[test]
 fn a_run_that_is_cut_anywhere_goes_on_bit_for_bit() {
-    let models = models();
     let folder = || tempfile::tempdir().expect("a folder");
-    let whole = train(&models, folder().path(), 12, false);
-    assert!(whole == train(&models, folder().path(), 12, false), "a run repeats itself");
+    let whole = train(folder().path(), 12, false);
+    assert!(whole == train(folder().path(), 12, false), "a run repeats itself");
     for cut in [1, 5, 7] {
         let folder = folder();
-        let mut parts = train(&models, folder.path(), cut, false);
-        parts.extend(train(&models, folder.path(), 12, true));
+        let mut parts = train(folder.path(), cut, false);
+        parts.extend(train(folder.path(), 12, true));
         assert!(parts == whole, "cut after step {cut}");
     }
 }
 
 #[test]
 fn reports_name_prices_and_parts() {
-    let reports = train(&models(), tempfile::tempdir().expect("a folder").path(), 12, false);
+    let reports = train(tempfile::tempdir().expect("a folder").path(), 12, false);
     let last = &reports[11].parts;
     for name in ["words", "help", "forward", "path", "cost", "distance", "asked", "price 0%", "price 20%", "used 0%"] {
         assert!(last.contains_key(name), "{name} is not in {last:?}");
@@ -110,11 +114,11 @@ fn reports_name_prices_and_parts() {
 
 #[test]
 fn rows_say_who_wrote_them() {
-    let (student, teacher) = models();
+    let (student, teacher, _) = &*MODELS;
     let student = student.valid();
     let pairs = pairs();
     let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
-    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0, HELP]).expect("the pairs fit");
+    let mut practice = Practice::new(config(), &pairs, &make, teacher, HELP, vec![0, HELP]).expect("the pairs fit");
     let workers = Workers::new(2).expect("two threads");
     let batches = practice.next_batches(&student, 6, &workers).expect("practice");
     let mut deployed = 0;
@@ -140,11 +144,11 @@ fn rows_say_who_wrote_them() {
 
 #[test]
 fn the_row_by_least_squares_asks_better_than_the_one_that_it_replaces() {
-    let (student, teacher) = models();
+    let (student, teacher, _) = &*MODELS;
     let student = student.valid();
     let pairs = pairs();
     let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
-    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0, HELP]).expect("the pairs fit");
+    let mut practice = Practice::new(config(), &pairs, &make, teacher, HELP, vec![0, HELP]).expect("the pairs fit");
     let workers = Workers::new(2).expect("two threads");
     let row = practice.help_row(&student, 4, &workers).expect("lessons");
     let better = Student::new(student.model.clone().with_output_row(HELP, &row), WIDTH);
@@ -159,12 +163,11 @@ fn the_row_by_least_squares_asks_better_than_the_one_that_it_replaces() {
 
 #[test]
 fn a_teacher_of_another_vocabulary_is_refused() {
-    let device = Device::flex();
-    let (student, teacher) = (model(VOCAB, &device), model(VOCAB + 1, &device));
+    let (student, _, teacher) = &*MODELS;
     let pairs = pairs();
     let make = |index: usize, budget: HelpBudget, _: usize| Ok::<_, TextError>(prompt(&pairs, index, budget));
-    let mut practice = Practice::new(config(), &pairs, &make, &teacher, HELP, vec![0]).expect("the pairs fit");
+    let mut practice = Practice::new(config(), &pairs, &make, teacher, HELP, vec![0]).expect("the pairs fit");
     let workers = Workers::new(1).expect("a thread");
-    let refused = practice.next_batches(&student, 1, &workers).expect_err("two vocabularies");
+    let refused = practice.next_batches(student, 1, &workers).expect_err("two vocabularies");
     assert!(matches!(refused, DistillError::Vocabularies { student: 24, teacher: 25 }), "{refused}");
 }
