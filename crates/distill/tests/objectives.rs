@@ -143,14 +143,14 @@ fn check(objective: &dyn Objective, value: impl Fn(&Point) -> f64, potential: im
     for (name, slope, coordinate) in slopes {
         let count = coordinate(&mut point.clone()).len();
         let slope = slope.unwrap_or_else(|| vec![0.0; count]);
-        for index in 0..count {
+        for (index, slope) in slope.into_iter().enumerate() {
             let moved = |by: f64| {
                 let mut point = point.clone();
                 coordinate(&mut point)[index] += by;
                 potential(&point)
             };
             let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope[index] - expected).abs() < 2e-4, "{name} {index}: slope {}, not {expected}", slope[index]);
+            assert!((slope - expected).abs() < 2e-4, "{name} {index}: slope {slope}, not {expected}");
         }
     }
 }
