@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use training_wheels::decode::{DecodeStats, Enforcement, Source, Trajectory};
+use training_wheels::decode::{DecodeStats, Enforcement, Hindsight, Source, Trajectory};
 use training_wheels::eval::{Evaluation, Row};
 use training_wheels::prelude::*;
 use training_wheels::text::Dataset;
@@ -32,6 +32,13 @@ struct Flags {
     /// How much the teacher may write: "20%" of the tokens of each text, or "3 tokens".
     #[arg(long, default_value = "20%")]
     budget: HelpBudget,
+    /// Lets the teacher look back when it is called, and answer where the student's word was so many nats less likely to
+    /// it than its own; "inf" is never.
+    #[arg(long, value_name = "NATS", default_value_t = f64::INFINITY)]
+    hindsight: f64,
+    /// Calls the teacher once more at the end of a text, to look back over what it has not read.
+    #[arg(long, requires = "hindsight")]
+    closing_call: bool,
     /// Device: "auto", "cpu", "cuda:0", "vulkan", "metal", "wgpu", "wgpu:cpu", ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
@@ -104,7 +111,9 @@ impl Pair {
         let policy = Policy::greedy(&self.student.model).asking(self.student.asking(budget, prompts));
         let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
         let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
-        BudgetedDecoder::new(policy, desk).batch_size(flags.batch).enforcement(enforcement)
+        let hindsight = Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call };
+        let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch);
+        decoder.enforcement(enforcement).hindsight(hindsight)
     }
 
     fn alone<'a>(&'a self, flags: &Flags, bundle: &'a Bundle, side: Side) -> BudgetedDecoder<'a> {

@@ -17,6 +17,8 @@ pub enum Asking {
     Always,
     /// At each step with this probability, 0 to 1.
     Random(f64),
+    /// Wherever it has written so many tokens since the last help, or since its text began.
+    Every(usize),
     /// Where the student is unsure of its next word.
     Confidence {
         /// What is measured.
@@ -49,12 +51,14 @@ impl Asking {
     /// How much the rule wants help here: it asks where this is positive.
     ///
     /// For confidence, the distance past the threshold; for the learned rule, the log-odds of asking in nats; for
-    /// chance, the rate minus a uniform number, the only use of `rng`.
-    pub fn score(&self, law: &Law<'_>, rng: &mut impl Rng) -> f64 {
+    /// chance, the rate minus a uniform number, the only use of `rng`. `written` is the number of tokens that the
+    /// student has written since the last help.
+    pub fn score(&self, law: &Law<'_>, written: usize, rng: &mut impl Rng) -> f64 {
         match *self {
             Self::Never => f64::NEG_INFINITY,
             Self::Always => f64::INFINITY,
             Self::Random(rate) => rate - rng.random::<f64>(),
+            Self::Every(tokens) => written as f64 + 1.0 - tokens as f64,
             Self::Confidence { measure, threshold } => measure.need(law) - measure.orient(threshold),
             Self::Learned => law.help_log_odds(),
         }
@@ -77,7 +81,7 @@ impl Asking {
         let fine = match *self {
             Self::Random(rate) => (0.0..=1.0).contains(&rate),
             Self::Confidence { threshold, .. } => !threshold.is_nan(),
-            Self::Never | Self::Always | Self::Learned => true,
+            Self::Never | Self::Always | Self::Every(_) | Self::Learned => true,
         };
         if fine { Ok(()) } else { Err(DecodeError::Asking { rule: *self }) }
     }
@@ -127,7 +131,7 @@ mod tests {
         let [a, b, c] = probs.map(|p| p.ln() as f32);
         let mut logits = [a, b, c, 1.5_f32.ln()];
         let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
-        rule.score(&law, &mut Seed(1).rng()) > 0.0
+        rule.score(&law, 3, &mut Seed(1).rng()) > 0.0
     }
 
     #[test]
@@ -159,12 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_draft_asks_once_it_is_written() {
+        // Three tokens have been written.
+        assert!([0, 2, 3].iter().all(|&tokens| asks(Asking::Every(tokens), [0.6, 0.3, 0.1])));
+        assert!(!asks(Asking::Every(4), [0.6, 0.3, 0.1]));
+    }
+
+    #[test]
     fn chance_asks_at_its_rate_and_knows_it() {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 2, pad: 0, eos: 1 }, vec![2], vec![]);
         let mut logits = [0.0, 0.0];
         let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
         let mut rng = Seed(5).rng();
-        let mut count = |rate| (0..20_000).filter(|_| Asking::Random(rate).score(&law, &mut rng) > 0.0).count();
+        let mut count = |rate| (0..20_000).filter(|_| Asking::Random(rate).score(&law, 0, &mut rng) > 0.0).count();
         assert_eq!((count(0.0), count(1.0)), (0, 20_000));
         // Four standard deviations of a binomial count are 226.
         assert!(count(0.2).abs_diff(4_000) < 226);
@@ -179,6 +190,7 @@ mod tests {
         for (rule, json) in [
             (Asking::Learned, r#""learned""#),
             (Asking::Random(0.2), r#"{"random":0.2}"#),
+            (Asking::Every(4), r#"{"every":4}"#),
             (confidence, r#"{"confidence":{"measure":"max_prob","threshold":0.5}}"#),
         ] {
             assert_eq!(serde_json::to_string(&rule).expect("a rule is JSON"), json);

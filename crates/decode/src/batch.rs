@@ -1,10 +1,10 @@
 //! A batch of texts that are written in step.
 
 use crate::desk::{Call, Counter};
-use crate::reader::Reader;
+use crate::reader::{Passage, Reader};
 use crate::row::{Decision, Row};
 use crate::{
-    Advice, BudgetedDecoder, Case, DecodeError, DecodeStats, Law, Observer, Policy, Question, Trajectory, Vocabulary,
+    Advice, BudgetedDecoder, Case, DecodeError, DecodeStats, Hindsight, Law, Observer, Policy, Trajectory, Vocabulary,
 };
 
 /// Texts that are written together, each a word or a piece of advice in every round.
@@ -26,17 +26,19 @@ impl<'a> Batch<'a> {
     pub(crate) fn open(
         decoder: &'a BudgetedDecoder<'a>,
         policy: &'a Policy<'a>,
+        hindsight: Hindsight,
         vocabulary: &'a Vocabulary,
         cases: &[Case<'a>],
     ) -> Result<Self, DecodeError> {
         let desk = decoder.desk.open(cases, vocabulary)?;
         let prompts: Vec<&[u32]> = cases.iter().map(|case| policy.side.of(case.prompt)).collect();
+        let row = |case: &Case<'_>| Row::new(case, decoder.enforcement, hindsight, decoder.max_tokens);
         Ok(Self {
             policy,
             vocabulary,
             student: Reader::open(policy.model, &prompts, decoder.max_tokens),
             desk,
-            rows: cases.iter().map(|case| Row::new(case, decoder.enforcement, decoder.max_tokens)).collect(),
+            rows: cases.iter().map(row).collect(),
             finished: Vec::with_capacity(cases.len()),
             stats: DecodeStats::default(),
         })
@@ -62,14 +64,21 @@ impl<'a> Batch<'a> {
     /// Every row reads what is new to it, decides, and goes on: one forward of the student, at most one question round
     /// for each expert.
     fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
-        let texts: Vec<(usize, &[u32])> = self.rows.iter().map(Row::text).enumerate().collect();
+        let texts: Vec<Passage<'_>> = self.rows.iter().enumerate().map(passage).collect();
         let mut logits = self.student.read(&texts)?;
         let laws = self.laws(&mut logits)?;
+        let known: Vec<usize> = self.rows.iter().map(|row| row.steps.len()).collect();
 
         let mut decisions = Vec::with_capacity(laws.len());
         for (row, law) in self.rows.iter_mut().zip(&laws) {
             observer.law(row.prompt_index, law);
-            let decision = row.decide(self.policy, law, self.vocabulary);
+            let mut decision = row.decide(self.policy, law, self.vocabulary);
+            if decision.expert.is_none() {
+                row.speak(self.policy, law, decision, self.vocabulary.eos());
+                if row.closes_with_a_call(self.vocabulary) {
+                    decision = Decision::closing(law.expert());
+                }
+            }
             self.stats.help_asked += u64::from(decision.asks);
             decisions.push(decision);
         }
@@ -77,12 +86,23 @@ impl<'a> Batch<'a> {
         let answers = self.consult(&decisions)?;
         for (place, row) in self.rows.iter_mut().enumerate() {
             let (decision, advice) = (decisions[place], &answers[place]);
-            let known = row.steps.len();
-            match decision.expert {
-                Some(expert) if !advice.tokens.is_empty() => row.follow(expert, advice, decision, self.vocabulary)?,
-                _ => row.speak(self.policy, &laws[place], decision, self.vocabulary.eos()),
+            let mut kept = known[place];
+            if let Some(expert) = decision.expert {
+                let (closing, declined) = (row.is_finished(), advice.tokens.is_empty());
+                if declined && !closing {
+                    row.speak(self.policy, &laws[place], decision, self.vocabulary.eos());
+                } else if declined || closing && advice.back == 0 {
+                    row.stand(advice.cost);
+                } else {
+                    kept = kept.min(row.text().len().saturating_sub(advice.back));
+                    row.follow(expert, advice, decision, self.vocabulary)?;
+                    self.stats.redrafted += advice.back as u64;
+                }
             }
-            for step in &row.steps[known..] {
+            if kept < known[place] {
+                observer.taken_back(row.prompt_index, kept);
+            }
+            for step in &row.steps[kept..] {
                 observer.step(row.prompt_index, step);
             }
         }
@@ -104,8 +124,7 @@ impl<'a> Batch<'a> {
         let rows = self.rows.iter().zip(decisions).enumerate();
         let calls: Vec<Call<'_>> = rows
             .filter_map(|(place, (row, decision))| {
-                let question = Question { row: place, text: row.text() };
-                decision.expert.map(|expert| Call { expert, question })
+                decision.expert.map(|expert| Call { expert, question: row.question(place) })
             })
             .collect();
         self.desk.answer(&calls, self.rows.len())
@@ -127,4 +146,9 @@ impl<'a> Batch<'a> {
             self.finished.push((row.prompt_index, row.into_trajectory()));
         }
     }
+}
+
+/// What a student reads: the text, to write what comes after it.
+fn passage((place, row): (usize, &Row)) -> Passage<'_> {
+    Passage { row: place, text: row.text(), from: row.text().len() }
 }

@@ -8,7 +8,8 @@ use wheels_text::{Prompt, Seed};
 use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::{
-    Case, DecodeError, DecodeStats, Decoded, Decoder, Enforcement, HelpDesk, Observer, Policy, Step, Trajectory,
+    Case, DecodeError, DecodeStats, Decoded, Decoder, Enforcement, HelpDesk, Hindsight, Observer, Policy, Step,
+    Trajectory,
 };
 
 /// A decoder that writes by a policy, and lets a desk answer where the policy asks and the budget has room.
@@ -23,12 +24,14 @@ pub struct BudgetedDecoder<'a> {
     pub(crate) max_tokens: usize,
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
+    hindsight: Hindsight,
 }
 
 impl<'a> BudgetedDecoder<'a> {
     /// A decoder of up to 256 tokens for each text and 32 texts at a time, which enforces budgets.
     pub fn new(policy: Policy<'a>, desk: HelpDesk<'a>) -> Self {
-        Self { policy, desk, max_tokens: 256, batch_size: 32, enforcement: Enforcement::On }
+        let (enforcement, hindsight) = (Enforcement::On, Hindsight::default());
+        Self { policy, desk, max_tokens: 256, batch_size: 32, enforcement, hindsight }
     }
 
     /// Ends each text after so many steps at the latest, the end-of-text mark counted.
@@ -53,6 +56,12 @@ impl<'a> BudgetedDecoder<'a> {
         Self { enforcement, ..self }
     }
 
+    /// Lets experts look back over what the student wrote since the last call; see [`Hindsight`].
+    #[must_use]
+    pub fn hindsight(self, hindsight: Hindsight) -> Self {
+        Self { hindsight, ..self }
+    }
+
     /// Decodes while an observer looks on, for example a closure that prints tokens as they come.
     ///
     /// # Errors
@@ -63,12 +72,13 @@ impl<'a> BudgetedDecoder<'a> {
         seed: Seed,
         observer: &mut dyn Observer,
     ) -> Result<Decoded, DecodeError> {
-        self.run(&self.policy, prompts, seed, observer)
+        self.run(&self.policy, self.hindsight, prompts, seed, observer)
     }
 
     pub(crate) fn run(
         &self,
         policy: &Policy<'_>,
+        hindsight: Hindsight,
         prompts: &[Prompt],
         seed: Seed,
         observer: &mut dyn Observer,
@@ -76,6 +86,7 @@ impl<'a> BudgetedDecoder<'a> {
         let started = Instant::now();
         let vocabulary = self.desk.vocabulary(policy.model.spec());
         policy.check(&vocabulary)?;
+        hindsight.check()?;
         for (row, prompt) in prompts.iter().enumerate() {
             check_prompt(row, policy.side.of(prompt), vocabulary.size())?;
         }
@@ -90,19 +101,20 @@ impl<'a> BudgetedDecoder<'a> {
         let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
         let mut stats = DecodeStats::default();
         for cases in cases.chunks(self.batch_size) {
-            let (texts, cost) = Batch::open(self, policy, &vocabulary, cases)?.write(observer)?;
+            let (texts, cost) = Batch::open(self, policy, hindsight, &vocabulary, cases)?.write(observer)?;
             written.extend(texts);
             stats += cost;
         }
         written.sort_by_key(|text| text.0);
         stats.elapsed = started.elapsed();
         log::debug!(
-            "{} texts: {} tokens in {:.2?}, help asked {}, given {}",
+            "{} texts: {} tokens in {:.2?}, help asked {}, given {}, redrafted {}",
             prompts.len(),
             stats.tokens,
             stats.elapsed,
             stats.help_asked,
-            stats.help_given
+            stats.help_given,
+            stats.redrafted
         );
         Ok(Decoded { trajectories: written.into_iter().map(|text| text.1).collect(), stats })
     }

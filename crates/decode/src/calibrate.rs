@@ -2,7 +2,7 @@
 
 use wheels_text::{Prompt, Seed};
 
-use crate::{Asking, BudgetedDecoder, DecodeError, Law, Measure, Observer, Step};
+use crate::{Asking, BudgetedDecoder, DecodeError, Hindsight, Law, Measure, Observer, Step};
 
 /// The threshold that a fraction `rate` of the scores exceeds.
 ///
@@ -41,7 +41,8 @@ impl BudgetedDecoder<'_> {
         seed: Seed,
     ) -> Result<Asking, DecodeError> {
         let mut needs = Needs { measure, scores: Vec::new() };
-        self.run(&self.policy.asking(Asking::Never), prompts, seed, &mut needs)?;
+        let alone = self.policy.asking(Asking::Never);
+        self.run(&alone, Hindsight::default(), prompts, seed, &mut needs)?;
         Ok(measure.beyond(threshold_for_rate(&needs.scores, rate)))
     }
 }

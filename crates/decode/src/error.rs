@@ -73,6 +73,12 @@ pub enum DecodeError {
         /// The rule.
         rule: Asking,
     },
+    /// A tolerance that is none.
+    #[error("a tolerance of {nats} nats lets nothing stand; it must be 0 or more, or infinite for plain asking")]
+    Tolerance {
+        /// The tolerance.
+        nats: f64,
+    },
     /// A model gave logits that make no distribution.
     #[error(
         "the logits of prompt {row} at step {step} are not numbers; the weights are damaged, or overflowed in half \
@@ -93,6 +99,20 @@ pub enum DecodeError {
         row: usize,
         /// The token.
         token: u32,
+    },
+    /// An expert took back more of a text than was open to it.
+    #[error(
+        "expert {expert} took back {back} tokens of the text of prompt {row}, of which only the last {open} were open"
+    )]
+    TakenBack {
+        /// The expert's place at the desk.
+        expert: usize,
+        /// The prompt's place in the list.
+        row: usize,
+        /// The tokens that it took back.
+        back: usize,
+        /// The tokens that it could have taken back.
+        open: usize,
     },
     /// An expert could not answer.
     #[error("an expert could not answer")]

@@ -50,18 +50,29 @@ pub struct Case<'a> {
 }
 
 /// A row that asks how its text goes on.
+///
+/// An expert without hindsight needs no more than the text.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The row's place in the batch as it is now.
     pub row: usize,
     /// The text so far.
     pub text: &'a [u32],
+    /// The first position that may be taken back; the length of the text where nothing may.
+    pub review_from: usize,
+    /// The regret, in nats, past which a token is to be taken back; see [`Hindsight`](crate::Hindsight).
+    pub tolerance_nats: f64,
+    /// Whether the text is at its end: the question is only whether it stands, and an answer that takes nothing back
+    /// says that it does.
+    pub closing: bool,
 }
 
-/// How a text goes on.
+/// How a text goes on, and from where.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Advice {
-    /// The next tokens: usually one. None at all declines to help, and leaves the student its own word.
+    /// How many of the text's last tokens are taken back first, as far as the question left them open.
+    pub back: usize,
+    /// The next tokens: usually one. None at all declines to help, and leaves the student its own words.
     ///
     /// Every token must be a word of the student's. Tokens after an end-of-text mark, past the limit of length, or for
     /// which the budget has no room are dropped.

@@ -110,6 +110,11 @@ impl<'a> Law<'a> {
         f64::from(self.words[word as usize]) - self.log_total()
     }
 
+    /// How much less likely a word is than the likeliest, in nats: the difference of their log-probabilities.
+    pub fn regret(&self, word: u32) -> f64 {
+        f64::from(self.max()) - f64::from(self.words[word as usize])
+    }
+
     /// The probability of the likeliest word.
     pub fn max_prob(&self) -> f64 {
         self.mass().recip()

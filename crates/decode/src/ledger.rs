@@ -40,12 +40,12 @@ impl BudgetLedger {
         }
     }
 
-    /// Notes that an expert chose one more token.
+    /// Notes that an expert chose one more token, or let a text stand.
     pub fn charge(&mut self) {
         self.spent += 1;
     }
 
-    /// The number of tokens that experts have chosen.
+    /// How often the account was charged.
     pub fn spent(&self) -> usize {
         self.spent
     }

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    Action, Advice, BudgetLedger, Case, DecodeError, End, Enforcement, Law, Policy, Source, Step, Trajectory,
-    Vocabulary,
+    Action, Advice, BudgetLedger, Case, DecodeError, End, Enforcement, Hindsight, Law, Policy, Question, Source, Step,
+    Trajectory, Vocabulary,
 };
 
 /// A text that is being written, with its account and its chance.
@@ -15,9 +15,13 @@ pub(crate) struct Row {
     pub(crate) ledger: BudgetLedger,
     /// The tokens of the steps.
     text: Vec<u32>,
+    /// The tokens up to the last that an expert wrote: these are never taken back.
+    settled: usize,
     end: Option<End>,
     max_tokens: usize,
-    /// Chance for words, and apart from it chance for asking, so that neither moves the other.
+    hindsight: Hindsight,
+    /// Chance for words, and apart from it chance for asking, so that neither moves the other. Neither is taken back
+    /// with a text: what is written anew is drawn anew.
     word_rng: ChaCha8Rng,
     help_rng: ChaCha8Rng,
 }
@@ -33,15 +37,24 @@ pub(crate) struct Decision {
     log_prob: f64,
 }
 
+impl Decision {
+    /// A call that is no choice of the policy's: the text is about to close.
+    pub(crate) fn closing(expert: usize) -> Self {
+        Self { asks: true, expert: Some(expert), log_prob: 0.0 }
+    }
+}
+
 impl Row {
-    pub(crate) fn new(case: &Case<'_>, enforcement: Enforcement, max_tokens: usize) -> Self {
+    pub(crate) fn new(case: &Case<'_>, enforcement: Enforcement, hindsight: Hindsight, max_tokens: usize) -> Self {
         Self {
             prompt_index: case.prompt_index,
             steps: Vec::new(),
             ledger: BudgetLedger::new(case.prompt.budget, enforcement),
             text: Vec::new(),
+            settled: 0,
             end: (max_tokens == 0).then_some(End::Length),
             max_tokens,
+            hindsight,
             word_rng: case.seed.stream("word").rng(),
             help_rng: case.seed.stream("help").rng(),
         }
@@ -60,11 +73,30 @@ impl Row {
     pub(crate) fn decide(&mut self, policy: &Policy<'_>, law: &Law<'_>, vocabulary: &Vocabulary) -> Decision {
         let staffed = !vocabulary.staffed().is_empty();
         let open = staffed && self.is_open();
-        let asks = staffed && policy.asking.score(law, &mut self.help_rng) > 0.0;
+        let written = self.text.len() - self.settled;
+        let asks = staffed && policy.asking.score(law, written, &mut self.help_rng) > 0.0;
         Decision {
             asks,
             expert: (asks && open).then(|| law.expert()),
             log_prob: if open { policy.asking.log_prob(asks) } else { 0.0 },
+        }
+    }
+
+    /// Whether an expert is to look at the text before it closes: the student has just ended it.
+    pub(crate) fn closes_with_a_call(&self, vocabulary: &Vocabulary) -> bool {
+        let Hindsight { closing_call, .. } = self.hindsight;
+        let wanted = closing_call && self.hindsight.looks_back() && !vocabulary.staffed().is_empty();
+        wanted && self.is_finished() && self.ledger.is_open(self.text.len() - 1)
+    }
+
+    /// What the row asks an expert: how its text goes on, or whether it stands as it ends.
+    pub(crate) fn question(&self, place: usize) -> Question<'_> {
+        Question {
+            row: place,
+            text: &self.text,
+            review_from: self.review_from(),
+            tolerance_nats: self.hindsight.tolerance_nats,
+            closing: self.is_finished(),
         }
     }
 
@@ -86,10 +118,12 @@ impl Row {
         );
     }
 
-    /// Writes an expert's tokens, as far as the text and its budget have room.
+    /// Takes back what an expert would not let stand, and writes its tokens, as far as the text and its budget have
+    /// room.
     ///
     /// # Errors
-    /// [`DecodeError::Advice`] if the student cannot write one of them.
+    /// [`DecodeError::TakenBack`] if the question did not leave so much open, [`DecodeError::Advice`] if the student
+    /// cannot write one of the tokens.
     pub(crate) fn follow(
         &mut self,
         expert: usize,
@@ -97,6 +131,7 @@ impl Row {
         decision: Decision,
         vocabulary: &Vocabulary,
     ) -> Result<(), DecodeError> {
+        self.take_back(expert, advice.back)?;
         let mut step = Step {
             action: Action::Help(vocabulary.staffed()[expert]),
             token: 0,
@@ -113,9 +148,18 @@ impl Row {
             }
             self.ledger.charge();
             self.append(Step { token, ..step }, vocabulary.eos());
+            self.settled = self.text.len();
             step = Step { action: Action::Forced, log_prob: 0.0, cost: 0.0, ..step };
         }
         Ok(())
+    }
+
+    /// Pays for a closing call that let the text stand.
+    pub(crate) fn stand(&mut self, cost: f32) {
+        self.ledger.charge();
+        if let Some(last) = self.steps.last_mut() {
+            last.cost += cost;
+        }
     }
 
     /// The text as it stands.
@@ -125,6 +169,26 @@ impl Row {
 
     fn is_open(&self) -> bool {
         self.ledger.is_open(self.text.len())
+    }
+
+    /// The first position that may be taken back: one that is not settled, and at which the ledger has room for an
+    /// answer. It has at all positions after the first such one.
+    fn review_from(&self) -> usize {
+        let open = |&position: &usize| self.hindsight.looks_back() && self.ledger.is_open(position);
+        (self.settled..self.text.len()).find(open).unwrap_or(self.text.len())
+    }
+
+    fn take_back(&mut self, expert: usize, back: usize) -> Result<(), DecodeError> {
+        let open = self.text.len() - self.review_from();
+        if back > open {
+            return Err(DecodeError::TakenBack { expert, row: self.prompt_index, back, open });
+        }
+        if back > 0 {
+            self.text.truncate(self.text.len() - back);
+            self.steps.truncate(self.text.len());
+            self.end = None;
+        }
+        Ok(())
     }
 
     fn append(&mut self, step: Step, eos: u32) {

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct DecodeStats {
     /// Steps of all texts, end-of-text marks included.
     pub tokens: u64,
-    /// Steps at which the policy wanted help, granted or not.
+    /// Steps at which the policy wanted help, granted or not, also in what was thrown away; and closing calls.
     pub help_asked: u64,
-    /// Steps whose token an expert chose.
+    /// Steps whose token an expert chose, and closing calls that changed nothing: what the ledgers were charged.
     pub help_given: u64,
+    /// The student's tokens that experts took back; see [`Hindsight`](crate::Hindsight).
+    pub redrafted: u64,
     /// The work of the policy's model.
     pub student: ModelUse,
     /// The work of the experts, all together.
@@ -40,12 +42,12 @@ pub struct ModelUse {
 }
 
 impl DecodeStats {
-    /// The fraction of steps whose token an expert chose, 0 to 1.
+    /// Help given for each step, 0 to 1.
     pub fn help_rate(&self) -> f64 {
         self.per_token(self.help_given)
     }
 
-    /// The fraction of steps at which the policy wanted help, 0 to 1.
+    /// Help asked for each step; 0 to 1, and more where much was redrafted.
     pub fn asked_rate(&self) -> f64 {
         self.per_token(self.help_asked)
     }
@@ -60,7 +62,8 @@ impl DecodeStats {
         self.per_token(self.teacher.tokens_processed)
     }
 
-    /// How often the policy's model was called for each step: 1, unless longer advice saved it some.
+    /// How often the policy's model was called for each step: 1, unless longer advice saved it some or hindsight took
+    /// some back.
     pub fn student_steps_per_token(&self) -> f64 {
         self.per_token(self.student.calls)
     }
@@ -86,6 +89,7 @@ impl AddAssign for DecodeStats {
         self.tokens += other.tokens;
         self.help_asked += other.help_asked;
         self.help_given += other.help_given;
+        self.redrafted += other.redrafted;
         self.student += other.student;
         self.teacher += other.teacher;
         self.elapsed += other.elapsed;
@@ -144,7 +148,7 @@ mod tests {
         let student = ModelUse { prefills: 1, prompt_tokens: 6, forwards: 4, calls: 8, tokens_processed: 8 };
         let teacher = ModelUse { prefills: 1, prompt_tokens: 5, forwards: 2, calls: 2, tokens_processed: 6 };
         let elapsed = Duration::from_millis(1500);
-        DecodeStats { tokens: 8, help_asked: 3, help_given: 2, student, teacher, elapsed }
+        DecodeStats { tokens: 8, help_asked: 3, help_given: 2, redrafted: 1, student, teacher, elapsed }
     }
 
     #[test]
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn stats_add_up() {
         let total: DecodeStats = [some(), some()].into_iter().sum();
-        assert_eq!((total.tokens, total.student.tokens_processed), (16, 16));
+        assert_eq!((total.tokens, total.redrafted, total.student.tokens_processed), (16, 2, 16));
         assert_eq!(total.help_rate(), some().help_rate());
         assert_eq!(total.tokens_per_second(), some().tokens_per_second());
     }

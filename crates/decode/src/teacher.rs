@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use wheels_lm::LanguageModel;
 
 use crate::policy::check_prompt;
-use crate::reader::Reader;
+use crate::reader::{Passage, Reader};
 use crate::{Advice, Case, Consultation, DecodeError, Expert, Law, ModelUse, Question, Sampler, Vocabulary};
 
 /// The tokens of each text for which a teacher's caches have room at first; they grow with the texts.
@@ -14,7 +14,10 @@ const ROOM: usize = 64;
 ///
 /// It reads the prompts of a batch together, at the first question of any row: a batch that never asks costs nothing.
 /// From then on every round of questions takes one forward, in which each row that asks catches up on the tokens
-/// since its last question. Each answer is one token and costs 1.
+/// since its last question. Each answer is one token and costs 1; one that lets a closed text stand is none, and costs
+/// the same.
+///
+/// Its regret is against its likeliest word, also where it answers by drawing.
 #[derive(Clone, Copy)]
 pub struct Teacher<'m> {
     model: &'m dyn LanguageModel,
@@ -73,20 +76,26 @@ impl Consultation for Lesson<'_> {
             let prompts: Vec<&[u32]> = self.cases.iter().map(|case| case.prompt.expert.as_slice()).collect();
             Reader::open(model, &prompts, ROOM)
         });
-        let texts: Vec<(usize, &[u32])> = questions.iter().map(|question| (question.row, question.text)).collect();
-        let mut logits = reader.read(&texts)?;
+        let mut logits = reader.read(&questions.iter().map(passage).collect::<Vec<_>>())?;
         // A teacher may know more words than its student, which could not read them.
         let known = self.vocabulary.size().min(model.spec().vocab_size);
-        logits
-            .chunks_exact_mut(model.spec().vocab_size)
-            .zip(questions)
-            .map(|(logits, question)| {
-                let law = Law::read(&mut logits[..known], self.vocabulary).ok_or_else(|| DecodeError::Logits {
-                    row: self.cases[question.row].prompt_index,
-                    step: question.text.len(),
-                })?;
-                let word = sampler.choose(&law, &mut self.rngs[question.row]);
-                Ok(Advice { tokens: vec![word.token], cost: 1.0 })
+        let mut laws = logits.chunks_exact_mut(model.spec().vocab_size);
+        questions
+            .iter()
+            .map(|question| {
+                let Passage { row, text, from } = passage(question);
+                let mut advice = Advice { cost: 1.0, ..Advice::default() };
+                for (position, logits) in (from..=text.len()).zip(laws.by_ref()) {
+                    let law = Law::read(&mut logits[..known], self.vocabulary)
+                        .ok_or_else(|| DecodeError::Logits { row: self.cases[row].prompt_index, step: position })?;
+                    let own = question.text.get(position);
+                    let answers = own.is_none_or(|&word| law.regret(word) > question.tolerance_nats);
+                    if answers && advice.tokens.is_empty() {
+                        advice.tokens.push(sampler.choose(&law, &mut self.rngs[row]).token);
+                        advice.back = question.text.len() - position;
+                    }
+                }
+                Ok(advice)
             })
             .collect()
     }
@@ -102,4 +111,10 @@ impl Consultation for Lesson<'_> {
     fn used(&self) -> ModelUse {
         self.reader.as_ref().map(Reader::used).unwrap_or_default()
     }
+}
+
+/// What a teacher reads to answer: the text, and of a closed one all that decides its last token.
+fn passage<'t>(question: &Question<'t>) -> Passage<'t> {
+    let read = question.text.len() - usize::from(question.closing);
+    Passage { row: question.row, text: &question.text[..read], from: question.review_from.min(read) }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One text as it was written.
+/// One text as it was written; what an expert took back is not in it.
 ///
 /// The end-of-text mark is a decision like any other: it can be asked for, it is paid for, and it is a step. A help
 /// rate is therefore helped steps over steps, with the mark counted in both.
@@ -47,9 +47,11 @@ pub struct Step {
     /// The log-probability, in nats, with which the policy took this action.
     ///
     /// The policy is the model, its sampler and its asking rule together: a greedy choice or a rule without chance has
-    /// probability 1, a draw has its probability after temperature and filters, and a forced token is no choice: 0.
+    /// probability 1, a draw has its probability after temperature and filters, and a forced token is no choice: 0. Help
+    /// with hindsight has that of the call, which was made where the text had grown further.
     pub log_prob: f32,
-    /// What the help cost, in the expert's unit; 0 for the student's own words.
+    /// What the help cost, in the expert's unit; 0 for the student's own words, but for a last one that a closing call let
+    /// stand.
     pub cost: f32,
 }
 

@@ -367,18 +367,6 @@ fn damaged_logits_are_an_error_that_says_where() {
     assert!(matches!(error, DecodeError::Logits { row: 1, step: 1 }), "the longest prompt is written first");
 }
 
-fn any_budget() -> impl Strategy<Value = HelpBudget> {
-    prop_oneof![(0_u8..=100).prop_map(HelpBudget::percent), (0_u32..8).prop_map(HelpBudget::tokens)]
-}
-
-/// The most tokens of help that the first `length` tokens of a text may hold.
-fn most(budget: HelpBudget, length: usize) -> usize {
-    match budget {
-        HelpBudget::Percent(percent) => (usize::from(percent) * length).div_ceil(100),
-        HelpBudget::Tokens(tokens) => tokens as usize,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use support::*;
-use wheels_decode::{Action, Asking, BudgetedDecoder, Decoder, HelpDesk, Policy, Sampler, Side, Teacher, Trajectory};
+use wheels_decode::{
+    Action, Asking, BudgetedDecoder, Decoder, HelpDesk, Hindsight, Policy, Sampler, Side, Teacher, Trajectory,
+};
 use wheels_lm::{T5, T5Config};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
@@ -76,6 +78,26 @@ fn always_asking_gives_exactly_the_teachers_text() {
 }
 
 #[test]
+fn no_tolerance_and_a_closing_call_give_the_teachers_text_whatever_is_taken_back() {
+    for_models(|student, teacher| {
+        let prompts = prompts(6, FULL);
+        let lossless = Hindsight { tolerance_nats: 0.0, closing_call: true };
+        let rules = [Asking::Never, Asking::Every(1), Asking::Every(4), Asking::Random(0.3), Asking::Learned];
+        let mut redrafted = 0;
+        for rule in rules {
+            let desk = HelpDesk::new().with(HELP, Teacher::new(teacher));
+            let decoder = BudgetedDecoder::new(Policy::greedy(student).asking(rule), desk).hindsight(lossless);
+            let decoded = decoder.max_tokens(LIMIT).decode(&prompts, Seed(4)).unwrap();
+            for (prompt, text) in prompts.iter().zip(&decoded.trajectories) {
+                assert_eq!(all_tokens(text), greedy_by_hand(teacher, &prompt.expert, WORDS, LIMIT), "{rule:?}");
+            }
+            redrafted += decoded.stats.redrafted as usize;
+        }
+        redrafted
+    });
+}
+
+#[test]
 fn every_token_is_what_its_source_would_write_there() {
     for_models(|student, teacher| {
         let prompts = prompts(8, HelpBudget::percent(50));
@@ -133,6 +155,26 @@ fn a_row_of_a_batch_equals_that_row_alone() {
         assert_eq!(decode(3), alone);
         assert_eq!(decode(7), alone);
         alone.iter().map(|(tokens, _)| tokens.len()).sum()
+    });
+}
+
+#[test]
+fn a_row_that_looks_back_equals_that_row_alone() {
+    for_models(|student, teacher| {
+        let prompts = prompts(7, HelpBudget::percent(60));
+        let decode = |batch_size| {
+            let desk = HelpDesk::new().with(HELP, Teacher::new(teacher));
+            let policy = Policy::new(student, Sampler::plain()).asking(Asking::Random(0.4));
+            let decoder = BudgetedDecoder::new(policy, desk).max_tokens(LIMIT).batch_size(batch_size);
+            let decoder = decoder.hindsight(Hindsight { tolerance_nats: 0.3, closing_call: true });
+            let decoded = decoder.decode(&prompts, Seed(9)).unwrap();
+            let texts: Vec<_> = decoded.trajectories.iter().map(|text| (all_tokens(text), sources(text))).collect();
+            (texts, decoded.stats.redrafted)
+        };
+        let alone = decode(1);
+        assert_eq!(decode(3), alone);
+        assert_eq!(decode(7), alone);
+        alone.1 as usize
     });
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use burn::tensor::Device;
+use proptest::prelude::*;
 use rand::RngExt;
 use wheels_decode::{
     Advice, Case, Consultation, DecodeError, Decoded, Expert, Question, Source, Trajectory, Vocabulary,
@@ -89,6 +90,19 @@ pub fn texts(decoded: Result<Decoded, DecodeError>) -> Vec<Trajectory> {
     decoded.unwrap().trajectories
 }
 
+/// Any budget.
+pub fn any_budget() -> impl Strategy<Value = HelpBudget> {
+    prop_oneof![(0_u8..=100).prop_map(HelpBudget::percent), (0_u32..8).prop_map(HelpBudget::tokens)]
+}
+
+/// The most tokens of help that the first `length` tokens of a text may hold.
+pub fn most(budget: HelpBudget, length: usize) -> usize {
+    match budget {
+        HelpBudget::Percent(percent) => (usize::from(percent) * length).div_ceil(100),
+        HelpBudget::Tokens(tokens) => tokens as usize,
+    }
+}
+
 /// An expert that knows one answer.
 #[derive(Clone)]
 pub struct Tool(pub Vec<u32>);
@@ -101,7 +115,7 @@ impl Expert for Tool {
 
 impl Consultation for Tool {
     fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        Ok(vec![Advice { tokens: self.0.clone(), cost: 2.5 }; questions.len()])
+        Ok(vec![Advice { tokens: self.0.clone(), cost: 2.5, ..Advice::default() }; questions.len()])
     }
 
     fn select_rows(&mut self, _: &[usize]) {}

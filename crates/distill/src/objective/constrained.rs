@@ -13,8 +13,8 @@ use crate::Scored;
 /// L = words L_words + help L_help + forward KL(p_T || p) + path L_path + cost smoothL1(V_C(s_t), C_t)
 /// ```
 ///
-/// `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency), `L_path` is [`PathConsistency`]. `C_t` counts the helped tokens
-/// from position t on; V_C is fitted only on rows that the student wrote under the deployed rule, because sampled
+/// `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency), `L_path` is
+/// [`PathConsistency`]. `C_t` counts the helped tokens from position t on; V_C is fitted only on rows that the student wrote under the deployed rule, because sampled
 /// rows use help otherwise. The price of help comes with each row: the trainer's multipliers set it.
 #[derive(Config, Debug)]
 pub struct ConstrainedPath {

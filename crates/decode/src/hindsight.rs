@@ -1,0 +1,55 @@
+//! Help that looks back.
+
+use crate::DecodeError;
+
+/// How far an expert looks back when it is called.
+///
+/// A model that is called reads every token since its last call anyway, and sees in the same forward what it would have
+/// written in the place of each. Its *regret* at position t, for the student's token y_t, is
+///
+/// ```text
+/// regret(t) = max_a log p(a | x, y_<t) - log p(y_t | x, y_<t)        [nats, over words a]
+/// ```
+///
+/// Where the regret first exceeds the tolerance the text is cut and answered; what the student wrote from there on is
+/// thrown away, and it goes on from the answer. If there is no such place, the answer stands where it was asked for.
+/// Either way it is one call and one forward. The default, an infinite tolerance, is plain asking.
+///
+/// What an expert wrote is settled, and all before it: it is never questioned again. So every round of decoding either
+/// settles more of a text, or lets it grow without settling less, or ends it, and every text ends.
+///
+/// Each call is charged to the ledger at the position that it answers, and a cut goes back no further than where the
+/// ledger is open for one more. Every prefix of a text therefore keeps to its budget in calls, however much was thrown
+/// away: positions at which the budget had no room for a call stand as the student wrote them. A closing call that
+/// changes nothing is charged at the last position.
+///
+/// With tolerance 0, closing calls and a budget of 100% the text is the teacher's greedy text (up to ties, and to
+/// rounding), whatever the asking rule: speculative decoding (Leviathan et al. 2023, arXiv 2211.17192) in which the
+/// student chooses the length of its drafts. [`Asking::Every`](crate::Asking::Every) fixes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hindsight {
+    /// The regret that stands, in nats; infinite to let everything stand.
+    pub tolerance_nats: f64,
+    /// Whether an expert is called once more when the student ends its text, or reaches the limit of length, to check
+    /// what no expert has read. It answers only where it cuts. Nothing is called under an infinite tolerance.
+    pub closing_call: bool,
+}
+
+impl Default for Hindsight {
+    fn default() -> Self {
+        Self { tolerance_nats: f64::INFINITY, closing_call: false }
+    }
+}
+
+impl Hindsight {
+    /// Whether some regret is past the tolerance.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.tolerance_nats < f64::INFINITY
+    }
+
+    /// # Errors
+    /// [`DecodeError::Tolerance`] where the tolerance is negative or no number.
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        if self.tolerance_nats >= 0.0 { Ok(()) } else { Err(DecodeError::Tolerance { nats: self.tolerance_nats }) }
+    }
+}
