@@ -109,7 +109,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 impl Pair {
     fn decoder(&self, flags: &Flags, budget: HelpBudget, prompts: &[Prompt]) -> BudgetedDecoder<'_> {
         let policy = Policy::greedy(&self.student.model).asking(self.student.asking(budget, prompts));
-        let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
+        // A budget of nothing calls nobody, ledger or not.
+        let desk = match budget.allows(0, 0) {
+            true => HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model)),
+            false => HelpDesk::new().closed(self.help),
+        };
         let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
         let hindsight = Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call };
         let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch);

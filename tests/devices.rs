@@ -71,9 +71,11 @@ fn decode(spec: &DeviceSpec) -> (Vec<Decisions>, Vec<f64>) {
     (texts.iter().map(decisions).collect(), nearest.of_text)
 }
 
-/// A demand that f32 can meet: devices round logits apart by a few 1e-6, and few decisions are as near to a tie as that.
-/// One that differs with a tie within 1e-5 is such a case and no fault of the device; one that multiplies in fewer bits
-/// (TF32) decides more of them otherwise.
+/// Devices round probabilities apart by a few 1e-6. A text that comes as near to a tie as this may go on otherwise, which
+/// is no fault of the device; it is told, and at most one text in a hundred may.
+const TIE: f64 = 1e-5;
+
+/// A demand that f32 can meet; a device that multiplies in fewer bits (TF32) decides more steps otherwise.
 #[test]
 fn every_adapter_decodes_the_same_tokens_and_asks_in_the_same_places() {
     let cpu = DeviceSpec::best(PlatformName::Cpu);
@@ -91,9 +93,17 @@ fn every_adapter_decodes_the_same_tokens_and_asks_in_the_same_places() {
     for adapter in others {
         let started = Instant::now();
         let (found, _) = decode(&adapter.spec);
+        let mut ties = 0;
         for (text, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            assert_eq!(found, expected, "text {text} on {adapter}; its nearest tie is within {:.0e}", nearest[text]);
+            let tie = nearest[text];
+            if found != expected && tie < TIE {
+                ties += 1;
+                say(&format!("text {text} on {adapter} differs, past a tie within {tie:.0e}"));
+                continue;
+            }
+            assert_eq!(found, expected, "text {text} on {adapter}; its nearest tie is within {tie:.0e}");
         }
+        assert!(100 * ties <= found.len(), "{ties} of {} texts differ on {adapter}", found.len());
         let (steps, seconds) = (steps().count(), started.elapsed().as_secs());
         let tie = nearest.iter().copied().fold(f64::INFINITY, f64::min);
         say(&format!(
