@@ -10,7 +10,7 @@ pub enum Enforcement {
     /// Help is closed while the budget is spent, whatever the student learned.
     #[default]
     On,
-    /// Whatever the policy asks for is given: what it uses is what it learned.
+    /// Whatever the policy asks for is given: what it uses is what it learned. Only a budget of nothing stays closed.
     Off,
 }
 
@@ -36,7 +36,7 @@ impl BudgetLedger {
     pub fn is_open(&self, position: usize) -> bool {
         match self.enforcement {
             Enforcement::On => self.budget.allows(self.spent, position),
-            Enforcement::Off => true,
+            Enforcement::Off => self.budget.allows(0, 0),
         }
     }
 
@@ -84,5 +84,8 @@ mod tests {
     #[test]
     fn without_enforcement_the_ledger_only_counts() {
         assert_eq!(helped(HelpBudget::tokens(1), Enforcement::Off, 4), [0, 1, 2, 3]);
+        for nothing in [HelpBudget::percent(0), HelpBudget::tokens(0)] {
+            assert!(helped(nothing, Enforcement::Off, 4).is_empty());
+        }
     }
 }
