@@ -113,8 +113,7 @@ impl PromptFormat {
     }
 
     fn encode(&self, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TextError> {
-        let mut ids = tokenizer.encode(text)?;
-        ids.push(tokenizer.eos());
+        let ids = tokenizer.encode_with_end(text)?;
         if ids.len() > self.max_tokens {
             return Err(TextError::TooLong { tokens: ids.len(), limit: self.max_tokens });
         }

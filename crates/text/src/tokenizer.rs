@@ -196,6 +196,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The tokens of a whole text and its end mark: what a model reads, or is to write.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_end(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut ids = self.encode(text)?;
+        ids.push(self.eos());
+        Ok(ids)
+    }
+
     /// The text of tokens, without the special ones.
     ///
     /// # Errors

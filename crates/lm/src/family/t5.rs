@@ -273,26 +273,31 @@ impl T5 {
     /// # Shapes
     /// `[batch, time]` to `[batch, time, d_model]`.
     pub fn encode(&self, tokens: &TokenBatch) -> Tensor<3> {
+        let packing = Packing::padded(tokens);
+        packing.grid(self.encode_list(tokens, &packing))
+    }
+
+    /// The encoder's last hidden states, as `packing` lists them.
+    fn encode_list(&self, tokens: &TokenBatch, packing: &Packing) -> Tensor<2> {
         let device = self.device();
         let mut bias = self.encoder.bias.forward(&[0], tokens.width(), tokens.width());
         if let Some(padding) = padding_mask(tokens, &device) {
             bias = bias + padding;
         }
-        let packing = Packing::padded(tokens);
         let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for block in &self.encoder.block {
             let normed = block.attention_norm.forward(x.clone());
-            let (keys, values) = block.attention.keys_values(normed.clone(), &packing);
-            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
+            let (keys, values) = block.attention.keys_values(normed.clone(), packing);
+            x = x + block.attention.forward(normed, packing, keys, values, Some(bias.clone()));
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
-        packing.grid(self.encoder.final_norm.forward(x))
+        self.encoder.final_norm.forward(x)
     }
 
     /// What the decoder layers need of the encoded prompts.
     fn memory(&self, prompts: &TokenBatch) -> Memory {
         let packing = Packing::padded(prompts);
-        let encoded = packing.list(self.encode(prompts));
+        let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
         Memory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
