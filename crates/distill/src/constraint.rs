@@ -42,8 +42,30 @@ impl LagrangeMultiplier {
 
 /// One multiplier for each level, and prices for all budgets between.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Prices {
     levels: Vec<LagrangeMultiplier>,
+}
+
+/// Prices whose levels are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("prices need finite levels that rise from a budget of 0 to one of 1")]
+pub struct BadPrices;
+
+#[derive(Deserialize)]
+struct Unchecked {
+    levels: Vec<LagrangeMultiplier>,
+}
+
+impl TryFrom<Unchecked> for Prices {
+    type Error = BadPrices;
+
+    fn try_from(Unchecked { levels }: Unchecked) -> Result<Self, BadPrices> {
+        let ends = levels.first().zip(levels.last()).map(|(first, last)| (first.budget, last.budget));
+        let rising = levels.is_sorted_by(|a, b| a.budget < b.budget);
+        let finite = levels.iter().all(|level| level.price.is_finite());
+        if ends == Some((0.0, 1.0)) && rising && finite { Ok(Self { levels }) } else { Err(BadPrices) }
+    }
 }
 
 /// What one text used of its budget.
@@ -86,6 +108,12 @@ impl Prices {
     pub fn price(&self, budget: f64) -> f64 {
         let (low, high, share) = self.between(budget);
         self.levels[low].price * (1.0 - share) + self.levels[high].price * share
+    }
+
+    /// The log-odds of asking, in nats, past which a student that was told one budget asks as it would under another:
+    /// the prices' difference, because it asks where `D - price` is positive (our derivation).
+    pub fn offset(&self, wanted: f64, told: f64) -> f64 {
+        self.price(wanted) - self.price(told)
     }
 
     /// The multipliers.
@@ -176,6 +204,21 @@ mod tests {
             );
         }
         assert_eq!([0.0, 0.1, 0.3, 1.0].map(|budget| prices.price(budget)), [10.0, 10.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_dearer_budget_than_the_one_that_was_told_moves_the_threshold_up() {
+        assert!((prices().offset(0.1, 0.3) - 2.0).abs() < 0.03);
+        assert_eq!(prices().offset(0.2, 0.2), 0.0);
+    }
+
+    #[test]
+    fn prices_are_written_in_words_and_bad_ones_are_refused() {
+        let json = serde_json::to_string(&prices()).expect("numbers");
+        assert_eq!(serde_json::from_str::<Prices>(&json).expect("prices"), prices());
+        for bad in [json.replace("0.1", "0.4"), json.replacen("0.0", "0.05", 1), r#"{"levels":[]}"#.into()] {
+            assert!(serde_json::from_str::<Prices>(&bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What practice begins with: the first prices, and the row of the help token.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use wheels_lm::LanguageModel;
 
@@ -51,11 +53,11 @@ impl<T: LanguageModel + Sync> Practice<'_, T> {
     }
 
     /// The first prices: quantiles of the distances at the tokens of the first lessons.
-    pub(crate) fn first_prices<M: Learner>(&self, model: &M, lessons: &[Lesson]) -> Prices {
+    pub(crate) fn first_prices<M: Learner>(&self, model: &M, lessons: &[Arc<Lesson>]) -> Prices {
         Prices::from_distances(self.constraint(), self.tokens(model, lessons).distances)
     }
 
-    fn tokens<M: Learner>(&self, model: &M, lessons: &[Lesson]) -> Tokens {
+    fn tokens<M: Learner>(&self, model: &M, lessons: &[Arc<Lesson>]) -> Tokens {
         let (hidden, normalisers, distances, budgets) = (vec![], vec![], vec![], vec![]);
         let mut all = Tokens { hidden, width: 0, normalisers, distances, budgets };
         let free = Prices::from_distances(self.constraint(), vec![]);
@@ -65,14 +67,14 @@ impl<T: LanguageModel + Sync> Practice<'_, T> {
             let [_, time, width] = scored.hidden.dims();
             let read = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<_>>();
             let (hidden, normalisers) = (read(scored.hidden.clone().flatten(0, 1)), read(laws.normaliser.clone()));
-            let distances = read(all_action::distance(&laws, REWARD_FLOOR));
+            let distances = read(all_action::words(&laws, REWARD_FLOOR).1);
             all.width = width;
             for (index, row) in lesson.rows.iter().enumerate() {
                 let at = index * time..index * time + row.target.len();
                 all.hidden.extend(&hidden[at.start * width..at.end * width]);
                 all.normalisers.extend(&normalisers[at.clone()]);
                 all.distances.extend(&distances[at.clone()]);
-                all.budgets.extend(std::iter::repeat_n(row.budget, at.len()));
+                all.budgets.extend(std::iter::repeat_n(row.share, at.len()));
             }
         }
         all

@@ -1,21 +1,23 @@
 //! Practice: texts that the student writes with its teacher at hand, and texts that others wrote.
 
+use std::sync::Arc;
+
 use burn::config::Config;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Tensor, TensorData};
 use rand::{Rng, RngExt};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use wheels_decode::{
     Asking, BudgetedDecoder, Decoder, End, Enforcement, HelpDesk, Policy, Sampler, Side, Source, Teacher,
 };
-use wheels_lm::{LanguageModel, TokenBatch};
+use wheels_lm::LanguageModel;
 use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
+use crate::mixture::{Author, draw_budget};
 use crate::replay::{Lesson, LessonRow, ReplayBuffer};
-use crate::scored::shifted;
+use crate::scored::forced;
 use crate::{
-    Batches, ConstraintConfig, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, Prices, StepReport,
+    Batches, ConstraintConfig, DistillError, Guidance, GuidedRow, Learner, Lessons, Mixture, Pair, Prices, StepReport,
     TrainingBatch, Usage, Workers,
 };
 
@@ -42,30 +44,15 @@ pub struct PracticeConfig {
     /// The wordings of budgets that are practised ([`HelpBudget::words`]): the others are left for tests.
     #[config(default = "(0..HelpBudget::WORDINGS - 1).collect()")]
     pub wordings: Vec<usize>,
+    /// Percentages that are not practised: those too are left for tests.
+    #[config(default = "vec![8, 25, 45]")]
+    pub held_out: Vec<u8>,
     /// The prices of help.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,
     /// Seed of the order of the data, of budgets and of sampled texts.
     #[config(default = 7)]
     pub seed: u64,
-}
-
-/// Whose texts are practised on, as shares.
-#[derive(Config, Debug, Copy, PartialEq)]
-pub struct Mixture {
-    /// References, off-policy. Flags of help are drawn at the budget's rate, and the reference stands for the teacher.
-    #[config(default = 0.5)]
-    pub demonstration: f64,
-    /// The teacher's own likeliest texts, off-policy, with flags drawn likewise (sequence-level distillation; Kim and
-    /// Rush 2016, arXiv 1606.07947, section 3.2).
-    #[config(default = 0.0)]
-    pub teacher: f64,
-    /// The student's, on-policy, with help as it asks for it.
-    #[config(default = 0.5)]
-    pub student: f64,
-    /// The share of the student's texts that are greedy, as deployed; the others are sampled.
-    #[config(default = 0.5)]
-    pub greedy: f64,
 }
 
 /// Makes the prompt of a pair, by its index, under a budget in one of its wordings.
@@ -106,14 +93,6 @@ struct Saved {
     usage: Vec<[f64; 3]>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Author {
-    Demonstration,
-    Teacher,
-    Greedy,
-    Sampled,
-}
-
 /// Tokens that a text may have beyond twice its reference.
 const ROOM: usize = 8;
 
@@ -149,7 +128,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         model: &M,
         count: usize,
         workers: &Workers,
-    ) -> Result<Vec<Lesson>, DistillError> {
+    ) -> Result<Vec<Arc<Lesson>>, DistillError> {
         let (student, teacher) = (model.spec().vocab_size, self.teacher.spec().vocab_size);
         if student != teacher {
             return Err(DistillError::Vocabularies { student, teacher });
@@ -159,7 +138,8 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
             (0..count).map(|index| (seed.nth(index as u64), self.batches.next_indices())).collect();
         let this = &*self;
         let shares = workers.share(&plans, |plans| {
-            plans.iter().map(|(seed, pairs)| this.lesson(model, pairs, *seed)).collect::<Result<Vec<_>, _>>()
+            let lesson = |(seed, pairs): &(Seed, Vec<u32>)| this.lesson(model, pairs, *seed).map(Arc::new);
+            plans.iter().map(lesson).collect::<Result<Vec<_>, _>>()
         });
         Ok(shares.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
@@ -167,30 +147,22 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     fn lesson<M: Learner>(&self, model: &M, pairs: &[u32], seed: Seed) -> Result<Lesson, DistillError> {
         let mut rng = seed.rng();
         let mut rows = Vec::with_capacity(pairs.len());
-        let mut prompts = Vec::with_capacity(pairs.len());
         let mut authors = Vec::with_capacity(pairs.len());
-        for &index in pairs {
-            let target = &self.pairs[index as usize].target;
-            let (budget, fraction) = draw_budget(&mut rng, target.len());
+        for index in pairs.iter().map(|&index| index as usize) {
+            let target = self.pairs[index].target.clone();
+            let (budget, share) = draw_budget(&mut rng, target.len(), &self.config.held_out);
             let wording = self.config.wordings[rng.random_range(0..self.config.wordings.len())];
-            let prompt = (self.prompt)(index as usize, budget, wording)
-                .map_err(|source| DistillError::Prompt { index: index as usize, source })?;
+            let prompt =
+                (self.prompt)(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })?;
+            let helped = flags(&mut rng, target.len(), share);
             authors.push(self.config.mixture.draw(&mut rng));
-            rows.push(LessonRow {
-                student: prompt.student.clone(),
-                expert: prompt.expert.clone(),
-                target: target.clone(),
-                helped: target.iter().map(|_| rng.random::<f64>() < fraction).collect(),
-                budget: fraction,
-                deployed: false,
-                ended: true,
-            });
-            prompts.push(prompt);
+            rows.push(LessonRow { prompt, target, helped, share, deployed: false, ended: true });
         }
         for author in [Author::Teacher, Author::Greedy, Author::Sampled] {
-            let chosen: Vec<usize> = (0..rows.len()).filter(|&row| authors[row] == author).collect();
+            let chosen: Vec<&mut LessonRow> =
+                rows.iter_mut().zip(&authors).filter_map(|(row, &wrote)| (wrote == author).then_some(row)).collect();
             if !chosen.is_empty() {
-                self.rewrite(model, author, &chosen, &prompts, &mut rows, seed)?;
+                self.rewrite(model, author, chosen, seed)?;
             }
         }
         let mut lesson = Lesson { rows, teacher: None };
@@ -198,14 +170,12 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         Ok(lesson)
     }
 
-    /// Replaces the texts of the chosen rows by those of their author.
+    /// Replaces the texts of rows by those of their author.
     fn rewrite<M: Learner>(
         &self,
         model: &M,
         author: Author,
-        chosen: &[usize],
-        prompts: &[Prompt],
-        rows: &mut [LessonRow],
+        rows: Vec<&mut LessonRow>,
         seed: Seed,
     ) -> Result<(), DistillError> {
         let sampler = if author == Author::Sampled { Sampler::plain() } else { Sampler::Greedy };
@@ -216,25 +186,22 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
             }
             _ => (Policy::new(model, sampler), HelpDesk::new().with(self.help, Teacher::new(self.teacher))),
         };
-        let longest = chosen.iter().map(|&row| rows[row].target.len()).max().unwrap_or(0);
+        let longest = rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
         let decoder = BudgetedDecoder::new(policy, desk)
             .enforcement(Enforcement::Off)
             .max_tokens(2 * longest + ROOM)
-            .batch_size(chosen.len());
-        let prompts: Vec<Prompt> = chosen.iter().map(|&row| prompts[row].clone()).collect();
+            .batch_size(rows.len());
+        let prompts: Vec<Prompt> = rows.iter().map(|row| row.prompt.clone()).collect();
         let decoded = decoder.decode(&prompts, seed)?;
-        for (&row, trajectory) in chosen.iter().zip(&decoded.trajectories) {
-            let row = &mut rows[row];
+        let mut rng = seed.stream("flags").rng();
+        for (row, trajectory) in rows.into_iter().zip(&decoded.trajectories) {
             row.target = trajectory.steps.iter().map(|step| step.token).collect();
             row.ended = trajectory.end == End::Eos;
             row.deployed = author == Author::Greedy;
-            match author {
-                Author::Teacher => {
-                    let mut rng = seed.stream("flags").rng();
-                    row.helped = row.target.iter().map(|_| rng.random::<f64>() < row.budget).collect();
-                }
-                _ => row.helped = trajectory.steps.iter().map(|step| step.source != Source::Student).collect(),
-            }
+            row.helped = match author {
+                Author::Teacher => flags(&mut rng, row.target.len(), row.share),
+                _ => trajectory.steps.iter().map(|step| step.source != Source::Student).collect(),
+            };
         }
         Ok(())
     }
@@ -242,12 +209,8 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     /// The teacher's law along the texts of a lesson, `[batch, time, vocab]` in half precision.
     fn law(&self, lesson: &Lesson) -> TensorData {
         let spec = self.teacher.spec();
-        let batch = |of: fn(&LessonRow) -> &Vec<u32>| {
-            TokenBatch::new(&lesson.rows.iter().map(of).collect::<Vec<_>>(), spec.pad)
-        };
-        let mut context = self.teacher.prefill(&batch(|row| &row.expert), 0);
-        let inputs = shifted(&context.starts(), &batch(|row| &row.target), spec.pad);
-        let logits = self.teacher.forward(&inputs, &mut context).logits;
+        let (prompts, targets) = (lesson.ids(spec.pad, |row| &row.prompt.expert), lesson.targets(spec.pad));
+        let logits = forced(self.teacher, &prompts, &targets).logits;
         let mut closed = vec![0.0_f32; spec.vocab_size];
         for &special in &self.specials {
             closed[special as usize] = -1e9;
@@ -265,17 +228,15 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     /// A lesson as a batch, with help at these prices.
     pub(crate) fn batch(&self, lesson: &Lesson, prices: &Prices) -> TrainingBatch {
         let pad = self.teacher.spec().pad;
-        let ids =
-            |of: fn(&LessonRow) -> &Vec<u32>| TokenBatch::new(&lesson.rows.iter().map(of).collect::<Vec<_>>(), pad);
         let row = |row: &LessonRow| GuidedRow {
             helped: row.helped.clone(),
-            price: prices.price(row.budget) as f32,
+            price: prices.price(row.share) as f32,
             deployed: row.deployed,
             ended: row.ended,
         };
         TrainingBatch {
-            prompts: ids(|row| &row.student),
-            targets: ids(|row| &row.target),
+            prompts: lesson.ids(pad, |row| &row.prompt.student),
+            targets: lesson.targets(pad),
             guidance: Some(Guidance {
                 teacher: lesson.teacher.clone().expect("a lesson has a teacher's law"),
                 help: Some(self.help),
@@ -285,11 +246,11 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     }
 
     /// Moves prices by what the deployed rows of new lessons used.
-    fn learn_prices(&mut self, lessons: &[Lesson]) {
+    fn learn_prices(&mut self, lessons: &[Arc<Lesson>]) {
         let rows = lessons.iter().flat_map(|lesson| &lesson.rows).filter(|row| row.deployed);
         let usage: Vec<Usage> = rows
             .map(|row| Usage {
-                budget: row.budget,
+                budget: row.share,
                 helped: row.helped.iter().filter(|helped| **helped).count(),
                 tokens: row.target.len(),
             })
@@ -359,7 +320,7 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         let saved = Saved {
             config: self.config.clone(),
             batches: Lessons::<M>::state(&self.batches),
-            replay: self.replay.iter().map(Lesson::ids).collect(),
+            replay: self.replay.iter().map(|lesson| lesson.without_law()).collect(),
             step: self.step,
             prices: self.prices.clone(),
             usage: self.usage.clone(),
@@ -376,38 +337,14 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         self.replay = ReplayBuffer::new(self.config.replay_bytes);
         for mut lesson in saved.replay {
             lesson.teacher = Some(self.law(&lesson));
-            self.replay.push(lesson);
+            self.replay.push(lesson.into());
         }
         (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())
     }
 }
 
-impl Mixture {
-    fn draw(&self, rng: &mut impl Rng) -> Author {
-        let total = self.demonstration + self.teacher + self.student;
-        let at = rng.random::<f64>() * total;
-        let greedy = rng.random::<f64>() < self.greedy;
-        if at < self.demonstration {
-            Author::Demonstration
-        } else if at < self.demonstration + self.teacher {
-            Author::Teacher
-        } else if greedy {
-            Author::Greedy
-        } else {
-            Author::Sampled
-        }
-    }
-}
-
-/// A budget, and the share that it is of a text of `length` tokens.
-fn draw_budget(rng: &mut ChaCha8Rng, length: usize) -> (HelpBudget, f64) {
-    let (kind, low): (f64, f64) = (rng.random(), rng.random());
-    if kind < 1.0 / 7.0 {
-        let tokens = rng.random_range(0..=length.div_ceil(2)) as u32;
-        return (HelpBudget::tokens(tokens), (f64::from(tokens) / length as f64).min(1.0));
-    }
-    // Squared, so that half of all budgets lie below 25%.
-    let percent = (low * low * 101.0).floor().min(100.0);
-    (HelpBudget::percent(percent as u8), percent / 100.0)
+/// Flags that are set with this probability each.
+fn flags(rng: &mut impl Rng, count: usize, share: f64) -> Vec<bool> {
+    (0..count).map(|_| rng.random::<f64>() < share).collect()
 }

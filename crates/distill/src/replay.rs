@@ -1,9 +1,12 @@
 //! Lessons that are used more than once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
+use wheels_lm::TokenBatch;
+use wheels_text::Prompt;
 
 /// A micro-batch of practice as ids on the host: who wrote what, under which budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,28 +20,35 @@ pub(crate) struct Lesson {
 /// One text of a lesson.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LessonRow {
-    /// What the student reads.
-    pub(crate) student: Vec<u32>,
-    /// What the teacher reads.
-    pub(crate) expert: Vec<u32>,
+    pub(crate) prompt: Prompt,
     /// The text, with its end mark if it has one.
     pub(crate) target: Vec<u32>,
     /// Whose each token is.
     pub(crate) helped: Vec<bool>,
-    /// The budget, a fraction of the tokens.
-    pub(crate) budget: f64,
+    /// The budget as a share of the tokens.
+    pub(crate) share: f64,
     pub(crate) deployed: bool,
     pub(crate) ended: bool,
 }
 
 impl Lesson {
     /// The lesson without its teacher's law.
-    pub(crate) fn ids(&self) -> Self {
+    pub(crate) fn without_law(&self) -> Self {
         Self { rows: self.rows.clone(), teacher: None }
     }
 
+    /// Some ids of every row.
+    pub(crate) fn ids(&self, pad: u32, of: fn(&LessonRow) -> &Vec<u32>) -> TokenBatch {
+        TokenBatch::new(&self.rows.iter().map(of).collect::<Vec<_>>(), pad)
+    }
+
+    pub(crate) fn targets(&self, pad: u32) -> TokenBatch {
+        self.ids(pad, |row| &row.target)
+    }
+
     fn bytes(&self) -> usize {
-        let ids: usize = self.rows.iter().map(|row| row.student.len() + row.expert.len() + row.target.len()).sum();
+        let length = |row: &LessonRow| row.prompt.student.len() + row.prompt.expert.len() + row.target.len();
+        let ids: usize = self.rows.iter().map(length).sum();
         4 * ids + self.teacher.as_ref().map_or(0, |law| law.as_bytes().len())
     }
 }
@@ -46,7 +56,7 @@ impl Lesson {
 /// The latest lessons, bounded in bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplayBuffer {
-    lessons: VecDeque<Lesson>,
+    lessons: VecDeque<Arc<Lesson>>,
     max_bytes: usize,
 }
 
@@ -56,7 +66,7 @@ impl ReplayBuffer {
     }
 
     /// Adds a lesson, and forgets the oldest where there is no room; the newest always stays.
-    pub(crate) fn push(&mut self, lesson: Lesson) {
+    pub(crate) fn push(&mut self, lesson: Arc<Lesson>) {
         self.lessons.push_back(lesson);
         while self.lessons.len() > 1 && self.bytes() > self.max_bytes {
             self.lessons.pop_front();
@@ -67,30 +77,31 @@ impl ReplayBuffer {
         self.lessons.len()
     }
 
-    pub(crate) fn get(&self, index: usize) -> &Lesson {
+    pub(crate) fn get(&self, index: usize) -> &Arc<Lesson> {
         &self.lessons[index]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lesson> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Lesson>> {
         self.lessons.iter()
     }
 
     fn bytes(&self) -> usize {
-        self.lessons.iter().map(Lesson::bytes).sum()
+        self.lessons.iter().map(|lesson| lesson.bytes()).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wheels_text::HelpBudget;
+
     use super::*;
 
     fn lesson(id: u32) -> Lesson {
         let row = LessonRow {
-            student: vec![id; 10],
-            expert: vec![id; 5],
+            prompt: Prompt { student: vec![id; 10], expert: vec![id; 5], budget: HelpBudget::percent(20) },
             target: vec![id; 10],
             helped: vec![false; 10],
-            budget: 0.2,
+            share: 0.2,
             deployed: true,
             ended: true,
         };
@@ -100,11 +111,11 @@ mod tests {
     #[test]
     fn the_oldest_lessons_go_when_the_room_is_used() {
         let mut buffer = ReplayBuffer::new(250);
-        (0..4).for_each(|id| buffer.push(lesson(id)));
+        (0..4).for_each(|id| buffer.push(lesson(id).into()));
         assert_eq!((buffer.len(), buffer.bytes()), (2, 200));
-        assert_eq!(buffer.get(0), &lesson(2));
+        assert_eq!(**buffer.get(0), lesson(2));
         let mut small = ReplayBuffer::new(1);
-        small.push(lesson(7));
+        small.push(lesson(7).into());
         assert_eq!(small.len(), 1, "the newest always stays");
     }
 

@@ -1,7 +1,7 @@
 //! A batch under teacher forcing: what the model says of given targets.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use wheels_lm::TokenBatch;
+use wheels_lm::{LanguageModel, LmOutput, TokenBatch};
 
 use crate::{Guidance, Learner, TrainingBatch, Values};
 
@@ -42,12 +42,10 @@ pub struct Guided {
 impl Scored {
     /// Scores the targets of a batch in one forward pass.
     pub fn new<M: Learner + ?Sized>(model: &M, batch: &TrainingBatch) -> Self {
-        let mut context = model.prefill(&batch.prompts, 0);
-        let inputs = shifted(&context.starts(), &batch.targets, model.spec().pad);
+        let output = forced(model, &batch.prompts, &batch.targets);
         let plain = model.device().without_autodiff();
         let (rows, width) = (batch.targets.rows(), batch.targets.width());
         let inside = batch.targets.lengths().iter().flat_map(|&length| (0..width).map(move |t| t < length));
-        let output = model.forward(&inputs, &mut context);
         Self {
             values: model.values(&output.hidden),
             logits: output.logits,
@@ -81,13 +79,15 @@ impl Guided {
     }
 }
 
-/// The decoder's input under teacher forcing: the start of each row, and its targets but the last.
-pub(crate) fn shifted(starts: &[u32], targets: &TokenBatch, pad: u32) -> TokenBatch {
+/// What a model says while it is made to write the targets: it reads the start of each row, and its targets but the last.
+pub(crate) fn forced<M: LanguageModel + ?Sized>(model: &M, prompts: &TokenBatch, targets: &TokenBatch) -> LmOutput {
+    let mut context = model.prefill(prompts, 0);
     let row = |(row, &start): (usize, &u32)| {
         let target = targets.row(row);
         std::iter::once(start).chain(target[..target.len() - 1].iter().copied()).collect::<Vec<u32>>()
     };
-    TokenBatch::new(&starts.iter().enumerate().map(row).collect::<Vec<_>>(), pad)
+    let inputs: Vec<_> = context.starts().iter().enumerate().map(row).collect();
+    model.forward(&TokenBatch::new(&inputs, model.spec().pad), &mut context)
 }
 
 fn flags(flags: impl Iterator<Item = bool>, shape: [usize; 2], device: &Device) -> Tensor<2> {

@@ -188,7 +188,7 @@ fn help_loss(point: &Point) -> f64 {
     let at_position = |row: usize, at: usize| {
         let (own, total) = words(row_of(&batch.logits, at));
         let distance = kl(&own, &floored(row_of(&batch.teacher, at)));
-        (row_of(&point.logits, at)[HELP] - total - (distance.min(4.0) - PRICES[row])).powi(2)
+        huber(row_of(&point.logits, at)[HELP] - total - (distance.min(4.0) - PRICES[row]))
     };
     positions().map(|(row, at)| at_position(row, at)).sum()
 }
@@ -256,7 +256,7 @@ fn the_all_action_loss_has_the_gradient_of_the_reverse_kl() {
 #[test]
 fn the_help_loss_is_the_square_of_what_the_log_odds_miss() {
     let value = |point: &Point| words_loss(point) + 0.5 * help_loss(point);
-    check(&AllActionConsistency::new().with_help(0.5).with_distance_cap(4.0), value, |point| {
+    check(&AllActionConsistency::new().with_help(0.5).with_help_huber(1.0).with_distance_cap(4.0), value, |point| {
         reverse_kl(point) + 0.5 * help_loss(point)
     });
 }
@@ -309,7 +309,7 @@ fn centring_takes_off_the_mean_step() {
 #[test]
 fn the_whole_recipe_is_the_sum_of_its_parts() {
     let paths = PathConsistency::new().with_centred(false);
-    let config = ConstrainedPath::new().with_help(0.5).with_distance_cap(4.0).with_paths(paths);
+    let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_distance_cap(4.0).with_paths(paths);
     let rest = |point: &Point| {
         0.5 * help_loss(point) + forward_kl(point) + 0.1 * path_loss(&paths, point, 0.0) + 0.05 * cost_loss(point)
     };

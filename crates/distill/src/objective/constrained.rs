@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
 
-use super::laws::Laws;
+use super::laws::{Laws, huber};
 use super::{Loss, Objective, PathConsistency, all_action, forward};
 use crate::Scored;
 
@@ -14,8 +14,9 @@ use crate::Scored;
 /// ```
 ///
 /// `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency), `L_path` is
-/// [`PathConsistency`]. `C_t` counts the helped tokens from position t on; V_C is fitted only on rows that the student wrote under the deployed rule, because sampled
-/// rows use help otherwise. The price of help comes with each row: the trainer's multipliers set it.
+/// [`PathConsistency`]. `C_t` counts the helped tokens from position t on; V_C is fitted only on rows that the student
+/// wrote under the deployed rule, because sampled rows use help otherwise. The price of help comes with each row: the
+/// trainer's multipliers set it.
 #[derive(Config, Debug)]
 pub struct ConstrainedPath {
     /// Weight of `L_words`.
@@ -24,6 +25,9 @@ pub struct ConstrainedPath {
     /// Weight of `L_help`, small for the reason given at [`AllActionConsistency`](super::AllActionConsistency).
     #[config(default = 0.05)]
     pub help: f64,
+    /// The error from which `L_help` grows linearly, nats.
+    #[config(default = 2.0)]
+    pub help_huber: f64,
     /// Weight of the forward KL.
     #[config(default = 1.0)]
     pub forward: f64,
@@ -48,9 +52,8 @@ impl Objective for ConstrainedPath {
         let help = laws.help.as_ref().expect("this objective needs a student with a help token");
         let values = scored.values.as_ref().expect("this objective needs a student with value heads");
 
-        let distance = all_action::distance(&laws, floor);
-        let words = all_action::words(&laws, floor);
-        let asking = all_action::help(&laws, help, distance.clone(), self.distance_cap);
+        let (words, distance) = all_action::words(&laws, floor);
+        let asking = all_action::help(&laws, help, distance.clone().clamp_max(self.distance_cap), self.help_huber);
         let forward = forward::term(&laws);
         let paths = self.paths.term(&laws, scored);
         let (cost, cost_slope) = self.cost(&laws, scored);
@@ -88,7 +91,6 @@ impl ConstrainedPath {
         let to_come = helped.clone().sum_dim(1) - helped.clone().cumsum(1) + helped;
         let counted = laws.grid(laws.mask.clone()) * guided.deployed.clone();
         let error = (forecast - to_come) * counted;
-        let slope = error.clone().clamp(-1.0, 1.0);
-        ((slope.clone() * (error - slope.clone() * 0.5)).sum(), slope)
+        huber(error, 1.0)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 
-use super::laws::Laws;
+use super::laws::{Laws, Term};
 use super::{Loss, Objective, all_action, forward};
 use crate::Scored;
 
@@ -30,7 +30,9 @@ impl Objective for GeneralizedJsd {
         let term = if beta <= 0.0 {
             forward::term(&laws)
         } else if beta >= 1.0 {
-            all_action::reverse_kl(&laws, f64::NEG_INFINITY)
+            // The reverse KL: its gradient is that of `L_words`.
+            let (words, distance) = all_action::words(&laws, f64::NEG_INFINITY);
+            Term { value: laws.sum(distance), ..words }
         } else {
             let (own, teacher) = (laws.probs.clone(), laws.teacher.clone().exp());
             let mixture = (teacher.clone() * beta + own.clone() * (1.0 - beta)).clamp_min(1e-30).log();

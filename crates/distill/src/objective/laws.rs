@@ -42,7 +42,7 @@ pub(crate) struct Help {
 }
 
 /// A loss and its slope in the logits, `[n, vocab]`.
-pub(super) struct Term {
+pub(crate) struct Term {
     pub(super) value: Tensor<1>,
     pub(super) slope: Tensor<2>,
 }
@@ -132,6 +132,12 @@ impl Laws {
             parts,
         }
     }
+}
+
+/// Huber's loss of all residuals, `r^2 / 2` up to `bound` and `bound (|r| - bound / 2)` beyond, and its slope in each.
+pub(super) fn huber(residual: Tensor<2>, bound: f64) -> (Tensor<1>, Tensor<2>) {
+    let slope = residual.clone().clamp(-bound, bound);
+    ((slope.clone() * (residual - slope.clone() * 0.5)).sum(), slope)
 }
 
 impl Term {

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{IndexingUpdateOp, Tensor};
 
-use super::laws::{Laws, Term};
+use super::laws::{Laws, Term, huber};
 use super::{Loss, Objective};
 use crate::{Guided, Scored};
 
@@ -90,9 +90,7 @@ impl PathConsistency {
         let window = (0..d).fold(step.zeros_like(), |sum, k| sum + earlier(&step, k));
         let known = self.known(&mask, guided);
         let residual = (earlier(&value, d) - value + window) * known;
-        let pull = residual.clone().clamp(-self.huber, self.huber);
-        // Huber's loss: r^2 / 2 inside, huber (|r| - huber / 2) outside, is pull (r - pull / 2).
-        let loss = (pull.clone() * (residual - pull.clone() * 0.5)).sum();
+        let (loss, pull) = huber(residual, self.huber);
 
         let by_step = (0..d).fold(pull.zeros_like(), |sum, k| sum + later(&pull, k)) * mask.clone();
         let by_value = (later(&pull, d) - pull) * mask;
@@ -110,7 +108,7 @@ impl PathConsistency {
     /// `r - k - alpha log pi(a)` of the actions taken, `[n, 1]`.
     fn steps(&self, laws: &Laws) -> Tensor<2> {
         let open = laws.log_open();
-        let word = laws.rewards(self.reward_floor).gather(1, laws.targets.clone())
+        let word = laws.teacher.clone().gather(1, laws.targets.clone()).clamp_min(self.reward_floor)
             - (laws.target_log_probs() - open.clone()) * self.alpha;
         let Some(help) = &laws.help else { return word };
         let asked = help.price.clone().neg() - (help.log_odds.clone() - open) * self.alpha;
