@@ -6,6 +6,9 @@
 //! The thresholds go into `asking.json` in the student's folder.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,15 +64,7 @@ enum Confidence {
 }
 
 fn main() -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
-    match run(&Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(&Flags::parse()))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
@@ -86,7 +81,6 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let data = Dataset::from_jsonl(&flags.data)?.shuffled(Seed(1)).take(flags.texts);
     let evaluation = Evaluation::new(&data, &student.tokenizer, &student.format);
-    let references = || data.iter().map(|example| example.target.as_str());
 
     let mut points = Vec::new();
     for rate in flags.rates.iter().map(|percent| percent / 100.0) {
@@ -113,8 +107,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             "{:>4.0}%: threshold {threshold:.4}, asks {:.1}%, BLEU {:.2}, chrF {:.2}",
             100.0 * rate,
             100.0 * outcome.stats.asked_rate(),
-            outcome.bleu(references()),
-            outcome.chrf(references())
+            outcome.bleu(evaluation.references()),
+            outcome.chrf(evaluation.references())
         );
         points.push(Point { rate, threshold });
     }

@@ -6,18 +6,24 @@
 //! checkpoint was, bit for bit.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/training.rs"]
+mod training;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::decode::{Asking, Decoder, Side};
-use training_wheels::distill::{Batches, CrossEntropy, Decay, Pair, Trainer, TrainerConfig};
-use training_wheels::eval::metric::ChrfStats;
-use training_wheels::lm::{FloatFormat, T5Config};
+use training_wheels::decode::Side;
+use training_wheels::distill::{Batches, CrossEntropy, Decay, Trainer, TrainerConfig};
+use training_wheels::eval::Evaluation;
+use training_wheels::lm::T5Config;
 use training_wheels::prelude::*;
-use training_wheels::text::{Dataset, Example, TrainTokenizer};
+use training_wheels::text::{Dataset, TrainTokenizer};
+
+use training::Common;
 
 /// Trains a T5 on pairs of texts.
 #[derive(Parser)]
@@ -64,9 +70,6 @@ struct Flags {
     /// Micro-batches added up by each worker.
     #[arg(long, default_value_t = 1)]
     accumulate: usize,
-    /// Micro-batches side by side; the number of cores on the CPU.
-    #[arg(long)]
-    workers: Option<usize>,
     /// Largest learning rate.
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
@@ -76,77 +79,51 @@ struct Flags {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
-    /// Pairs with more tokens than this on either side are left out.
-    #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
     /// Validation sentences that are translated, for chrF.
     #[arg(long, default_value_t = 200)]
     valid_texts: usize,
     /// Steps between validations.
     #[arg(long, default_value_t = 500)]
     validate_every: usize,
-    /// Steps between checkpoints.
-    #[arg(long, default_value_t = 100)]
-    checkpoint_every: usize,
-    /// Validations without progress before the run stops; 0 never stops early.
-    #[arg(long, default_value_t = 0)]
-    patience: usize,
-    /// Seed of weights and data order.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// Save the model in half precision. With `--resume`, a finished run is saved again.
-    #[arg(long)]
-    half: bool,
-    /// Device.
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
-    match run(Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(Flags::parse()))
 }
 
 fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let accelerator = device::open(&flags.device)?;
+    let accelerator = device::open(&flags.common.device)?;
     let data = Dataset::from_jsonl(&flags.data)?;
     let tokenizer = tokenizer(&flags, &data)?;
     tokenizer.save(&flags.out)?;
     PromptFormat::default().save(&flags.out)?;
-    let pairs = pairs(&tokenizer, data.examples(), flags.max_tokens)?;
+    let (_, pairs) = flags.common.pairs(&tokenizer, &data)?;
     let valid = Dataset::from_jsonl(&flags.valid)?.take(flags.valid_texts);
 
-    let training = accelerator.device.clone().autodiff();
-    training.seed(flags.seed);
+    let device = accelerator.device.clone().autodiff();
+    device.seed(flags.common.seed);
     let model = match &flags.init {
-        Some(folder) => Pretrained::load(folder, &training)?,
-        None => Pretrained::T5(random(&flags, &tokenizer).init(&training)),
+        Some(folder) => Pretrained::load(folder, &device)?,
+        None => Pretrained::T5(random(&flags, &tokenizer).init(&device)),
     };
-    let cores = std::thread::available_parallelism()?.get();
-    let workers = flags.workers.unwrap_or(if accelerator.adapter.platform.to_string() == "cpu" { cores } else { 1 });
+    let workers = flags.common.workers(&accelerator)?;
     let config = TrainerConfig::new(flags.steps)
         .with_accumulate(flags.accumulate)
         .with_workers(workers)
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
-        .with_checkpoint_every(flags.checkpoint_every)
+        .with_checkpoint_every(flags.common.checkpoint_every)
         .with_validate_every(flags.validate_every)
-        .with_patience(flags.patience);
+        .with_patience(flags.common.patience);
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.seed))?;
+    let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?;
     let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
-    let bar = ProgressBar::new(flags.steps as u64).with_position(trainer.step() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?);
+    let bar = training::bar(flags.steps, trainer.step())?;
     let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &valid)?), &mut |report| {
         bar.set_position(report.step as u64);
         let rate = report.tokens as f64 / report.seconds;
@@ -156,7 +133,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         }
     })?;
     bar.finish();
-    trainer.best()?.save(&flags.out, if flags.half { FloatFormat::F16 } else { FloatFormat::F32 })?;
+    trainer.best()?.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     Ok(())
 }
@@ -196,31 +173,11 @@ fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, training_wheels
     Ok(tokenizer)
 }
 
-fn pairs(tokenizer: &Tokenizer, examples: &[Example], limit: usize) -> Result<Vec<Pair>, training_wheels::Error> {
-    let ids = |text: &str| -> Result<Vec<u32>, training_wheels::Error> {
-        let mut ids = tokenizer.encode(text)?;
-        ids.push(tokenizer.eos());
-        Ok(ids)
-    };
-    let mut pairs = Vec::with_capacity(examples.len());
-    for example in examples {
-        let pair = Pair { source: ids(&example.source)?, target: ids(&example.target)? };
-        if pair.source.len() <= limit && pair.target.len() <= limit {
-            pairs.push(pair);
-        }
-    }
-    Ok(pairs)
-}
-
 fn chrf(model: &Pretrained, tokenizer: &Tokenizer, valid: &Dataset) -> Result<f64, training_wheels::Error> {
     let format = PromptFormat::default();
-    let prompts: Result<Vec<Prompt>, _> =
-        valid.iter().map(|example| format.prompt(tokenizer, &example.source, HelpBudget::percent(0))).collect();
+    let evaluation = Evaluation::new(valid, tokenizer, &format);
     let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoded = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(160).decode(&prompts?, Seed(0))?;
-    let mut stats = ChrfStats::default();
-    for (trajectory, example) in decoded.trajectories.iter().zip(valid.iter()) {
-        stats = stats + ChrfStats::of(&tokenizer.decode(&trajectory.tokens())?, &example.target);
-    }
-    Ok(stats.score())
+    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(160);
+    let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
+    Ok(outcome.chrf(evaluation.references()))
 }

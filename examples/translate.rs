@@ -7,6 +7,9 @@
 //! What the teacher wrote is green on a terminal, and in [brackets] elsewhere.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use training_wheels::decode::{DecodeStats, Enforcement, Hindsight, Source, Trajectory};
-use training_wheels::eval::{Evaluation, Row};
+use training_wheels::eval::{Evaluation, Interval, Outcome, Row};
 use training_wheels::prelude::*;
 use training_wheels::text::Dataset;
 use training_wheels::{decode::Side, embedded};
@@ -57,6 +60,15 @@ struct Flags {
     /// Gives help wherever the student asks: what it uses is what it learned.
     #[arg(long)]
     no_ledger: bool,
+    /// Says another budget to the student than it has: it asks as its learned prices of the two budgets tell.
+    #[arg(long, value_name = "BUDGET")]
+    told: Option<HelpBudget>,
+    /// Which of the ways to say a budget is used, from 0; 7 is one that no student was trained with.
+    #[arg(long)]
+    wording: Option<usize>,
+    /// Measures random asking, too, at the rate that each budget used.
+    #[arg(long, requires = "sweep")]
+    random: bool,
     /// JSON lines with `source` and `target` for the sweep, in place of the embedded sample.
     #[arg(long, requires = "sweep")]
     data: Option<PathBuf>,
@@ -76,20 +88,12 @@ struct Pair {
 }
 
 fn main() -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
-    match run(&Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(&Flags::parse()))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let accelerator = device::open(&flags.device)?;
-    let (student, teacher) = match (&flags.student, &flags.teacher) {
+    let (mut student, teacher) = match (&flags.student, &flags.teacher) {
         (Some(student), Some(teacher)) => {
             (Bundle::from_dir(student, &accelerator.device)?, Bundle::from_dir(teacher, &accelerator.device)?)
         }
@@ -99,6 +103,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         ),
     };
     student.check_teacher(&teacher)?;
+    student.format.wording = flags.wording.unwrap_or(student.format.wording);
     let pair = Pair { help: student.tokenizer.help_token("teacher")?, student, teacher };
     if !flags.json {
         eprintln!("on {}", accelerator.adapter);
@@ -107,13 +112,27 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 }
 
 impl Pair {
-    fn decoder(&self, flags: &Flags, budget: HelpBudget, prompts: &[Prompt]) -> BudgetedDecoder<'_> {
-        let policy = Policy::greedy(&self.student.model).asking(self.student.asking(budget, prompts));
-        // A budget of nothing calls nobody, ledger or not.
-        let desk = match budget.allows(0, 0) {
-            true => HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model)),
-            false => HelpDesk::new().closed(self.help),
-        };
+    /// The prompts under a budget, which say another where they are to.
+    fn prompts<E>(
+        flags: &Flags,
+        budget: HelpBudget,
+        say: impl FnOnce(HelpBudget) -> Result<Vec<Prompt>, E>,
+    ) -> Result<Vec<Prompt>, E> {
+        let prompts = say(flags.told.unwrap_or(budget))?;
+        Ok(prompts.into_iter().map(|prompt| Prompt { budget, ..prompt }).collect())
+    }
+
+    /// The rule by which the student asks.
+    fn asking(&self, flags: &Flags, budget: HelpBudget, prompts: &[Prompt]) -> Result<Asking, training_wheels::Error> {
+        match flags.told {
+            Some(told) => self.student.asking_by_price(budget, told, prompts),
+            None => Ok(self.student.asking(budget, prompts)),
+        }
+    }
+
+    fn decoder(&self, flags: &Flags, asking: Asking) -> BudgetedDecoder<'_> {
+        let policy = Policy::greedy(&self.student.model).asking(asking);
+        let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
         let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
         let hindsight = Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call };
         let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch);
@@ -129,11 +148,14 @@ impl Pair {
 fn translate(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
     let (tokenizer, format) = (&pair.student.tokenizer, &pair.student.format);
     let texts = texts(flags)?;
-    let prompt = |(index, text): (usize, &String)| {
-        format.prompt(tokenizer, text, flags.budget).map_err(|error| format!("text {}: {error}", index + 1))
-    };
-    let prompts = texts.iter().enumerate().map(prompt).collect::<Result<Vec<_>, _>>()?;
-    let decoded = pair.decoder(flags, flags.budget, &prompts).decode(&prompts, Seed(flags.seed))?;
+    let prompts = Pair::prompts(flags, flags.budget, |said| {
+        let prompt = |(index, text): (usize, &String)| {
+            format.prompt(tokenizer, text, said).map_err(|error| format!("text {}: {error}", index + 1))
+        };
+        texts.iter().enumerate().map(prompt).collect::<Result<_, _>>()
+    })?;
+    let asking = pair.asking(flags, flags.budget, &prompts)?;
+    let decoded = pair.decoder(flags, asking).decode(&prompts, Seed(flags.seed))?;
     let mut out = anstream::stdout().lock();
     for (text, trajectory) in texts.iter().zip(&decoded.trajectories) {
         if flags.json {
@@ -245,26 +267,48 @@ fn sweep(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;
     let teacher = evaluation.run_teacher(&pair.alone(flags, &pair.teacher, Side::Expert), &prompts, seed)?;
     let student = evaluation.run(&pair.alone(flags, &pair.student, Side::Student), &prompts, seed)?;
-    print(&evaluation.row("student", 0.0, &student, &teacher))?;
+    let row = |decoder: &str, budget, outcome: &Outcome| evaluation.row(decoder, budget, outcome, &student, &teacher);
+    print(&row("student", 0.0, &student))?;
     for percent in [0, 5, 10, 20, 30, 50, 100] {
         let budget = HelpBudget::percent(percent);
-        let prompts = evaluation.prompts(budget)?;
-        let outcome = evaluation.run(&pair.decoder(flags, budget, &prompts), &prompts, seed)?;
-        print(&evaluation.row("budgeted", f64::from(percent) / 100.0, &outcome, &teacher))?;
+        let share = f64::from(percent) / 100.0;
+        let prompts = Pair::prompts(flags, budget, |said| evaluation.prompts(said))?;
+        let asking = pair.asking(flags, budget, &prompts)?;
+        let outcome = evaluation.run(&pair.decoder(flags, asking), &prompts, seed)?;
+        let mut measured = row("budgeted", share, &outcome);
+        if flags.random && (1..100).contains(&percent) {
+            let decoder = pair.decoder(flags, Asking::Random(measured.help_rate)).enforcement(Enforcement::Off);
+            let random = evaluation.run(&decoder, &prompts, seed)?;
+            measured.bleu_over_random = Some(outcome.bleu_over(&random, evaluation.references()));
+            print(&measured)?;
+            print(&row("random", share, &random))?;
+        } else {
+            print(&measured)?;
+        }
     }
-    print(&evaluation.row("teacher", 1.0, &teacher, &teacher))
+    print(&row("teacher", 1.0, &teacher))
 }
 
-const HEADER: &str = "decoder   budget   BLEU   chrF  BLEU(teacher)   help  calls/token  teacher tokens/token  seconds";
+const HEADER: &str = "decoder   budget   BLEU   chrF  BLEU(teacher)  gap closed in BLEU    gap closed in chrF      help  \
+    calls/token  teacher tokens/token  seconds";
 
 fn line(row: &Row) -> String {
+    let gap = |gap: &Interval| {
+        let [value, low, high] = [gap.value, gap.low, gap.high].map(|share| 100.0 * share);
+        format!("{value:>6.1}% [{low:>5.1}, {high:>5.1}]")
+    };
+    let over = row.bleu_over_random.map_or(String::new(), |over| {
+        format!("  BLEU over random {:+.1} [{:+.1}, {:+.1}]", over.difference, over.low, over.high)
+    });
     format!(
-        "{:<9} {:>5.0}% {:>6.1} {:>6.1} {:>14.1} {:>5.1}% {:>12.3} {:>21.3} {:>8.2}",
+        "{:<9} {:>5.0}% {:>6.1} {:>6.1} {:>14.1} {} {} {:>8.1}% {:>12.3} {:>21.3} {:>8.2}{over}",
         row.decoder,
         100.0 * row.budget,
         row.bleu,
         row.chrf,
         row.bleu_teacher,
+        gap(&row.gap_closed_bleu),
+        gap(&row.gap_closed_chrf),
         100.0 * row.help_rate,
         row.teacher_calls_per_token,
         row.teacher_tokens_processed_per_token,

@@ -1,12 +1,15 @@
 //! A model with everything that it needs to read and write text.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::decode::{Asking, Calibration};
+use crate::decode::{Asking, Calibration, Measure};
+use crate::distill::Prices;
 use crate::lm::{Checkpoint, LanguageModel, Pretrained};
 use crate::text::{HelpBudget, Prompt, PromptFormat, Tokenizer};
 
@@ -21,6 +24,8 @@ pub struct Bundle {
     pub format: PromptFormat,
     /// asking.json: thresholds by which the student asks. A student without asks by its help token.
     pub calibration: Option<Calibration>,
+    /// prices.json: what help costs this student at each budget, as it learned it.
+    pub prices: Option<Prices>,
 }
 
 /// The files of a [`Bundle`] in memory.
@@ -34,9 +39,12 @@ pub struct Files<'a> {
     pub format: Option<&'a str>,
     /// asking.json.
     pub asking: Option<&'a str>,
+    /// prices.json.
+    pub prices: Option<&'a str>,
 }
 
 const ASKING: &str = "asking.json";
+const PRICES: &str = "prices.json";
 
 impl Bundle {
     /// Opens a folder.
@@ -45,17 +53,22 @@ impl Bundle {
     /// [`Error`] where a file is missing or torn, or model and tokenizer are not of one vocabulary.
     pub fn from_dir(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let path = folder.join(ASKING);
-        let calibration = match fs::read_to_string(&path) {
-            Ok(json) => Some(calibration(&json, &path)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => return Err(Error::Read { path, source }),
+        let read = |file| {
+            let path = folder.join(file);
+            match fs::read_to_string(&path) {
+                Ok(json) => Ok(Some(json)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(Error::Read { path, source }),
+            }
         };
+        let calibration = read(ASKING)?.map(|json| calibration(&json, &folder.join(ASKING))).transpose()?;
+        let prices = read(PRICES)?.map(|json| prices(&json, &folder.join(PRICES))).transpose()?;
         Self {
             model: Pretrained::load(folder, device)?,
             tokenizer: Tokenizer::from_dir(folder)?,
             format: PromptFormat::from_dir(folder)?,
             calibration,
+            prices,
         }
         .checked(&folder.display().to_string())
     }
@@ -71,6 +84,7 @@ impl Bundle {
             tokenizer: Tokenizer::from_bytes(files.tokenizer)?,
             format: files.format.map(PromptFormat::from_json).transpose()?.unwrap_or_default(),
             calibration: files.asking.map(|json| calibration(json, Path::new(origin))).transpose()?,
+            prices: files.prices.map(|json| prices(json, Path::new(origin))).transpose()?,
         }
         .checked(origin)
     }
@@ -110,11 +124,7 @@ impl Bundle {
     ///
     /// A budget in tokens counts as its share of a text as long as the longest of the prompts.
     pub fn asking(&self, budget: HelpBudget, prompts: &[Prompt]) -> Asking {
-        let longest = prompts.iter().map(|prompt| prompt.expert.len()).max().unwrap_or(1);
-        let rate = match budget {
-            HelpBudget::Percent(percent) => f64::from(percent) / 100.0,
-            HelpBudget::Tokens(tokens) => (f64::from(tokens) / longest as f64).min(1.0),
-        };
+        let rate = share(budget, prompts);
         match &self.calibration {
             Some(calibration) => calibration.asking(rate),
             None if rate <= 0.0 => Asking::Never,
@@ -123,21 +133,63 @@ impl Bundle {
         }
     }
 
+    /// The rule by which this student asks under a budget while its prompts say another: the help token's log-odds,
+    /// past the [`offset`](Prices::offset) of the two budgets' prices. It never asks at 0 and always at 100%.
+    ///
+    /// # Errors
+    /// [`Error::Prices`] for a student without prices.
+    pub fn asking_by_price(&self, budget: HelpBudget, told: HelpBudget, prompts: &[Prompt]) -> Result<Asking, Error> {
+        let prices = self.prices.as_ref().ok_or(Error::Prices)?;
+        let rate = share(budget, prompts);
+        let threshold = prices.offset(rate, share(told, prompts));
+        Ok(match rate {
+            0.0 => Asking::Never,
+            1.0 => Asking::Always,
+            _ => Asking::Confidence { measure: Measure::HelpLogOdds, threshold },
+        })
+    }
+
     /// Writes asking.json into a folder, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
-        let path = folder.as_ref().join(ASKING);
-        let partial = path.with_extension("partial");
-        let mut json = serde_json::to_string_pretty(calibration).expect("numbers serialise");
-        json.push('\n');
-        fs::write(&partial, json)
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(|source| Error::Write { path, source })
+        save(calibration, folder.as_ref().join(ASKING))
+    }
+
+    /// Writes prices.json into a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn save_prices(prices: &Prices, folder: impl AsRef<Path>) -> Result<(), Error> {
+        save(prices, folder.as_ref().join(PRICES))
     }
 }
 
+/// A budget as a share of the tokens; one in tokens is that of a text as long as the longest of the prompts.
+fn share(budget: HelpBudget, prompts: &[Prompt]) -> f64 {
+    let longest = prompts.iter().map(|prompt| prompt.expert.len()).max().unwrap_or(1);
+    match budget {
+        HelpBudget::Percent(percent) => f64::from(percent) / 100.0,
+        HelpBudget::Tokens(tokens) => (f64::from(tokens) / longest as f64).min(1.0),
+    }
+}
+
+fn save(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    let mut json = serde_json::to_string_pretty(value).expect("numbers serialise");
+    json.push('\n');
+    fs::write(&partial, json).and_then(|()| fs::rename(&partial, &path)).map_err(|source| Error::Write { path, source })
+}
+
 fn calibration(json: &str, path: &Path) -> Result<Calibration, Error> {
-    serde_json::from_str(json).map_err(|source| Error::Asking { path: path.into(), source })
+    parse(json, path, "calibrate")
+}
+
+fn prices(json: &str, path: &Path) -> Result<Prices, Error> {
+    parse(json, path, "distill")
+}
+
+fn parse<T: DeserializeOwned>(json: &str, path: &Path, example: &'static str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|source| Error::Asking { example, path: path.into(), source })
 }

@@ -21,6 +21,7 @@ pub const STUDENT: Files<'static> = Files {
     tokenizer: include_bytes!(asset!("models/en-it/student/tokenizer.json")),
     format: Some(include_str!(asset!("models/en-it/student/prompt.json"))),
     asking: Some(include_str!(asset!("models/en-it/student/asking.json"))),
+    prices: None,
 };
 
 /// English to Italian: the teacher. Its card is `assets/models/en-it/teacher/README.md`.
@@ -33,6 +34,7 @@ pub const TEACHER: Files<'static> = Files {
     tokenizer: include_bytes!(asset!("models/en-it/teacher/tokenizer.json")),
     format: Some(include_str!(asset!("models/en-it/teacher/prompt.json"))),
     asking: None,
+    prices: None,
 };
 
 /// Three hundred English sentences and their Italian translations, which neither model has seen: JSON lines.

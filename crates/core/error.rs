@@ -68,15 +68,20 @@ pub enum Error {
         /// The teacher's word.
         teacher: Option<String>,
     },
-    /// An asking.json is not what it should be.
-    #[error("{} is not a calibration of asking: make it again with the example `calibrate`", path.display())]
+    /// An asking.json or a prices.json is not what it should be.
+    #[error("{} does not say how a student asks: make it again with the example `{example}`", path.display())]
     Asking {
+        /// The example that makes it.
+        example: &'static str,
         /// The file.
         path: PathBuf,
         /// What the parser said.
         #[source]
         source: serde_json::Error,
     },
+    /// A student was to be told another budget than its own, and nothing says what its budgets cost.
+    #[error("this student has no prices.json: only a student that `distill` made can be told another budget")]
+    Prices,
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {

@@ -8,6 +8,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod plot;
+#[path = "../support/program.rs"]
+mod program;
+#[path = "../support/training.rs"]
+mod training;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -15,20 +19,20 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use clap::{Parser, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::decode::{Enforcement, Side, Source};
+use training_wheels::decode::Enforcement;
 use training_wheels::distill::objective::{
     AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency,
 };
 use training_wheels::distill::{
-    ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Pair, Practice, PracticeConfig, Student, Trainer,
+    Checkpoints, ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Practice, PracticeConfig, Student, Trainer,
     TrainerConfig, Workers,
 };
 use training_wheels::embedded;
 use training_wheels::eval::Evaluation;
-use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlace, Dataset};
+
+use training::Common;
 
 /// Distils a teacher into a student that asks for help.
 #[derive(Parser)]
@@ -63,45 +67,32 @@ struct Flags {
     /// The share of texts that the student writes itself, for `gkd`, `path`, `all-action` and `constrained`.
     #[arg(long, default_value_t = 0.5)]
     on_policy: f64,
+    /// The weight of the wish for help in `all-action` and `constrained`.
+    #[arg(long, default_value_t = 0.05)]
+    help_weight: f64,
+    /// Steps before prices begin to move.
+    #[arg(long, default_value_t = 80)]
+    frozen_steps: usize,
     /// Optimizer steps.
     #[arg(long, default_value_t = 40)]
     steps: usize,
     /// Source and target tokens in a micro-batch, padding counted, budgets not.
     #[arg(long, default_value_t = 2048)]
     batch_tokens: usize,
-    /// Micro-batches side by side; the number of cores on the CPU.
-    #[arg(long)]
-    workers: Option<usize>,
     /// Largest learning rate.
     #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
     /// Steps of warm-up.
     #[arg(long, default_value_t = 100)]
     warmup: usize,
-    /// Pairs with more tokens than this on either side are left out.
-    #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
     /// Validation sentences that are translated.
     #[arg(long, default_value_t = 100)]
     valid_texts: usize,
     /// Steps between validations.
     #[arg(long, default_value_t = 250)]
     validate_every: usize,
-    /// Steps between checkpoints.
-    #[arg(long, default_value_t = 100)]
-    checkpoint_every: usize,
-    /// Validations without progress before the run stops; 0 never stops early.
-    #[arg(long, default_value_t = 0)]
-    patience: usize,
-    /// Seed of data order, budgets and sampled texts.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// Save the model in half precision.
-    #[arg(long)]
-    half: bool,
-    /// Device.
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -133,8 +124,8 @@ impl Method {
             Self::ForwardKl => Box::new(ForwardKl),
             Self::Gkd => Box::new(GeneralizedJsd { beta: flags.beta }),
             Self::Path => Box::new(PathConsistency::new()),
-            Self::AllAction => Box::new(AllActionConsistency::new()),
-            Self::Constrained => Box::new(ConstrainedPath::new()),
+            Self::AllAction => Box::new(AllActionConsistency::new().with_help(flags.help_weight)),
+            Self::Constrained => Box::new(ConstrainedPath::new().with_help(flags.help_weight)),
         }
     }
 
@@ -149,15 +140,7 @@ impl Method {
 }
 
 fn main() -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
-    match run(&Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    program::main(|| run(&Flags::parse()))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
@@ -165,14 +148,14 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     if levels.first() != Some(&0.0) || levels.last() != Some(&1.0) || !levels.is_sorted() {
         return Err("--budgets must rise from 0 to 100, such as 0,10,20,50,100".into());
     }
-    let accelerator = device::open(&flags.device)?;
+    let accelerator = device::open(&flags.common.device)?;
     let open = |folder: &Option<PathBuf>, embedded, device: &_| match folder {
         Some(folder) => Bundle::from_dir(folder, device),
         None => Bundle::from_files(embedded, device),
     };
-    let training = accelerator.device.clone().autodiff();
+    let tracked = accelerator.device.clone().autodiff();
     let teacher = open(&flags.teacher, &embedded::TEACHER, &accelerator.device)?;
-    let student = open(&flags.student, &embedded::STUDENT, &training)?;
+    let student = open(&flags.student, &embedded::STUDENT, &tracked)?;
     student.check_teacher(&teacher)?;
     let Bundle { model, tokenizer, .. } = student;
     let format = PromptFormat { budget: BudgetPlace::Before, ..student.format };
@@ -181,32 +164,32 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let sample = || Dataset::from_jsonl_reader(embedded::SAMPLE.as_bytes(), "the embedded sample");
     let read = |path: &Option<PathBuf>| path.as_ref().map_or_else(sample, Dataset::from_jsonl);
     let (data, valid) = (read(&flags.data)?, read(&flags.valid)?.take(flags.valid_texts));
-    let (kept, pairs) = pairs(&tokenizer, &data, flags.max_tokens)?;
+    let (examples, pairs) = flags.common.pairs(&tokenizer, &data)?;
     let make_prompt = |index: usize, budget: HelpBudget, wording: usize| {
-        PromptFormat { wording, ..format.clone() }.prompt(&tokenizer, kept[index], budget)
+        PromptFormat { wording, ..format.clone() }.prompt(&tokenizer, &examples[index].source, budget)
     };
     let practice = PracticeConfig::new(flags.steps)
         .with_batch_tokens(flags.batch_tokens)
         .with_mixture(flags.objective.mixture(flags))
-        .with_constraint(ConstraintConfig::new().with_levels(levels))
-        .with_seed(flags.seed);
+        .with_constraint(ConstraintConfig::new().with_levels(levels).with_frozen_steps(flags.frozen_steps))
+        .with_seed(flags.common.seed);
     let specials = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
     let mut practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
 
-    let cores = std::thread::available_parallelism()?.get();
-    let workers = flags.workers.unwrap_or(if accelerator.adapter.platform.to_string() == "cpu" { cores } else { 1 });
+    let workers = flags.common.workers(&accelerator)?;
     let config = TrainerConfig::new(flags.steps)
         .with_workers(workers)
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
-        .with_checkpoint_every(flags.checkpoint_every)
+        .with_checkpoint_every(flags.common.checkpoint_every)
         .with_validate_every(flags.validate_every)
-        .with_patience(flags.patience);
+        .with_patience(flags.common.patience);
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let width = model.width();
-    let model = if flags.objective.asks() {
+    let resumes = flags.resume && !Checkpoints::new(&flags.out)?.steps()?.is_empty();
+    let model = if flags.objective.asks() && !resumes {
         // Where the student asks already, this is near its row; else it is a better start than a row that never asks.
         let row = practice.help_row(&Student::new(model.valid(), width), workers, &Workers::new(workers)?)?;
         model.with_output_row(help, &row)
@@ -219,11 +202,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     tokenizer.save(&flags.out)?;
     format.save(&flags.out)?;
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
-    let judge = Judge { evaluation: &evaluation, valid: &valid, teacher: &teacher.model, help };
+    let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help };
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
-    let bar = ProgressBar::new(flags.steps as u64).with_position(trainer.step() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?);
-    let outcome = trainer.train(&mut |student| Ok(judge.score(student, budget)?.0), &mut |report| {
+    let bar = training::bar(flags.steps, trainer.step())?;
+    // With the ledger on, a student that asks for too much gains nothing by it.
+    let mut validate = |student: &_| Ok(judge.score(student, budget, Enforcement::On)?.0);
+    let outcome = trainer.train(&mut validate, &mut |report| {
         bar.set_position(report.step as u64);
         let rate = report.tokens as f64 / report.seconds;
         bar.set_message(format!("loss {:.3} nll {:.3} {rate:.0} tokens/s", report.loss, report.nll));
@@ -233,23 +217,25 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     })?;
     bar.finish();
     let student = trainer.best()?;
-    student.model.save(&flags.out, if flags.half { FloatFormat::F16 } else { FloatFormat::F32 })?;
+    student.model.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     if flags.objective.asks() {
+        if let Some(prices) = trainer.lessons().prices() {
+            Bundle::save_prices(prices, &flags.out)?;
+        }
         plot::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &flags.budgets)?;
         println!("budget   asks  chrF  V_C error  r(V_C, help)");
         for percent in [0, 10, 20, 30, 50] {
-            let (chrf, rate, forecast) = judge.score(&student, HelpBudget::percent(percent))?;
+            let (chrf, rate, forecast) = judge.score(&student, HelpBudget::percent(percent), Enforcement::Off)?;
             println!("{percent:>5}% {:>5.1}% {chrf:>5.1} {:>10.2} {:>13.2}", 100.0 * rate, forecast.0, forecast.1);
         }
     }
     Ok(())
 }
 
-/// Decodes the validation texts without a ledger.
+/// Decodes the validation texts.
 struct Judge<'a> {
     evaluation: &'a Evaluation<'a>,
-    valid: &'a Dataset,
     teacher: &'a Pretrained,
     help: u32,
 }
@@ -261,26 +247,19 @@ impl Judge<'_> {
         &self,
         student: &Student<Pretrained>,
         budget: HelpBudget,
+        enforcement: Enforcement,
     ) -> Result<(f64, f64, (f64, f64)), training_wheels::Error> {
         let prompts = self.evaluation.prompts(budget)?;
-        let desk = match budget {
-            HelpBudget::Percent(0) => HelpDesk::new().closed(self.help),
-            _ => HelpDesk::new().with(self.help, Teacher::new(self.teacher)),
-        };
-        let policy = Policy::greedy(&student.model).reading(Side::Student);
-        let decoder = BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off).max_tokens(160);
+        let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
+        let policy = Policy::greedy(&student.model);
+        let decoder = BudgetedDecoder::new(policy, desk).enforcement(enforcement).max_tokens(160);
         let decoded = decoder.decode(&prompts, Seed(0))?;
-        let used: Vec<f64> = decoded
-            .trajectories
-            .iter()
-            .map(|text| text.steps.iter().filter(|step| step.source != Source::Student).count() as f64)
-            .collect();
+        let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
         let forecast = student.forecast(&prompts);
         let error = used.iter().zip(&forecast).map(|(used, said)| (used - said).abs()).sum::<f64>();
         let outcome = self.evaluation.outcome(decoded)?;
-        let references = self.valid.iter().map(|example| example.target.as_str());
         let forecast = (error / used.len() as f64, correlation(&used, &forecast));
-        Ok((outcome.chrf(references), outcome.stats.help_rate(), forecast))
+        Ok((outcome.chrf(self.evaluation.references()), outcome.stats.help_rate(), forecast))
     }
 }
 
@@ -291,26 +270,4 @@ fn correlation(left: &[f64], right: &[f64]) -> f64 {
     let sum = |of: &dyn Fn(f64, f64) -> f64| left.iter().zip(right).map(|(x, y)| of(x - a, y - b)).sum::<f64>();
     let scale = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
     if scale > 0.0 { sum(&|x, y| x * y) / scale } else { 0.0 }
-}
-
-/// The sources that are short enough on both sides, and their pairs of ids.
-fn pairs<'d>(
-    tokenizer: &Tokenizer,
-    data: &'d Dataset,
-    limit: usize,
-) -> Result<(Vec<&'d str>, Vec<Pair>), training_wheels::Error> {
-    let ids = |text: &str| -> Result<Vec<u32>, training_wheels::Error> {
-        let mut ids = tokenizer.encode(text)?;
-        ids.push(tokenizer.eos());
-        Ok(ids)
-    };
-    let (mut sources, mut pairs) = (vec![], vec![]);
-    for example in data.iter() {
-        let pair = Pair { source: ids(&example.source)?, target: ids(&example.target)? };
-        if pair.source.len() <= limit && pair.target.len() <= limit {
-            sources.push(example.source.as_str());
-            pairs.push(pair);
-        }
-    }
-    Ok((sources, pairs))
 }

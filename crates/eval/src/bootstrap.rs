@@ -26,6 +26,37 @@ impl Comparison {
     }
 }
 
+/// A figure, and how far resampling moves it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The figure on the test set as it is.
+    pub value: f64,
+    /// The lower end of its 95% interval.
+    pub low: f64,
+    /// The upper end of its 95% interval.
+    pub high: f64,
+}
+
+/// The 95% interval of a figure made of the scores of several systems, by paired bootstrap resampling.
+///
+/// Each system has one statistic for each sentence, in the same order. Each of the `resamples` draws as many sentences
+/// as there are, with replacement, the same for all systems, and `figure` sees the scores of their sums; the interval
+/// runs between the 2.5% and 97.5% quantiles (the nearest ranks inwards). One `seed` gives one result.
+///
+/// # Panics
+/// If the systems differ in length or are empty, or `resamples` is 0.
+pub fn bootstrap<S: Copy + Sum>(
+    systems: &[&[S]],
+    score: impl Fn(&S) -> f64,
+    figure: impl Fn(&[f64]) -> f64,
+    resamples: usize,
+    seed: u64,
+) -> Interval {
+    let (value, figures) = resampled(systems, score, figure, resamples, seed);
+    let [low, high] = ends(&figures);
+    Interval { value, low, high }
+}
+
 /// Compares two systems by paired bootstrap resampling (Koehn, 2004, <https://aclanthology.org/W04-3250>).
 ///
 /// `first` and `second` hold one statistic for each sentence, in the same order. Each of the `resamples` draws as many
@@ -51,32 +82,47 @@ pub fn paired_bootstrap<S: Copy + Sum>(
     resamples: usize,
     seed: u64,
 ) -> Comparison {
-    assert_eq!(
-        first.len(),
-        second.len(),
-        "the systems have {} and {} sentences; pair them sentence by sentence",
-        first.len(),
-        second.len()
-    );
-    assert!(!first.is_empty(), "there are no sentences to draw from");
+    let (difference, differences) = resampled(&[first, second], score, |scores| scores[0] - scores[1], resamples, seed);
+    let [low, high] = ends(&differences);
+    let wins = differences.iter().filter(|&&difference| difference > 0.0).count() as f64 / resamples as f64;
+    Comparison { difference, low, high, wins }
+}
+
+/// A figure on the test set as it is, and on its resamples, rising.
+fn resampled<S: Copy + Sum>(
+    systems: &[&[S]],
+    score: impl Fn(&S) -> f64,
+    figure: impl Fn(&[f64]) -> f64,
+    resamples: usize,
+    seed: u64,
+) -> (f64, Vec<f64>) {
+    let count = systems.first().map_or(0, |system| system.len());
+    for system in systems {
+        assert_eq!(
+            count,
+            system.len(),
+            "the systems have {count} and {} sentences; pair them sentence by sentence",
+            system.len()
+        );
+    }
+    assert!(count > 0, "there are no sentences to draw from");
     assert!(resamples > 0, "at least one resample is needed");
 
-    let difference = |rows: &mut dyn Iterator<Item = usize>| {
-        let (first, second): (Vec<S>, Vec<S>) = rows.map(|row| (first[row], second[row])).unzip();
-        score(&first.into_iter().sum()) - score(&second.into_iter().sum())
+    let of = |rows: &[usize]| {
+        let scores: Vec<f64> = systems.iter().map(|system| score(&rows.iter().map(|&row| system[row]).sum())).collect();
+        figure(&scores)
     };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut differences: Vec<f64> =
-        (0..resamples).map(|_| difference(&mut (0..first.len()).map(|_| rng.random_range(0..first.len())))).collect();
-    differences.sort_by(f64::total_cmp);
+    let mut figures: Vec<f64> =
+        (0..resamples).map(|_| of(&(0..count).map(|_| rng.random_range(0..count)).collect::<Vec<_>>())).collect();
+    figures.sort_by(f64::total_cmp);
+    (of(&(0..count).collect::<Vec<_>>()), figures)
+}
 
-    let tail = resamples / 40;
-    Comparison {
-        difference: difference(&mut (0..first.len())),
-        low: differences[tail],
-        high: differences[resamples - 1 - tail],
-        wins: differences.iter().filter(|&&difference| difference > 0.0).count() as f64 / resamples as f64,
-    }
+/// The 2.5% and 97.5% quantiles of rising figures.
+fn ends(figures: &[f64]) -> [f64; 2] {
+    let tail = figures.len() / 40;
+    [figures[tail], figures[figures.len() - 1 - tail]]
 }
 
 #[cfg(test)]
@@ -110,6 +156,16 @@ mod tests {
         assert!((comparison.difference - 0.5).abs() < 1e-9);
         assert!((comparison.low - (0.5 - 1.96 * 0.025)).abs() < 0.008, "{comparison:?}");
         assert!((comparison.high - (0.5 + 1.96 * 0.025)).abs() < 0.008, "{comparison:?}");
+    }
+
+    #[test]
+    fn a_figure_of_three_systems_has_an_interval() {
+        let [low, middle, high] = [0.0, 3.0, 10.0].map(|base| means((0..400).map(|i| base + f64::from(i % 2))));
+        let closed = |scores: &[f64]| (scores[1] - scores[0]) / (scores[2] - scores[0]);
+        let interval = bootstrap(&[&low, &middle, &high], |mean| mean.0 / mean.1, closed, 200, 3);
+        for end in [interval.value, interval.low, interval.high] {
+            assert!((end - 0.3).abs() < 1e-9, "pairs move together: {interval:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use wheels_decode::{DecodeError, DecodeStats, Decoded, Decoder};
 use wheels_text::{Dataset, HelpBudget, Prompt, PromptFormat, Seed, TextError, Tokenizer};
 
+use crate::bootstrap::{Comparison, Interval, bootstrap, paired_bootstrap};
 use crate::metric::{BleuStats, ChrfStats};
+
+/// Resamples of every interval.
+const RESAMPLES: usize = 1000;
 
 /// An error of evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +47,7 @@ pub struct Outcome {
 /// One line of a sweep, under the names that its JSON has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// "student", "teacher" or "budgeted".
+    /// "student", "teacher", "budgeted" or "random".
     pub decoder: String,
     /// The budget as a fraction of the tokens, 0 to 1.
     pub budget: f64,
@@ -53,6 +57,13 @@ pub struct Row {
     pub chrf: f64,
     /// Corpus BLEU against the teacher's own texts, 0 to 100.
     pub bleu_teacher: f64,
+    /// How much of the way from the student's BLEU to the teacher's, 0 to 1, with its 95% interval.
+    pub gap_closed_bleu: Interval,
+    /// The same in chrF.
+    pub gap_closed_chrf: Interval,
+    /// By how much BLEU is better than that of random asking at the same rate, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bleu_over_random: Option<Comparison>,
     /// Helped tokens over tokens, 0 to 1.
     pub help_rate: f64,
     /// Times that a text's teacher was called, for each token.
@@ -69,6 +80,11 @@ impl<'a> Evaluation<'a> {
     /// An evaluation of `data`, with prompts in a student's `format`.
     pub fn new(data: &'a Dataset, tokenizer: &'a Tokenizer, format: &'a PromptFormat) -> Self {
         Self { data, tokenizer, format }
+    }
+
+    /// The references, in the order of the data.
+    pub fn references(&self) -> impl Iterator<Item = &'a str> + Clone {
+        self.data.iter().map(|example| example.target.as_str())
     }
 
     /// The prompts under a budget.
@@ -115,16 +131,21 @@ impl<'a> Evaluation<'a> {
         Ok(outcome)
     }
 
-    /// The line of a sweep for an outcome; `teacher` is the teacher's own.
-    pub fn row(&self, decoder: &str, budget: f64, outcome: &Outcome, teacher: &Outcome) -> Row {
-        let references = || self.data.iter().map(|example| example.target.as_str());
+    /// The line of a sweep for an outcome, between the student's and the teacher's own.
+    pub fn row(&self, decoder: &str, budget: f64, outcome: &Outcome, student: &Outcome, teacher: &Outcome) -> Row {
         let stats = &outcome.stats;
+        let three = [outcome, student, teacher];
+        let bleu = three.map(|system| system.bleu_stats(self.references()));
+        let chrf = three.map(|system| system.chrf_stats(self.references()));
         Row {
             decoder: decoder.into(),
             budget,
-            bleu: outcome.bleu(references()),
-            chrf: outcome.chrf(references()),
+            bleu: outcome.bleu(self.references()),
+            chrf: outcome.chrf(self.references()),
             bleu_teacher: outcome.bleu(teacher.texts.iter().map(String::as_str)),
+            gap_closed_bleu: gap_closed(bleu.each_ref().map(Vec::as_slice), BleuStats::score),
+            gap_closed_chrf: gap_closed(chrf.each_ref().map(Vec::as_slice), ChrfStats::score),
+            bleu_over_random: None,
             help_rate: stats.help_rate(),
             teacher_calls_per_token: stats.teacher_calls_per_token(),
             teacher_tokens_processed_per_token: stats.teacher_tokens_processed_per_token(),
@@ -137,13 +158,31 @@ impl<'a> Evaluation<'a> {
 impl Outcome {
     /// Corpus BLEU against references in the same order, 0 to 100.
     pub fn bleu<'r>(&self, references: impl Iterator<Item = &'r str>) -> f64 {
-        let stats: BleuStats = self.texts.iter().zip(references).map(|(text, right)| BleuStats::of(text, right)).sum();
-        stats.score()
+        self.bleu_stats(references).into_iter().sum::<BleuStats>().score()
     }
 
     /// Corpus chrF against references in the same order, 0 to 100.
     pub fn chrf<'r>(&self, references: impl Iterator<Item = &'r str>) -> f64 {
-        let stats: ChrfStats = self.texts.iter().zip(references).map(|(text, right)| ChrfStats::of(text, right)).sum();
-        stats.score()
+        self.chrf_stats(references).into_iter().sum::<ChrfStats>().score()
     }
+
+    /// By how much BLEU is better than another system's, with its 95% interval.
+    pub fn bleu_over<'r>(&self, other: &Self, references: impl Iterator<Item = &'r str> + Clone) -> Comparison {
+        let [mine, others] = [self, other].map(|system| system.bleu_stats(references.clone()));
+        paired_bootstrap(&mine, &others, BleuStats::score, RESAMPLES, 0)
+    }
+
+    fn bleu_stats<'r>(&self, references: impl Iterator<Item = &'r str>) -> Vec<BleuStats> {
+        self.texts.iter().zip(references).map(|(text, right)| BleuStats::of(text, right)).collect()
+    }
+
+    fn chrf_stats<'r>(&self, references: impl Iterator<Item = &'r str>) -> Vec<ChrfStats> {
+        self.texts.iter().zip(references).map(|(text, right)| ChrfStats::of(text, right)).collect()
+    }
+}
+
+/// How far a system comes on the way from a student to its teacher.
+fn gap_closed<S: Copy + std::iter::Sum>(systems: [&[S]; 3], score: impl Fn(&S) -> f64) -> Interval {
+    let closed = |scores: &[f64]| (scores[0] - scores[1]) / (scores[2] - scores[1]);
+    bootstrap(&systems, score, closed, RESAMPLES, 0)
 }

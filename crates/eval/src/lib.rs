@@ -19,5 +19,5 @@ pub mod bootstrap;
 mod evaluation;
 pub mod metric;
 
-pub use bootstrap::{Comparison, paired_bootstrap};
+pub use bootstrap::{Comparison, Interval, bootstrap, paired_bootstrap};
 pub use evaluation::{EvalError, Evaluation, Outcome, Row};
