@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::decode::{Asking, Calibration, Measure};
 use crate::distill::Prices;
-use crate::lm::{Checkpoint, LanguageModel, Pretrained};
+use crate::lm::{Checkpoint, LanguageModel, Pretrained, Student};
 use crate::text::{HelpBudget, Prompt, PromptFormat, Tokenizer};
 
 /// What a model folder holds: weights, tokenizer, the form of its prompts, and how it asks for help.
 #[derive(Debug)]
 pub struct Bundle {
-    /// The weights: config.json and model.safetensors.
-    pub model: Pretrained,
+    /// The weights: config.json and model.safetensors; and a student's heads, heads.safetensors, where it has them.
+    pub model: Student<Pretrained>,
     /// tokenizer.json.
     pub tokenizer: Tokenizer,
     /// prompt.json; the default where the folder has none.
@@ -33,6 +33,8 @@ pub struct Bundle {
 pub struct Files<'a> {
     /// The model.
     pub checkpoint: Checkpoint<'a>,
+    /// heads.safetensors.
+    pub heads: Option<&'a [u8]>,
     /// tokenizer.json.
     pub tokenizer: &'a [u8],
     /// prompt.json; the default where there is none.
@@ -63,14 +65,13 @@ impl Bundle {
         };
         let calibration = read(ASKING)?.map(|json| calibration(&json, &folder.join(ASKING))).transpose()?;
         let prices = read(PRICES)?.map(|json| prices(&json, &folder.join(PRICES))).transpose()?;
-        Self {
-            model: Pretrained::load(folder, device)?,
-            tokenizer: Tokenizer::from_dir(folder)?,
-            format: PromptFormat::from_dir(folder)?,
-            calibration,
-            prices,
+        let mut model = Student::new(Pretrained::load(folder, device)?);
+        let tokenizer = Tokenizer::from_dir(folder)?;
+        if let Some(help) = help(&tokenizer) {
+            model = model.with_heads_in(folder, help)?;
         }
-        .checked(&folder.display().to_string())
+        Self { model, tokenizer, format: PromptFormat::from_dir(folder)?, calibration, prices }
+            .checked(&folder.display().to_string())
     }
 
     /// Opens files in memory, such as the ones in [`embedded`](crate::embedded).
@@ -79,9 +80,14 @@ impl Bundle {
     /// As [`from_dir`](Self::from_dir).
     pub fn from_files(files: &Files<'_>, device: &Device) -> Result<Self, Error> {
         let origin = files.checkpoint.origin;
+        let tokenizer = Tokenizer::from_bytes(files.tokenizer)?;
+        let mut model = Student::new(Pretrained::from_checkpoint(files.checkpoint, device)?);
+        if let (Some(heads), Some(help)) = (files.heads, help(&tokenizer)) {
+            model = model.with_heads_from(help, heads, origin)?;
+        }
         Self {
-            model: Pretrained::from_checkpoint(files.checkpoint, device)?,
-            tokenizer: Tokenizer::from_bytes(files.tokenizer)?,
+            model,
+            tokenizer,
             format: files.format.map(PromptFormat::from_json).transpose()?.unwrap_or_default(),
             calibration: files.asking.map(|json| calibration(json, Path::new(origin))).transpose()?,
             prices: files.prices.map(|json| prices(json, Path::new(origin))).transpose()?,
@@ -166,13 +172,15 @@ impl Bundle {
     }
 }
 
+/// The token that a student's heads serve.
+fn help(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.help_tokens().first().map(|(_, id)| *id)
+}
+
 /// A budget as a share of the tokens; one in tokens is that of a text as long as the longest of the prompts.
 fn share(budget: HelpBudget, prompts: &[Prompt]) -> f64 {
     let longest = prompts.iter().map(|prompt| prompt.expert.len()).max().unwrap_or(1);
-    match budget {
-        HelpBudget::Percent(percent) => f64::from(percent) / 100.0,
-        HelpBudget::Tokens(tokens) => (f64::from(tokens) / longest as f64).min(1.0),
-    }
+    budget.share(longest)
 }
 
 fn save(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {

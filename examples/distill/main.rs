@@ -17,20 +17,19 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn::module::Module;
 use clap::{Parser, ValueEnum};
-use training_wheels::decode::Enforcement;
+use training_wheels::decode::{Decoded, Enforcement};
 use training_wheels::distill::objective::{
     AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency,
 };
 use training_wheels::distill::{
-    Checkpoints, ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Practice, PracticeConfig, Student, Trainer,
-    TrainerConfig, Workers,
+    ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Practice, PracticeConfig, Trainer, TrainerConfig,
 };
 use training_wheels::embedded;
-use training_wheels::eval::Evaluation;
+use training_wheels::eval::{Evaluation, pearson, spearman};
+use training_wheels::lm::{LanguageModel, Student, TokenBatch};
 use training_wheels::prelude::*;
-use training_wheels::text::{BudgetPlace, Dataset};
+use training_wheels::text::{BudgetPlace, Dataset, Example};
 
 use training::Common;
 
@@ -165,16 +164,21 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let read = |path: &Option<PathBuf>| path.as_ref().map_or_else(sample, Dataset::from_jsonl);
     let (data, valid) = (read(&flags.data)?, read(&flags.valid)?.take(flags.valid_texts));
     let (examples, pairs) = flags.common.pairs(&tokenizer, &data)?;
-    let make_prompt = |index: usize, budget: HelpBudget, wording: usize| {
-        PromptFormat { wording, ..format.clone() }.prompt(&tokenizer, &examples[index].source, budget)
+    let (valid_examples, valid_pairs) = flags.common.pairs(&tokenizer, &valid)?;
+    let prompt = |example: &Example, budget: HelpBudget, wording: usize| {
+        PromptFormat { wording, ..format.clone() }.prompt(&tokenizer, &example.source, budget)
     };
+    let make_prompt = |index: usize, budget, wording| prompt(examples[index], budget, wording);
+    let make_valid_prompt = |index: usize, budget, wording| prompt(valid_examples[index], budget, wording);
     let practice = PracticeConfig::new(flags.steps)
         .with_batch_tokens(flags.batch_tokens)
         .with_mixture(flags.objective.mixture(flags))
         .with_constraint(ConstraintConfig::new().with_levels(levels).with_frozen_steps(flags.frozen_steps))
         .with_seed(flags.common.seed);
-    let specials = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
-    let mut practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
+    let specials: Vec<u32> = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
+    let exam =
+        Practice::new(practice.clone(), &valid_pairs, &make_valid_prompt, &teacher.model, help, specials.clone())?;
+    let practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
 
     let workers = flags.common.workers(&accelerator)?;
     let config = TrainerConfig::new(flags.steps)
@@ -187,18 +191,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_patience(flags.common.patience);
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
-    let width = model.width();
-    let resumes = flags.resume && !Checkpoints::new(&flags.out)?.steps()?.is_empty();
-    let model = if flags.objective.asks() && !resumes {
-        // Where the student asks already, this is near its row; else it is a better start than a row that never asks.
-        let row = practice.help_row(&Student::new(model.valid(), width), workers, &Workers::new(workers)?)?;
-        model.with_output_row(help, &row)
-    } else {
-        model
-    };
+    let width = model.model.width();
+    let model = if flags.objective.asks() && !model.has_heads() { model.with_heads(width, help) } else { model };
     let objective = flags.objective.objective(flags);
-    let mut trainer =
-        Trainer::new(config, objective.as_ref(), Student::new(model, width), practice, &flags.out, flags.resume)?;
+    let mut trainer = Trainer::new(config, objective.as_ref(), model, practice, &flags.out, flags.resume)?;
     tokenizer.save(&flags.out)?;
     format.save(&flags.out)?;
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
@@ -206,7 +202,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
     let bar = training::bar(flags.steps, trainer.step())?;
     // With the ledger on, a student that asks for too much gains nothing by it.
-    let mut validate = |student: &_| Ok(judge.score(student, budget, Enforcement::On)?.0);
+    let mut validate = |student: &_| {
+        let outcome = evaluation.outcome(judge.decode(student, budget, Enforcement::On)?)?;
+        Ok(outcome.chrf(evaluation.references()))
+    };
     let outcome = trainer.train(&mut validate, &mut |report| {
         bar.set_position(report.step as u64);
         let rate = report.tokens as f64 / report.seconds;
@@ -217,17 +216,33 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     })?;
     bar.finish();
     let student = trainer.best()?;
-    student.model.save(&flags.out, flags.common.format())?;
+    student.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     if flags.objective.asks() {
         if let Some(prices) = trainer.lessons().prices() {
             Bundle::save_prices(prices, &flags.out)?;
         }
         plot::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &flags.budgets)?;
-        println!("budget   asks  chrF  V_C error  r(V_C, help)");
+        println!("budget   asks  chrF  V_C error  r(V_C, help)  rho(z, D)");
+        let texts: Vec<u32> = (0..valid_pairs.len() as u32).collect();
         for percent in [0, 10, 20, 30, 50] {
-            let (chrf, rate, forecast) = judge.score(&student, HelpBudget::percent(percent), Enforcement::Off)?;
-            println!("{percent:>5}% {:>5.1}% {chrf:>5.1} {:>10.2} {:>13.2}", 100.0 * rate, forecast.0, forecast.1);
+            let budget = HelpBudget::percent(percent);
+            let decoded = judge.decode(&student, budget, Enforcement::Off)?;
+            let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
+            let forecast = judge.forecast(&student, budget)?;
+            let error = used.iter().zip(&forecast).map(|(used, said)| (used - said).abs()).sum::<f64>();
+            let readings = exam.survey(&student, &texts, budget, format.wording)?;
+            let (log_odds, distances): (Vec<f64>, Vec<f64>) =
+                readings.iter().map(|reading| (reading.log_odds, reading.distance)).unzip();
+            let outcome = evaluation.outcome(decoded)?;
+            println!(
+                "{percent:>5}% {:>5.1}% {:>5.1} {:>10.2} {:>13.2} {:>10.2}",
+                100.0 * outcome.stats.help_rate(),
+                outcome.chrf(evaluation.references()),
+                error / used.len() as f64,
+                pearson(&used, &forecast),
+                spearman(&log_odds, &distances),
+            );
         }
     }
     Ok(())
@@ -236,38 +251,27 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 /// Decodes the validation texts.
 struct Judge<'a> {
     evaluation: &'a Evaluation<'a>,
-    teacher: &'a Pretrained,
+    teacher: &'a Student<Pretrained>,
     help: u32,
 }
 
 impl Judge<'_> {
-    /// The chrF and the help rate at a budget; and, of the forecasts of help, the mean absolute error in tokens and the
-    /// correlation with what was used.
-    fn score(
+    fn decode(
         &self,
         student: &Student<Pretrained>,
         budget: HelpBudget,
         enforcement: Enforcement,
-    ) -> Result<(f64, f64, (f64, f64)), training_wheels::Error> {
-        let prompts = self.evaluation.prompts(budget)?;
+    ) -> Result<Decoded, training_wheels::Error> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
-        let policy = Policy::greedy(&student.model);
-        let decoder = BudgetedDecoder::new(policy, desk).enforcement(enforcement).max_tokens(160);
-        let decoded = decoder.decode(&prompts, Seed(0))?;
-        let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
-        let forecast = student.forecast(&prompts);
-        let error = used.iter().zip(&forecast).map(|(used, said)| (used - said).abs()).sum::<f64>();
-        let outcome = self.evaluation.outcome(decoded)?;
-        let forecast = (error / used.len() as f64, correlation(&used, &forecast));
-        Ok((outcome.chrf(self.evaluation.references()), outcome.stats.help_rate(), forecast))
+        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).max_tokens(160);
+        Ok(decoder.decode(&self.evaluation.prompts(budget)?, Seed(0))?)
     }
-}
 
-/// Pearson's r; 0 where one side does not vary.
-fn correlation(left: &[f64], right: &[f64]) -> f64 {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (a, b) = (mean(left), mean(right));
-    let sum = |of: &dyn Fn(f64, f64) -> f64| left.iter().zip(right).map(|(x, y)| of(x - a, y - b)).sum::<f64>();
-    let scale = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
-    if scale > 0.0 { sum(&|x, y| x * y) / scale } else { 0.0 }
+    /// The help, in tokens, that each text will use by the student's V_C.
+    fn forecast(&self, student: &Student<Pretrained>, budget: HelpBudget) -> Result<Vec<f64>, training_wheels::Error> {
+        let prompts = self.evaluation.prompts(budget)?;
+        let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+        let forecast = student.forecast(&TokenBatch::new(&rows, student.spec().pad));
+        Ok(forecast.expect("a student that asks has heads"))
+    }
 }

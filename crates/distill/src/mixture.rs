@@ -49,17 +49,16 @@ impl Mixture {
     }
 }
 
-/// A budget, and the share that it is of a text of `length` tokens; no percentage that is `held_out`.
-pub(crate) fn draw_budget(rng: &mut impl Rng, length: usize, held_out: &[u8]) -> (HelpBudget, f64) {
+/// A budget for a text of about `length` tokens; no percentage that is `held_out`.
+pub(crate) fn draw_budget(rng: &mut impl Rng, length: usize, held_out: &[u8]) -> HelpBudget {
     if rng.random::<f64>() < 1.0 / 7.0 {
-        let tokens = rng.random_range(0..=length.div_ceil(2)) as u32;
-        return (HelpBudget::tokens(tokens), (f64::from(tokens) / length as f64).min(1.0));
+        return HelpBudget::tokens(rng.random_range(0..=length.div_ceil(2)) as u32);
     }
     loop {
         // Squared, so that half of all budgets lie below 25%.
         let percent = (101.0 * rng.random::<f64>().powi(2)) as u8;
         if !held_out.contains(&percent) {
-            return (HelpBudget::percent(percent), f64::from(percent) / 100.0);
+            return HelpBudget::percent(percent);
         }
     }
 }
@@ -75,10 +74,9 @@ mod tests {
         let mut rng = Seed(3).rng();
         let mut seen = [false; 101];
         for _ in 0..40_000 {
-            let (budget, share) = draw_budget(&mut rng, 10, &[8, 45]);
-            match budget {
+            match draw_budget(&mut rng, 10, &[8, 45]) {
                 HelpBudget::Percent(percent) => seen[usize::from(percent)] = true,
-                HelpBudget::Tokens(tokens) => assert!(tokens <= 5 && (share - f64::from(tokens) / 10.0).abs() < 1e-9),
+                HelpBudget::Tokens(tokens) => assert!(tokens <= 5),
             }
         }
         let missing: Vec<usize> = (0..=100).filter(|&percent| !seen[percent]).collect();

@@ -14,11 +14,12 @@ use wheels_lm::LanguageModel;
 use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
 use crate::mixture::{Author, draw_budget};
+use crate::objective::{all_action, laws::Laws};
 use crate::replay::{Lesson, LessonRow, ReplayBuffer};
 use crate::scored::forced;
 use crate::{
-    Batches, ConstraintConfig, DistillError, Guidance, GuidedRow, Learner, Lessons, Mixture, Pair, Prices, StepReport,
-    TrainingBatch, Usage, Workers,
+    Batches, ConstraintConfig, DistillError, Guidance, GuidedRow, Learner, Lessons, Mixture, Pair, Prices, Scored,
+    StepReport, TrainingBatch, Usage, Workers,
 };
 
 /// Configuration of [`Practice`].
@@ -82,6 +83,17 @@ pub struct Practice<'a, T> {
     usage: Vec<[f64; 3]>,
 }
 
+/// What a student says at one token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// z, its log-odds of asking, nats.
+    pub log_odds: f64,
+    /// D, its distance to the teacher, nats.
+    pub distance: f64,
+    /// Whether the teacher wrote the token.
+    pub helped: bool,
+}
+
 /// What a checkpoint keeps.
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -123,7 +135,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     }
 
     /// Writes new lessons, one for each of `count` micro-batches.
-    pub(crate) fn write<M: Learner + Sync>(
+    fn write<M: Learner + Sync>(
         &mut self,
         model: &M,
         count: usize,
@@ -150,10 +162,10 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let mut authors = Vec::with_capacity(pairs.len());
         for index in pairs.iter().map(|&index| index as usize) {
             let target = self.pairs[index].target.clone();
-            let (budget, share) = draw_budget(&mut rng, target.len(), &self.config.held_out);
+            let budget = draw_budget(&mut rng, target.len(), &self.config.held_out);
+            let share = budget.share(target.len());
             let wording = self.config.wordings[rng.random_range(0..self.config.wordings.len())];
-            let prompt =
-                (self.prompt)(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })?;
+            let prompt = self.make_prompt(index, budget, wording)?;
             let helped = flags(&mut rng, target.len(), share);
             authors.push(self.config.mixture.draw(&mut rng));
             rows.push(LessonRow { prompt, target, helped, share, deployed: false, ended: true });
@@ -168,6 +180,39 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let mut lesson = Lesson { rows, teacher: None };
         lesson.teacher = Some(self.law(&lesson));
         Ok(lesson)
+    }
+
+    fn make_prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, DistillError> {
+        (self.prompt)(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })
+    }
+
+    /// What a student says while it writes some pairs by itself under one budget, as deployed but without a ledger.
+    ///
+    /// # Errors
+    /// As for taking lessons.
+    pub fn survey<M: Learner>(
+        &self,
+        model: &M,
+        pairs: &[u32],
+        budget: HelpBudget,
+        wording: usize,
+    ) -> Result<Vec<Reading>, DistillError> {
+        let mut rows = Vec::with_capacity(pairs.len());
+        for index in pairs.iter().map(|&index| index as usize) {
+            let target = self.pairs[index].target.clone();
+            rows.push(LessonRow {
+                prompt: self.make_prompt(index, budget, wording)?,
+                helped: vec![],
+                share: budget.share(target.len()),
+                target,
+                deployed: true,
+                ended: true,
+            });
+        }
+        self.rewrite(model, Author::Greedy, rows.iter_mut().collect(), Seed(0))?;
+        let mut lesson = Lesson { rows, teacher: None };
+        lesson.teacher = Some(self.law(&lesson));
+        Ok(self.readings(model, &lesson))
     }
 
     /// Replaces the texts of rows by those of their author.
@@ -221,12 +266,33 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         law.clamp_min(LEAST).into_data().convert_dtype(DType::F16)
     }
 
-    pub(crate) fn constraint(&self) -> &ConstraintConfig {
-        &self.config.constraint
+    /// The first prices: quantiles of the distances at the tokens of the first lessons.
+    fn first_prices<M: Learner>(&self, model: &M, lessons: &[Arc<Lesson>]) -> Prices {
+        let readings = lessons.iter().flat_map(|lesson| self.readings(model, lesson));
+        Prices::from_distances(&self.config.constraint, readings.map(|reading| reading.distance).collect())
+    }
+
+    /// What a student says at each token of a lesson.
+    fn readings<M: Learner>(&self, model: &M, lesson: &Lesson) -> Vec<Reading> {
+        let free = Prices::from_distances(&self.config.constraint, vec![]);
+        let laws = Laws::new(&Scored::new(model, &self.batch(lesson, &free)));
+        let (_, distances) = all_action::words(&laws, REWARD_FLOOR);
+        let help = laws.help.as_ref().expect("practice has a help token");
+        let read = |values: &Tensor<2>| values.clone().into_data().iter::<f64>().collect::<Vec<_>>();
+        let (distances, log_odds) = (read(&distances), read(&help.log_odds));
+        let time = lesson.rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
+        let rows = lesson.rows.iter().enumerate();
+        let at = |(index, row): (usize, &LessonRow)| {
+            let first = index * time;
+            row.helped.clone().into_iter().enumerate().map(move |(t, helped)| (first + t, helped))
+        };
+        rows.flat_map(at)
+            .map(|(at, helped)| Reading { log_odds: log_odds[at], distance: distances[at], helped })
+            .collect()
     }
 
     /// A lesson as a batch, with help at these prices.
-    pub(crate) fn batch(&self, lesson: &Lesson, prices: &Prices) -> TrainingBatch {
+    fn batch(&self, lesson: &Lesson, prices: &Prices) -> TrainingBatch {
         let pad = self.teacher.spec().pad;
         let row = |row: &LessonRow| GuidedRow {
             helped: row.helped.clone(),
@@ -274,6 +340,9 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         }
     }
 }
+
+/// The least reward that a distance counts, nats: that of the objectives.
+const REWARD_FLOOR: f64 = -10.0;
 
 /// What a running sum keeps at each new text.
 const FADE: f64 = 0.98;

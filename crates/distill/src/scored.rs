@@ -1,16 +1,16 @@
 //! A batch under teacher forcing: what the model says of given targets.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use wheels_lm::{LanguageModel, LmOutput, TokenBatch};
+use wheels_lm::{LanguageModel, LmOutput, TokenBatch, Values};
 
-use crate::{Guidance, Learner, TrainingBatch, Values};
+use crate::{Guidance, Learner, TrainingBatch};
 
 /// What a model says at every position of a batch of targets, beside what its teacher says.
 #[derive(Clone, Debug)]
 pub struct Scored {
     /// `[batch, time, vocab]`; tracks gradients where the model does.
     pub logits: Tensor<3>,
-    /// The last hidden states, `[batch, time, d_model]`; tracked likewise.
+    /// The last hidden states, `[batch, time, width]`; tracked likewise.
     pub hidden: Tensor<3>,
     /// The model's values, which track gradients where it does; none for a plain language model.
     pub values: Option<Values>,

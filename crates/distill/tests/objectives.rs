@@ -6,7 +6,8 @@ use rand::RngExt;
 use wheels_distill::objective::{
     AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency, ValueSource,
 };
-use wheels_distill::{Guided, Objective, Scored, Values};
+use wheels_distill::{Guided, Objective, Scored};
+use wheels_lm::Values;
 use wheels_text::Seed;
 
 const ROWS: usize = 3;

@@ -16,8 +16,10 @@
 //! ```
 
 pub mod bootstrap;
+mod correlation;
 mod evaluation;
 pub mod metric;
 
 pub use bootstrap::{Comparison, Interval, bootstrap, paired_bootstrap};
+pub use correlation::{pearson, spearman};
 pub use evaluation::{EvalError, Evaluation, Outcome, Row};

@@ -29,6 +29,7 @@ pub mod family;
 mod model;
 pub mod nn;
 mod pretrained;
+mod student;
 mod weights;
 
 pub use batch::TokenBatch;
@@ -39,4 +40,5 @@ pub use family::t5::{FeedForward, T5, T5Config};
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use pretrained::{Checkpoint, FloatFormat, Pretrained};
+pub use student::{Student, Values};
 pub use weights::LoadReport;

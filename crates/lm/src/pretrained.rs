@@ -113,17 +113,6 @@ impl Pretrained {
         }
     }
 
-    /// The same model with another row for one token: its logit becomes the product of `row` and the last hidden state.
-    ///
-    /// # Panics
-    /// If the row is not [`width`](Self::width) wide, or the model has no such token.
-    #[must_use]
-    pub fn with_output_row(self, token: u32, row: &[f32]) -> Self {
-        match self {
-            Self::T5(model) => Self::T5(model.with_output_row(token, row)),
-        }
-    }
-
     /// Writes config.json and model.safetensors into a folder, which is made where it is missing; each file whole or
     /// not at all. The folder opens in Python's transformers.
     ///

@@ -236,29 +236,3 @@ fn a_folder_that_cannot_be_written_is_an_error() {
     std::fs::write(&file, "in the way").unwrap();
     assert!(matches!(model.save(&file, FloatFormat::F32), Err(LmError::Write { .. })));
 }
-
-#[test]
-fn a_new_output_row_moves_the_logit_of_its_token_alone() {
-    let device = Device::flex();
-    for version in ["v1.0", "v1.1"] {
-        let golden = golden(version, "golden.json");
-        let model = Pretrained::load(folder(version), &device).unwrap();
-        let read = |ids: &[Vec<u32>], token: u32| ids.iter().flatten().any(|&id| id == token);
-        let unread = |&token: &u32| !read(&golden.input_ids, token) && !read(&golden.decoder_input_ids, token);
-        let token = (0..model.spec().vocab_size as u32).find(unread).expect("a token that no text holds");
-        let row: Vec<f32> = (0..model.width()).map(|i| (i as f32 * 0.7).sin()).collect();
-        let changed = model.clone().with_output_row(token, &row);
-        let output = |model: &Pretrained| {
-            let mut context = model.prefill(&golden.prompts(), 0);
-            let output = model.forward(&golden.inputs(), &mut context);
-            (values(output.logits), values(output.hidden))
-        };
-        let ((before, _), (after, hidden)) = (output(&model), output(&changed));
-        let vocab = model.spec().vocab_size;
-        let mut expected = before;
-        for (logits, hidden) in expected.chunks_exact_mut(vocab).zip(hidden.chunks_exact(row.len())) {
-            logits[token as usize] = hidden.iter().zip(&row).map(|(h, w)| h * w).sum();
-        }
-        assert_near(&after, &expected, 1e-4, version);
-    }
-}

@@ -46,12 +46,12 @@ impl HelpBudget {
         Self::Tokens(tokens)
     }
 
-    /// The budget as a fraction of the output, 0 to 1; `None` for a number of tokens, whose share depends on the text.
+    /// The share that this is of a text of `length` tokens, 0 to 1.
     #[must_use]
-    pub fn fraction(self) -> Option<f64> {
+    pub fn share(self, length: usize) -> f64 {
         match self {
-            Self::Percent(percent) => Some(f64::from(percent) / 100.0),
-            Self::Tokens(_) => None,
+            Self::Percent(percent) => f64::from(percent) / 100.0,
+            Self::Tokens(tokens) => (f64::from(tokens) / length.max(1) as f64).min(1.0),
         }
     }
 
@@ -219,8 +219,8 @@ mod tests {
             assert!(!HelpBudget::tokens(0).allows(0, position));
             assert!(HelpBudget::percent(100).allows(position, position));
         }
-        assert_eq!(HelpBudget::percent(20).fraction(), Some(0.2));
-        assert_eq!(HelpBudget::tokens(3).fraction(), None);
+        assert_eq!(HelpBudget::percent(20).share(7), 0.2);
+        assert_eq!([12, 2, 0].map(|length| HelpBudget::tokens(3).share(length)), [0.25, 1.0, 1.0]);
     }
 
     #[test]

@@ -22,11 +22,11 @@ pub(crate) struct Laws {
     /// Their logarithms; 0 in the help column, where the probability is 0.
     pub(super) log_probs: Tensor<2>,
     /// Log-sum-exp of the words' logits, `[n, 1]`.
-    pub(crate) normaliser: Tensor<2>,
+    pub(super) normaliser: Tensor<2>,
     /// The teacher's side.
     pub(super) teacher: Tensor<2>,
     /// The help column, for a student that has one.
-    pub(super) help: Option<Help>,
+    pub(crate) help: Option<Help>,
 }
 
 /// The wish for help.
@@ -34,7 +34,7 @@ pub(crate) struct Help {
     /// 1 in the help column, `[1, vocab]`.
     pub(super) column: Tensor<2>,
     /// z, the log-odds of asking, `[n, 1]`.
-    pub(super) log_odds: Tensor<2>,
+    pub(crate) log_odds: Tensor<2>,
     /// 1 where the token was the teacher's, `[n, 1]`.
     pub(super) helped: Tensor<2>,
     /// `[n, 1]`.

@@ -41,7 +41,7 @@ pub trait Objective: Send + Sync {
     /// The loss of a batch, summed over its tokens so that batches of unequal size add up rightly.
     ///
     /// # Panics
-    /// Where the objective needs a teacher's [`Guided`](crate::Guided) law or [`Values`](crate::Values), and the batch
+    /// Where the objective needs a teacher's [`Guided`](crate::Guided) law or [`Values`](wheels_lm::Values), and the batch
     /// or the model has none.
     fn loss(&self, scored: &Scored) -> Loss;
 }

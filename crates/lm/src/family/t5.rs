@@ -243,31 +243,6 @@ impl T5 {
         &self.config
     }
 
-    /// The same model with another row for one token, by which its logit becomes the product of `row` and the last hidden
-    /// state. With tied embeddings it is what the model reads of the token, too.
-    ///
-    /// # Panics
-    /// If the row is not as wide as the hidden states, or the model has no such token.
-    #[must_use]
-    pub fn with_output_row(mut self, token: u32, row: &[f32]) -> Self {
-        let (width, token) = (self.config.d_model, token as usize);
-        assert!(row.len() == width && token < self.config.vocab_size, "a row of {} for token {token}", row.len());
-        let row = Tensor::<1>::from_floats(row, &self.device());
-        match &mut self.lm_head {
-            Some(head) => {
-                let column = row.reshape([width, 1]);
-                head.weight =
-                    head.weight.clone().map(|weight| weight.slice_assign([0..width, token..token + 1], column));
-            }
-            None => {
-                let row = (row * (width as f64).sqrt()).reshape([1, width]);
-                let table = self.shared.weight.clone();
-                self.shared.weight = table.map(|table| table.slice_assign([token..token + 1, 0..width], row));
-            }
-        }
-        self
-    }
-
     /// The encoder's last hidden states.
     ///
     /// # Shapes
@@ -294,15 +269,16 @@ impl T5 {
         self.encoder.final_norm.forward(x)
     }
 
-    /// What the decoder layers need of the encoded prompts.
-    fn memory(&self, prompts: &TokenBatch) -> Memory {
+    /// What the decoder layers need of the encoded prompts, and these themselves.
+    fn memory(&self, prompts: &TokenBatch) -> (Memory, Tensor<3>) {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
-        Memory {
+        let memory = Memory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
             bias: padding_mask(prompts, &self.device()),
-        }
+        };
+        (memory, packing.grid(encoded))
     }
 }
 
@@ -317,7 +293,7 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        let mut memory = self.memory(prompts);
+        let (mut memory, encoded) = self.memory(prompts);
         if capacity > 0 {
             // Lays the rows out one after another: a selection of some would copy the transposed view of heads whole.
             memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
@@ -325,7 +301,7 @@ impl LanguageModel for T5 {
             let cache = || KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device());
             context.layers = self.decoder.block.iter().map(|_| cache()).collect();
         }
-        context.memory = Some(memory);
+        (context.memory, context.encoded) = (Some(memory), Some(encoded));
         context
     }
 
