@@ -69,6 +69,9 @@ struct Flags {
     /// The weight of the wish for help in `all-action` and `constrained`.
     #[arg(long, default_value_t = 0.05)]
     help_weight: f64,
+    /// What a target network for values keeps of itself at each step, such as 0.99; absent, there is none.
+    #[arg(long)]
+    target_decay: Option<f64>,
     /// Steps before prices begin to move.
     #[arg(long, default_value_t = 80)]
     frozen_steps: usize,
@@ -184,6 +187,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let config = TrainerConfig::new(flags.steps)
         .with_workers(workers)
         .with_learning_rate(flags.learning_rate)
+        .with_target_decay(flags.target_decay)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
         .with_checkpoint_every(flags.common.checkpoint_every)

@@ -1,6 +1,6 @@
 //! Tokens a second on the CPU, at the sizes of the embedded models with random weights.
 //!
-//! Every text is 64 tokens long, whatever the weights: the end-of-text mark is a token that the models cannot write.
+//! Texts have a fixed length, whatever the weights: the end-of-text mark is a token that the models cannot write.
 //! Run with `cargo bench -p wheels-decode`.
 
 use std::hint::black_box;
@@ -88,12 +88,7 @@ fn decoding(criterion: &mut Criterion) {
     for (name, decoder) in decoders {
         let decoder = decoder.max_tokens(TOKENS);
         for batch in [1, 32] {
-            let prompts: Vec<Prompt> = (0..batch)
-                .map(|row| {
-                    let ids: Vec<u32> = (0..SOURCE).map(|place| 2 + (131 * row + 17 * place) % 3000).collect();
-                    Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(20) }
-                })
-                .collect();
+            let prompts = prompts(batch);
             group.throughput(Throughput::Elements(u64::from(batch) * TOKENS as u64));
             group.bench_with_input(BenchmarkId::new(name, batch), &prompts, |bencher, prompts| {
                 bencher.iter(|| decoder.decode(black_box(prompts), Seed(0)).expect("prompts fit the models"));
@@ -101,6 +96,26 @@ fn decoding(criterion: &mut Criterion) {
         }
     }
     group.finish();
+
+    // What a token costs must not grow with the text before it.
+    let mut group = criterion.benchmark_group("length");
+    group.sample_size(10);
+    for tokens in [32, 128, 512] {
+        let decoder = BudgetedDecoder::new(Policy::greedy(&teacher), HelpDesk::new()).max_tokens(tokens);
+        group.throughput(Throughput::Elements(tokens as u64));
+        group.bench_with_input(BenchmarkId::new("teacher", tokens), &prompts(1), |bencher, prompts| {
+            bencher.iter(|| decoder.decode(black_box(prompts), Seed(0)).expect("prompts fit the models"));
+        });
+    }
+    group.finish();
+}
+
+fn prompts(count: u32) -> Vec<Prompt> {
+    let prompt = |row: u32| {
+        let ids: Vec<u32> = (0..SOURCE).map(|place| 2 + (131 * row + 17 * place) % 3000).collect();
+        Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(20) }
+    };
+    (0..count).map(prompt).collect()
 }
 
 criterion_group!(benches, decoding);

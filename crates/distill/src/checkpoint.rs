@@ -38,6 +38,7 @@ pub struct Checkpoints {
 const STATE: &str = "state.json";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
+const TARGET: &str = "target.bpk";
 const KEPT: usize = 2;
 
 impl Checkpoints {
@@ -77,6 +78,7 @@ impl Checkpoints {
         state: &State,
         model: &M,
         optimizer: &ModuleOptimizer,
+        target: Option<&M>,
     ) -> Result<(), DistillError> {
         let whole = self.path(state.step);
         let partial = self.folder.join("checkpoint.partial");
@@ -87,6 +89,9 @@ impl Checkpoints {
         let record = |path: PathBuf| move |error: burn::store::RecordError| torn(&path, error);
         model.clone().save_file(partial.join(MODEL)).map_err(record(partial.join(MODEL)))?;
         optimizer.save(partial.join(OPTIMIZER)).map_err(record(partial.join(OPTIMIZER)))?;
+        if let Some(target) = target {
+            target.clone().save_file(partial.join(TARGET)).map_err(record(partial.join(TARGET)))?;
+        }
         let text = serde_json::to_string_pretty(state).expect("a state serialises");
         fs::write(partial.join(STATE), text).map_err(io("write", &partial))?;
         if whole.exists() {
@@ -116,6 +121,11 @@ impl Checkpoints {
         let model = load_weights(&folder.join(MODEL), model)?;
         let optimizer = optimizer.load(folder.join(OPTIMIZER)).map_err(|error| torn(&folder.join(OPTIMIZER), error))?;
         Ok(Some((state, model, optimizer)))
+    }
+
+    /// The target network of a checkpoint.
+    pub(crate) fn load_target<M: Module>(&self, step: usize, model: M) -> Result<M, DistillError> {
+        load_weights(&self.path(step).join(TARGET), model)
     }
 
     pub(crate) fn save_best<M: Module>(&self, model: &M) -> Result<(), DistillError> {

@@ -28,6 +28,9 @@ pub struct TrainerConfig {
     /// Largest norm of the gradient of all weights together.
     #[config(default = 1.0)]
     pub clip_norm: f64,
+    /// What a target network keeps of itself at each step: it follows the weights by an exponential mean, and the values
+    /// at the ends of paths are read from it. None trains without one.
+    pub target_decay: Option<f64>,
     /// Steps between checkpoints.
     #[config(default = 200)]
     pub checkpoint_every: usize,

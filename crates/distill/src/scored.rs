@@ -20,6 +20,8 @@ pub struct Scored {
     pub mask: Tensor<2>,
     /// What the teacher says; none in supervised training.
     pub guided: Option<Guided>,
+    /// The same batch as a target network scores it, not tracked; none where there is no such network.
+    pub target: Option<Box<Scored>>,
 }
 
 /// A [`Guidance`] as tensors, none of them tracked.
@@ -53,6 +55,7 @@ impl Scored {
             targets: batch.targets.tensor(&plain),
             mask: flags(inside, [rows, width], &plain),
             guided: batch.guidance.as_ref().map(|guidance| Guided::new(guidance, &plain)),
+            target: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, Transaction};
 
@@ -23,6 +23,8 @@ pub struct Trainer<'a, M, L> {
     objective: &'a dyn Objective,
     model: M,
     optimizer: ModuleOptimizer,
+    /// The target network, which tracks no gradients.
+    target: Option<M>,
     lessons: L,
     workers: Workers,
     checkpoints: Checkpoints,
@@ -80,11 +82,17 @@ where
                 (model, optimizer, state.best, state.stale_validations)
             }
         };
+        let target = match config.target_decay {
+            None => None,
+            Some(_) if step > 0 => Some(checkpoints.load_target(step, model.valid())?),
+            Some(_) => Some(model.valid()),
+        };
         Ok(Self {
             config,
             objective,
             model,
             optimizer,
+            target,
             lessons,
             workers,
             checkpoints,
@@ -179,6 +187,9 @@ where
         }
         let learning_rate = self.config.learning_rate_at(step);
         self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        if let (Some(decay), Some(target)) = (self.config.target_decay, self.target.take()) {
+            self.target = Some(blend(target, &self.model.valid(), decay));
+        }
         self.step = step;
         let mut report = StepReport {
             step,
@@ -207,7 +218,7 @@ where
             best: self.best,
             stale_validations: self.stale_validations,
         };
-        self.checkpoints.save(&state, &self.model, &self.optimizer)
+        self.checkpoints.save(&state, &self.model, &self.optimizer, self.target.as_ref())
     }
 
     fn validate(&mut self, validate: &mut Validate<'_, M>) -> Result<f64, DistillError> {
@@ -226,12 +237,15 @@ where
     /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss, the nll and all parts.
     fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
         let (device, model, objective) = (wheels_lm::LanguageModel::device(&self.model), &self.model, self.objective);
+        let target = self.target.as_ref();
         let results = self.workers.share(batches, |batches| {
             let model = model.clone().fork(&device);
             let mut sum = GradientsAccumulator::new();
             let mut values = Vec::new();
             for batch in batches {
-                let loss = objective.loss(&Scored::new(&model, batch));
+                let mut scored = Scored::new(&model, batch);
+                scored.target = target.map(|target| Box::new(Scored::new(target, batch)));
+                let loss = objective.loss(&scored);
                 let gradients = (loss.total / tokens as f32).backward();
                 sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
                 values.extend([(LOSS, loss.value), (NLL, loss.nll)]);
@@ -270,6 +284,27 @@ fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     let mut squares = Squares(gradients, Vec::new());
     model.visit(&mut squares);
     Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
+}
+
+/// `decay` of the weights of one model and the rest of another's.
+fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
+    struct Weights(GradientsParams);
+    impl ModuleVisitor for Weights {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.register::<D>(param.id, param.val());
+        }
+    }
+    struct Blend(GradientsParams, f64);
+    impl ModuleMapper for Blend {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let other = self.0.remove::<D>(param.id).expect("both models have the same parameters");
+            let decay = self.1;
+            param.map(|weights| weights * decay + other * (1.0 - decay))
+        }
+    }
+    let mut weights = Weights(GradientsParams::new());
+    from.visit(&mut weights);
+    into.map(&mut Blend(weights.0, decay))
 }
 
 /// All gradients, times `factor`.

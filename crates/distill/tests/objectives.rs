@@ -6,7 +6,7 @@ use rand::RngExt;
 use wheels_distill::objective::{
     AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency, ValueSource,
 };
-use wheels_distill::{Guided, Objective, Scored};
+use wheels_distill::{Guided, Loss, Objective, Scored};
 use wheels_lm::Values;
 use wheels_text::Seed;
 
@@ -49,6 +49,10 @@ impl Batch {
         Self { logits, value, cost, teacher, targets, helped }
     }
 
+    fn point(&self) -> Point {
+        Point { logits: self.logits.clone(), value: self.value.clone(), cost: self.cost.clone() }
+    }
+
     fn scored(&self, device: &Device) -> Scored {
         let plain = device.clone().without_autodiff();
         let floats = |values: &[f64], device: &Device| {
@@ -77,6 +81,7 @@ impl Batch {
                 deployed: column(&|row| f64::from(u8::from(row != 1))),
                 ended: column(&|row| f64::from(u8::from(ENDED[row]))),
             }),
+            target: None,
         }
     }
 }
@@ -129,7 +134,7 @@ fn check(objective: &dyn Objective, value: impl Fn(&Point) -> f64, potential: im
     let batch = Batch::new();
     let scored = batch.scored(&Device::flex().autodiff());
     let loss = objective.loss(&scored);
-    let point = Point { logits: batch.logits.clone(), value: batch.value.clone(), cost: batch.cost.clone() };
+    let point = batch.point();
     let (got, expected) = (f64::from(loss.value.into_scalar::<f32>()), value(&point));
     assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "the value is {got}, not {expected}");
 
@@ -198,11 +203,12 @@ fn huber(residual: f64) -> f64 {
     if residual.abs() <= 1.0 { residual * residual / 2.0 } else { residual.abs() - 0.5 }
 }
 
-fn path_loss(config: &PathConsistency, point: &Point, centre: f64) -> f64 {
+/// The value at the end of a path is that of `end`, where it is given.
+fn path_loss(config: &PathConsistency, point: &Point, end: Option<&Point>, centre: f64) -> f64 {
     let batch = Batch::new();
     let mut loss = 0.0;
     for (row, &length) in LENGTHS.iter().enumerate() {
-        let value = |t: usize| {
+        let value = |point: &Point, t: usize| {
             let at = row * TIME + t;
             match config.value {
                 _ if t >= length => 0.0,
@@ -215,7 +221,8 @@ fn path_loss(config: &PathConsistency, point: &Point, centre: f64) -> f64 {
                 continue;
             }
             let steps = (t..length.min(t + config.length)).map(|t| step(config, point, &batch, row, t) - centre);
-            loss += huber(-value(t) + value(t + config.length) + steps.sum::<f64>());
+            let end = value(end.unwrap_or(point), t + config.length);
+            loss += huber(end - value(point, t) + steps.sum::<f64>());
         }
     }
     loss
@@ -292,8 +299,37 @@ fn path_residuals_send_their_gradient_through_policy_and_values() {
             }
             let config =
                 PathConsistency::new().with_length(length).with_alpha(alpha).with_centred(false).with_value(value);
-            check(&config, |point| path_loss(&config, point, 0.0), |point| path_loss(&config, point, 0.0));
+            check(&config, |point| path_loss(&config, point, None, 0.0), |point| path_loss(&config, point, None, 0.0));
         }
+    }
+}
+
+/// An objective on batches that a target network scores, too.
+struct WithTarget(PathConsistency);
+
+impl WithTarget {
+    fn network() -> Batch {
+        let mut batch = Batch::new();
+        batch.logits.iter_mut().for_each(|logit| *logit *= -0.5);
+        batch.value.iter_mut().for_each(|value| *value += 0.7);
+        batch
+    }
+}
+
+impl Objective for WithTarget {
+    fn loss(&self, scored: &Scored) -> Loss {
+        let target = Self::network().scored(&Device::flex().autodiff());
+        self.0.loss(&Scored { target: Some(Box::new(target)), ..scored.clone() })
+    }
+}
+
+#[test]
+fn a_target_network_gives_the_values_at_the_ends_of_paths() {
+    for value in [ValueSource::Head, ValueSource::Unified] {
+        let config = PathConsistency::new().with_length(2).with_centred(false).with_value(value);
+        let end = WithTarget::network().point();
+        let loss = |point: &Point| path_loss(&config, point, Some(&end), 0.0);
+        check(&WithTarget(config), loss, loss);
     }
 }
 
@@ -301,10 +337,10 @@ fn path_residuals_send_their_gradient_through_policy_and_values() {
 fn centring_takes_off_the_mean_step() {
     let config = PathConsistency::new();
     let batch = Batch::new();
-    let point = Point { logits: batch.logits.clone(), value: batch.value.clone(), cost: batch.cost.clone() };
+    let point = batch.point();
     let steps: Vec<f64> = positions().map(|(row, at)| step(&config, &point, &batch, row, at - row * TIME)).collect();
     let centre = steps.iter().sum::<f64>() / steps.len() as f64;
-    check(&config, |point| path_loss(&config, point, centre), |point| path_loss(&config, point, centre));
+    check(&config, |point| path_loss(&config, point, None, centre), |point| path_loss(&config, point, None, centre));
 }
 
 #[test]
@@ -312,7 +348,7 @@ fn the_whole_recipe_is_the_sum_of_its_parts() {
     let paths = PathConsistency::new().with_centred(false);
     let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_distance_cap(4.0).with_paths(paths);
     let rest = |point: &Point| {
-        0.5 * help_loss(point) + forward_kl(point) + 0.1 * path_loss(&paths, point, 0.0) + 0.05 * cost_loss(point)
+        0.5 * help_loss(point) + forward_kl(point) + 0.1 * path_loss(&paths, point, None, 0.0) + 0.05 * cost_loss(point)
     };
     check(&config, |point| 0.3 * words_loss(point) + rest(point), |point| 0.3 * reverse_kl(point) + rest(point));
 }

@@ -69,6 +69,10 @@ static MODELS: LazyLock<(Student<T5>, T5, T5)> = LazyLock::new(|| {
 
 /// Trains for so many steps and gives all reports, without their times.
 fn train(folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
+    train_with(None, folder, steps, resume)
+}
+
+fn train_with(target_decay: Option<f64>, folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
     let (student, teacher, _) = &*MODELS;
     let student = student.clone();
     let objective = ConstrainedPath::new();
@@ -76,6 +80,7 @@ fn train(folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
         .with_workers(2)
         .with_warmup_steps(2)
         .with_learning_rate(1e-2)
+        .with_target_decay(target_decay)
         .with_checkpoint_every(1)
         .with_validate_every(usize::MAX);
     let mut trainer = Trainer::new(training, &objective, student, practice(teacher), folder, resume).expect("a run");
@@ -99,6 +104,17 @@ fn a_run_that_is_cut_anywhere_goes_on_bit_for_bit() {
         parts.extend(train(folder.path(), 12, true));
         assert!(parts == whole, "cut after step {cut}");
     }
+}
+
+#[test]
+fn a_target_network_changes_the_run_and_goes_on_bit_for_bit_too() {
+    let folder = || tempfile::tempdir().expect("a folder");
+    let whole = train_with(Some(0.9), folder().path(), 6, false);
+    assert!(whole != train_with(None, folder().path(), 6, false));
+    let cut = folder();
+    let mut parts = train_with(Some(0.9), cut.path(), 3, false);
+    parts.extend(train_with(Some(0.9), cut.path(), 6, true));
+    assert!(parts == whole);
 }
 
 #[test]

@@ -19,7 +19,9 @@ use crate::{Guided, Scored};
 /// A word's reward `r` is the teacher's log-probability, clipped below, and that of help is minus its price; `pi` is the
 /// law over words and help. `k = alpha log(1 + exp(-price / alpha))` makes the reference measure of a step sum to 1,
 /// without which long texts would be rewarded (our derivation). V is 0 after the end mark; what a limit of length cut
-/// off counts only in sub-paths before the cut. The gradient flows through `log pi` and both values.
+/// off counts only in sub-paths before the cut. The gradient flows through `log pi` and both values; with a target
+/// network ([`TrainerConfig::target_decay`](crate::TrainerConfig)) V at the end of a sub-path is that network's, and
+/// the gradient flows through the other.
 ///
 /// Unlike the paper's, the residual is not squared beyond `huber` nats, and with `centred` the mean of the step terms
 /// is taken off them: from a warm start every reward is negative, and the values would have to learn that first.
@@ -76,11 +78,11 @@ impl PathConsistency {
     pub(super) fn term(&self, laws: &Laws, scored: &Scored) -> PathTerm {
         let (mask, alpha) = (laws.grid(laws.mask.clone()), self.alpha);
         let guided = scored.guided.as_ref().expect("laws need them");
-        let total = laws.normaliser.clone() + laws.log_open();
-        let value = match self.value {
-            ValueSource::Head => head(scored).without_autodiff(),
-            ValueSource::Unified => laws.grid(total),
-        } * mask.clone();
+        let value = self.value(laws, scored) * mask.clone();
+        let end = match &scored.target {
+            Some(target) => self.value(&Laws::new(target), target) * mask.clone(),
+            None => value.clone(),
+        };
         let mut step = laws.grid(self.steps(laws)) * mask.clone();
         if self.centred {
             let mean = step.clone().sum() / mask.clone().sum();
@@ -89,11 +91,14 @@ impl PathConsistency {
         let d = self.length;
         let window = (0..d).fold(step.zeros_like(), |sum, k| sum + earlier(&step, k));
         let known = self.known(&mask, guided);
-        let residual = (earlier(&value, d) - value + window) * known;
+        let residual = (earlier(&end, d) - value + window) * known;
         let (loss, pull) = huber(residual, self.huber);
 
         let by_step = (0..d).fold(pull.zeros_like(), |sum, k| sum + later(&pull, k)) * mask.clone();
-        let by_value = (later(&pull, d) - pull) * mask;
+        let by_value = match &scored.target {
+            Some(_) => pull.neg(),
+            None => later(&pull, d) - pull,
+        } * mask;
         let mut slope = self.policy_slope(laws, by_step * -alpha);
         let values = match self.value {
             ValueSource::Head => Some(by_value),
@@ -103,6 +108,14 @@ impl PathConsistency {
             }
         };
         PathTerm { term: Term { value: loss, slope }, values }
+    }
+
+    /// V, `[batch, time]`.
+    fn value(&self, laws: &Laws, scored: &Scored) -> Tensor<2> {
+        match self.value {
+            ValueSource::Head => head(scored).without_autodiff(),
+            ValueSource::Unified => laws.grid(laws.normaliser.clone() + laws.log_open()),
+        }
     }
 
     /// `r - k - alpha log pi(a)` of the actions taken, `[n, 1]`.

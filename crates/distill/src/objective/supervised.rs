@@ -66,8 +66,15 @@ mod tests {
         let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &plain);
         let (values, guided) = (None, None);
         let hidden = logits.clone();
-        let scored =
-            Scored { logits: logits.clone(), hidden, values, targets: targets.clone(), mask: mask.clone(), guided };
+        let scored = Scored {
+            logits: logits.clone(),
+            hidden,
+            values,
+            targets: targets.clone(),
+            mask: mask.clone(),
+            guided,
+            target: None,
+        };
         let loss = CrossEntropy::new().loss(&scored);
 
         let logs = log_softmax(logits.clone(), 2);
