@@ -127,10 +127,7 @@ impl Pretrained {
         let path = folder.join("config.json");
         let mut config = config.map_err(|source| LmError::Config { origin: path.display().to_string(), source })?;
         config.push('\n');
-        let partial = folder.join("config.json.partial");
-        fs::write(&partial, config)
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(|source| LmError::Write { path, source })?;
+        weights::write(&path, config.as_bytes())?;
         match self {
             Self::T5(model) => weights::save(model, &folder.join("model.safetensors"), names, format.into()),
         }

@@ -5,6 +5,7 @@ use burn::store::{
     PyTorchToBurnAdapter, SafetensorsStore,
 };
 use burn::tensor::{DType, Device};
+use std::fs;
 use std::path::Path;
 
 use crate::LmError;
@@ -59,17 +60,30 @@ fn report(result: ApplyResult, origin: &str) -> Result<LoadReport, LmError> {
 /// Writes `module` to `path`, whole or not at all.
 ///
 /// # Errors
-/// [`LmError::Save`] where the file cannot be written.
+/// [`LmError::Save`] where the weights cannot be serialised, [`LmError::Write`] where the file cannot be written.
 pub(crate) fn save<M: ModuleSnapshot>(module: &M, path: &Path, names: &Names, format: DType) -> Result<(), LmError> {
     let ours = KeyRemapper::from_pattern_iter(names.save.iter().copied());
-    let mut store = SafetensorsStore::from_file(path)
+    let mut store = SafetensorsStore::from_bytes(None)
         .remap(ours.expect("the patterns of a family are valid"))
         .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(format)))
         .skip_enum_variants(true)
         .clear_metadata()
-        .metadata("format", "pt")
-        .overwrite(true);
-    module.save_into(&mut store).map_err(|error| LmError::Save { path: path.into(), reason: error.to_string() })
+        .metadata("format", "pt");
+    let saved = module.save_into(&mut store).and_then(|()| store.get_bytes());
+    let bytes = saved.map_err(|error| LmError::Save { path: path.into(), reason: error.to_string() })?;
+    write(path, &bytes)
+}
+
+/// Writes a file under another name and renames it when it is whole.
+///
+/// # Errors
+/// [`LmError::Write`].
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(|source| LmError::Write { path: path.into(), source })
 }
 
 /// The format in which weights reach a device: flex32 is a way to compute with numbers that are stored as f32.

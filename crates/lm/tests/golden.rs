@@ -228,6 +228,17 @@ fn broken_folders_say_what_is_wrong() {
     assert!(load().to_string().contains("eos_token_id is 640"));
 }
 
+#[cfg(unix)]
+#[test]
+fn saved_weights_can_be_read_by_whoever_reads_their_config() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    Pretrained::load(folder("v1.0"), &Device::flex()).unwrap().save(scratch.path(), FloatFormat::F16).unwrap();
+    let mode = |file: &str| std::fs::metadata(scratch.path().join(file)).unwrap().permissions().mode();
+    assert_eq!(mode("model.safetensors"), mode("config.json"));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left beside them");
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
