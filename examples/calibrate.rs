@@ -93,7 +93,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             threshold = f64::midpoint(seldom, often);
             let policy = Policy::greedy(&student.model).asking(Asking::Confidence { measure, threshold });
             let desk = HelpDesk::new().with(help, Teacher::new(&teacher.model));
-            let decoder = BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off);
+            let decoder = BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off).max_ratio(2.0, 16);
             let outcome = evaluation.run(&decoder, &prompts, Seed(7))?;
             let excess = outcome.stats.asked_rate() - rate;
             reached = Some(outcome);

@@ -177,7 +177,7 @@ fn chrf(model: &Pretrained, tokenizer: &Tokenizer, valid: &Dataset) -> Result<f6
     let format = PromptFormat::default();
     let evaluation = Evaluation::new(valid, tokenizer, &format);
     let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(160);
+    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_ratio(2.0, 16);
     let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
     Ok(outcome.chrf(evaluation.references()))
 }

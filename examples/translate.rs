@@ -20,6 +20,7 @@ use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use training_wheels::decode::{DecodeStats, Enforcement, Hindsight, Source, Trajectory};
 use training_wheels::eval::{Evaluation, Interval, Outcome, Row};
+use training_wheels::lm::TokenBatch;
 use training_wheels::prelude::*;
 use training_wheels::text::Dataset;
 use training_wheels::{decode::Side, embedded};
@@ -54,9 +55,13 @@ struct Flags {
     /// One JSON object a line in place of text and tables.
     #[arg(long)]
     json: bool,
-    /// Measures quality against help for budgets from 0 to 100%.
+    /// Measures quality against help under several budgets.
     #[arg(long)]
     sweep: bool,
+    /// The budgets of a sweep, in percent.
+    #[arg(long, requires = "sweep", value_delimiter = ',', default_values_t = [0, 5, 10, 20, 30, 50, 100],
+        value_parser = clap::value_parser!(u8).range(..=100))]
+    budgets: Vec<u8>,
     /// Gives help wherever the student asks: what it uses is what it learned.
     #[arg(long)]
     no_ledger: bool,
@@ -135,13 +140,13 @@ impl Pair {
         let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
         let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
         let hindsight = Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call };
-        let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch);
+        let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch).max_ratio(2.0, 16);
         decoder.enforcement(enforcement).hindsight(hindsight)
     }
 
     fn alone<'a>(&'a self, flags: &Flags, bundle: &'a Bundle, side: Side) -> BudgetedDecoder<'a> {
         let policy = Policy::greedy(&bundle.model).asking(Asking::Never).reading(side);
-        BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).batch_size(flags.batch)
+        BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).batch_size(flags.batch).max_ratio(2.0, 16)
     }
 }
 
@@ -156,14 +161,17 @@ fn translate(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
     })?;
     let asking = pair.asking(flags, flags.budget, &prompts)?;
     let decoded = pair.decoder(flags, asking).decode(&prompts, Seed(flags.seed))?;
+    let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+    let forecast = pair.student.model.forecast(&TokenBatch::new(&rows, tokenizer.pad()));
     let mut out = anstream::stdout().lock();
-    for (text, trajectory) in texts.iter().zip(&decoded.trajectories) {
+    for (index, (text, trajectory)) in texts.iter().zip(&decoded.trajectories).enumerate() {
         if flags.json {
             let line = serde_json::json!({
                 "source": text,
                 "target": tokenizer.decode(&trajectory.tokens())?,
                 "tokens": trajectory.steps.len(),
                 "helped": trajectory.helped(),
+                "forecast": forecast.as_ref().map(|forecast| forecast[index]),
                 "steps": trajectory.steps,
             });
             writeln!(out, "{line}")?;
@@ -174,7 +182,7 @@ fn translate(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
     if flags.json {
         writeln!(out, "{}", serde_json::to_string(&decoded.stats)?)?;
     } else {
-        writeln!(out, "\n{}", table(&decoded.stats, flags.budget))?;
+        writeln!(out, "\n{}", table(&decoded.stats, flags.budget, forecast.map(|forecast| forecast.iter().sum())))?;
     }
     Ok(())
 }
@@ -225,7 +233,8 @@ fn marked(tokenizer: &Tokenizer, trajectory: &Trajectory) -> Result<String, trai
     Ok(marked + &stream.finish()?.unwrap_or_default())
 }
 
-fn table(stats: &DecodeStats, budget: HelpBudget) -> String {
+/// What the texts took, and how many tokens of help the student's V_C said that they would.
+fn table(stats: &DecodeStats, budget: HelpBudget, forecast: Option<f64>) -> String {
     let percent = |rate: f64| format!("{:.1}%", 100.0 * rate);
     let model = |name: &str, used: training_wheels::decode::ModelUse| {
         format!(
@@ -234,10 +243,11 @@ fn table(stats: &DecodeStats, budget: HelpBudget) -> String {
         )
     };
     format!(
-        "help     budget {budget}, asked {} and used {} of {} tokens\n{}\n{}\ntime     {:.2} s, {:.0} tokens/s",
+        "help     budget {budget}, asked {} and used {} of {} tokens{}\n{}\n{}\ntime     {:.2} s, {:.0} tokens/s",
         percent(stats.asked_rate()),
         percent(stats.help_rate()),
         stats.tokens,
+        forecast.map_or(String::new(), |tokens| format!(", forecast {tokens:.0} tokens")),
         model("student", stats.student),
         model("teacher", stats.teacher),
         stats.elapsed.as_secs_f64(),
@@ -269,7 +279,7 @@ fn sweep(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
     let student = evaluation.run(&pair.alone(flags, &pair.student, Side::Student), &prompts, seed)?;
     let row = |decoder: &str, budget, outcome: &Outcome| evaluation.row(decoder, budget, outcome, &student, &teacher);
     print(&row("student", 0.0, &student))?;
-    for percent in [0, 5, 10, 20, 30, 50, 100] {
+    for &percent in &flags.budgets {
         let budget = HelpBudget::percent(percent);
         let share = f64::from(percent) / 100.0;
         let prompts = Pair::prompts(flags, budget, |said| evaluation.prompts(said))?;

@@ -31,7 +31,8 @@ fn others() -> Vec<Adapter> {
 /// What must be equal of a text: every token, who chose it, and where help was asked for. Log-probabilities may round.
 type Decisions = Vec<(u32, Source, Action)>;
 
-/// How near to a tie each text came, in probability: its likeliest word to the second, or to the threshold for asking.
+/// How near to a tie each text came: its likeliest word to the second, in probability, or the wish for help to the
+/// threshold for asking, in its own unit.
 struct Nearest {
     asking: Asking,
     of_text: Vec<f64>,
@@ -41,6 +42,7 @@ impl Observer for Nearest {
     fn law(&mut self, text: usize, law: &Law<'_>) {
         let to_asking = match self.asking {
             Asking::Confidence { measure, threshold } => (measure.of(law) - threshold).abs(),
+            Asking::Learned => law.help_log_odds().abs(),
             _ => f64::INFINITY,
         };
         self.of_text[text] = self.of_text[text].min(law.margin()).min(to_asking);

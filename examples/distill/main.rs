@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use training_wheels::decode::{Decoded, Enforcement};
 use training_wheels::distill::objective::{
-    AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency,
+    AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, HelpWorth, PathConsistency,
 };
 use training_wheels::distill::{
     ConstraintConfig, CrossEntropy, Decay, Mixture, Objective, Practice, PracticeConfig, Trainer, TrainerConfig,
@@ -67,11 +67,14 @@ struct Flags {
     #[arg(long, default_value_t = 0.5)]
     on_policy: f64,
     /// The weight of the wish for help in `all-action` and `constrained`.
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.5)]
     help_weight: f64,
     /// What a target network for values keeps of itself at each step, such as 0.99; absent, there is none.
     #[arg(long)]
     target_decay: Option<f64>,
+    /// What help is worth in `all-action` and `constrained`.
+    #[arg(long, value_enum, default_value = "distance")]
+    help_worth: Worth,
     /// Steps before prices begin to move.
     #[arg(long, default_value_t = 80)]
     frozen_steps: usize,
@@ -82,7 +85,7 @@ struct Flags {
     #[arg(long, default_value_t = 2048)]
     batch_tokens: usize,
     /// Largest learning rate.
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
     /// Steps of warm-up.
     #[arg(long, default_value_t = 100)]
@@ -115,6 +118,23 @@ enum Method {
     Constrained,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Worth {
+    /// The divergence of the student's law from the teacher's.
+    Distance,
+    /// What the student's likeliest word is worth less to the teacher than its own.
+    Regret,
+}
+
+impl From<Worth> for HelpWorth {
+    fn from(worth: Worth) -> Self {
+        match worth {
+            Worth::Distance => Self::Distance,
+            Worth::Regret => Self::Regret,
+        }
+    }
+}
+
 impl Method {
     fn asks(self) -> bool {
         matches!(self, Self::Path | Self::AllAction | Self::Constrained)
@@ -126,8 +146,12 @@ impl Method {
             Self::ForwardKl => Box::new(ForwardKl),
             Self::Gkd => Box::new(GeneralizedJsd { beta: flags.beta }),
             Self::Path => Box::new(PathConsistency::new()),
-            Self::AllAction => Box::new(AllActionConsistency::new().with_help(flags.help_weight)),
-            Self::Constrained => Box::new(ConstrainedPath::new().with_help(flags.help_weight)),
+            Self::AllAction => {
+                Box::new(AllActionConsistency::new().with_help(flags.help_weight).with_worth(flags.help_worth.into()))
+            }
+            Self::Constrained => {
+                Box::new(ConstrainedPath::new().with_help(flags.help_weight).with_worth(flags.help_worth.into()))
+            }
         }
     }
 
@@ -159,7 +183,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let teacher = open(&flags.teacher, &embedded::TEACHER, &accelerator.device)?;
     let student = open(&flags.student, &embedded::STUDENT, &tracked)?;
     student.check_teacher(&teacher)?;
-    let Bundle { model, tokenizer, .. } = student;
+    let Bundle { model, tokenizer, prices, .. } = student;
     let format = PromptFormat { budget: BudgetPlace::Before, ..student.format };
     let help = tokenizer.help_token("teacher")?;
 
@@ -181,7 +205,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let specials: Vec<u32> = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
     let exam =
         Practice::new(practice.clone(), &valid_pairs, &make_valid_prompt, &teacher.model, help, specials.clone())?;
-    let practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
+    let mut practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
+    if let Some(prices) = &prices {
+        practice = practice.with_prices(prices);
+    }
 
     let workers = flags.common.workers(&accelerator)?;
     let config = TrainerConfig::new(flags.steps)
@@ -223,11 +250,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     student.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     if flags.objective.asks() {
-        if let Some(prices) = trainer.lessons().prices() {
+        let prices = trainer.lessons().prices();
+        if let Some(prices) = prices {
             Bundle::save_prices(prices, &flags.out)?;
         }
         plot::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &flags.budgets)?;
-        println!("budget   asks  chrF  V_C error  r(V_C, help)  rho(z, D)");
+        println!("budget  price   asks  chrF  V_C error  r(V_C, help)  rho(z, D)");
         let texts: Vec<u32> = (0..valid_pairs.len() as u32).collect();
         for percent in [0, 10, 20, 30, 50] {
             let budget = HelpBudget::percent(percent);
@@ -240,7 +268,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
                 readings.iter().map(|reading| (reading.log_odds, reading.distance)).unzip();
             let outcome = evaluation.outcome(decoded)?;
             println!(
-                "{percent:>5}% {:>5.1}% {:>5.1} {:>10.2} {:>13.2} {:>10.2}",
+                "{percent:>5}% {:>6.2} {:>5.1}% {:>5.1} {:>10.2} {:>13.2} {:>10.2}",
+                prices.map_or(f64::NAN, |prices| prices.price(f64::from(percent) / 100.0)),
                 100.0 * outcome.stats.help_rate(),
                 outcome.chrf(evaluation.references()),
                 error / used.len() as f64,
@@ -267,7 +296,7 @@ impl Judge<'_> {
         enforcement: Enforcement,
     ) -> Result<Decoded, training_wheels::Error> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
-        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).max_tokens(160);
+        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).max_ratio(2.0, 16);
         Ok(decoder.decode(&self.evaluation.prompts(budget)?, Seed(0))?)
     }
 

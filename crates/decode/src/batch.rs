@@ -32,11 +32,12 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, DecodeError> {
         let desk = decoder.desk.open(cases, vocabulary)?;
         let prompts: Vec<&[u32]> = cases.iter().map(|case| policy.side.of(case.prompt)).collect();
-        let row = |case: &Case<'_>| Row::new(case, decoder.enforcement, hindsight, decoder.max_tokens);
+        let longest = cases.iter().map(|case| decoder.limit(case.prompt)).max().unwrap_or(0);
+        let row = |case: &Case<'_>| Row::new(case, decoder.enforcement, hindsight, decoder.limit(case.prompt));
         Ok(Self {
             policy,
             vocabulary,
-            student: Reader::open(policy.model, &prompts, decoder.max_tokens),
+            student: Reader::open(policy.model, &prompts, longest),
             desk,
             rows: cases.iter().map(row).collect(),
             finished: Vec::with_capacity(cases.len()),

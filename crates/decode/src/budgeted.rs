@@ -21,7 +21,9 @@ use crate::{
 pub struct BudgetedDecoder<'a> {
     pub(crate) policy: Policy<'a>,
     pub(crate) desk: HelpDesk<'a>,
-    pub(crate) max_tokens: usize,
+    max_tokens: usize,
+    /// Tokens for each token of an expert's prompt, and more beside them.
+    max_ratio: Option<(f64, usize)>,
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     hindsight: Hindsight,
@@ -31,13 +33,26 @@ impl<'a> BudgetedDecoder<'a> {
     /// A decoder of up to 256 tokens for each text and 32 texts at a time, which enforces budgets.
     pub fn new(policy: Policy<'a>, desk: HelpDesk<'a>) -> Self {
         let (enforcement, hindsight) = (Enforcement::On, Hindsight::default());
-        Self { policy, desk, max_tokens: 256, batch_size: 32, enforcement, hindsight }
+        Self { policy, desk, max_tokens: 256, max_ratio: None, batch_size: 32, enforcement, hindsight }
     }
 
     /// Ends each text after so many steps at the latest, the end-of-text mark counted.
     #[must_use]
     pub fn max_tokens(self, max_tokens: usize) -> Self {
         Self { max_tokens, ..self }
+    }
+
+    /// Ends each text, too, after `factor` times the tokens of its expert's prompt and `extra` more: a text that goes round
+    /// in circles costs no more than that.
+    #[must_use]
+    pub fn max_ratio(self, factor: f64, extra: usize) -> Self {
+        Self { max_ratio: Some((factor, extra)), ..self }
+    }
+
+    /// The most tokens of a text.
+    pub(crate) fn limit(&self, prompt: &Prompt) -> usize {
+        let by_prompt = |(factor, extra): (f64, usize)| (factor * prompt.expert.len() as f64) as usize + extra;
+        self.max_ratio.map_or(self.max_tokens, |ratio| by_prompt(ratio).min(self.max_tokens))
     }
 
     /// Writes so many texts at a time, those with prompts of like length together.

@@ -43,6 +43,19 @@ fn a_student_left_alone_never_writes_its_help_token() {
 }
 
 #[test]
+fn texts_end_in_proportion_to_their_prompts_or_at_the_limit() {
+    // A model that goes on for ever.
+    let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0, -9.0]);
+    let mut prompts = prompts(2, FULL);
+    prompts[0].expert = vec![2, EOS];
+    prompts[1].expert = vec![2; 9];
+    let decoder = BudgetedDecoder::new(Policy::greedy(&student), HelpDesk::new().closed(HELP));
+    let decoded = decoder.max_tokens(LIMIT).max_ratio(1.5, 2).decode(&prompts, Seed(0)).unwrap();
+    assert_eq!(decoded.trajectories.iter().map(|text| text.steps.len()).collect::<Vec<_>>(), [5, LIMIT]);
+    assert!(decoded.trajectories.iter().all(|text| text.end == End::Length));
+}
+
+#[test]
 fn always_asking_gives_exactly_the_teachers_text() {
     for seed in 0..20 {
         let (student, teacher) = (table(1, seed), table(0, 100 + seed));

@@ -110,6 +110,12 @@ impl Prices {
         self.levels[low].price * (1.0 - share) + self.levels[high].price * share
     }
 
+    /// The same prices with multipliers at other levels, which rise from 0 to 1.
+    pub(crate) fn at_levels(&self, levels: &[f64]) -> Self {
+        let multiplier = |&budget: &f64| LagrangeMultiplier { budget, price: self.price(budget) };
+        Self { levels: levels.iter().map(multiplier).collect() }
+    }
+
     /// The log-odds of asking, in nats, past which a student that was told one budget asks as it would under another:
     /// the prices' difference, because it asks where `D - price` is positive (our derivation).
     pub fn offset(&self, wanted: f64, told: f64) -> f64 {
@@ -204,6 +210,13 @@ mod tests {
             );
         }
         assert_eq!([0.0, 0.1, 0.3, 1.0].map(|budget| prices.price(budget)), [10.0, 10.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn prices_move_to_other_levels_along_their_lines() {
+        let moved = prices().at_levels(&[0.0, 0.2, 1.0]);
+        assert_eq!(moved.levels().len(), 3);
+        assert_eq!(moved.price(0.2), prices().price(0.2));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct PracticeConfig {
     #[config(default = 134_217_728)]
     pub replay_bytes: usize,
     /// The wordings of budgets that are practised ([`HelpBudget::words`]): the others are left for tests.
-    #[config(default = "(0..HelpBudget::WORDINGS - 1).collect()")]
+    #[config(default = "(0..HelpBudget::WORDINGS).filter(|&way| way != HelpBudget::HELD_OUT_WORDING).collect()")]
     pub wordings: Vec<usize>,
     /// Percentages that are not practised: those too are left for tests.
     #[config(default = "vec![8, 25, 45]")]
@@ -127,6 +127,12 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
         let replay = ReplayBuffer::new(config.replay_bytes);
         Ok(Self { config, batches, pairs, teacher, prompt, help, specials, replay, step: 0, prices: None, usage })
+    }
+
+    /// Starts with the prices that a student has learned before, in place of those that its first lessons suggest.
+    #[must_use]
+    pub fn with_prices(self, prices: &Prices) -> Self {
+        Self { prices: Some(prices.at_levels(&self.config.constraint.levels)), ..self }
     }
 
     /// The prices as they are now; none before the first step.

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use wheels_distill::objective::{
-    AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, PathConsistency, ValueSource,
+    AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, HelpWorth, PathConsistency, ValueSource,
 };
 use wheels_distill::{Guided, Loss, Objective, Scored};
 use wheels_lm::Values;
@@ -189,12 +189,19 @@ fn words_loss(point: &Point) -> f64 {
 }
 
 /// `L_help`, whose target and normaliser stay at the batch.
-fn help_loss(point: &Point) -> f64 {
+fn help_loss(worth: HelpWorth, point: &Point) -> f64 {
     let batch = Batch::new();
+    let likeliest = |law: &[f64]| {
+        (0..VOCAB).filter(|&word| word != HELP).max_by(|&a, &b| law[a].total_cmp(&law[b])).expect("words")
+    };
     let at_position = |row: usize, at: usize| {
         let (own, total) = words(row_of(&batch.logits, at));
-        let distance = kl(&own, &floored(row_of(&batch.teacher, at)));
-        huber(row_of(&point.logits, at)[HELP] - total - (distance.min(4.0) - PRICES[row]))
+        let teacher = row_of(&batch.teacher, at);
+        let worth = match worth {
+            HelpWorth::Distance => kl(&own, &floored(teacher)),
+            HelpWorth::Regret => teacher[likeliest(teacher)] - teacher[likeliest(&own)],
+        };
+        huber(row_of(&point.logits, at)[HELP] - total - (worth.min(4.0) - PRICES[row]))
     };
     positions().map(|(row, at)| at_position(row, at)).sum()
 }
@@ -262,11 +269,13 @@ fn the_all_action_loss_has_the_gradient_of_the_reverse_kl() {
 }
 
 #[test]
-fn the_help_loss_is_the_square_of_what_the_log_odds_miss() {
-    let value = |point: &Point| words_loss(point) + 0.5 * help_loss(point);
-    check(&AllActionConsistency::new().with_help(0.5).with_help_huber(1.0).with_distance_cap(4.0), value, |point| {
-        reverse_kl(point) + 0.5 * help_loss(point)
-    });
+fn the_help_loss_is_what_the_log_odds_miss_of_the_worth_of_help() {
+    for worth in [HelpWorth::Distance, HelpWorth::Regret] {
+        let objective =
+            AllActionConsistency::new().with_help(0.5).with_help_huber(1.0).with_worth(worth).with_worth_cap(4.0);
+        let help = |point: &Point| 0.5 * help_loss(worth, point);
+        check(&objective, |point| words_loss(point) + help(point), |point| reverse_kl(point) + help(point));
+    }
 }
 
 #[test]
@@ -346,9 +355,12 @@ fn centring_takes_off_the_mean_step() {
 #[test]
 fn the_whole_recipe_is_the_sum_of_its_parts() {
     let paths = PathConsistency::new().with_centred(false);
-    let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_distance_cap(4.0).with_paths(paths);
+    let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_worth_cap(4.0).with_paths(paths);
     let rest = |point: &Point| {
-        0.5 * help_loss(point) + forward_kl(point) + 0.1 * path_loss(&paths, point, None, 0.0) + 0.05 * cost_loss(point)
+        0.5 * help_loss(HelpWorth::Distance, point)
+            + forward_kl(point)
+            + 0.1 * path_loss(&paths, point, None, 0.0)
+            + 0.05 * cost_loss(point)
     };
     check(&config, |point| 0.3 * words_loss(point) + rest(point), |point| 0.3 * reverse_kl(point) + rest(point));
 }

@@ -30,6 +30,9 @@ impl HelpBudget {
     /// How many ways there are to say a budget.
     pub const WORDINGS: usize = WORDINGS.len();
 
+    /// The way to say a budget that training leaves out, so that tests have one that no student has read.
+    pub const HELD_OUT_WORDING: usize = 7;
+
     /// A share of the output tokens in whole percent.
     ///
     /// # Panics

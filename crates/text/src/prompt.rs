@@ -29,7 +29,7 @@ pub enum BudgetPlace {
     /// Nowhere: the decoder alone keeps to it.
     #[default]
     None,
-    /// In words before the task.
+    /// In words before the task, its number digit by digit.
     Before,
 }
 
@@ -103,20 +103,28 @@ impl PromptFormat {
         if source.is_empty() {
             return Err(TextError::EmptyText);
         }
-        let task = format!("{}{source}", self.prefix);
-        let expert = self.encode(tokenizer, &task)?;
-        let student = match self.budget {
-            BudgetPlace::None => expert.clone(),
-            BudgetPlace::Before => self.encode(tokenizer, &format!("{} {task}", budget.words(self.wording)))?,
+        let expert = tokenizer.encode_with_end(&format!("{}{source}", self.prefix))?;
+        let mut student = match self.budget {
+            BudgetPlace::None => vec![],
+            BudgetPlace::Before => by_digits(tokenizer, &format!("{} ", budget.words(self.wording)))?,
         };
+        student.extend(&expert);
+        if student.len() > self.max_tokens {
+            return Err(TextError::TooLong { tokens: student.len(), limit: self.max_tokens });
+        }
         Ok(Prompt { student, expert, budget })
     }
+}
 
-    fn encode(&self, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TextError> {
-        let ids = tokenizer.encode_with_end(text)?;
-        if ids.len() > self.max_tokens {
-            return Err(TextError::TooLong { tokens: ids.len(), limit: self.max_tokens });
+/// The tokens of a text in which each digit is encoded by itself: numbers that a model has never read are then made of
+/// digits that it has.
+fn by_digits(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TextError> {
+    let mut ids = Vec::new();
+    for part in text.split_inclusive(|c: char| c.is_ascii_digit()) {
+        let words = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        for piece in [words, &part[words.len()..]] {
+            ids.extend(tokenizer.encode(piece)?);
         }
-        Ok(ids)
     }
+    Ok(ids)
 }

@@ -13,7 +13,7 @@ pub(crate) struct Wording {
     pub(crate) tokens: &'static str,
 }
 
-pub(crate) const WORDINGS: [Wording; 8] = [
+pub(crate) const WORDINGS: [Wording; 18] = [
     Wording {
         percent: "use the teacher for at most {} percent of the words:",
         token: "use the teacher for at most {} token:",
@@ -50,4 +50,38 @@ pub(crate) const WORDINGS: [Wording; 8] = [
         tokens: "do not spend more than {} tokens on the expert:",
     },
     Wording { percent: "help limit {}%:", token: "help limit {} token:", tokens: "help limit {} tokens:" },
+    Wording { percent: "help budget: {}%:", token: "help budget: {} token:", tokens: "help budget: {} tokens:" },
+    Wording { percent: "max {}% teacher:", token: "max {} teacher token:", tokens: "max {} teacher tokens:" },
+    Wording {
+        percent: "teacher share at most {} percent:",
+        token: "teacher share at most {} token:",
+        tokens: "teacher share at most {} tokens:",
+    },
+    Wording {
+        percent: "{} percent of the words can be asked for:",
+        token: "{} token can be asked for:",
+        tokens: "{} tokens can be asked for:",
+    },
+    Wording {
+        percent: "write it yourself, but the teacher may give {} percent:",
+        token: "write it yourself, but the teacher may give {} token:",
+        tokens: "write it yourself, but the teacher may give {} tokens:",
+    },
+    Wording {
+        percent: "no more than {}% from the large model:",
+        token: "no more than {} token from the large model:",
+        tokens: "no more than {} tokens from the large model:",
+    },
+    Wording { percent: "limit of {} percent:", token: "limit of {} token:", tokens: "limit of {} tokens:" },
+    Wording { percent: "{}% help:", token: "{} token of help:", tokens: "{} tokens of help:" },
+    Wording {
+        percent: "you can ask for up to {} percent of what you write:",
+        token: "you can ask for up to {} token of what you write:",
+        tokens: "you can ask for up to {} tokens of what you write:",
+    },
+    Wording {
+        percent: "the expert answers at most {} of 100 times:",
+        token: "the expert answers at most {} time:",
+        tokens: "the expert answers at most {} times:",
+    },
 ];

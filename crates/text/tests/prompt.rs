@@ -40,6 +40,20 @@ fn only_the_student_reads_the_budget() {
 }
 
 #[test]
+fn the_number_of_a_budget_is_read_digit_by_digit() {
+    let numbers = ["20 20 20", "25 25 25", "7 7 7"].map(str::to_owned);
+    let config = TrainTokenizer { vocab_size: 270, min_frequency: 2 };
+    let tokenizer = Tokenizer::train(config, numbers).unwrap();
+    assert_eq!(tokenizer.encode("20").unwrap().len(), 1, "elsewhere it is one token");
+    let format = PromptFormat { budget: BudgetPlace::Before, wording: 7, ..PromptFormat::default() };
+    let prompt = |percent| format.prompt(&tokenizer, "20", HelpBudget::percent(percent)).unwrap();
+    let differing = prompt(20).student.iter().zip(&prompt(25).student).filter(|(a, b)| a != b).count();
+    assert_eq!((prompt(20).student.len(), differing), (prompt(25).student.len(), 1));
+    assert!(prompt(20).student.ends_with(&prompt(20).expert));
+    assert_eq!(tokenizer.decode(&prompt(20).student).unwrap(), "help limit 20%: 20");
+}
+
+#[test]
 fn empty_text_is_an_error() {
     for text in ["", " ", "\n\t \u{a0}"] {
         let error = Translate::new("English", "Italian").prompt(&TOKENIZER, text, BUDGET).unwrap_err();

@@ -13,18 +13,19 @@ use crate::Scored;
 /// ```text
 /// delta(a) = r(a) - log p(a),   u = sum_a p(a) delta(a)
 /// L_words  = 1/2 sum_a sg(p(a)) (delta(a) - sg(u))^2
-/// L_help   = huber(z - sg[ min(D, distance_cap) - price ]),   D = -u
+/// L_help   = huber(z - sg[ min(W, worth_cap) - price ]),   W = D = -u
 /// ```
 ///
 /// where `sg` stops gradients and `z` is the help logit minus the log-sum-exp of the words' logits, through which no
 /// gradient flows. The gradient of `L_words` is that of the reverse KL; `L_help` is the difference of the consistency
 /// equations of a word and of help, whose optimum are log-odds of `D - price`. It grows linearly from `help_huber` on: far
-/// from zero only the sign of `z` matters, and budgets near nothing would outweigh all others.
+/// from zero only the sign of `z` matters, and budgets near nothing would outweigh all others. What help is worth, W, can
+/// be the [`Regret`](HelpWorth::Regret) instead.
 #[derive(Config, Debug, Copy)]
 pub struct AllActionConsistency {
-    /// The weight of `L_help`; without a help column it is not there. It is small so that the body of the model bends to
-    /// its words; the help row itself moves as fast as with any other weight, because Adam scales its steps.
-    #[config(default = 0.05)]
+    /// The weight of `L_help`; without a help column it is not there. A student's heads pass little of it on to the model
+    /// below them ([`Student`](wheels_lm::Student)); a bare row of the vocabulary passes on all.
+    #[config(default = 0.5)]
     pub help: f64,
     /// The error from which `L_help` grows linearly, nats.
     #[config(default = 2.0)]
@@ -32,9 +33,22 @@ pub struct AllActionConsistency {
     /// The least reward, nats.
     #[config(default = "-10.0")]
     pub reward_floor: f64,
-    /// The largest distance that counts, nats.
+    /// What help is worth.
+    #[config(default = "HelpWorth::Distance")]
+    pub worth: HelpWorth,
+    /// The largest worth that counts, nats.
     #[config(default = 10.0)]
-    pub distance_cap: f64,
+    pub worth_cap: f64,
+}
+
+/// What help is worth to a student before its price.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum HelpWorth {
+    /// D, the reverse KL from the student's law to the teacher's: for a student that samples.
+    Distance,
+    /// How much likelier the teacher's likeliest word is to the teacher than the student's, in nats: what a student that
+    /// writes its likeliest word loses by it, nothing where the two agree.
+    Regret,
 }
 
 impl Objective for AllActionConsistency {
@@ -43,7 +57,8 @@ impl Objective for AllActionConsistency {
         let (mut term, distance) = words(&laws, self.reward_floor);
         let mut parts = vec![("words", term.value.clone()), ("distance", laws.sum(distance.clone()))];
         if let Some(wish) = &laws.help {
-            let asked = help(&laws, wish, distance.clamp_max(self.distance_cap), self.help_huber);
+            let worth = self.worth.of(&laws, &distance).clamp_max(self.worth_cap);
+            let asked = help(&laws, wish, worth, self.help_huber);
             parts.push(("help", asked.value.clone()));
             term = term.plus(asked.times(self.help));
         }
@@ -60,9 +75,22 @@ pub(crate) fn words(laws: &Laws, floor: f64) -> (Term, Tensor<2>) {
     (laws.term((slope.clone() * spread).sum_dim(1) * 0.5, slope), distance)
 }
 
+impl HelpWorth {
+    /// `[n, 1]`.
+    pub(super) fn of(self, laws: &Laws, distance: &Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Distance => distance.clone(),
+            Self::Regret => {
+                let own = laws.probs.clone().argmax(1);
+                laws.teacher.clone().max_dim(1) - laws.teacher.clone().gather(1, own)
+            }
+        }
+    }
+}
+
 /// `L_help`.
-pub(super) fn help(laws: &Laws, help: &Help, distance: Tensor<2>, bound: f64) -> Term {
-    let error = help.log_odds.clone() - (distance - help.price.clone());
+pub(super) fn help(laws: &Laws, help: &Help, worth: Tensor<2>, bound: f64) -> Term {
+    let error = help.log_odds.clone() - (worth - help.price.clone());
     let (value, slope) = huber(error * laws.mask.clone(), bound);
     Term { value, slope: slope * help.column.clone() }
 }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::tensor::Tensor;
 
 use super::laws::{Laws, huber};
-use super::{Loss, Objective, PathConsistency, all_action, forward};
+use super::{HelpWorth, Loss, Objective, PathConsistency, all_action, forward};
 use crate::Scored;
 
 /// The whole recipe: words, help, paths, the teacher's law, and a forecast of help (our derivation):
@@ -22,8 +22,8 @@ pub struct ConstrainedPath {
     /// Weight of `L_words`.
     #[config(default = 0.3)]
     pub words: f64,
-    /// Weight of `L_help`, small for the reason given at [`AllActionConsistency`](super::AllActionConsistency).
-    #[config(default = 0.05)]
+    /// Weight of `L_help`.
+    #[config(default = 0.5)]
     pub help: f64,
     /// The error from which `L_help` grows linearly, nats.
     #[config(default = 2.0)]
@@ -37,9 +37,12 @@ pub struct ConstrainedPath {
     /// Weight of the forecast's loss.
     #[config(default = 0.05)]
     pub cost: f64,
-    /// The largest distance that counts for help, nats.
+    /// What help is worth.
+    #[config(default = "HelpWorth::Distance")]
+    pub worth: HelpWorth,
+    /// The largest worth that counts, nats.
     #[config(default = 10.0)]
-    pub distance_cap: f64,
+    pub worth_cap: f64,
     /// The sub-paths.
     #[config(default = "PathConsistency::new()")]
     pub paths: PathConsistency,
@@ -53,7 +56,8 @@ impl Objective for ConstrainedPath {
         let values = scored.values.as_ref().expect("this objective needs a student with value heads");
 
         let (words, distance) = all_action::words(&laws, floor);
-        let asking = all_action::help(&laws, help, distance.clone().clamp_max(self.distance_cap), self.help_huber);
+        let worth = self.worth.of(&laws, &distance).clamp_max(self.worth_cap);
+        let asking = all_action::help(&laws, help, worth, self.help_huber);
         let forward = forward::term(&laws);
         let paths = self.paths.term(&laws, scored);
         let (cost, cost_slope) = self.cost(&laws, scored);

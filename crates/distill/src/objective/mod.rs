@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 
 use crate::Scored;
 
-pub use all_action::AllActionConsistency;
+pub use all_action::{AllActionConsistency, HelpWorth};
 pub use constrained::ConstrainedPath;
 pub use forward::ForwardKl;
 pub use generalized::GeneralizedJsd;
