@@ -77,8 +77,12 @@ impl<M: Module + LanguageModel> Student<M> {
 
     /// The same model with fresh heads for the token `help`, which give every state a distance and a price of 0. `width`
     /// is that of the model's hidden states.
+    ///
+    /// # Panics
+    /// If the vocabulary has no such token.
     #[must_use]
     pub fn with_heads(self, width: usize, help: u32) -> Self {
+        assert!((help as usize) < self.model.spec().vocab_size, "the help token {help} is not in the vocabulary");
         let heads = Heads::init(width, help, &LanguageModel::device(&self.model));
         Self { heads: Some(heads), ..self }
     }
@@ -170,7 +174,7 @@ impl Heads {
 
     /// The logits of all tokens, from those of the words: `[positions, vocab]`.
     fn ask(&self, hidden: Tensor<2>, logits: Tensor<2>) -> Tensor<2> {
-        let [positions, vocab] = logits.dims();
+        let positions = logits.dims()[0];
         let column = Tensor::<2>::zeros([positions, 1], &logits.device());
         let words = logits.clone().detach().slice_assign([0..positions, self.help..self.help + 1], column + MASKED);
         let log_probs = log_softmax(words.clone(), 1);
@@ -181,7 +185,6 @@ impl Heads {
         let state = hidden.clone().narrow(1, 0, self.width);
         let seen = Tensor::cat(vec![weakly(state), likeliest, entropy], 1);
         let odds = self.distance.forward(seen) - hidden.narrow(1, self.width, 1);
-        debug_assert!(self.help < vocab, "the help token is in the vocabulary");
         logits.slice_assign([0..positions, self.help..self.help + 1], normaliser + odds)
     }
 }

@@ -41,7 +41,7 @@ fn only_the_student_reads_the_budget() {
 
 #[test]
 fn the_number_of_a_budget_is_read_digit_by_digit() {
-    let numbers = ["20 20 20", "25 25 25", "7 7 7"].map(str::to_owned);
+    let numbers = ["20", "20", "20", "25", "25", "25"].map(str::to_owned);
     let config = TrainTokenizer { vocab_size: 270, min_frequency: 2 };
     let tokenizer = Tokenizer::train(config, numbers).unwrap();
     assert_eq!(tokenizer.encode("20").unwrap().len(), 1, "elsewhere it is one token");
