@@ -74,6 +74,9 @@ struct Flags {
     /// Measures random asking, too, at the rate that each budget used.
     #[arg(long, requires = "sweep")]
     random: bool,
+    /// Measures speculative decoding, too, with drafts of so many tokens.
+    #[arg(long, requires = "sweep", value_delimiter = ',')]
+    speculative: Vec<usize>,
     /// JSON lines with `source` and `target` for the sweep, in place of the embedded sample.
     #[arg(long, requires = "sweep")]
     data: Option<PathBuf>,
@@ -139,7 +142,8 @@ impl Pair {
         let policy = Policy::greedy(&self.student.model).asking(asking);
         let desk = HelpDesk::new().with(self.help, Teacher::new(&self.teacher.model));
         let enforcement = if flags.no_ledger { Enforcement::Off } else { Enforcement::On };
-        let hindsight = Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call };
+        let hindsight =
+            Hindsight { tolerance_nats: flags.hindsight, closing_call: flags.closing_call, ..Hindsight::default() };
         let decoder = BudgetedDecoder::new(policy, desk).batch_size(flags.batch).max_ratio(2.0, 16);
         decoder.enforcement(enforcement).hindsight(hindsight)
     }
@@ -295,6 +299,12 @@ fn sweep(flags: &Flags, pair: &Pair) -> Result<(), Box<dyn Error>> {
         } else {
             print(&measured)?;
         }
+    }
+    for &draft in &flags.speculative {
+        let prompts = evaluation.prompts(HelpBudget::percent(100))?;
+        let lossless = Hindsight { tolerance_nats: 0.0, closing_call: true, ..Hindsight::default() };
+        let decoder = pair.decoder(flags, Asking::Every(draft)).hindsight(lossless);
+        print(&row(&format!("draft {draft}"), 1.0, &evaluation.run(&decoder, &prompts, seed)?))?;
     }
     print(&row("teacher", 1.0, &teacher))
 }

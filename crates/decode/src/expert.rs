@@ -2,7 +2,7 @@
 
 use wheels_text::{Prompt, Seed};
 
-use crate::{DecodeError, ModelUse, Vocabulary};
+use crate::{DecodeError, ModelUse, Vocabulary, WordLaw};
 
 /// A source of help: a larger model, a tool, a person.
 ///
@@ -62,6 +62,9 @@ pub struct Question<'a> {
     pub review_from: usize,
     /// The regret, in nats, past which a token is to be taken back; see [`Hindsight`](crate::Hindsight).
     pub tolerance_nats: f64,
+    /// The laws from which the words from `review_from` on were drawn, where they are to be judged by chance; see
+    /// [`Hindsight::by_chance`](crate::Hindsight).
+    pub drafts: Option<&'a [WordLaw]>,
     /// Whether the text is at its end: the question is only whether it stands, and an answer that takes nothing back
     /// says that it does.
     pub closing: bool,

@@ -26,25 +26,32 @@ use crate::DecodeError;
 /// With tolerance 0, closing calls and a budget of 100% the text is the teacher's greedy text (up to ties, and to
 /// rounding), whatever the asking rule: speculative decoding (Leviathan et al. 2023, arXiv 2211.17192) in which the
 /// student chooses the length of its drafts. [`Asking::Every`](crate::Asking::Every) fixes it.
+///
+/// [`by_chance`](Self::by_chance) does the same for texts that are drawn: each word stands with the probability by which
+/// its law is the teacher's, and the text is a draw of the teacher's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hindsight {
     /// The regret that stands, in nats; infinite to let everything stand.
     pub tolerance_nats: f64,
     /// Whether an expert is called once more when the student ends its text, or reaches the limit of length, to check
-    /// what no expert has read. It answers only where it cuts. Nothing is called under an infinite tolerance.
+    /// what no expert has read. It answers only where it cuts. Nobody is called who lets everything stand.
     pub closing_call: bool,
+    /// Whether words are judged by chance in place of their regret (speculative sampling; algorithm 1 of that paper): with
+    /// `q` the law that the student drew a word from and `p` the expert's, it stands with probability `min(1, p / q)`,
+    /// and what takes its place is drawn from `max(0, p - q)`.
+    pub by_chance: bool,
 }
 
 impl Default for Hindsight {
     fn default() -> Self {
-        Self { tolerance_nats: f64::INFINITY, closing_call: false }
+        Self { tolerance_nats: f64::INFINITY, closing_call: false, by_chance: false }
     }
 }
 
 impl Hindsight {
-    /// Whether some regret is past the tolerance.
+    /// Whether some word may be taken back.
     pub(crate) fn looks_back(&self) -> bool {
-        self.tolerance_nats < f64::INFINITY
+        self.by_chance || self.tolerance_nats < f64::INFINITY
     }
 
     /// # Errors

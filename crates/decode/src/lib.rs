@@ -70,7 +70,7 @@ pub use law::{Law, Vocabulary};
 pub use ledger::{BudgetLedger, Enforcement};
 pub use observer::Observer;
 pub use policy::{Policy, Side};
-pub use sampling::{Sampler, Word};
+pub use sampling::{Sampler, Word, WordLaw};
 pub use stats::{DecodeStats, ModelUse};
 pub use teacher::Teacher;
 pub use trajectory::{Action, End, Source, Step, Trajectory};

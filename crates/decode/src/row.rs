@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     Action, Advice, BudgetLedger, Case, DecodeError, End, Enforcement, Hindsight, Law, Policy, Question, Source, Step,
-    Trajectory, Vocabulary,
+    Trajectory, Vocabulary, WordLaw,
 };
 
 /// A text that is being written, with its account and its chance.
@@ -20,6 +20,8 @@ pub(crate) struct Row {
     end: Option<End>,
     max_tokens: usize,
     hindsight: Hindsight,
+    /// The laws from which the words after the settled ones were drawn, where they are judged by chance.
+    drafts: Vec<WordLaw>,
     /// Chance for words, and apart from it chance for asking, so that neither moves the other. Neither is taken back
     /// with a text: what is written anew is drawn anew.
     word_rng: ChaCha8Rng,
@@ -55,6 +57,7 @@ impl Row {
             end: (max_tokens == 0).then_some(End::Length),
             max_tokens,
             hindsight,
+            drafts: Vec::new(),
             word_rng: case.seed.stream("word").rng(),
             help_rng: case.seed.stream("help").rng(),
         }
@@ -96,6 +99,7 @@ impl Row {
             text: &self.text,
             review_from: self.review_from(),
             tolerance_nats: self.hindsight.tolerance_nats,
+            drafts: self.hindsight.by_chance.then(|| &self.drafts[self.review_from() - self.settled..]),
             closing: self.is_finished(),
         }
     }
@@ -103,6 +107,9 @@ impl Row {
     /// Writes the student's own word.
     pub(crate) fn speak(&mut self, policy: &Policy<'_>, law: &Law<'_>, decision: Decision, eos: u32) {
         let word = policy.sampler.choose(law, &mut self.word_rng);
+        if self.hindsight.by_chance {
+            self.drafts.push(policy.sampler.law(law));
+        }
         // If an expert was called and declined, the word is as likely as if nobody could have been called: it would
         // have been written either way.
         let silent = if decision.expert.is_none() { decision.log_prob } else { 0.0 };
@@ -149,6 +156,7 @@ impl Row {
             self.ledger.charge();
             self.append(Step { token, ..step }, vocabulary.eos());
             self.settled = self.text.len();
+            self.drafts.clear();
             step = Step { action: Action::Forced, log_prob: 0.0, cost: 0.0, ..step };
         }
         Ok(())
@@ -186,6 +194,7 @@ impl Row {
         if back > 0 {
             self.text.truncate(self.text.len() - back);
             self.steps.truncate(self.text.len());
+            self.drafts.truncate(self.text.len() - self.settled);
             self.end = None;
         }
         Ok(())

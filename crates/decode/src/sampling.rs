@@ -37,7 +37,41 @@ pub struct Word {
     pub log_prob: f64,
 }
 
+/// The law from which a sampler draws: words and their probabilities, which add up to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WordLaw(Vec<(u32, f64)>);
+
+impl WordLaw {
+    /// The probability of a word.
+    pub fn prob(&self, word: u32) -> f64 {
+        self.0.iter().find(|(id, _)| *id == word).map_or(0.0, |word| word.1)
+    }
+
+    /// Judges a word that was drawn from the law `draft` (Leviathan et al. 2023, arXiv 2211.17192, algorithm 1): `None`
+    /// where it stands, or a word in its place. Over draws and judgements the outcome follows this law.
+    pub fn judge(&self, word: u32, draft: &Self, rng: &mut impl Rng) -> Option<u32> {
+        if rng.random::<f64>() * draft.prob(word) < self.prob(word) {
+            return None;
+        }
+        let excess = |&(id, p): &(u32, f64)| (id, (p - draft.prob(id)).max(0.0));
+        let rest: Vec<(u32, f64)> = self.0.iter().map(excess).filter(|word| word.1 > 0.0).collect();
+        // Two equal laws have no rest, and a word that falls to rounding is replaced by a draw.
+        let rest = if rest.is_empty() { &self.0 } else { &rest };
+        Some(draw(rest, rng.random()).token)
+    }
+}
+
 impl Sampler {
+    /// The law from which words are drawn.
+    pub fn law(&self, law: &Law<'_>) -> WordLaw {
+        let words = match *self {
+            Self::Greedy => vec![(law.best(), 1.0)],
+            Self::Sample { temperature, top_k, top_p } => candidates(law, temperature, top_k, top_p),
+        };
+        let total = total(&words);
+        WordLaw(words.into_iter().map(|(id, weight)| (id, weight / total)).collect())
+    }
+
     /// Draws from the model's own distribution.
     pub fn plain() -> Self {
         Self::Sample { temperature: 1.0, top_k: None, top_p: None }

@@ -88,10 +88,19 @@ impl Consultation for Lesson<'_> {
                 for (position, logits) in (from..=text.len()).zip(laws.by_ref()) {
                     let law = Law::read(&mut logits[..known], self.vocabulary)
                         .ok_or_else(|| DecodeError::Logits { row: self.cases[row].prompt_index, step: position })?;
-                    let own = question.text.get(position);
-                    let answers = own.is_none_or(|&word| law.regret(word) > question.tolerance_nats);
-                    if answers && advice.tokens.is_empty() {
-                        advice.tokens.push(sampler.choose(&law, &mut self.rngs[row]).token);
+                    if !advice.tokens.is_empty() {
+                        continue;
+                    }
+                    let rng = &mut self.rngs[row];
+                    let answer = match (question.text.get(position), question.drafts) {
+                        (Some(&word), Some(drafts)) => {
+                            sampler.law(&law).judge(word, &drafts[position - question.review_from], rng)
+                        }
+                        (Some(&word), None) if law.regret(word) <= question.tolerance_nats => None,
+                        _ => Some(sampler.choose(&law, rng).token),
+                    };
+                    if let Some(token) = answer {
+                        advice.tokens.push(token);
                         advice.back = question.text.len() - position;
                     }
                 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
@@ -14,7 +16,7 @@ use wheels_text::{HelpBudget, Prompt, Seed};
 
 const FULL: HelpBudget = HelpBudget::Percent(100);
 const LIMIT: usize = 12;
-const LOSSLESS: Hindsight = Hindsight { tolerance_nats: 0.0, closing_call: true };
+const LOSSLESS: Hindsight = Hindsight { tolerance_nats: 0.0, closing_call: true, by_chance: false };
 
 fn any_rule() -> impl Strategy<Value = Asking> {
     prop_oneof![
@@ -29,7 +31,11 @@ fn any_rule() -> impl Strategy<Value = Asking> {
 
 fn any_hindsight() -> impl Strategy<Value = Hindsight> {
     let tolerance = prop_oneof![Just(0.0), Just(f64::INFINITY), 0.0_f64..3.0];
-    (tolerance, any::<bool>()).prop_map(|(tolerance_nats, closing_call)| Hindsight { tolerance_nats, closing_call })
+    (tolerance, any::<bool>()).prop_map(|(tolerance_nats, closing_call)| Hindsight {
+        tolerance_nats,
+        closing_call,
+        ..LOSSLESS
+    })
 }
 
 fn any_sampler() -> impl Strategy<Value = Sampler> {
@@ -67,7 +73,7 @@ proptest! {
         let prompts = prompts_with(&budgets);
         let plain = decoder(&student, &teacher, rule, word);
         let patient = decoder(&student, &teacher, rule, word)
-            .hindsight(Hindsight { tolerance_nats: f64::INFINITY, closing_call });
+            .hindsight(Hindsight { tolerance_nats: f64::INFINITY, closing_call, ..LOSSLESS });
         let decode = |decoder: BudgetedDecoder<'_>| timeless(decoder.decode(&prompts, Seed(tables)).unwrap());
         prop_assert_eq!(decode(patient), decode(plain));
     }
@@ -238,7 +244,7 @@ fn written(
 
 #[test]
 fn the_first_regret_past_the_tolerance_is_answered_and_the_rest_redrafted() {
-    let open = |tolerance_nats| Hindsight { tolerance_nats, closing_call: false };
+    let open = |tolerance_nats| Hindsight { tolerance_nats, closing_call: false, ..LOSSLESS };
     // The call at position 3 finds a regret of one nat at position 1, where the teacher would have written a 3.
     let (text, helped, stats) = written(Asking::Every(3), open(0.9), FULL, 4);
     assert_eq!((text, helped), (vec![2, 3, 2, 2], vec![1]));
@@ -271,7 +277,7 @@ fn a_cut_goes_back_no_further_than_the_budget_has_room() {
     assert_eq!((text, helped), (vec![2, 2, 2, 2, 2, 3, 2, 2, 2, 2, 3], vec![0, 5, 10]));
     // The first call, at 6, cuts back to 1. The second, at 8, regrets position 3 and may answer no earlier than 5.
     let rule = Asking::Every(6);
-    let open = Hindsight { tolerance_nats: 0.5, closing_call: false };
+    let open = Hindsight { tolerance_nats: 0.5, closing_call: false, ..LOSSLESS };
     let (text, helped, stats) = written(rule, open, HelpBudget::percent(20), 11);
     assert_eq!((text, helped), (vec![2, 3, 2, 2, 2, 3, 2, 2, 2, 2, 2], vec![1, 5]));
     assert_eq!(stats.redrafted, 5 + 3);
@@ -327,7 +333,7 @@ fn any_expert_may_take_back_what_is_open_and_no_more() {
             BudgetedDecoder::new(Policy::greedy(&student).asking(Asking::Every(3)), desk).hindsight(hindsight);
         decoder.max_tokens(5).decode(&[prompt(&[EOS], FULL)], Seed(0))
     };
-    let open = Hindsight { tolerance_nats: 0.0, closing_call: false };
+    let open = Hindsight { tolerance_nats: 0.0, closing_call: false, ..LOSSLESS };
     assert_eq!(all_tokens(&texts(decode(2, open))[0]), [2, 4, 2, 2, 2]);
     assert_eq!(all_tokens(&texts(decode(0, open))[0]), [2, 2, 2, 4, 2]);
     assert!(matches!(decode(4, open), Err(DecodeError::TakenBack { expert: 0, row: 0, back: 4, open: 3 })));
@@ -343,7 +349,7 @@ fn tools_without_hindsight_are_asked_as_ever() {
         let decoder = BudgetedDecoder::new(Policy::greedy(&student).asking(Asking::Random(0.3)), desk);
         texts(decoder.max_tokens(LIMIT).hindsight(hindsight).decode(&prompts(12, FULL), Seed(3)))
     };
-    let open = Hindsight { tolerance_nats: 0.0, closing_call: false };
+    let open = Hindsight { tolerance_nats: 0.0, closing_call: false, ..LOSSLESS };
     assert_eq!(decode(open), decode(Hindsight::default()));
 }
 
@@ -352,8 +358,69 @@ fn a_tolerance_that_lets_nothing_stand_is_refused() {
     let (student, teacher) = rivals();
     for tolerance_nats in [-0.1, f64::NAN] {
         let decoder = decoder(&student, &teacher, Asking::Never, Sampler::Greedy);
-        let decoder = decoder.hindsight(Hindsight { tolerance_nats, closing_call: false });
+        let decoder = decoder.hindsight(Hindsight { tolerance_nats, closing_call: false, ..LOSSLESS });
         let error = decoder.decode(&prompts(1, FULL), Seed(0)).unwrap_err();
         assert!(matches!(error, DecodeError::Tolerance { .. }), "{error}");
+    }
+}
+
+/// The probability of each text of `length` words after a prompt, by its definition.
+fn text_law(model: &TabularLm, prompt: &[u32], length: usize) -> HashMap<Vec<u32>, f64> {
+    let mut law = HashMap::from([(vec![], 1.0)]);
+    for _ in 0..length {
+        let longer = law.into_iter().flat_map(|(text, prob): (Vec<u32>, f64)| {
+            if text.last() == Some(&EOS) {
+                return vec![(text, prob)];
+            }
+            let logits = &logits_after(model, prompt, &text)[..WORDS];
+            let total: f64 = logits.iter().map(|logit| f64::from(logit.exp())).sum();
+            let next = |word: usize| {
+                let text = text.iter().copied().chain([word as u32]).collect();
+                (text, prob * f64::from(logits[word].exp()) / total)
+            };
+            (0..WORDS).map(next).collect()
+        });
+        law = longer.collect();
+    }
+    law
+}
+
+#[test]
+fn speculative_sampling_draws_the_teachers_texts() {
+    const DRAWS: usize = 20_000;
+    let (student, teacher) = (table(1, 3), table(0, 4));
+    let expected = text_law(&teacher, &[2, EOS], 3);
+    for rule in [Asking::Every(1), Asking::Every(2), Asking::Every(5), Asking::Random(0.3)] {
+        let desk = HelpDesk::new().with(HELP, Teacher::new(&teacher).answering(Sampler::plain()));
+        let policy = Policy::new(&student, Sampler::plain()).asking(rule);
+        let decoder = BudgetedDecoder::new(policy, desk)
+            .hindsight(Hindsight { closing_call: true, by_chance: true, ..Hindsight::default() })
+            .max_tokens(3)
+            .batch_size(500);
+        let decoded = decoder.decode(&vec![prompt(&[2, EOS], HelpBudget::Percent(100)); DRAWS], Seed(11)).unwrap();
+        let mut counts: HashMap<Vec<u32>, f64> = HashMap::new();
+        for text in &decoded.trajectories {
+            *counts.entry(all_tokens(text)).or_default() += 1.0;
+        }
+        assert!(counts.keys().all(|text| expected.contains_key(text)));
+        assert!(decoded.stats.redrafted > 1000, "the student's words are often taken back");
+        // Texts of which fewer than five are expected count together.
+        let (mut squares, mut cells, mut rare) = (0.0_f64, 0, (0.0_f64, 0.0_f64));
+        for (text, prob) in &expected {
+            let (wanted, found) = (prob * DRAWS as f64, counts.get(text).copied().unwrap_or(0.0));
+            if wanted < 5.0 {
+                rare = (rare.0 + wanted, rare.1 + found);
+            } else {
+                squares += (found - wanted).powi(2) / wanted;
+                cells += 1;
+            }
+        }
+        if rare.0 >= 5.0 {
+            squares += (rare.1 - rare.0).powi(2) / rare.0;
+            cells += 1;
+        }
+        // Mean and deviation of a chi-squared sum; four deviations are passed once in ten thousand times.
+        let freedom = f64::from(cells - 1);
+        assert!(squares < freedom + 4.0 * (2.0 * freedom).sqrt(), "{rule:?}: {squares} over {freedom}");
     }
 }

@@ -81,7 +81,7 @@ fn always_asking_gives_exactly_the_teachers_text() {
 fn no_tolerance_and_a_closing_call_give_the_teachers_text_whatever_is_taken_back() {
     for_models(|student, teacher| {
         let prompts = prompts(6, FULL);
-        let lossless = Hindsight { tolerance_nats: 0.0, closing_call: true };
+        let lossless = Hindsight { tolerance_nats: 0.0, closing_call: true, ..Hindsight::default() };
         let rules = [Asking::Never, Asking::Every(1), Asking::Every(4), Asking::Random(0.3), Asking::Learned];
         let mut redrafted = 0;
         for rule in rules {
@@ -166,7 +166,8 @@ fn a_row_that_looks_back_equals_that_row_alone() {
             let desk = HelpDesk::new().with(HELP, Teacher::new(teacher));
             let policy = Policy::new(student, Sampler::plain()).asking(Asking::Random(0.4));
             let decoder = BudgetedDecoder::new(policy, desk).max_tokens(LIMIT).batch_size(batch_size);
-            let decoder = decoder.hindsight(Hindsight { tolerance_nats: 0.3, closing_call: true });
+            let decoder =
+                decoder.hindsight(Hindsight { tolerance_nats: 0.3, closing_call: true, ..Hindsight::default() });
             let decoded = decoder.decode(&prompts, Seed(9)).unwrap();
             let texts: Vec<_> = decoded.trajectories.iter().map(|text| (all_tokens(text), sources(text))).collect();
             (texts, decoded.stats.redrafted)

