@@ -80,6 +80,32 @@ fn broken_data_and_folders_are_named() {
 }
 
 #[test]
+fn a_student_with_broken_parts_is_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let models = root.join("assets/models/en-it");
+    let copy = |broken: &str, content: &[u8]| {
+        let scratch = tempfile::tempdir().expect("a temporary folder");
+        for file in models.join("student").read_dir().expect("the student is there") {
+            let path = file.expect("a file").path();
+            std::fs::copy(&path, scratch.path().join(path.file_name().expect("a name"))).expect("copied");
+        }
+        std::fs::write(scratch.path().join(broken), content).expect("written");
+        scratch
+    };
+    let teacher = models.join("teacher").display().to_string();
+    for (file, content, part) in [
+        ("prices.json", &b"{\"levels\": []}"[..], "distill"),
+        ("asking.json", b"[", "calibrate"),
+        ("heads.safetensors", b"torn", "safetensors"),
+    ] {
+        let student = copy(file, content);
+        let student = student.path().display().to_string();
+        refuses(&["--student", &student, "--teacher", &teacher, "a"], b"", &[file, part]);
+    }
+    refuses(&["--student", &teacher, "--teacher", &teacher, "--told", "20%", "a"], b"", &["prices.json", "distill"]);
+}
+
+#[test]
 fn a_tokenizer_of_another_model_is_refused() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/golden/t5/v1.0");

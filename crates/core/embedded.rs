@@ -18,11 +18,11 @@ pub const STUDENT: Files<'static> = Files {
         config: include_str!(asset!("models/en-it/student/config.json")),
         weights: include_bytes!(asset!("models/en-it/student/model.safetensors")),
     },
-    heads: None,
+    heads: Some(include_bytes!(asset!("models/en-it/student/heads.safetensors"))),
     tokenizer: include_bytes!(asset!("models/en-it/student/tokenizer.json")),
     format: Some(include_str!(asset!("models/en-it/student/prompt.json"))),
     asking: Some(include_str!(asset!("models/en-it/student/asking.json"))),
-    prices: None,
+    prices: Some(include_str!(asset!("models/en-it/student/prices.json"))),
 };
 
 /// English to Italian: the teacher. Its card is `assets/models/en-it/teacher/README.md`.
