@@ -1,7 +1,7 @@
 //! Evaluation for Training Wheels: how good a text is, and whether one system's texts are better than another's.
 //!
-//! Text metrics live in [`metric`] (BLEU, chrF, chrF++, equal to sacrebleu's) and [`bootstrap`] compares two systems on
-//! one test set. Every metric is a value that adds up: make one per sentence, sum them, ask the sum for its score. A
+//! Text metrics live in [`metric`] (BLEU, chrF, chrF++, equal to sacrebleu's), and [`paired_bootstrap`] compares two
+//! systems on one test set. Every metric is a value that adds up: make one per sentence, sum them, ask the sum for its score. A
 //! resampled corpus is then another sum, and a validation curve needs no second definition.
 //!
 //! Nothing here reads a file, runs a model, or tokenises for a model; several references per sentence are not supported.
@@ -15,7 +15,7 @@
 //! assert_eq!(format!("BLEU {:.1}, chrF {:.1}", bleu.score(), chrf.score()), "BLEU 53.9, chrF 55.2");
 //! ```
 
-pub mod bootstrap;
+mod bootstrap;
 mod correlation;
 mod evaluation;
 pub mod metric;
