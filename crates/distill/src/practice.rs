@@ -90,8 +90,6 @@ pub struct Reading {
     pub log_odds: f64,
     /// D, its distance to the teacher, nats.
     pub distance: f64,
-    /// Whether the teacher wrote the token.
-    pub helped: bool,
 }
 
 /// What a checkpoint keeps.
@@ -183,9 +181,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
                 self.rewrite(model, author, chosen, seed)?;
             }
         }
-        let mut lesson = Lesson { rows, teacher: None };
-        lesson.teacher = Some(self.law(&lesson));
-        Ok(lesson)
+        Ok(self.with_law(Lesson { rows, teacher: None }))
     }
 
     fn make_prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, DistillError> {
@@ -216,9 +212,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
             });
         }
         self.rewrite(model, Author::Greedy, rows.iter_mut().collect(), Seed(0))?;
-        let mut lesson = Lesson { rows, teacher: None };
-        lesson.teacher = Some(self.law(&lesson));
-        Ok(self.readings(model, &lesson))
+        Ok(self.readings(model, &self.with_law(Lesson { rows, teacher: None })))
     }
 
     /// Replaces the texts of rows by those of their author.
@@ -257,6 +251,10 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         Ok(())
     }
 
+    fn with_law(&self, lesson: Lesson) -> Lesson {
+        Lesson { teacher: Some(self.law(&lesson)), ..lesson }
+    }
+
     /// The teacher's law along the texts of a lesson, `[batch, time, vocab]` in half precision.
     fn law(&self, lesson: &Lesson) -> TensorData {
         let spec = self.teacher.spec();
@@ -287,14 +285,9 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let read = |values: &Tensor<2>| values.clone().into_data().iter::<f64>().collect::<Vec<_>>();
         let (distances, log_odds) = (read(&distances), read(&help.log_odds));
         let time = lesson.rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
-        let rows = lesson.rows.iter().enumerate();
-        let at = |(index, row): (usize, &LessonRow)| {
-            let first = index * time;
-            row.helped.clone().into_iter().enumerate().map(move |(t, helped)| (first + t, helped))
-        };
-        rows.flat_map(at)
-            .map(|(at, helped)| Reading { log_odds: log_odds[at], distance: distances[at], helped })
-            .collect()
+        let positions =
+            lesson.rows.iter().enumerate().flat_map(|(row, text)| row * time..row * time + text.target.len());
+        positions.map(|at| Reading { log_odds: log_odds[at], distance: distances[at] }).collect()
     }
 
     /// A lesson as a batch, with help at these prices.
@@ -410,9 +403,8 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         }
         Lessons::<M>::restore(&mut self.batches, saved.batches)?;
         self.replay = ReplayBuffer::new(self.config.replay_bytes);
-        for mut lesson in saved.replay {
-            lesson.teacher = Some(self.law(&lesson));
-            self.replay.push(lesson.into());
+        for lesson in saved.replay {
+            self.replay.push(self.with_law(lesson).into());
         }
         (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())

@@ -140,8 +140,8 @@ impl<'a> Evaluation<'a> {
         Row {
             decoder: decoder.into(),
             budget,
-            bleu: outcome.bleu(self.references()),
-            chrf: outcome.chrf(self.references()),
+            bleu: bleu[0].iter().copied().sum::<BleuStats>().score(),
+            chrf: chrf[0].iter().copied().sum::<ChrfStats>().score(),
             bleu_teacher: outcome.bleu(teacher.texts.iter().map(String::as_str)),
             gap_closed_bleu: gap_closed(bleu.each_ref().map(Vec::as_slice), BleuStats::score),
             gap_closed_chrf: gap_closed(chrf.each_ref().map(Vec::as_slice), ChrfStats::score),

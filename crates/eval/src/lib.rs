@@ -1,8 +1,8 @@
 //! Evaluation for Training Wheels: how good a text is, and whether one system's texts are better than another's.
 //!
 //! Text metrics live in [`metric`] (BLEU, chrF, chrF++, equal to sacrebleu's), and [`paired_bootstrap`] compares two
-//! systems on one test set. Every metric is a value that adds up: make one per sentence, sum them, ask the sum for its score. A
-//! resampled corpus is then another sum, and a validation curve needs no second definition.
+//! systems on one test set. Every metric is a value that adds up: make one per sentence, sum them, ask the sum for its
+//! score. A resampled corpus is then another sum, and a validation curve needs no second definition.
 //!
 //! Nothing here reads a file, runs a model, or tokenises for a model; several references per sentence are not supported.
 //!
