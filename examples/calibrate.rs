@@ -9,13 +9,12 @@
 #[path = "support/program.rs"]
 mod program;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use training_wheels::decode::{Calibration, Enforcement, Point};
-use training_wheels::eval::Evaluation;
+use training_wheels::decode::{Bisection, Calibration, Enforcement, Point};
+use training_wheels::eval::{Evaluation, Scores};
 use training_wheels::prelude::*;
 use training_wheels::text::Dataset;
 
@@ -41,7 +40,7 @@ struct Flags {
     #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0])]
     rates: Vec<f64>,
     /// Most bisection steps for each rate.
-    #[arg(long, default_value_t = 14)]
+    #[arg(long, default_value_t = 14, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     bisections: usize,
     /// How near to a rate is near enough, in percent of the tokens.
     #[arg(long, default_value_t = 0.3)]
@@ -67,17 +66,20 @@ fn main() -> ExitCode {
     program::main(|| run(&Flags::parse()))
 }
 
-fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?.device;
-    let (student, teacher) = (Bundle::from_dir(&flags.student, &device)?, Bundle::from_dir(&flags.teacher, &device)?);
-    student.check_teacher(&teacher)?;
-    let help = student.tokenizer.help_token("teacher")?;
-    // The largest need of help, and the least, that a threshold can stand for.
-    let (measure, most, least) = match flags.measure {
-        Confidence::MaxProb => (Measure::MaxProb, 0.0, 1.0),
-        Confidence::Margin => (Measure::Margin, 0.0, 1.0),
-        Confidence::Entropy => (Measure::Entropy, (student.model.spec().vocab_size as f64).ln(), 0.0),
-        Confidence::Help => (Measure::HelpLogOdds, 16.0, -16.0),
+    let models = Models::from_dirs(&flags.student, &flags.teacher, &device)?;
+    let student = &models.student;
+    let measure = match flags.measure {
+        Confidence::MaxProb => Measure::MaxProb,
+        Confidence::Margin => Measure::Margin,
+        Confidence::Entropy => Measure::Entropy,
+        Confidence::Help => Measure::HelpLogOdds,
+    };
+    let bisection = Bisection {
+        tolerance: flags.tolerance / 100.0,
+        guesses: flags.bisections,
+        ..measure.bisection(student.model.spec().vocab_size)
     };
     let data = Dataset::from_jsonl(&flags.data)?.shuffled(Seed(1)).take(flags.texts);
     let evaluation = Evaluation::new(&data, &student.tokenizer, &student.format);
@@ -86,29 +88,16 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     for rate in flags.rates.iter().map(|percent| percent / 100.0) {
         // A student that reads its budget is told the one that it is calibrated for.
         let prompts = evaluation.prompts(HelpBudget::percent((100.0 * rate).round() as u8))?;
-        let (mut seldom, mut often) = (most, least);
-        let mut threshold = f64::midpoint(seldom, often);
-        let mut reached = None;
-        for _ in 0..flags.bisections {
-            threshold = f64::midpoint(seldom, often);
-            let policy = Policy::greedy(&student.model).asking(Asking::Confidence { measure, threshold });
-            let desk = HelpDesk::new().with(help, Teacher::new(&teacher.model));
-            let decoder = BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off).max_ratio(2.0, 16);
+        let (threshold, outcome) = bisection.search(rate, |threshold| {
+            let decoder = models.asking(Asking::Confidence { measure, threshold }).enforcement(Enforcement::Off);
             let outcome = evaluation.run(&decoder, &prompts, Seed(7))?;
-            let excess = outcome.stats.asked_rate() - rate;
-            reached = Some(outcome);
-            if excess.abs() <= flags.tolerance / 100.0 {
-                break;
-            }
-            if excess > 0.0 { often = threshold } else { seldom = threshold }
-        }
-        let outcome = reached.ok_or("--bisections must be 1 or more")?;
+            Ok::<_, Error>((outcome.stats.asked_rate(), outcome))
+        })?;
+        let Scores { bleu, chrf, rouge_l, .. } = evaluation.judge(&outcome).scores();
         println!(
-            "{:>4.0}%: threshold {threshold:.4}, asks {:.1}%, BLEU {:.2}, chrF {:.2}",
+            "{:>4.0}%: threshold {threshold:.4}, asks {:.1}%, BLEU {bleu:.2}, chrF {chrf:.2}, ROUGE-L {rouge_l:.2}",
             100.0 * rate,
             100.0 * outcome.stats.asked_rate(),
-            outcome.bleu(evaluation.references()),
-            outcome.chrf(evaluation.references())
         );
         points.push(Point { rate, threshold });
     }

@@ -46,6 +46,12 @@ struct Flags {
     /// A folder with the tokenizer to use; one is trained on `--data` where this is absent.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
+    /// The most tokens of a prompt, which the model's `prompt.json` tells those who use it.
+    #[arg(long, default_value_t = PromptFormat::default().max_tokens)]
+    max_prompt: usize,
+    /// The most tokens of what the model writes, which `prompt.json` tells, too.
+    #[arg(long, default_value_t = PromptFormat::default().max_new_tokens)]
+    max_new_tokens: usize,
     /// Tokens of a new tokenizer.
     #[arg(long, default_value_t = 4096)]
     vocab: usize,
@@ -98,7 +104,9 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let data = Dataset::from_jsonl(&flags.data)?;
     let tokenizer = tokenizer(&flags, &data)?;
     tokenizer.save(&flags.out)?;
-    PromptFormat::default().save(&flags.out)?;
+    let format =
+        PromptFormat { max_tokens: flags.max_prompt, max_new_tokens: flags.max_new_tokens, ..PromptFormat::default() };
+    format.save(&flags.out)?;
     let (_, pairs) = flags.common.pairs(&tokenizer, &data)?;
     let valid = Dataset::from_jsonl(&flags.valid)?.take(flags.valid_texts);
 
@@ -124,7 +132,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?;
     let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
     let bar = training::bar(flags.steps, trainer.step())?;
-    let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &valid)?), &mut |report| {
+    let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &format, &valid)?), &mut |report| {
         bar.set_position(report.step as u64);
         let rate = report.tokens as f64 / report.seconds;
         bar.set_message(format!("nll {:.3} |g| {:.2} {rate:.0} tokens/s", report.nll, report.grad_norm));
@@ -173,11 +181,15 @@ fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, training_wheels
     Ok(tokenizer)
 }
 
-fn chrf(model: &Pretrained, tokenizer: &Tokenizer, valid: &Dataset) -> Result<f64, training_wheels::Error> {
-    let format = PromptFormat::default();
-    let evaluation = Evaluation::new(valid, tokenizer, &format);
+fn chrf(
+    model: &Pretrained,
+    tokenizer: &Tokenizer,
+    format: &PromptFormat,
+    valid: &Dataset,
+) -> Result<f64, training_wheels::Error> {
+    let evaluation = Evaluation::new(valid, tokenizer, format);
     let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_ratio(2.0, 16);
+    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(format.max_new_tokens).max_ratio(2.0, 16);
     let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
-    Ok(outcome.chrf(evaluation.references()))
+    Ok(evaluation.judge(&outcome).scores().chrf)
 }

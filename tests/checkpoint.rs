@@ -23,7 +23,7 @@ fn train(data: &Path, out: &Path, resume: bool) -> Child {
 fn a_killed_run_resumes_bit_for_bit() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = scratch.path().join("data.jsonl");
-    let lines: Vec<&str> = embedded::SAMPLE.lines().filter(|line| line.len() < 200).take(60).collect();
+    let lines: Vec<&str> = embedded::TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(60).collect();
     std::fs::write(&data, lines.join("\n")).expect("the data is written");
     let (whole, killed) = (scratch.path().join("whole"), scratch.path().join("killed"));
 

@@ -9,7 +9,6 @@ use std::time::Instant;
 use training_wheels::decode::{Action, Law, Observer, Source, Step, Trajectory};
 use training_wheels::device::{Adapter, PlatformName};
 use training_wheels::prelude::*;
-use training_wheels::text::Dataset;
 use training_wheels::{device, embedded};
 
 /// Past what the test harness captures: what was compared and what was skipped is read in every run.
@@ -54,20 +53,16 @@ impl Observer for Nearest {
 /// The embedded sample, decoded on a device.
 fn decode(spec: &DeviceSpec) -> (Vec<Decisions>, Vec<f64>) {
     let device = device::open(spec).expect("the device opens").device;
-    let student = Bundle::from_files(&embedded::STUDENT, &device).expect("the embedded student");
-    let teacher = Bundle::from_files(&embedded::TEACHER, &device).expect("the embedded teacher");
-    let sample = Dataset::from_jsonl_reader(embedded::SAMPLE.as_bytes(), "sample").expect("the embedded sample");
+    let models = Models::embedded(&embedded::TRANSLATION, &device).expect("the embedded models");
+    let (student, sample) = (&models.student, embedded::TRANSLATION.sample());
     let budget = HelpBudget::percent(30);
     let prompts: Vec<Prompt> = sample
         .iter()
         .map(|example| student.format.prompt(&student.tokenizer, &example.source, budget).expect("a prompt"))
         .collect();
-    let help = student.tokenizer.help_token("teacher").expect("a help token");
     let asking = student.asking(budget, &prompts);
-    let policy = Policy::greedy(&student.model).asking(asking);
-    let desk = HelpDesk::new().with(help, Teacher::new(&teacher.model));
     let mut nearest = Nearest { asking, of_text: vec![f64::INFINITY; prompts.len()] };
-    let decoder = BudgetedDecoder::new(policy, desk).max_tokens(48);
+    let decoder = models.asking(asking).max_tokens(48);
     let texts = decoder.decode_with(&prompts, Seed(7), &mut nearest).expect("decoding works").trajectories;
     let decisions = |text: &Trajectory| text.steps.iter().map(|step| (step.token, step.source, step.action)).collect();
     (texts.iter().map(decisions).collect(), nearest.of_text)

@@ -36,7 +36,7 @@ fn shortened(example: &str) -> String {
 
 /// Data, a teacher and a student under the names that the README gives them.
 fn furnish(folder: &Path) {
-    let sample: Vec<&str> = embedded::SAMPLE.lines().collect();
+    let sample: Vec<&str> = embedded::TRANSLATION.sample.lines().collect();
     std::fs::create_dir(folder.join("data")).expect("a folder");
     for (index, split) in ["train", "valid", "test"].into_iter().enumerate() {
         let lines = sample[index * 40..(index + 1) * 40].join("\n");

@@ -4,40 +4,71 @@
 
 use crate::bundle::Files;
 use crate::lm::Checkpoint;
+use crate::text::Dataset;
 
 macro_rules! asset {
-    ($path:literal) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $path)
+    ($($path:literal),+) => {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $($path),+)
     };
 }
 
-/// English to Italian: the student. Its card is `assets/models/en-it/student/README.md`.
-pub const STUDENT: Files<'static> = Files {
-    checkpoint: Checkpoint {
-        origin: "the embedded student",
-        config: include_str!(asset!("models/en-it/student/config.json")),
-        weights: include_bytes!(asset!("models/en-it/student/model.safetensors")),
-    },
-    heads: Some(include_bytes!(asset!("models/en-it/student/heads.safetensors"))),
-    tokenizer: include_bytes!(asset!("models/en-it/student/tokenizer.json")),
-    format: Some(include_str!(asset!("models/en-it/student/prompt.json"))),
-    asking: Some(include_str!(asset!("models/en-it/student/asking.json"))),
-    prices: Some(include_str!(asset!("models/en-it/student/prices.json"))),
-};
+macro_rules! student {
+    ($task:literal) => {
+        Files {
+            checkpoint: checkpoint!("the embedded student", $task, "/student"),
+            heads: Some(include_bytes!(asset!("models/", $task, "/student/heads.safetensors"))),
+            tokenizer: include_bytes!(asset!("models/", $task, "/student/tokenizer.json")),
+            format: Some(include_str!(asset!("models/", $task, "/student/prompt.json"))),
+            asking: Some(include_str!(asset!("models/", $task, "/student/asking.json"))),
+            prices: Some(include_str!(asset!("models/", $task, "/student/prices.json"))),
+        }
+    };
+}
 
-/// English to Italian: the teacher. Its card is `assets/models/en-it/teacher/README.md`.
-pub const TEACHER: Files<'static> = Files {
-    checkpoint: Checkpoint {
-        origin: "the embedded teacher",
-        config: include_str!(asset!("models/en-it/teacher/config.json")),
-        weights: include_bytes!(asset!("models/en-it/teacher/model.safetensors")),
-    },
-    heads: None,
-    tokenizer: include_bytes!(asset!("models/en-it/teacher/tokenizer.json")),
-    format: Some(include_str!(asset!("models/en-it/teacher/prompt.json"))),
-    asking: None,
-    prices: None,
-};
+macro_rules! teacher {
+    ($task:literal) => {
+        Files {
+            checkpoint: checkpoint!("the embedded teacher", $task, "/teacher"),
+            heads: None,
+            tokenizer: include_bytes!(asset!("models/", $task, "/teacher/tokenizer.json")),
+            format: Some(include_str!(asset!("models/", $task, "/teacher/prompt.json"))),
+            asking: None,
+            prices: None,
+        }
+    };
+}
 
-/// Three hundred English sentences and their Italian translations, which neither model has seen: JSON lines.
-pub const SAMPLE: &str = include_str!(asset!("data/en-it.sample.jsonl"));
+macro_rules! checkpoint {
+    ($origin:literal, $task:literal, $folder:literal) => {
+        Checkpoint {
+            origin: $origin,
+            config: include_str!(asset!("models/", $task, $folder, "/config.json")),
+            weights: include_bytes!(asset!("models/", $task, $folder, "/model.safetensors")),
+        }
+    };
+}
+
+/// Models for one task, and texts that they have not seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedded {
+    /// The student.
+    pub student: Files<'static>,
+    /// The teacher.
+    pub teacher: Files<'static>,
+    /// Three hundred texts and what a person made of them: JSON lines.
+    pub sample: &'static str,
+}
+
+impl Embedded {
+    /// The sample as a data set.
+    pub fn sample(&self) -> Dataset {
+        Dataset::from_jsonl_reader(self.sample.as_bytes(), "the embedded sample").expect("the sample is well-formed")
+    }
+}
+
+/// English to Italian. Its models' cards are in `assets/models/en-it`.
+pub const TRANSLATION: Embedded = Embedded {
+    student: student!("en-it"),
+    teacher: teacher!("en-it"),
+    sample: include_str!(asset!("data/en-it.sample.jsonl")),
+};

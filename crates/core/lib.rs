@@ -8,10 +8,12 @@ mod bundle;
 pub mod device;
 pub mod embedded;
 mod error;
+mod models;
 pub mod prelude;
 
 pub use bundle::{Bundle, Files};
 pub use error::{Error, explain};
+pub use models::Models;
 pub use wheels_decode as decode;
 pub use wheels_distill as distill;
 pub use wheels_eval as eval;

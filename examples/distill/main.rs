@@ -180,15 +180,17 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         None => Bundle::from_files(embedded, device),
     };
     let tracked = accelerator.device.clone().autodiff();
-    let teacher = open(&flags.teacher, &embedded::TEACHER, &accelerator.device)?;
-    let student = open(&flags.student, &embedded::STUDENT, &tracked)?;
+    let teacher = open(&flags.teacher, &embedded::TRANSLATION.teacher, &accelerator.device)?;
+    let student = open(&flags.student, &embedded::TRANSLATION.student, &tracked)?;
     student.check_teacher(&teacher)?;
     let Bundle { model, tokenizer, prices, .. } = student;
     let format = PromptFormat { budget: BudgetPlace::Before, ..student.format };
     let help = tokenizer.help_token("teacher")?;
 
-    let sample = || Dataset::from_jsonl_reader(embedded::SAMPLE.as_bytes(), "the embedded sample");
-    let read = |path: &Option<PathBuf>| path.as_ref().map_or_else(sample, Dataset::from_jsonl);
+    let read = |path: &Option<PathBuf>| match path {
+        Some(path) => Dataset::from_jsonl(path),
+        None => Ok(embedded::TRANSLATION.sample()),
+    };
     let (data, valid) = (read(&flags.data)?, read(&flags.valid)?.take(flags.valid_texts));
     let (examples, pairs) = flags.common.pairs(&tokenizer, &data)?;
     let (valid_examples, valid_pairs) = flags.common.pairs(&tokenizer, &valid)?;
@@ -229,13 +231,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     tokenizer.save(&flags.out)?;
     format.save(&flags.out)?;
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
-    let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help };
+    let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help, max_tokens: format.max_new_tokens };
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
     let bar = training::bar(flags.steps, trainer.step())?;
     // With the ledger on, a student that asks for too much gains nothing by it.
     let mut validate = |student: &_| {
         let outcome = evaluation.outcome(judge.decode(student, budget, Enforcement::On)?)?;
-        Ok(outcome.chrf(evaluation.references()))
+        Ok(evaluation.judge(&outcome).scores().chrf)
     };
     let outcome = trainer.train(&mut validate, &mut |report| {
         bar.set_position(report.step as u64);
@@ -271,7 +273,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
                 "{percent:>5}% {:>6.2} {:>5.1}% {:>5.1} {:>10.2} {:>13.2} {:>10.2}",
                 prices.map_or(f64::NAN, |prices| prices.price(f64::from(percent) / 100.0)),
                 100.0 * outcome.stats.help_rate(),
-                outcome.chrf(evaluation.references()),
+                evaluation.judge(&outcome).scores().chrf,
                 error / used.len() as f64,
                 pearson(&used, &forecast),
                 spearman(&log_odds, &distances),
@@ -286,6 +288,7 @@ struct Judge<'a> {
     evaluation: &'a Evaluation<'a>,
     teacher: &'a Student<Pretrained>,
     help: u32,
+    max_tokens: usize,
 }
 
 impl Judge<'_> {
@@ -296,7 +299,10 @@ impl Judge<'_> {
         enforcement: Enforcement,
     ) -> Result<Decoded, training_wheels::Error> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
-        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).max_ratio(2.0, 16);
+        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk)
+            .enforcement(enforcement)
+            .max_tokens(self.max_tokens)
+            .max_ratio(2.0, 16);
         Ok(decoder.decode(&self.evaluation.prompts(budget)?, Seed(0))?)
     }
 

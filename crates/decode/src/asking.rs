@@ -19,6 +19,9 @@ pub enum Asking {
     Random(f64),
     /// Wherever it has written so many tokens since the last help, or since its text began.
     Every(usize),
+    /// As [`Every`](Self::Every), beginning with so many tokens: two more after a call that took nothing back, one less, and
+    /// at least one, after a call that did.
+    Adaptive(usize),
     /// Where the student is unsure of its next word.
     Confidence {
         /// What is measured.
@@ -58,9 +61,18 @@ impl Asking {
             Self::Never => f64::NEG_INFINITY,
             Self::Always => f64::INFINITY,
             Self::Random(rate) => rate - rng.random::<f64>(),
-            Self::Every(tokens) => written as f64 + 1.0 - tokens as f64,
+            Self::Every(tokens) | Self::Adaptive(tokens) => written as f64 + 1.0 - tokens as f64,
             Self::Confidence { measure, threshold } => measure.need(law) - measure.orient(threshold),
             Self::Learned => law.help_log_odds(),
+        }
+    }
+
+    /// The rule after a call that let all stand, or did not.
+    pub(crate) fn after_review(self, stood: bool) -> Self {
+        match self {
+            Self::Adaptive(tokens) if stood => Self::Adaptive(tokens + 2),
+            Self::Adaptive(tokens) => Self::Adaptive(tokens.saturating_sub(1).max(1)),
+            rule => rule,
         }
     }
 
@@ -81,7 +93,7 @@ impl Asking {
         let fine = match *self {
             Self::Random(rate) => (0.0..=1.0).contains(&rate),
             Self::Confidence { threshold, .. } => !threshold.is_nan(),
-            Self::Never | Self::Always | Self::Every(_) | Self::Learned => true,
+            Self::Never | Self::Always | Self::Every(_) | Self::Adaptive(_) | Self::Learned => true,
         };
         if fine { Ok(()) } else { Err(DecodeError::Asking { rule: *self }) }
     }
@@ -170,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn an_adaptive_draft_grows_by_what_stands() {
+        let stood = [true, true, false, false, false, false, false, false];
+        let drafts = stood.iter().scan(Asking::Adaptive(2), |rule, &stood| {
+            *rule = rule.after_review(stood);
+            Some(*rule)
+        });
+        assert_eq!(drafts.collect::<Vec<_>>(), [4, 6, 5, 4, 3, 2, 1, 1].map(Asking::Adaptive));
+        assert_eq!(Asking::Every(4).after_review(true), Asking::Every(4));
+    }
+
+    #[test]
     fn chance_asks_at_its_rate_and_knows_it() {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 2, pad: 0, eos: 1 }, vec![2], vec![]);
         let mut logits = [0.0, 0.0];
@@ -191,6 +214,7 @@ mod tests {
             (Asking::Learned, r#""learned""#),
             (Asking::Random(0.2), r#"{"random":0.2}"#),
             (Asking::Every(4), r#"{"every":4}"#),
+            (Asking::Adaptive(4), r#"{"adaptive":4}"#),
             (confidence, r#"{"confidence":{"measure":"max_prob","threshold":0.5}}"#),
         ] {
             assert_eq!(serde_json::to_string(&rule).expect("a rule is JSON"), json);

@@ -33,7 +33,8 @@ impl<'a> Batch<'a> {
         let desk = decoder.desk.open(cases, vocabulary)?;
         let prompts: Vec<&[u32]> = cases.iter().map(|case| policy.side.of(case.prompt)).collect();
         let longest = cases.iter().map(|case| decoder.limit(case.prompt)).max().unwrap_or(0);
-        let row = |case: &Case<'_>| Row::new(case, decoder.enforcement, hindsight, decoder.limit(case.prompt));
+        let row =
+            |case: &Case<'_>| Row::new(case, policy.asking, decoder.enforcement, hindsight, decoder.limit(case.prompt));
         Ok(Self {
             policy,
             vocabulary,
@@ -73,7 +74,7 @@ impl<'a> Batch<'a> {
         let mut decisions = Vec::with_capacity(laws.len());
         for (row, law) in self.rows.iter_mut().zip(&laws) {
             observer.law(row.prompt_index, law);
-            let mut decision = row.decide(self.policy, law, self.vocabulary);
+            let mut decision = row.decide(law, self.vocabulary);
             if decision.expert.is_none() {
                 row.speak(self.policy, law, decision, self.vocabulary.eos());
                 if row.closes_with_a_call(self.vocabulary) {
@@ -84,7 +85,7 @@ impl<'a> Batch<'a> {
             decisions.push(decision);
         }
 
-        let answers = self.consult(&decisions)?;
+        let answers = self.consult(&decisions, &laws)?;
         for (place, row) in self.rows.iter_mut().enumerate() {
             let (decision, advice) = (decisions[place], &answers[place]);
             let mut kept = known[place];
@@ -121,11 +122,11 @@ impl<'a> Batch<'a> {
     }
 
     /// The advice for each row; empty for those that call nobody.
-    fn consult(&mut self, decisions: &[Decision]) -> Result<Vec<Advice>, DecodeError> {
+    fn consult(&mut self, decisions: &[Decision], laws: &[Law<'_>]) -> Result<Vec<Advice>, DecodeError> {
         let rows = self.rows.iter().zip(decisions).enumerate();
         let calls: Vec<Call<'_>> = rows
             .filter_map(|(place, (row, decision))| {
-                decision.expert.map(|expert| Call { expert, question: row.question(place) })
+                decision.expert.map(|expert| Call { expert, question: row.question(place, &laws[place]) })
             })
             .collect();
         self.desk.answer(&calls, self.rows.len())

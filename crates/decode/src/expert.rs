@@ -60,14 +60,24 @@ pub struct Question<'a> {
     pub text: &'a [u32],
     /// The first position that may be taken back; the length of the text where nothing may.
     pub review_from: usize,
-    /// The regret, in nats, past which a token is to be taken back; see [`Hindsight`](crate::Hindsight).
-    pub tolerance_nats: f64,
-    /// The laws from which the words from `review_from` on were drawn, where they are to be judged by chance; see
-    /// [`Hindsight::by_chance`](crate::Hindsight).
-    pub drafts: Option<&'a [WordLaw]>,
+    /// By what the words from `review_from` on stand.
+    pub standard: Standard<'a>,
+    /// The student's likeliest next word, which it may write if the expert declines; none where the text is at its end.
+    pub word: Option<u32>,
     /// Whether the text is at its end: the question is only whether it stands, and an answer that takes nothing back
     /// says that it does.
     pub closing: bool,
+}
+
+/// By what a word of the student's stands; see [`Judgement`](crate::Judgement).
+#[derive(Clone, Copy, Debug)]
+pub enum Standard<'a> {
+    /// A regret of no more nats than this.
+    Regret(f64),
+    /// A surprise of no more nats than this.
+    Surprise(f64),
+    /// Chance, with the laws from which the words were drawn.
+    Chance(&'a [WordLaw]),
 }
 
 /// How a text goes on, and from where.

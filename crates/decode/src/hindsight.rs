@@ -5,15 +5,10 @@ use crate::DecodeError;
 /// How far an expert looks back when it is called.
 ///
 /// A model that is called reads every token since its last call anyway, and sees in the same forward what it would have
-/// written in the place of each. Its *regret* at position t, for the student's token y_t, is
-///
-/// ```text
-/// regret(t) = max_a log p(a | x, y_<t) - log p(y_t | x, y_<t)        [nats, over words a]
-/// ```
-///
-/// Where the regret first exceeds the tolerance the text is cut and answered; what the student wrote from there on is
-/// thrown away, and it goes on from the answer. If there is no such place, the answer stands where it was asked for.
-/// Either way it is one call and one forward. The default, an infinite tolerance, is plain asking.
+/// written in the place of each. Its [`Judgement`] gives the student's token y_t at position t a number of nats, and where
+/// that first exceeds the tolerance the text is cut and answered; what the student wrote from there on is thrown away,
+/// and it goes on from the answer. If there is no such place, the answer stands where it was asked for. Either way it is
+/// one call and one forward. The default, an infinite tolerance, is plain asking.
 ///
 /// What an expert wrote is settled, and all before it: it is never questioned again. So every round of decoding either
 /// settles more of a text, or lets it grow without settling less, or ends it, and every text ends.
@@ -25,33 +20,46 @@ use crate::DecodeError;
 ///
 /// With tolerance 0, closing calls and a budget of 100% the text is the teacher's greedy text (up to ties, and to
 /// rounding), whatever the asking rule: speculative decoding (Leviathan et al. 2023, arXiv 2211.17192) in which the
-/// student chooses the length of its drafts. [`Asking::Every`](crate::Asking::Every) fixes it.
-///
-/// [`by_chance`](Self::by_chance) does the same for texts that are drawn: each word stands with the probability by which
-/// its law is the teacher's, and the text is a draw of the teacher's.
+/// student chooses the length of its drafts. [`Asking::Every`](crate::Asking::Every) fixes it, and
+/// [`Asking::Adaptive`](crate::Asking::Adaptive) lets it follow what stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hindsight {
-    /// The regret that stands, in nats; infinite to let everything stand.
+    /// By what words are judged.
+    pub judgement: Judgement,
+    /// What stands, in nats; infinite to let everything stand. Chance has no use for it.
     pub tolerance_nats: f64,
     /// Whether an expert is called once more when the student ends its text, or reaches the limit of length, to check
     /// what no expert has read. It answers only where it cuts. Nobody is called who lets everything stand.
     pub closing_call: bool,
-    /// Whether words are judged by chance in place of their regret (speculative sampling; algorithm 1 of that paper): with
-    /// `q` the law that the student drew a word from and `p` the expert's, it stands with probability `min(1, p / q)`,
-    /// and what takes its place is drawn from `max(0, p - q)`.
-    pub by_chance: bool,
+}
+
+/// By what an expert judges a student's word y_t, with p its own law over words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Judgement {
+    /// What the word is worth less than the expert's own: max_a log p(a | x, y_<t) - log p(y_t | x, y_<t).
+    #[default]
+    Regret,
+    /// How unlikely the word is: -log p(y_t | x, y_<t), as BiLD rolls back (Kim et al. 2023, arXiv 2302.07863).
+    Surprise,
+    /// Chance, for texts that are drawn (speculative sampling; algorithm 1 of arXiv 2211.17192): with `q` the law that the
+    /// student drew the word from, it stands with probability `min(1, p / q)`, and what takes its place is drawn from
+    /// `max(0, p - q)`. With a closing call and a budget of 100% the text is a draw of the expert's.
+    Chance,
 }
 
 impl Default for Hindsight {
     fn default() -> Self {
-        Self { tolerance_nats: f64::INFINITY, closing_call: false, by_chance: false }
+        Self { judgement: Judgement::Regret, tolerance_nats: f64::INFINITY, closing_call: false }
     }
 }
 
 impl Hindsight {
+    /// The expert's greedy text, to the token: nothing stands that it would not have written.
+    pub const LOSSLESS: Self = Self { judgement: Judgement::Regret, tolerance_nats: 0.0, closing_call: true };
+
     /// Whether some word may be taken back.
     pub(crate) fn looks_back(&self) -> bool {
-        self.by_chance || self.tolerance_nats < f64::INFINITY
+        self.judgement == Judgement::Chance || self.tolerance_nats < f64::INFINITY
     }
 
     /// # Errors

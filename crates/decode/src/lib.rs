@@ -59,13 +59,13 @@ mod trajectory;
 
 pub use asking::{Asking, Measure};
 pub use budgeted::BudgetedDecoder;
-pub use calibrate::threshold_for_rate;
+pub use calibrate::{Bisection, threshold_for_rate};
 pub use calibration::{BadCalibration, Calibration, Point};
 pub use decoder::{Decoded, Decoder};
 pub use desk::HelpDesk;
 pub use error::DecodeError;
-pub use expert::{Advice, Case, Consultation, Expert, Question};
-pub use hindsight::Hindsight;
+pub use expert::{Advice, Case, Consultation, Expert, Question, Standard};
+pub use hindsight::{Hindsight, Judgement};
 pub use law::{Law, Vocabulary};
 pub use ledger::{BudgetLedger, Enforcement};
 pub use observer::Observer;

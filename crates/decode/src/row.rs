@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    Action, Advice, BudgetLedger, Case, DecodeError, End, Enforcement, Hindsight, Law, Policy, Question, Source, Step,
-    Trajectory, Vocabulary, WordLaw,
+    Action, Advice, Asking, BudgetLedger, Case, DecodeError, End, Enforcement, Hindsight, Judgement, Law, Policy,
+    Question, Source, Standard, Step, Trajectory, Vocabulary, WordLaw,
 };
 
 /// A text that is being written, with its account and its chance.
@@ -19,6 +19,8 @@ pub(crate) struct Row {
     settled: usize,
     end: Option<End>,
     max_tokens: usize,
+    /// The policy's rule, as far as this text has brought it.
+    asking: Asking,
     hindsight: Hindsight,
     /// The laws from which the words after the settled ones were drawn, where they are judged by chance.
     drafts: Vec<WordLaw>,
@@ -47,7 +49,13 @@ impl Decision {
 }
 
 impl Row {
-    pub(crate) fn new(case: &Case<'_>, enforcement: Enforcement, hindsight: Hindsight, max_tokens: usize) -> Self {
+    pub(crate) fn new(
+        case: &Case<'_>,
+        asking: Asking,
+        enforcement: Enforcement,
+        hindsight: Hindsight,
+        max_tokens: usize,
+    ) -> Self {
         Self {
             prompt_index: case.prompt_index,
             steps: Vec::new(),
@@ -56,6 +64,7 @@ impl Row {
             settled: 0,
             end: (max_tokens == 0).then_some(End::Length),
             max_tokens,
+            asking,
             hindsight,
             drafts: Vec::new(),
             word_rng: case.seed.stream("word").rng(),
@@ -73,15 +82,15 @@ impl Row {
     }
 
     /// Decides whether to call an expert.
-    pub(crate) fn decide(&mut self, policy: &Policy<'_>, law: &Law<'_>, vocabulary: &Vocabulary) -> Decision {
+    pub(crate) fn decide(&mut self, law: &Law<'_>, vocabulary: &Vocabulary) -> Decision {
         let staffed = !vocabulary.staffed().is_empty();
         let open = staffed && self.is_open();
         let written = self.text.len() - self.settled;
-        let asks = staffed && policy.asking.score(law, written, &mut self.help_rng) > 0.0;
+        let asks = staffed && self.asking.score(law, written, &mut self.help_rng) > 0.0;
         Decision {
             asks,
             expert: (asks && open).then(|| law.expert()),
-            log_prob: if open { policy.asking.log_prob(asks) } else { 0.0 },
+            log_prob: if open { self.asking.log_prob(asks) } else { 0.0 },
         }
     }
 
@@ -93,21 +102,22 @@ impl Row {
     }
 
     /// What the row asks an expert: how its text goes on, or whether it stands as it ends.
-    pub(crate) fn question(&self, place: usize) -> Question<'_> {
-        Question {
-            row: place,
-            text: &self.text,
-            review_from: self.review_from(),
-            tolerance_nats: self.hindsight.tolerance_nats,
-            drafts: self.hindsight.by_chance.then(|| &self.drafts[self.review_from() - self.settled..]),
-            closing: self.is_finished(),
-        }
+    pub(crate) fn question(&self, place: usize, law: &Law<'_>) -> Question<'_> {
+        let review_from = self.review_from();
+        let closing = self.is_finished();
+        let standard = match self.hindsight.judgement {
+            Judgement::Regret => Standard::Regret(self.hindsight.tolerance_nats),
+            Judgement::Surprise => Standard::Surprise(self.hindsight.tolerance_nats),
+            Judgement::Chance => Standard::Chance(&self.drafts[review_from - self.settled..]),
+        };
+        let word = (!closing).then(|| law.best());
+        Question { row: place, text: &self.text, review_from, standard, word, closing }
     }
 
     /// Writes the student's own word.
     pub(crate) fn speak(&mut self, policy: &Policy<'_>, law: &Law<'_>, decision: Decision, eos: u32) {
         let word = policy.sampler.choose(law, &mut self.word_rng);
-        if self.hindsight.by_chance {
+        if self.hindsight.judgement == Judgement::Chance {
             self.drafts.push(policy.sampler.law(law));
         }
         // If an expert was called and declined, the word is as likely as if nobody could have been called: it would
@@ -139,6 +149,7 @@ impl Row {
         vocabulary: &Vocabulary,
     ) -> Result<(), DecodeError> {
         self.take_back(expert, advice.back)?;
+        self.asking = self.asking.after_review(advice.back == 0);
         let mut step = Step {
             action: Action::Help(vocabulary.staffed()[expert]),
             token: 0,

@@ -5,7 +5,7 @@ use wheels_lm::LanguageModel;
 
 use crate::policy::check_prompt;
 use crate::reader::{Passage, Reader};
-use crate::{Advice, Case, Consultation, DecodeError, Expert, Law, ModelUse, Question, Sampler, Vocabulary};
+use crate::{Advice, Case, Consultation, DecodeError, Expert, Law, ModelUse, Question, Sampler, Standard, Vocabulary};
 
 /// The tokens of each text for which a teacher's caches have room at first; they grow with the texts.
 const ROOM: usize = 64;
@@ -17,23 +17,34 @@ const ROOM: usize = 64;
 /// since its last question. Each answer is one token and costs 1; one that lets a closed text stand is none, and costs
 /// the same.
 ///
-/// Its regret is against its likeliest word, also where it answers by drawing.
+/// Its regret is against its likeliest word, also where it answers by drawing. It never declines, unless it is told
+/// what it can [`bear`](Self::bearing).
 #[derive(Clone, Copy)]
 pub struct Teacher<'m> {
     model: &'m dyn LanguageModel,
     sampler: Sampler,
+    bears_nats: Option<f64>,
 }
 
 impl<'m> Teacher<'m> {
     /// A teacher that answers with its likeliest word.
     pub fn new(model: &'m dyn LanguageModel) -> Self {
-        Self { model, sampler: Sampler::Greedy }
+        Self { model, sampler: Sampler::Greedy, bears_nats: None }
     }
 
     /// The same teacher with answers chosen by `sampler`.
     #[must_use]
     pub fn answering(self, sampler: Sampler) -> Self {
         Self { sampler, ..self }
+    }
+
+    /// The same teacher, who declines where its regret of the student's likeliest next word is so many nats at most.
+    ///
+    /// Asked everywhere it is the oracle of asking: at 0 nats help is given exactly where the two likeliest words differ.
+    /// No student can ask like that, for the teacher reads every token.
+    #[must_use]
+    pub fn bearing(self, nats: f64) -> Self {
+        Self { bears_nats: Some(nats), ..self }
     }
 }
 
@@ -71,7 +82,7 @@ struct Lesson<'a> {
 
 impl Consultation for Lesson<'_> {
     fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        let Teacher { model, sampler } = *self.teacher;
+        let Teacher { model, sampler, bears_nats } = *self.teacher;
         let reader = self.reader.get_or_insert_with(|| {
             let prompts: Vec<&[u32]> = self.cases.iter().map(|case| case.prompt.expert.as_slice()).collect();
             Reader::open(model, &prompts, ROOM)
@@ -92,14 +103,18 @@ impl Consultation for Lesson<'_> {
                         continue;
                     }
                     let rng = &mut self.rngs[row];
-                    let answer = match (question.text.get(position), question.drafts) {
-                        (Some(&word), Some(drafts)) => {
+                    let answer = match (question.text.get(position), question.standard) {
+                        (Some(&word), Standard::Chance(drafts)) => {
                             sampler.law(&law).judge(word, &drafts[position - question.review_from], rng)
                         }
-                        (Some(&word), None) if law.regret(word) <= question.tolerance_nats => None,
+                        (Some(&word), Standard::Regret(most)) if law.regret(word) <= most => None,
+                        (Some(&word), Standard::Surprise(most)) if -law.log_prob(word) <= most => None,
                         _ => Some(sampler.choose(&law, rng).token),
                     };
-                    if let Some(token) = answer {
+                    let bears = |nats| question.word.is_some_and(|word| law.regret(word) <= nats);
+                    if position == question.text.len() && bears_nats.is_some_and(bears) {
+                        advice.cost = 0.0;
+                    } else if let Some(token) = answer {
                         advice.tokens.push(token);
                         advice.back = question.text.len() - position;
                     }

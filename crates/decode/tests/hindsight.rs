@@ -9,14 +9,15 @@ use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
     Advice, Asking, BudgetedDecoder, Case, Consultation, DecodeError, DecodeStats, Decoded, Decoder, End, Enforcement,
-    Expert, HelpDesk, Hindsight, Measure, Observer, Policy, Question, Sampler, Source, Step, Teacher, Vocabulary,
+    Expert, HelpDesk, Hindsight, Judgement, Measure, Observer, Policy, Question, Sampler, Source, Step, Teacher,
+    Vocabulary,
 };
 use wheels_lm::TabularLm;
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 const FULL: HelpBudget = HelpBudget::Percent(100);
 const LIMIT: usize = 12;
-const LOSSLESS: Hindsight = Hindsight { tolerance_nats: 0.0, closing_call: true, by_chance: false };
+const LOSSLESS: Hindsight = Hindsight::LOSSLESS;
 
 fn any_rule() -> impl Strategy<Value = Asking> {
     prop_oneof![
@@ -24,17 +25,19 @@ fn any_rule() -> impl Strategy<Value = Asking> {
         Just(Asking::Always),
         Just(Asking::Learned),
         (0_usize..6).prop_map(Asking::Every),
+        (0_usize..6).prop_map(Asking::Adaptive),
         (0.0_f64..=1.0).prop_map(Asking::Random),
         (0.2_f64..0.9).prop_map(|threshold| Asking::Confidence { measure: Measure::MaxProb, threshold }),
     ]
 }
 
 fn any_hindsight() -> impl Strategy<Value = Hindsight> {
+    let judgement = prop_oneof![Just(Judgement::Regret), Just(Judgement::Surprise)];
     let tolerance = prop_oneof![Just(0.0), Just(f64::INFINITY), 0.0_f64..3.0];
-    (tolerance, any::<bool>()).prop_map(|(tolerance_nats, closing_call)| Hindsight {
+    (judgement, tolerance, any::<bool>()).prop_map(|(judgement, tolerance_nats, closing_call)| Hindsight {
+        judgement,
         tolerance_nats,
         closing_call,
-        ..LOSSLESS
     })
 }
 
@@ -257,6 +260,33 @@ fn the_first_regret_past_the_tolerance_is_answered_and_the_rest_redrafted() {
 }
 
 #[test]
+fn surprise_counts_what_is_unlikely_though_nothing_is_likelier() {
+    let open = |tolerance_nats| Hindsight { judgement: Judgement::Surprise, tolerance_nats, closing_call: false };
+    // After the start the teacher finds a 2 likeliest, and yet surprising by ln(1 + 1/e) = 0.31 nats.
+    let (text, helped, _) = written(Asking::Every(3), open(0.3), FULL, 4);
+    assert_eq!((text, helped), (vec![2, 2, 2, 2], vec![0]));
+    // After a 2, another surprises it by 1.31 nats.
+    let (text, helped, _) = written(Asking::Every(3), open(0.4), FULL, 4);
+    assert_eq!((text, helped), (vec![2, 3, 2, 2], vec![1]));
+    let (text, helped, _) = written(Asking::Every(3), open(1.4), FULL, 4);
+    assert_eq!((text, helped), (vec![2, 2, 2, 3], vec![3]));
+}
+
+#[test]
+fn adaptive_drafts_grow_while_they_stand() {
+    let model = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
+    let decoder = decoder(&model, &model, Asking::Adaptive(1), Sampler::Greedy).hindsight(LOSSLESS).max_tokens(12);
+    let decoded = decoder.decode(&[prompt(&[EOS], FULL)], Seed(0)).unwrap();
+    let helped = |(position, source)| (source != Source::Student).then_some(position);
+    let helped: Vec<usize> = sources(&decoded.trajectories[0]).into_iter().enumerate().filter_map(helped).collect();
+    // Drafts of 1, 3 and 5 tokens, each with the teacher's token after it.
+    assert_eq!(helped, [1, 5, 11]);
+    // The rivals' teacher cuts drafts of 3 and of 2; the draft of 1 stands, and the next would be 3 long again.
+    let (text, helped, _) = written(Asking::Adaptive(3), Hindsight { closing_call: false, ..LOSSLESS }, FULL, 8);
+    assert_eq!((text, helped), (vec![2, 3, 2, 3, 2, 3, 2, 2], vec![1, 3, 5]));
+}
+
+#[test]
 fn fixed_drafts_that_the_teacher_would_have_written_are_answered_at_their_end() {
     let model = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decoder = decoder(&model, &model, Asking::Every(2), Sampler::Greedy).hindsight(LOSSLESS).max_tokens(8);
@@ -394,7 +424,7 @@ fn speculative_sampling_draws_the_teachers_texts() {
         let desk = HelpDesk::new().with(HELP, Teacher::new(&teacher).answering(Sampler::plain()));
         let policy = Policy::new(&student, Sampler::plain()).asking(rule);
         let decoder = BudgetedDecoder::new(policy, desk)
-            .hindsight(Hindsight { closing_call: true, by_chance: true, ..Hindsight::default() })
+            .hindsight(Hindsight { judgement: Judgement::Chance, ..LOSSLESS })
             .max_tokens(3)
             .batch_size(500);
         let decoded = decoder.decode(&vec![prompt(&[2, EOS], HelpBudget::Percent(100)); DRAWS], Seed(11)).unwrap();

@@ -231,6 +231,36 @@ fn an_expert_who_declines_leaves_the_student_its_word() {
 }
 
 #[test]
+fn a_bearing_teacher_who_is_asked_everywhere_corrects_the_worst_words_alone() {
+    for seed in 0..20 {
+        let (student, teacher) = (table(1, seed), table(0, 2000 + seed));
+        for bears in [0.0, 0.5] {
+            let desk = HelpDesk::new().with(HELP, Teacher::new(&teacher).bearing(bears));
+            let decoder = BudgetedDecoder::new(Policy::greedy(&student).asking(Asking::Always), desk).max_tokens(8);
+            let prompts = prompts(4, HelpBudget::percent(100));
+            let decoded = decoder.decode(&prompts, Seed(seed)).unwrap();
+            let helped: usize = decoded.trajectories.iter().map(|text| text.helped()).sum();
+            assert_eq!(decoded.stats.help_given, helped as u64);
+            assert_eq!(decoded.stats.teacher.calls, decoded.stats.tokens);
+            for (prompt, text) in prompts.iter().zip(&decoded.trajectories) {
+                let tokens = all_tokens(text);
+                if bears == 0.0 {
+                    assert_eq!(tokens, greedy_by_hand(&teacher, &prompt.expert, WORDS, 8));
+                }
+                for (position, step) in text.steps.iter().enumerate() {
+                    let own = likeliest(&logits_after(&student, &prompt.student, &tokens[..position]), WORDS);
+                    let law = logits_after(&teacher, &prompt.expert, &tokens[..position]);
+                    let best = likeliest(&law, WORDS);
+                    let regret = law[best as usize] - law[own as usize];
+                    assert_eq!(step.source != Source::Student, f64::from(regret) > bears);
+                    assert_eq!(step.cost, f32::from(f64::from(regret) > bears));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn two_experts_answer_to_their_own_columns() {
     // After a 2 the student calls the second expert, after a 3 the first, and else it writes a 2.
     let mut logits = vec![0.0; 64];

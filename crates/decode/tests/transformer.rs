@@ -81,7 +81,7 @@ fn always_asking_gives_exactly_the_teachers_text() {
 fn no_tolerance_and_a_closing_call_give_the_teachers_text_whatever_is_taken_back() {
     for_models(|student, teacher| {
         let prompts = prompts(6, FULL);
-        let lossless = Hindsight { tolerance_nats: 0.0, closing_call: true, ..Hindsight::default() };
+        let lossless = Hindsight::LOSSLESS;
         let rules = [Asking::Never, Asking::Every(1), Asking::Every(4), Asking::Random(0.3), Asking::Learned];
         let mut redrafted = 0;
         for rule in rules {

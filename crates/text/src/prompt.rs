@@ -55,12 +55,14 @@ pub struct PromptFormat {
     pub wording: usize,
     /// The most tokens of a whole prompt: budget, prefix, text and end mark.
     pub max_tokens: usize,
+    /// The most tokens of what is written, end mark and all.
+    pub max_new_tokens: usize,
 }
 
 impl Default for PromptFormat {
-    /// The bare text, up to 256 tokens.
+    /// The bare text, up to 256 tokens, for up to 256 more.
     fn default() -> Self {
-        Self { prefix: String::new(), budget: BudgetPlace::None, wording: 0, max_tokens: 256 }
+        Self { prefix: String::new(), budget: BudgetPlace::None, wording: 0, max_tokens: 256, max_new_tokens: 256 }
     }
 }
 

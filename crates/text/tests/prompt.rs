@@ -29,7 +29,7 @@ fn only_the_student_reads_the_budget() {
         prefix: "translate English to Italian: ".to_owned(),
         budget: BudgetPlace::Before,
         wording: 2,
-        max_tokens: 256,
+        ..PromptFormat::default()
     };
     let prompt = format.prompt(&TOKENIZER, "a tool", HelpBudget::tokens(3)).unwrap();
     let words = HelpBudget::tokens(3).words(2);

@@ -1,16 +1,22 @@
-//! Scores equal those of sacrebleu, on real and adversarial pairs (`assets/golden/metrics`, made by the script there).
+//! Scores equal those of sacrebleu and of rouge-score, on real and adversarial pairs (`assets/golden/metrics`, made by the
+//! script there).
 //!
-//! The tolerance is 1e-9 on scores of 0 to 100: both sides add and divide the same integers in f64, and only the order of
-//! additions and the last digits of `exp` and `ln` may differ.
+//! The tolerance is 1e-9 on scores of 0 to 100, and on the fractions that ROUGE is made of: both sides add and divide the
+//! same integers in f64, and only the order of additions, the last digits of `exp` and `ln`, and those that the files leave
+//! out after the twelfth decimal may differ.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use wheels_eval::metric::{BleuStats, ChrfStats, tokenize_13a};
+use wheels_eval::metric::{BleuStats, ChrfStats, RougeStats, Stemming, porter_stem, tokenize_13a};
 
 const TOLERANCE: f64 = 1e-9;
+
+/// Precision, recall and F1 of ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum.
+type Rouge = [[f64; 3]; 4];
 
 #[derive(Deserialize)]
 struct Pair {
@@ -20,6 +26,9 @@ struct Pair {
     bleu: f64,
     chrf: f64,
     chrf_plus_plus: f64,
+    rouge: Rouge,
+    /// Absent where the stems change nothing.
+    rouge_porter: Option<Rouge>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +44,8 @@ struct Subset {
     bleu_reference_length: u64,
     chrf: f64,
     chrf_plus_plus: f64,
+    rouge: Rouge,
+    rouge_porter: Rouge,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +68,28 @@ fn golden(name: &str) -> String {
 
 fn pairs() -> Vec<Pair> {
     let pairs: Vec<Pair> = golden("pairs.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(pairs.len() >= 300, "only {} pairs", pairs.len());
+    assert!(pairs.len() >= 2000, "only {} pairs", pairs.len());
     pairs
 }
 
 #[track_caller]
 fn assert_close(ours: f64, theirs: f64, what: &str) {
     assert!((ours - theirs).abs() < TOLERANCE, "{what}: {ours} is not {theirs}");
+}
+
+#[track_caller]
+fn assert_rouge(ours: &RougeStats, theirs: &Rouge, what: &str) {
+    let mean = ours.mean();
+    let kinds = ["ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"];
+    for ((kind, ours), theirs) in kinds.into_iter().zip([mean.one, mean.two, mean.l, mean.l_sum]).zip(theirs) {
+        for (ours, &theirs) in [ours.precision, ours.recall, ours.f1].into_iter().zip(theirs) {
+            assert_close(ours, theirs, &format!("{kind} of {what}"));
+        }
+    }
+    let scores = [ours.rouge_1(), ours.rouge_2(), ours.rouge_l(), ours.rouge_l_sum()];
+    for (score, [_, _, f1]) in scores.into_iter().zip(theirs) {
+        assert_close(score, 100.0 * f1, what);
+    }
 }
 
 #[test]
@@ -86,7 +112,27 @@ fn sentence_scores_equal_those_of_sacrebleu() {
 }
 
 #[test]
-fn corpus_scores_equal_those_of_sacrebleu() {
+fn precision_recall_and_f1_equal_those_of_rouge_score() {
+    for pair in pairs() {
+        let what = format!("{:?} against {:?}", pair.hypothesis, pair.reference);
+        let [plain, porter] = [Stemming::Off, Stemming::Porter]
+            .map(|stemming| RougeStats::of(&pair.hypothesis, &pair.reference, stemming));
+        assert_rouge(&plain, &pair.rouge, &what);
+        assert_rouge(&porter, &pair.rouge_porter.unwrap_or(pair.rouge), &format!("the stems of {what}"));
+    }
+}
+
+#[test]
+fn stems_equal_those_of_nltk() {
+    let stems: BTreeMap<String, String> = serde_json::from_str(&golden("stems.json")).unwrap();
+    assert!(stems.len() >= 2000, "only {} stems", stems.len());
+    for (word, stem) in stems {
+        assert_eq!(porter_stem(&word), stem, "{word}");
+    }
+}
+
+#[test]
+fn corpus_scores_equal_those_of_sacrebleu_and_rouge_score() {
     let pairs = pairs();
     let scores: Scores = serde_json::from_str(&golden("scores.json")).unwrap();
     assert!(scores.subsets.len() >= 5);
@@ -106,6 +152,11 @@ fn corpus_scores_equal_those_of_sacrebleu() {
         assert_close(bleu.score(), subset.bleu, &subset.name);
         assert_close(chrf.score(), subset.chrf, &subset.name);
         assert_close(chrf.score_plus_plus(), subset.chrf_plus_plus, &subset.name);
+        for (stemming, theirs) in [(Stemming::Off, subset.rouge), (Stemming::Porter, subset.rouge_porter)] {
+            let ours: RougeStats = rows().map(|pair| RougeStats::of(&pair.hypothesis, &pair.reference, stemming)).sum();
+            assert_eq!(ours.count, subset.rows.len() as u64, "{}", subset.name);
+            assert_rouge(&ours, &theirs, &subset.name);
+        }
     }
 }
 
@@ -124,11 +175,38 @@ proptest! {
         for score in [bleu.score(), bleu.sentence_score(), chrf.score(), chrf.score_plus_plus()] {
             prop_assert!((0.0..=100.0 + TOLERANCE).contains(&score), "{}", score);
         }
+        for stemming in [Stemming::Off, Stemming::Porter] {
+            let rouge = RougeStats::of(&text, &reference, stemming);
+            for score in [rouge.rouge_1(), rouge.rouge_2(), rouge.rouge_l(), rouge.rouge_l_sum()] {
+                prop_assert!((0.0..=100.0 + TOLERANCE).contains(&score), "{}", score);
+            }
+        }
+    }
+
+    #[test]
+    fn text_and_reference_exchanged_exchange_precision_and_recall(
+        text in "[ab\n]{1,3}( [abc\n]{1,3}){0,6}", reference in "[ab\n]{1,3}( [abc\n]{1,3}){0,6}",
+    ) {
+        let there = RougeStats::of(&text, &reference, Stemming::Off);
+        let back = RougeStats::of(&reference, &text, Stemming::Off);
+        for (there, back) in [(there.one, back.one), (there.two, back.two), (there.l, back.l)] {
+            prop_assert_eq!((there.precision, there.recall), (back.recall, back.precision));
+        }
+    }
+
+    #[test]
+    fn of_single_lines_the_two_rouges_of_subsequences_are_one(
+        text in "[ab]{1,2}( [ab]{1,2}){0,9}", reference in "[ab]{1,2}( [ab]{1,2}){0,9}",
+    ) {
+        let rouge = RougeStats::of(&text, &reference, Stemming::Off);
+        prop_assert_eq!(rouge.l, rouge.l_sum);
+        prop_assert!(rouge.l.f1 <= rouge.one.f1);
     }
 
     #[test]
     fn a_text_scores_100_against_itself(text in "[a-z]{1,9}( [a-z,.1-9]{1,9}){3,9}") {
         prop_assert!((BleuStats::of(&text, &text).score() - 100.0).abs() < TOLERANCE);
         prop_assert!((ChrfStats::of(&text, &text).score_plus_plus() - 100.0).abs() < TOLERANCE);
+        prop_assert!((RougeStats::of(&text, &text, Stemming::Porter).rouge_l() - 100.0).abs() < TOLERANCE);
     }
 }
