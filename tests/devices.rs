@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use training_wheels::decode::{Action, Law, Observer, Source, Step, Trajectory};
+use training_wheels::decode::{Action, Hindsight, Law, Observer, Source, Step, Trajectory};
 use training_wheels::device::{Adapter, PlatformName};
 use training_wheels::prelude::*;
 use training_wheels::{device, embedded};
@@ -50,22 +50,36 @@ impl Observer for Nearest {
     fn step(&mut self, _text: usize, _step: &Step) {}
 }
 
-/// The embedded sample, decoded on a device.
+/// Texts that are decoded speculatively, too.
+const SPECULATIVE: usize = 24;
+
+/// The embedded sample, decoded on a device by a student that asks, and the first of it by speculative decoding.
 fn decode(spec: &DeviceSpec) -> (Vec<Decisions>, Vec<f64>) {
     let device = device::open(spec).expect("the device opens").device;
     let models = Models::embedded(&embedded::TRANSLATION, &device).expect("the embedded models");
     let (student, sample) = (&models.student, embedded::TRANSLATION.sample());
+    let prompts = |budget| -> Vec<Prompt> {
+        let prompt = |source: &str| student.format.prompt(&student.tokenizer, source, budget).expect("a prompt");
+        sample.iter().map(|example| prompt(&example.source)).collect()
+    };
+    let run = |decoder: BudgetedDecoder<'_>, asking, prompts: &[Prompt]| {
+        let mut nearest = Nearest { asking, of_text: vec![f64::INFINITY; prompts.len()] };
+        let decoder = decoder.max_tokens(48);
+        let texts = decoder.decode_with(prompts, Seed(7), &mut nearest).expect("decoding works").trajectories;
+        let decisions =
+            |text: &Trajectory| text.steps.iter().map(|step| (step.token, step.source, step.action)).collect();
+        (texts.iter().map(decisions).collect::<Vec<Decisions>>(), nearest.of_text)
+    };
     let budget = HelpBudget::percent(30);
-    let prompts: Vec<Prompt> = sample
-        .iter()
-        .map(|example| student.format.prompt(&student.tokenizer, &example.source, budget).expect("a prompt"))
-        .collect();
-    let asking = student.asking(budget, &prompts);
-    let mut nearest = Nearest { asking, of_text: vec![f64::INFINITY; prompts.len()] };
-    let decoder = models.asking(asking).max_tokens(48);
-    let texts = decoder.decode_with(&prompts, Seed(7), &mut nearest).expect("decoding works").trajectories;
-    let decisions = |text: &Trajectory| text.steps.iter().map(|step| (step.token, step.source, step.action)).collect();
-    (texts.iter().map(decisions).collect(), nearest.of_text)
+    let prompts_at_30 = prompts(budget);
+    let asking = student.asking(budget, &prompts_at_30);
+    let (mut texts, mut nearest) = run(models.asking(asking), asking, &prompts_at_30);
+    let drafts = Asking::Adaptive(4);
+    let speculative = models.asking(drafts).hindsight(Hindsight::LOSSLESS);
+    let (drafted, near) = run(speculative, drafts, &prompts(HelpBudget::percent(100))[..SPECULATIVE]);
+    texts.extend(drafted);
+    nearest.extend(near);
+    (texts, nearest)
 }
 
 /// Devices round probabilities apart by a few 1e-6. A text that comes as near to a tie as this may go on otherwise, which

@@ -72,3 +72,10 @@ pub const TRANSLATION: Embedded = Embedded {
     teacher: teacher!("en-it"),
     sample: include_str!(asset!("data/en-it.sample.jsonl")),
 };
+
+/// Descriptions of packages to one line each. Its models' cards are in `assets/models/summary`.
+pub const SUMMARY: Embedded = Embedded {
+    student: student!("summary"),
+    teacher: teacher!("summary"),
+    sample: include_str!(asset!("data/summary.sample.jsonl")),
+};

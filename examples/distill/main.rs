@@ -7,6 +7,8 @@
 //! losses, prices, and help used against budgets.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../support/font.rs"]
+mod font;
 mod plot;
 #[path = "../support/program.rs"]
 mod program;

@@ -6,11 +6,14 @@ use std::path::Path;
 use plotters::prelude::*;
 use training_wheels::distill::StepReport;
 
+use crate::font;
+
 /// Reports that one point of a curve stands for, as a moving average.
 const WINDOW: usize = 25;
 
 /// Draws losses, prices and used help from `metrics.jsonl` into an SVG.
 pub(crate) fn draw(metrics: &Path, svg: &Path, levels: &[u8]) -> Result<(), Box<dyn Error>> {
+    font::register()?;
     let text = std::fs::read_to_string(metrics)?;
     let reports = text.lines().map(serde_json::from_str).collect::<Result<Vec<StepReport>, _>>()?;
     let root = SVGBackend::new(svg, (960, 900)).into_drawing_area();
