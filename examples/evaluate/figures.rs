@@ -231,10 +231,16 @@ impl Figure {
             }
             let bars = series.points.iter().filter(|point| point[2] < point[3]);
             chart.draw_series(bars.map(|&[x, _, low, high]| PathElement::new([(x, low), (x, high)], colour)))?;
-            let size = if series.joined { 4 } else { 2 };
-            chart.draw_series(places().map(|place| Circle::new(place, size, colour.filled())))?;
+            let size = if series.joined { 4_i32 } else { 2 };
             let y = 60 + 22 * index as i32;
-            legend.draw(&Circle::new((4, y), 4, colour.filled()))?;
+            // Colours that have run out begin anew with another mark.
+            if index < COLOURS.len() {
+                chart.draw_series(places().map(|place| Circle::new(place, size, colour.filled())))?;
+                legend.draw(&Circle::new((4, y), 4, colour.filled()))?;
+            } else {
+                chart.draw_series(places().map(|place| TriangleMarker::new(place, size + 2, colour.filled())))?;
+                legend.draw(&TriangleMarker::new((4, y), 6, colour.filled()))?;
+            }
             legend.draw(&Text::new(series.name.clone(), (14, y - 7), ("sans-serif", 13)))?;
         }
         root.present()?;

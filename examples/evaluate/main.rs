@@ -40,8 +40,8 @@ use systems::System;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// Decoders: learned, as-trained, ledger, random, max-prob, margin, entropy, oracle, bild:NATS, hindsight:NATS,
-    /// draft:TOKENS, adaptive:TOKENS. The student and the teacher alone are always among them.
+    /// Decoders: learned, as-trained, ledger, random, max-prob, margin, entropy, oracle, bild:NATS, rollback:NATS,
+    /// hindsight:NATS, draft:TOKENS, adaptive:TOKENS. The student and the teacher alone are always among them.
     #[arg(long, value_delimiter = ',', default_value = "learned,random,hindsight:1,draft:4,adaptive:4")]
     decoders: Vec<System>,
     /// Budgets, in percent.

@@ -27,6 +27,8 @@ pub(crate) enum System {
     Oracle,
     /// It asks where it is unsure, and the teacher takes back what surprises it by so many nats.
     Bild(f64),
+    /// The learned token, with the rollback of BiLD.
+    Rollback(f64),
     /// The learned token, and the teacher takes back what it regrets by so many nats, also at the end of a text.
     Hindsight(f64),
     /// Lossless speculative decoding with drafts of so many tokens.
@@ -67,6 +69,8 @@ impl System {
         let Terms { budget, prompts, threshold, random_rate, batch } = terms;
         let unsure = |measure| models.asking(Asking::Confidence { measure, threshold });
         let learned = || models.asking(models.student.asking(budget, prompts));
+        let rollback =
+            |tolerance_nats| Hindsight { judgement: Judgement::Surprise, tolerance_nats, closing_call: false };
         let decoder = match self {
             Self::Student => models.student_alone(),
             Self::Teacher => models.teacher_alone(),
@@ -75,10 +79,8 @@ impl System {
             Self::Random => models.asking(Asking::Random(random_rate)),
             Self::Confidence(measure) => unsure(measure),
             Self::Oracle => models.asking_of(Teacher::new(&models.teacher.model).bearing(threshold), Asking::Always),
-            Self::Bild(tolerance_nats) => {
-                let rollback = Hindsight { judgement: Judgement::Surprise, tolerance_nats, closing_call: false };
-                unsure(Measure::MaxProb).hindsight(rollback)
-            }
+            Self::Bild(nats) => unsure(Measure::MaxProb).hindsight(rollback(nats)),
+            Self::Rollback(nats) => learned().hindsight(rollback(nats)),
             Self::Hindsight(tolerance_nats) => learned().hindsight(Hindsight { tolerance_nats, ..Hindsight::LOSSLESS }),
             Self::Draft(tokens) => models.asking(Asking::Every(tokens)).hindsight(Hindsight::LOSSLESS),
             Self::Adaptive(tokens) => models.asking(Asking::Adaptive(tokens)).hindsight(Hindsight::LOSSLESS),
@@ -114,14 +116,15 @@ impl FromStr for System {
         let system = match kind {
             "oracle" if number.is_empty() => Some(Self::Oracle),
             "bild" => nats().map(Self::Bild),
+            "rollback" => nats().map(Self::Rollback),
             "hindsight" => nats().map(Self::Hindsight),
             "draft" => tokens().map(Self::Draft),
             "adaptive" => tokens().map(Self::Adaptive),
             _ => None,
         };
         system.ok_or_else(|| {
-            "learned, as-trained, ledger, random, max-prob, margin, entropy, oracle, bild:NATS, hindsight:NATS, \
-             draft:TOKENS and adaptive:TOKENS are the decoders there are"
+            "learned, as-trained, ledger, random, max-prob, margin, entropy, oracle, bild:NATS, rollback:NATS, \
+             hindsight:NATS, draft:TOKENS and adaptive:TOKENS are the decoders there are"
                 .to_owned()
         })
     }
@@ -132,6 +135,7 @@ impl fmt::Display for System {
         match self {
             Self::Oracle => write!(f, "oracle"),
             Self::Bild(nats) => write!(f, "bild:{nats}"),
+            Self::Rollback(nats) => write!(f, "rollback:{nats}"),
             Self::Hindsight(nats) => write!(f, "hindsight:{nats}"),
             Self::Draft(tokens) => write!(f, "draft:{tokens}"),
             Self::Adaptive(tokens) => write!(f, "adaptive:{tokens}"),
