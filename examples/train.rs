@@ -189,7 +189,7 @@ fn chrf(
 ) -> Result<f64, training_wheels::Error> {
     let evaluation = Evaluation::new(valid, tokenizer, format);
     let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(format.max_new_tokens).max_ratio(2.0, 16);
+    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).lengths_of(format);
     let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
     Ok(evaluation.judge(&outcome).scores().chrf)
 }

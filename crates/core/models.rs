@@ -36,6 +36,17 @@ impl Models {
         Self::new(Bundle::from_files(&models.student, device)?, Bundle::from_files(&models.teacher, device)?)
     }
 
+    /// Opens the folders of a student and a teacher where there are any, and else models that come with this crate.
+    ///
+    /// # Errors
+    /// As [`from_dirs`](Self::from_dirs).
+    pub fn open(folders: Option<(&Path, &Path)>, otherwise: &Embedded, device: &Device) -> Result<Self, Error> {
+        match folders {
+            Some((student, teacher)) => Self::from_dirs(student, teacher, device),
+            None => Self::embedded(otherwise, device),
+        }
+    }
+
     /// Puts a student and its teacher together.
     ///
     /// # Errors
@@ -53,7 +64,8 @@ impl Models {
     /// The student, greedy, which asks a teacher of its teacher's model by a rule.
     pub fn asking_of<'a>(&'a self, teacher: Teacher<'a>, rule: Asking) -> BudgetedDecoder<'a> {
         let desk = HelpDesk::new().with(self.help, teacher);
-        self.within_lengths(BudgetedDecoder::new(Policy::greedy(&self.student.model).asking(rule), desk))
+        let policy = Policy::greedy(&self.student.model).asking(rule);
+        BudgetedDecoder::new(policy, desk).lengths_of(&self.student.format)
     }
 
     /// The student's own greedy texts.
@@ -68,11 +80,6 @@ impl Models {
 
     fn alone<'a>(&'a self, bundle: &'a Bundle, side: Side) -> BudgetedDecoder<'a> {
         let policy = Policy::greedy(&bundle.model).asking(Asking::Never).reading(side);
-        self.within_lengths(BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)))
-    }
-
-    /// No text is longer than the student's format allows, nor much longer than its prompt.
-    fn within_lengths<'a>(&self, decoder: BudgetedDecoder<'a>) -> BudgetedDecoder<'a> {
-        decoder.max_tokens(self.student.format.max_new_tokens).max_ratio(2.0, 16)
+        BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).lengths_of(&self.student.format)
     }
 }

@@ -182,12 +182,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         None => Bundle::from_files(embedded, device),
     };
     let tracked = accelerator.device.clone().autodiff();
-    let teacher = open(&flags.teacher, &embedded::TRANSLATION.teacher, &accelerator.device)?;
-    let student = open(&flags.student, &embedded::TRANSLATION.student, &tracked)?;
-    student.check_teacher(&teacher)?;
+    let Models { student, teacher, help } = Models::new(
+        open(&flags.student, &embedded::TRANSLATION.student, &tracked)?,
+        open(&flags.teacher, &embedded::TRANSLATION.teacher, &accelerator.device)?,
+    )?;
     let Bundle { model, tokenizer, prices, .. } = student;
     let format = PromptFormat { budget: BudgetPlace::Before, ..student.format };
-    let help = tokenizer.help_token("teacher")?;
 
     let read = |path: &Option<PathBuf>| match path {
         Some(path) => Dataset::from_jsonl(path),
@@ -206,7 +206,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_mixture(flags.objective.mixture(flags))
         .with_constraint(ConstraintConfig::new().with_levels(levels).with_frozen_steps(flags.frozen_steps))
         .with_seed(flags.common.seed);
-    let specials: Vec<u32> = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
+    let specials = tokenizer.unwritten_ids();
     let exam =
         Practice::new(practice.clone(), &valid_pairs, &make_valid_prompt, &teacher.model, help, specials.clone())?;
     let mut practice = Practice::new(practice, &pairs, &make_prompt, &teacher.model, help, specials)?;
@@ -233,7 +233,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     tokenizer.save(&flags.out)?;
     format.save(&flags.out)?;
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
-    let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help, max_tokens: format.max_new_tokens };
+    let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help, format: &format };
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
     let bar = training::bar(flags.steps, trainer.step())?;
     // With the ledger on, a student that asks for too much gains nothing by it.
@@ -290,7 +290,7 @@ struct Judge<'a> {
     evaluation: &'a Evaluation<'a>,
     teacher: &'a Student<Pretrained>,
     help: u32,
-    max_tokens: usize,
+    format: &'a PromptFormat,
 }
 
 impl Judge<'_> {
@@ -301,10 +301,8 @@ impl Judge<'_> {
         enforcement: Enforcement,
     ) -> Result<Decoded, training_wheels::Error> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
-        let decoder = BudgetedDecoder::new(Policy::greedy(student), desk)
-            .enforcement(enforcement)
-            .max_tokens(self.max_tokens)
-            .max_ratio(2.0, 16);
+        let decoder =
+            BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).lengths_of(self.format);
         Ok(decoder.decode(&self.evaluation.prompts(budget)?, Seed(0))?)
     }
 

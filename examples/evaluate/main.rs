@@ -33,7 +33,7 @@ use training_wheels::eval::{
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlace, Dataset};
 
-use run::{Outcomes, Run, Settings};
+use run::{Measured, Outcomes, Run, Settings};
 use systems::System;
 
 /// Measures decoders on a data set. Of a flag that is given twice, the last counts.
@@ -155,10 +155,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let mut tokenizer = None;
     for spec in &flags.devices {
         let accelerator = device::open(spec)?;
-        let models = match (&flags.student, &flags.teacher) {
-            (Some(student), Some(teacher)) => Models::from_dirs(student, teacher, &accelerator.device)?,
-            _ => Models::embedded(&embedded, &accelerator.device)?,
-        };
+        let folders = flags.student.as_deref().zip(flags.teacher.as_deref());
+        let models = Models::open(folders, &embedded, &accelerator.device)?;
         let device = accelerator.adapter.spec.to_string();
         let folder = flags.out.join("outcomes").join(device.replace(':', "-"));
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -188,11 +186,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
 
     let tokenizer = tokenizer.expect("clap gives at least one device");
-    let format = PromptFormat::default();
-    let evaluation = Evaluation::new(&data, &tokenizer, &format);
     let mut points = Vec::new();
     for (device, outcomes) in &found {
-        points.extend(measure(device, &plan, outcomes, &evaluation, &tokenizer, costs[device])?);
+        points.extend(measure(device, &plan, outcomes, &data, &tokenizer, costs[device])?);
     }
     let (first, outcomes) = &found[0];
     let agree = |(device, others): &(String, Outcomes)| Agreement {
@@ -236,16 +232,17 @@ fn measure(
     device: &str,
     plan: &[(System, u8)],
     outcomes: &Outcomes,
-    evaluation: &Evaluation<'_>,
+    data: &Dataset,
     tokenizer: &Tokenizer,
     cost: PairCost,
 ) -> Result<Vec<Point>, Box<dyn Error>> {
     let key = |system: System, percent| (system.to_string(), percent);
-    let judged: BTreeMap<_, Judged> =
-        outcomes.iter().map(|(key, measured)| (key.clone(), evaluation.judge(&measured.outcome))).collect();
-    let student = &outcomes[&key(System::Student, 0)].outcome;
-    let teacher = &outcomes[&key(System::Teacher, 100)].outcome;
-    let sweep = Sweep::new(evaluation, student, teacher);
+    let references = data.iter().map(|example| example.target.as_str());
+    let judge = |measured: &Measured| Judged::new(measured.outcome.texts(), references.clone());
+    let judged: BTreeMap<_, Judged> = outcomes.iter().map(|(key, measured)| (key.clone(), judge(measured))).collect();
+    let (alone, unaided) = (key(System::Teacher, 100), key(System::Student, 0));
+    let teacher = &outcomes[&alone].outcome;
+    let sweep = Sweep { student: &judged[&unaided], teacher: &judged[&alone], teacher_outcome: teacher };
     let pace = |stats: &training_wheels::decode::DecodeStats| stats.elapsed.as_secs_f64() / stats.tokens.max(1) as f64;
     let point = |&(system, percent): &(System, u8)| {
         let measured = &outcomes[&key(system, percent)];
@@ -287,10 +284,9 @@ fn survey(models: &Models, data: &Dataset) -> Result<Vec<[f64; 2]>, Box<dyn Erro
     let prompt = |index: usize, budget, wording| {
         PromptFormat { wording, ..format.clone() }.prompt(tokenizer, &data.examples()[index].source, budget)
     };
-    let specials: Vec<u32> = tokenizer.special_ids().into_iter().filter(|&id| id != tokenizer.eos()).collect();
     let longest = pairs.iter().map(|pair| pair.source.len() + pair.target.len()).max().unwrap_or(0);
     let config = PracticeConfig::new(1).with_batch_tokens(longest);
-    let exam = Practice::new(config, &pairs, &prompt, &models.teacher.model, models.help, specials)?;
+    let exam = Practice::new(config, &pairs, &prompt, &models.teacher.model, models.help, tokenizer.unwritten_ids())?;
     let texts: Vec<u32> = (0..pairs.len() as u32).collect();
     let readings = exam.survey(model, &texts, HelpBudget::percent(20), format.wording)?;
     Ok(readings.iter().map(|reading| [reading.log_odds, reading.distance]).collect())

@@ -91,7 +91,7 @@ impl System {
 }
 
 /// The systems without a number, and their names.
-const PLAIN: [(&str, System); 9] = [
+const PLAIN: [(&str, System); 10] = [
     ("student", System::Student),
     ("teacher", System::Teacher),
     ("learned", System::Learned),
@@ -101,6 +101,7 @@ const PLAIN: [(&str, System); 9] = [
     ("max-prob", System::Confidence(Measure::MaxProb)),
     ("margin", System::Confidence(Measure::Margin)),
     ("entropy", System::Confidence(Measure::Entropy)),
+    ("oracle", System::Oracle),
 ];
 
 impl FromStr for System {
@@ -114,7 +115,6 @@ impl FromStr for System {
         let nats = || number.parse::<f64>().ok().filter(|nats| *nats >= 0.0);
         let tokens = || number.parse::<usize>().ok().filter(|tokens| *tokens > 0);
         let system = match kind {
-            "oracle" if number.is_empty() => Some(Self::Oracle),
             "bild" => nats().map(Self::Bild),
             "rollback" => nats().map(Self::Rollback),
             "hindsight" => nats().map(Self::Hindsight),
@@ -133,7 +133,6 @@ impl FromStr for System {
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Oracle => write!(f, "oracle"),
             Self::Bild(nats) => write!(f, "bild:{nats}"),
             Self::Rollback(nats) => write!(f, "rollback:{nats}"),
             Self::Hindsight(nats) => write!(f, "hindsight:{nats}"),

@@ -79,10 +79,8 @@ pub(crate) struct Flags {
 /// Writes, or sweeps, as the flags say.
 pub(crate) fn run(flags: &Flags, embedded: &Embedded) -> Result<(), Box<dyn Error>> {
     let accelerator = device::open(&flags.device)?;
-    let mut models = match (&flags.student, &flags.teacher) {
-        (Some(student), Some(teacher)) => Models::from_dirs(student, teacher, &accelerator.device)?,
-        _ => Models::embedded(embedded, &accelerator.device)?,
-    };
+    let folders = flags.student.as_deref().zip(flags.teacher.as_deref());
+    let mut models = Models::open(folders, embedded, &accelerator.device)?;
     let format = &mut models.student.format;
     format.wording = flags.wording.unwrap_or(format.wording);
     if !flags.json {
@@ -186,8 +184,9 @@ impl Writer<'_> {
         let prompts = evaluation.prompts(HelpBudget::percent(0))?;
         let teacher = evaluation.run_teacher(&models.teacher_alone().batch_size(flags.batch), &prompts, seed)?;
         let student = evaluation.run(&models.student_alone().batch_size(flags.batch), &prompts, seed)?;
-        let sweep = Sweep::new(&evaluation, &student, &teacher);
-        print(&sweep.row("student", 0.0, &student, &evaluation.judge(&student)))?;
+        let (judged_student, judged_teacher) = (evaluation.judge(&student), evaluation.judge(&teacher));
+        let sweep = Sweep { student: &judged_student, teacher: &judged_teacher, teacher_outcome: &teacher };
+        print(&sweep.row("student", 0.0, &student, &judged_student))?;
         for &percent in &flags.budgets {
             let budget = HelpBudget::percent(percent);
             let share = f64::from(percent) / 100.0;
@@ -212,7 +211,7 @@ impl Writer<'_> {
             let outcome = evaluation.run(&decoder, &prompts, seed)?;
             print(&sweep.row(&format!("draft {draft}"), 1.0, &outcome, &evaluation.judge(&outcome)))?;
         }
-        print(&sweep.row("teacher", 1.0, &teacher, &evaluation.judge(&teacher)))
+        print(&sweep.row("teacher", 1.0, &teacher, &judged_teacher))
     }
 }
 

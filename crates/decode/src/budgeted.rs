@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use wheels_text::{Prompt, Seed};
+use wheels_text::{Prompt, PromptFormat, Seed};
 
 use crate::batch::Batch;
 use crate::policy::check_prompt;
@@ -47,6 +47,12 @@ impl<'a> BudgetedDecoder<'a> {
     #[must_use]
     pub fn max_ratio(self, factor: f64, extra: usize) -> Self {
         Self { max_ratio: Some((factor, extra)), ..self }
+    }
+
+    /// Ends each text where a model's format says, and after twice the tokens of its expert's prompt and 16 more.
+    #[must_use]
+    pub fn lengths_of(self, format: &PromptFormat) -> Self {
+        self.max_tokens(format.max_new_tokens).max_ratio(2.0, 16)
     }
 
     /// The most tokens of a text.

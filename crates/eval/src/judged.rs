@@ -46,9 +46,9 @@ pub struct Judged {
 
 impl Judged {
     /// Texts beside their references.
-    pub fn new<'t>(
+    pub fn new<'t, 'r>(
         texts: impl Iterator<Item = &'t str> + Clone,
-        references: impl Iterator<Item = &'t str> + Clone,
+        references: impl Iterator<Item = &'r str> + Clone,
     ) -> Self {
         let pairs = || texts.clone().zip(references.clone());
         Self {

@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metric::BleuStats;
-use crate::{ByMetric, Comparison, Evaluation, Interval, Judged, Outcome, Scores};
+use crate::{ByMetric, Comparison, Interval, Judged, Outcome, Scores};
 
 /// The two ends of a sweep, between which other systems are placed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
-    teacher_outcome: &'a Outcome,
-    student: Judged,
-    teacher: Judged,
+    /// The student alone.
+    pub student: &'a Judged,
+    /// The teacher alone.
+    pub teacher: &'a Judged,
+    /// What the teacher wrote.
+    pub teacher_outcome: &'a Outcome,
 }
 
 /// One line of a sweep, under the names that its JSON has.
@@ -42,12 +45,7 @@ pub struct Row {
     pub seconds: f64,
 }
 
-impl<'a> Sweep<'a> {
-    /// A sweep between what the student and the teacher write alone.
-    pub fn new(evaluation: &Evaluation<'_>, student: &Outcome, teacher: &'a Outcome) -> Self {
-        Self { teacher_outcome: teacher, student: evaluation.judge(student), teacher: evaluation.judge(teacher) }
-    }
-
+impl Sweep<'_> {
     /// The line of one system.
     pub fn row(&self, decoder: &str, budget: f64, outcome: &Outcome, judged: &Judged) -> Row {
         let stats = &outcome.stats;
@@ -57,7 +55,7 @@ impl<'a> Sweep<'a> {
             budget,
             scores: judged.scores(),
             bleu_teacher: against_teacher.map(|(text, right)| BleuStats::of(text, right)).sum::<BleuStats>().score(),
-            gap_closed: judged.gap_closed(&self.student, &self.teacher),
+            gap_closed: judged.gap_closed(self.student, self.teacher),
             over_random: None,
             help_rate: stats.help_rate(),
             teacher_calls_per_token: stats.teacher_calls_per_token(),

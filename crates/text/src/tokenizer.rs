@@ -253,6 +253,12 @@ impl Tokenizer {
         self.special.iter().copied().collect()
     }
 
+    /// The marks that no text is written with: all but the end-of-text mark.
+    #[must_use]
+    pub fn unwritten_ids(&self) -> Vec<u32> {
+        self.special.iter().copied().filter(|&id| id != self.eos()).collect()
+    }
+
     /// Whether an id is a mark and not text.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {

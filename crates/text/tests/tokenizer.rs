@@ -34,6 +34,7 @@ fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
 #[test]
 fn special_tokens_come_first_in_t5s_order() {
     assert_eq!(BYTES.special_ids(), [0, 1, 2]);
+    assert_eq!(BYTES.unwritten_ids(), [0, 1, 2].into_iter().filter(|&id| id != BYTES.eos()).collect::<Vec<_>>());
     assert_eq!((BYTES.pad(), BYTES.eos(), BYTES.unk()), (0, 1, Some(2)));
     assert_eq!(BYTES.token(0).as_deref(), Some("<pad>"));
     assert_eq!(BYTES.token(1).as_deref(), Some("</s>"));
