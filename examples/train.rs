@@ -23,7 +23,7 @@ use training_wheels::lm::T5Config;
 use training_wheels::prelude::*;
 use training_wheels::text::{Dataset, TrainTokenizer};
 
-use training::Common;
+use training::{Common, Screen};
 
 /// Trains a T5 on pairs of texts.
 #[derive(Parser)]
@@ -131,16 +131,10 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
     let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?;
     let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
-    let bar = training::bar(flags.steps, trainer.step())?;
-    let outcome = trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &format, &valid)?), &mut |report| {
-        bar.set_position(report.step as u64);
-        let rate = report.tokens as f64 / report.seconds;
-        bar.set_message(format!("nll {:.3} |g| {:.2} {rate:.0} tokens/s", report.nll, report.grad_norm));
-        if let Some(score) = report.validation {
-            bar.suspend(|| eprintln!("step {}: nll {:.3}, chrF {score:.2}", report.step, report.nll));
-        }
-    })?;
-    bar.finish();
+    let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), "chrF")?;
+    let outcome =
+        trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &format, &valid)?), &mut |report| screen.show(report))?;
+    screen.finish();
     trainer.best()?.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     Ok(())

@@ -45,6 +45,9 @@ fn a_short_run_leaves_a_student_that_reads_its_budget() {
     let refused = run("--steps 4 --resume --learning-rate 0.5");
     let message = String::from_utf8(refused.stderr).expect("text");
     assert!(!refused.status.success() && message.contains("learning_rate"), "{message}");
+    let refused = run("--objective forward-kl --heads-only");
+    let message = String::from_utf8(refused.stderr).expect("text");
+    assert!(!refused.status.success() && message.contains("--heads-only trains how a student asks"), "{message}");
     let refused = run("--budgets 10,50,100");
     let message = String::from_utf8(refused.stderr).expect("text");
     assert!(!refused.status.success() && message.contains("--budgets must rise from 0 to 100"), "{message}");

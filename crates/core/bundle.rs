@@ -11,7 +11,7 @@ use crate::Error;
 use crate::decode::{Asking, Calibration, Measure};
 use crate::distill::Prices;
 use crate::lm::{Checkpoint, LanguageModel, Pretrained, Student};
-use crate::text::{HelpBudget, Prompt, PromptFormat, Tokenizer};
+use crate::text::{HelpBudget, Prompt, PromptFormat, Tokenizer, write_atomically};
 
 /// What a model folder holds: weights, tokenizer, the form of its prompts, and how it asks for help.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Bundle {
     /// Writes asking.json into a folder, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Text`].
     pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
         save(calibration, folder.as_ref().join(ASKING))
     }
@@ -166,7 +166,7 @@ impl Bundle {
     /// Writes prices.json into a folder, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Text`].
     pub fn save_prices(prices: &Prices, folder: impl AsRef<Path>) -> Result<(), Error> {
         save(prices, folder.as_ref().join(PRICES))
     }
@@ -184,10 +184,8 @@ fn share(budget: HelpBudget, prompts: &[Prompt]) -> f64 {
 }
 
 fn save(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    let mut json = serde_json::to_string_pretty(value).expect("numbers serialise");
-    json.push('\n');
-    fs::write(&partial, json).and_then(|()| fs::rename(&partial, &path)).map_err(|source| Error::Write { path, source })
+    let json = serde_json::to_string_pretty(value).expect("numbers serialise");
+    Ok(write_atomically(path, json + "\n")?)
 }
 
 fn calibration(json: &str, path: &Path) -> Result<Calibration, Error> {

@@ -91,15 +91,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A file could not be written.
-    #[error("cannot write {}: check that the folder exists, is writable and has room", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 #[cfg(test)]
@@ -108,10 +99,10 @@ mod tests {
 
     #[test]
     fn an_error_is_told_with_its_causes_once_each() {
-        let source = std::io::Error::other("the disk is full");
-        let error = Error::Write { path: "model".into(), source };
+        let source = std::io::Error::other("the disk is gone");
+        let error = Error::Read { path: "model".into(), source };
         let told = explain(&error);
-        assert!(told.starts_with("cannot write model") && told.ends_with(": the disk is full"), "{told}");
+        assert!(told.starts_with("cannot read model") && told.ends_with(": the disk is gone"), "{told}");
         let text = Error::Text("twenty".parse::<wheels_text::HelpBudget>().expect_err("no number"));
         assert_eq!(explain(&text), text.to_string());
     }

@@ -33,7 +33,7 @@ use training_wheels::lm::{LanguageModel, Student, TokenBatch};
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlace, Dataset, Example};
 
-use training::Common;
+use training::{Common, Screen};
 
 /// Distils a teacher into a student that asks for help.
 #[derive(Parser)]
@@ -77,6 +77,9 @@ struct Flags {
     /// What help is worth in `all-action` and `constrained`.
     #[arg(long, value_enum, default_value = "distance")]
     help_worth: Worth,
+    /// Train only the heads by which the student asks: its words stay as they are.
+    #[arg(long)]
+    heads_only: bool,
     /// Steps before prices begin to move.
     #[arg(long, default_value_t = 80)]
     frozen_steps: usize,
@@ -173,6 +176,9 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let levels: Vec<f64> = flags.budgets.iter().map(|&percent| f64::from(percent) / 100.0).collect();
+    if flags.heads_only && !flags.objective.asks() {
+        return Err("--heads-only trains how a student asks: choose --objective path, all-action or constrained".into());
+    }
     if levels.first() != Some(&0.0) || levels.last() != Some(&1.0) || !levels.is_sorted() {
         return Err("--budgets must rise from 0 to 100, such as 0,10,20,50,100".into());
     }
@@ -228,6 +234,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 
     let width = model.model.width();
     let model = if flags.objective.asks() && !model.has_heads() { model.with_heads(width, help) } else { model };
+    let model = if flags.heads_only { model.with_fixed_model() } else { model };
     let objective = flags.objective.objective(flags);
     let mut trainer = Trainer::new(config, objective.as_ref(), model, practice, &flags.out, flags.resume)?;
     tokenizer.save(&flags.out)?;
@@ -235,21 +242,14 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
     let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help, format: &format };
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
-    let bar = training::bar(flags.steps, trainer.step())?;
+    let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), "chrF")?;
     // With the ledger on, a student that asks for too much gains nothing by it.
     let mut validate = |student: &_| {
         let outcome = evaluation.outcome(judge.decode(student, budget, Enforcement::On)?)?;
         Ok(evaluation.judge(&outcome).scores().chrf)
     };
-    let outcome = trainer.train(&mut validate, &mut |report| {
-        bar.set_position(report.step as u64);
-        let rate = report.tokens as f64 / report.seconds;
-        bar.set_message(format!("loss {:.3} nll {:.3} {rate:.0} tokens/s", report.loss, report.nll));
-        if let Some(score) = report.validation {
-            bar.suspend(|| eprintln!("step {}: loss {:.3}, chrF {score:.2} at {budget}", report.step, report.loss));
-        }
-    })?;
-    bar.finish();
+    let outcome = trainer.train(&mut validate, &mut |report| screen.show(report))?;
+    screen.finish();
     let student = trainer.best()?;
     student.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());

@@ -6,6 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use training_wheels::eval::{ByMetric, Interval, PARTS, Point, Results};
+use training_wheels::text::write_atomically;
 
 use crate::{Metric, font, systems::System};
 
@@ -183,7 +184,7 @@ impl Figure {
         self.draw(&BitMapBackend::new(&path.with_extension("png"), SIZE).into_drawing_area())?;
         let mut svg = String::new();
         self.draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area())?;
-        crate::run::save(&path.with_extension("svg"), &svg)?;
+        write_atomically(path.with_extension("svg"), &svg)?;
         Ok(svg)
     }
 

@@ -31,7 +31,7 @@ use training_wheels::eval::{
     help_by_position, spearman,
 };
 use training_wheels::prelude::*;
-use training_wheels::text::{BudgetPlace, Dataset};
+use training_wheels::text::{BudgetPlace, Dataset, write_atomically};
 
 use run::{Measured, Outcomes, Run, Settings};
 use systems::System;
@@ -205,10 +205,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let drawn = figures::figures(&results, first, metric);
     let drawn = drawn.iter().map(|figure| figure.save(&flags.out)).collect::<Result<Vec<_>, _>>()?;
     let page = report::page(&results, drawn, &data, outcomes, &tokenizer, flags.browse)?;
-    run::save(&flags.out.join("results.json"), &serde_json::to_string_pretty(&results)?)?;
-    run::save(&flags.out.join("table.csv"), &results.to_csv())?;
-    run::save(&flags.out.join("table.md"), &results.to_markdown())?;
-    run::save(&flags.out.join("report.html"), &page)?;
+    write_atomically(flags.out.join("results.json"), serde_json::to_string_pretty(&results)?)?;
+    write_atomically(flags.out.join("table.csv"), results.to_csv())?;
+    write_atomically(flags.out.join("table.md"), results.to_markdown())?;
+    write_atomically(flags.out.join("report.html"), page)?;
     println!("{}", results.to_markdown());
     if !results.log_odds.is_empty() {
         let (odds, distances): (Vec<f64>, Vec<f64>) = results.log_odds.iter().map(|&[z, d]| (z, d)).unzip();

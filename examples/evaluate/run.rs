@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use training_wheels::eval::{Evaluation, Outcome};
 use training_wheels::prelude::*;
+use training_wheels::text::write_atomically;
 
 use crate::systems::{System, Terms};
 
@@ -63,7 +64,7 @@ impl Run<'_> {
                 None => {
                     bar.set_message(format!("{system} at {percent}%"));
                     let measured = self.decode(system, percent, &outcomes)?;
-                    write(&path, &measured)?;
+                    write_atomically(&path, serde_json::to_string(&measured)?)?;
                     measured
                 }
             };
@@ -122,7 +123,7 @@ pub(crate) fn start(folder: &Path, settings: &Settings) -> Result<(), Box<dyn Er
         )
         .into()),
         Some(_) => Ok(()),
-        None => write(&path, settings),
+        None => Ok(write_atomically(&path, serde_json::to_string(settings)?)?),
     }
 }
 
@@ -135,16 +136,4 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Box<dyn Error>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", path.display()).into()),
     }
-}
-
-/// Writes a file whole or not at all.
-fn write(path: &Path, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
-    save(path, &serde_json::to_string(value)?)
-}
-
-/// Writes a text whole or not at all.
-pub(crate) fn save(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
-    let partial = path.with_extension("partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-    Ok(written.map_err(|error| format!("{}: {error}: is there room?", path.display()))?)
 }

@@ -1,9 +1,11 @@
 //! What the examples that train have in common.
 
-use indicatif::style::TemplateError;
+use std::error::Error;
+use std::ops::ControlFlow;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::device::{Accelerator, PlatformName};
-use training_wheels::distill::Pair;
+use training_wheels::distill::{Pair, StepReport};
 use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
 use training_wheels::text::{Dataset, Example, TextError};
@@ -29,6 +31,9 @@ pub(crate) struct Common {
     /// Save the model in half precision. With `--resume`, a finished run is saved again.
     #[arg(long)]
     half: bool,
+    /// Show burn-train's dashboard in place of a bar; needs the feature `dashboard`.
+    #[arg(long)]
+    dashboard: bool,
     /// Device.
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceSpec,
@@ -70,8 +75,53 @@ impl Common {
     }
 }
 
-/// A bar over the steps of a run, of which some are done.
-pub(crate) fn bar(steps: usize, done: usize) -> Result<ProgressBar, TemplateError> {
-    let bar = ProgressBar::new(steps as u64).with_position(done as u64);
-    Ok(bar.with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?))
+/// What a run shows of itself while it lasts.
+pub(crate) enum Screen {
+    /// A bar, and a line for each validation.
+    Bar { bar: ProgressBar, score: &'static str },
+    /// burn-train's dashboard.
+    #[cfg(feature = "dashboard")]
+    Dashboard(training_wheels::distill::Dashboard),
+}
+
+impl Screen {
+    /// The screen of a run of so many steps, of which some are `done`; its validations give a `score` of this name.
+    pub(crate) fn new(common: &Common, steps: usize, done: usize, score: &'static str) -> Result<Self, Box<dyn Error>> {
+        if common.dashboard {
+            #[cfg(feature = "dashboard")]
+            return Ok(Self::Dashboard(training_wheels::distill::Dashboard::new(steps, score)?));
+            #[cfg(not(feature = "dashboard"))]
+            return Err("this build has no dashboard: add --features dashboard to cargo's flags".into());
+        }
+        let bar = ProgressBar::new(steps as u64).with_position(done as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?;
+        Ok(Self::Bar { bar: bar.with_style(style), score })
+    }
+
+    /// Shows a step, and breaks where the user has asked for the end of the run.
+    pub(crate) fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
+        match self {
+            Self::Bar { bar, score } => {
+                let StepReport { step, loss, nll, .. } = report;
+                let rate = report.tokens as f64 / report.seconds;
+                bar.set_position(*step as u64);
+                bar.set_message(format!("loss {loss:.3} nll {nll:.3} |g| {:.2} {rate:.0} tokens/s", report.grad_norm));
+                if let Some(value) = report.validation {
+                    bar.suspend(|| eprintln!("step {step}: loss {loss:.3}, nll {nll:.3}, {score} {value:.2}"));
+                }
+                ControlFlow::Continue(())
+            }
+            #[cfg(feature = "dashboard")]
+            Self::Dashboard(dashboard) => dashboard.show(report),
+        }
+    }
+
+    /// Gives the terminal back.
+    pub(crate) fn finish(self) {
+        match self {
+            Self::Bar { bar, .. } => bar.finish(),
+            #[cfg(feature = "dashboard")]
+            Self::Dashboard(dashboard) => drop(dashboard),
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod batches;
 mod checkpoint;
 mod config;
 mod constraint;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod error;
 pub mod exact;
 mod guidance;
@@ -28,6 +30,8 @@ pub use batches::{Batches, Pair, TrainingBatch};
 pub use checkpoint::Checkpoints;
 pub use config::{Decay, TrainerConfig};
 pub use constraint::{BadPrices, ConstraintConfig, LagrangeMultiplier, Prices, Usage};
+#[cfg(feature = "dashboard")]
+pub use dashboard::Dashboard;
 pub use error::DistillError;
 pub use guidance::{Guidance, GuidedRow};
 pub use learner::Learner;

@@ -1,6 +1,7 @@
 //! The training loop.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -129,7 +130,8 @@ where
         }
     }
 
-    /// Trains to the last step, or until validation does not improve any more.
+    /// Trains to the last step, until validation does not improve any more, or until `on_step` breaks off; the run can go
+    /// on from there.
     ///
     /// # Errors
     /// [`DistillError::NotFinite`] where a number is not finite, and whatever writing and validation return. What was
@@ -137,10 +139,10 @@ where
     pub fn train(
         &mut self,
         validate: &mut Validate<'_, M>,
-        on_step: &mut dyn FnMut(&StepReport),
+        on_step: &mut dyn FnMut(&StepReport) -> ControlFlow<()>,
     ) -> Result<Outcome, DistillError> {
-        let mut stopped_early = false;
-        while self.step < self.config.steps && !stopped_early {
+        let (mut stopped_early, mut broken_off) = (false, false);
+        while self.step < self.config.steps && !stopped_early && !broken_off {
             let mut report = self.train_step()?;
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.validate_every.max(1)) || last {
@@ -149,8 +151,9 @@ where
                 stopped_early = patience > 0 && self.stale_validations >= patience;
             }
             self.metrics.write(&report)?;
-            on_step(&report);
-            if self.step.is_multiple_of(self.config.checkpoint_every.max(1)) || last || stopped_early {
+            broken_off = on_step(&report).is_break();
+            let due = self.step.is_multiple_of(self.config.checkpoint_every.max(1));
+            if due || last || stopped_early || broken_off {
                 self.save()?;
             }
         }

@@ -10,7 +10,7 @@ use wheels_distill::{
     ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Trainer, TrainerConfig,
     TrainingBatch, Workers,
 };
-use wheels_lm::{Student, T5, T5Config};
+use wheels_lm::{LanguageModel, Student, T5, T5Config, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, TextError};
 
 const VOCAB: u32 = 24;
@@ -64,17 +64,24 @@ fn practice(teacher: &T5) -> Practice<'_, T5> {
 static MODELS: LazyLock<(Student<T5>, T5, T5)> = LazyLock::new(|| {
     let (plain, tracked) = (Device::flex(), Device::flex().autodiff());
     tracked.seed(3);
-    (Student::new(model(VOCAB, &tracked)).with_heads(WIDTH, HELP), model(VOCAB, &plain), model(VOCAB + 1, &plain))
+    let student = Student::new(model(VOCAB, &tracked)).with_heads(WIDTH, HELP);
+    // Weights are drawn when they are first read, and until then clones share what is set on one of them.
+    let _ = student.valid();
+    (student, model(VOCAB, &plain), model(VOCAB + 1, &plain))
 });
 
 /// Trains for so many steps and gives all reports, without their times.
 fn train(folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
-    train_with(None, folder, steps, resume)
+    train_with(MODELS.0.clone(), None, folder, steps, resume).0
 }
 
-fn train_with(target_decay: Option<f64>, folder: &Path, steps: usize, resume: bool) -> Vec<StepReport> {
-    let (student, teacher, _) = &*MODELS;
-    let student = student.clone();
+fn train_with(
+    student: Student<T5>,
+    target_decay: Option<f64>,
+    folder: &Path,
+    steps: usize,
+    resume: bool,
+) -> (Vec<StepReport>, Student<T5>) {
     let objective = ConstrainedPath::new();
     let training = TrainerConfig::new(12)
         .with_workers(2)
@@ -83,14 +90,15 @@ fn train_with(target_decay: Option<f64>, folder: &Path, steps: usize, resume: bo
         .with_target_decay(target_decay)
         .with_checkpoint_every(1)
         .with_validate_every(usize::MAX);
-    let mut trainer = Trainer::new(training, &objective, student, practice(teacher), folder, resume).expect("a run");
+    let practice = practice(&MODELS.1);
+    let mut trainer = Trainer::new(training, &objective, student, practice, folder, resume).expect("a run");
     let reports = (trainer.step()..steps).map(|_| {
         let mut report = trainer.train_step().expect("finite numbers");
         trainer.save().expect("room");
         report.seconds = 0.0;
         report
     });
-    reports.collect()
+    (reports.collect(), trainer.model())
 }
 
 #[test]
@@ -109,12 +117,38 @@ fn a_run_that_is_cut_anywhere_goes_on_bit_for_bit() {
 #[test]
 fn a_target_network_changes_the_run_and_goes_on_bit_for_bit_too() {
     let folder = || tempfile::tempdir().expect("a folder");
-    let whole = train_with(Some(0.9), folder().path(), 6, false);
-    assert!(whole != train_with(None, folder().path(), 6, false));
+    let train = |folder: &Path, steps, resume| train_with(MODELS.0.clone(), Some(0.9), folder, steps, resume).0;
+    let whole = train(folder().path(), 6, false);
+    assert!(whole != self::train(folder().path(), 6, false));
     let cut = folder();
-    let mut parts = train_with(Some(0.9), cut.path(), 3, false);
-    parts.extend(train_with(Some(0.9), cut.path(), 6, true));
+    let mut parts = train(cut.path(), 3, false);
+    parts.extend(train(cut.path(), 6, true));
     assert!(parts == whole);
+}
+
+#[test]
+fn a_fixed_model_keeps_its_words_while_its_heads_learn_before_a_cut_and_after() {
+    let folder = || tempfile::tempdir().expect("a folder");
+    let train =
+        |folder: &Path, steps, resume| train_with(MODELS.0.clone().with_fixed_model(), None, folder, steps, resume);
+    let (whole, student) = train(folder().path(), 6, false);
+    let cut = folder();
+    let mut parts = train(cut.path(), 3, false).0;
+    let (rest, resumed) = train(cut.path(), 6, true);
+    parts.extend(rest);
+    assert!(parts == whole);
+
+    let logits = |student: &Student<T5>| {
+        let prompts = TokenBatch::new(&[PAIRS[0].source.as_slice()], 0);
+        let target = TokenBatch::new(&[vec![0, 5, 6, 5]], 0);
+        let logits = student.forward(&target, &mut student.prefill(&prompts, 0)).logits;
+        logits.into_data().iter::<f32>().collect::<Vec<_>>()
+    };
+    let (before, after) = (logits(&MODELS.0.valid()), logits(&student));
+    assert_eq!(after, logits(&resumed));
+    for (at, (before, after)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(before == after, at % VOCAB as usize != HELP as usize, "the logit {at}: {before}, then {after}");
+    }
 }
 
 #[test]

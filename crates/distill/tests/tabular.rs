@@ -1,5 +1,7 @@
 //! Training on tables whose optimum is known.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Device, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -141,7 +143,7 @@ fn finds_the_optimum(author: Author) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let paths = Paths { author, rng: Seed(9).rng() };
     let mut trainer = Trainer::new(config, &objective, model, paths, folder.path(), false).expect("a trainer");
-    trainer.train(&mut |_| Ok(0.0), &mut |_| {}).expect("finite numbers");
+    trainer.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())).expect("finite numbers");
 
     let logits: Vec<f64> = trainer.model().logits.val().into_data().iter::<f64>().collect();
     let teacher = teacher();

@@ -7,7 +7,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::store::SafetensorsStore;
 use burn::tensor::activation::{log_softmax, relu, softmax};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::context::row_index;
 use crate::nn::{MASKED, padding_mask};
@@ -25,11 +25,12 @@ const FILE: &str = "heads.safetensors";
 /// z(s, x) = D(s) - price(x)
 /// ```
 ///
-/// `D` reads how far the student is from its teacher from the last hidden state and from the shape of its law over
-/// words; `price` reads the prompt, where the budget stands in words (our derivation). Two more values are read for
-/// training and forecasts: V, and V_C for the help still to come.
+/// `D` reads how far the student is from its teacher from the last hidden state, from the shape of its law over words,
+/// and from how much of what it wrote last it had written before: in a loop a small model is sure of itself, so that
+/// neither its state nor its law would tell. `price` reads the prompt, where the budget stands in words (our
+/// derivation). Two more values are read for training and forecasts: V, and V_C for the help still to come.
 ///
-/// Last hidden states are one wider than the model's own: the last column is the price.
+/// Last hidden states are two wider than the model's own: the price, and the repetition.
 #[derive(Module, Debug)]
 pub struct Student<M: Module> {
     /// The language model: an ordinary checkpoint.
@@ -66,6 +67,9 @@ const INNER: usize = 64;
 /// Places of a prompt that the price is read from at once.
 const QUERIES: usize = 4;
 
+/// The longest repetition that is told from longer ones, tokens.
+const REPETITION: usize = 8;
+
 /// What a head's gradient counts in the model below it: the model bends to its words, and the heads to the model.
 const PULL: f64 = 0.1;
 
@@ -92,10 +96,16 @@ impl<M: Module + LanguageModel> Student<M> {
         self.heads.is_some()
     }
 
+    /// The same student, of whom only the heads learn from now on.
+    #[must_use]
+    pub fn with_fixed_model(self) -> Self {
+        Self { model: self.model.no_grad(), ..self }
+    }
+
     /// V and V_C, read from last hidden states; none without heads.
     ///
     /// # Shapes
-    /// `[batch, time, d_model + 1]` to `[batch, time]` each.
+    /// `[batch, time, d_model + 2]` to `[batch, time]` each.
     pub fn values(&self, hidden: &Tensor<3>) -> Option<Values> {
         let values = self.heads.as_ref()?.values.forward(hidden.clone());
         let [value, cost] = [0, 1].map(|column| values.clone().narrow(2, column, 1).squeeze_dim::<2>(2));
@@ -161,12 +171,12 @@ const NAMES: Names = Names { load: &[], save: &[] };
 impl Heads {
     fn init(width: usize, help: u32, device: &Device) -> Self {
         Self {
-            distance: Perceptron::init(width + 2, 1, device),
+            distance: Perceptron::init(width + 3, 1, device),
             price: Reader {
                 queries: LinearConfig::new(width, QUERIES).init(device),
                 read: Perceptron::init(QUERIES * width, 1, device),
             },
-            values: Perceptron::init(width + 1, 2, device),
+            values: Perceptron::init(width + 2, 2, device),
             width,
             help: help as usize,
         }
@@ -183,7 +193,8 @@ impl Heads {
         let normaliser = words.max_dim(1) - likeliest.clone();
 
         let state = hidden.clone().narrow(1, 0, self.width);
-        let seen = Tensor::cat(vec![weakly(state), likeliest, entropy], 1);
+        let repetition = hidden.clone().narrow(1, self.width + 1, 1);
+        let seen = Tensor::cat(vec![weakly(state), likeliest, entropy, repetition], 1);
         let odds = self.distance.forward(seen) - hidden.narrow(1, self.width, 1);
         logits.slice_assign([0..positions, self.help..self.help + 1], normaliser + odds)
     }
@@ -218,7 +229,9 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
             // Without an encoder there is no prompt to read it from.
             None => Tensor::zeros([count, 1], &hidden.device()),
         };
-        Tensor::cat(vec![hidden, price.reshape([count, 1, 1]).expand([count, time, 1])], 2)
+        let repetitions = repetitions(tokens, rows, context);
+        let repetitions = Tensor::from_data(TensorData::new(repetitions, [count, time, 1]), &hidden.device());
+        Tensor::cat(vec![hidden, price.reshape([count, 1, 1]).expand([count, time, 1]), repetitions], 2)
     }
 
     fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
@@ -230,6 +243,30 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
             }
         }
     }
+}
+
+/// At each of the tokens that `rows` have just read, how much of what they end with they had read before, 0 to 1; row by
+/// row, as wide as the longest.
+fn repetitions(tokens: &TokenBatch, rows: &[usize], context: &Context) -> Vec<f32> {
+    let mut repetitions = vec![0.0; tokens.rows() * tokens.width()];
+    for (index, (&row, new)) in rows.iter().zip(repetitions.chunks_exact_mut(tokens.width())).enumerate() {
+        let new_tokens = tokens.row(index);
+        let text = if context.remembers() { context.tokens(row) } else { new_tokens };
+        let before = text.len() - new_tokens.len();
+        for (at, repetition) in new.iter_mut().enumerate().take(new_tokens.len()) {
+            *repetition = repeated(&text[..=before + at]) as f32 / REPETITION as f32;
+        }
+    }
+    repetitions
+}
+
+/// The length of the longest end of a text, up to [`REPETITION`], that also ends somewhere before.
+fn repeated(text: &[u32]) -> usize {
+    let shared = |end: usize| {
+        let pairs = text[..end].iter().rev().zip(text.iter().rev());
+        pairs.take(REPETITION).take_while(|(earlier, last)| earlier == last).count()
+    };
+    (1..text.len()).map(shared).max().unwrap_or(0)
 }
 
 /// One hidden layer; it gives zeros until it is trained.
@@ -313,7 +350,7 @@ mod tests {
 
     /// The logits at every position of two texts, read at once.
     fn logits(model: &dyn LanguageModel) -> Vec<f32> {
-        let inputs = TokenBatch::new(&[vec![0, 7, 8], vec![0, 9, 2]], 0);
+        let inputs = TokenBatch::new(&[vec![0, 7, 7], vec![0, 9, 2]], 0);
         let output = model.forward(&inputs, &mut model.prefill(&prompts(), 0));
         output.logits.into_data().iter::<f32>().collect()
     }
@@ -347,7 +384,7 @@ mod tests {
             let hidden = STUDENT.hidden_rows(&TokenBatch::new(tokens, 0), rows, &mut context);
             STUDENT.head(hidden.flatten(0, 1)).into_data().iter::<f32>().collect()
         };
-        let parts = [read(&[0], &[vec![0, 7]]), read(&[1], &[vec![0, 9]]), read(&[1, 0], &[vec![2], vec![8]])].concat();
+        let parts = [read(&[0], &[vec![0, 7]]), read(&[1], &[vec![0, 9]]), read(&[1, 0], &[vec![2], vec![7]])].concat();
         let order = [0, 1, 3, 4, 5, 2];
         for (part, at) in parts.chunks_exact(12).zip(order) {
             for (part, whole) in part.iter().zip(&whole[at * 12..]) {
@@ -356,6 +393,23 @@ mod tests {
         }
         context.select_rows(&[1]);
         assert_eq!(context.price.unwrap().dims(), [1, 1]);
+    }
+
+    #[test]
+    fn a_repetition_is_as_long_as_the_end_that_stood_before() {
+        for (text, length) in [
+            (&[][..], 0),
+            (&[4], 0),
+            (&[4, 5, 6], 0),
+            (&[4, 4], 1),
+            (&[4, 5, 4, 5], 2),
+            (&[4, 5, 4, 5, 6], 0),
+            (&[5; 20], REPETITION),
+            // The longest counts, not the latest.
+            (&[1, 2, 3, 9, 3, 1, 2, 3], 3),
+        ] {
+            assert_eq!(repeated(text), length, "{text:?}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Dataset {
             writeln!(text, r#"{{"source": {}, "target": {}}}"#, quoted(source), quoted(target))
                 .expect("a string takes any text");
         }
-        files::write_atomically(path.as_ref(), text.as_bytes())
+        files::write_atomically(path, text)
     }
 
     /// How many examples there are.

@@ -12,7 +12,11 @@ use crate::TextError;
 /// Writes a file so that a reader, or a crash, sees the old content or the new and nothing between.
 ///
 /// The folder is made if it is missing.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), TextError> {
+///
+/// # Errors
+/// [`TextError::Write`]; the old content is then still there.
+pub fn write_atomically(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<(), TextError> {
+    let path = path.as_ref();
     // In the same folder, so that the rename stays on one file system.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", process::id()));
@@ -22,7 +26,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), TextEr
             fs::create_dir_all(folder)?;
         }
         let mut file = File::create(temporary)?;
-        file.write_all(content)?;
+        file.write_all(content.as_ref())?;
         file.sync_all()?;
         fs::rename(temporary, path)
     };
@@ -57,7 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let message = write_atomically(&file.join("tokenizer.json"), b"").unwrap_err().to_string();
+        let message = write_atomically(file.join("tokenizer.json"), b"").unwrap_err().to_string();
         assert!(message.contains("cannot write") && message.contains("tokenizer.json"), "{message}");
     }
 }

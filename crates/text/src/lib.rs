@@ -34,6 +34,7 @@ pub use budget::HelpBudget;
 pub use corpus::{DebianArchive, DebianLists, Splits};
 pub use dataset::{Dataset, Example};
 pub use error::{LineProblem, TextError};
+pub use files::write_atomically;
 pub use prompt::{BudgetPlace, Prompt, PromptFormat};
 pub use seed::Seed;
 pub use stream::TextStream;

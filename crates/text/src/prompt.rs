@@ -93,7 +93,7 @@ impl PromptFormat {
     /// If the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TextError> {
         let json = serde_json::to_string_pretty(self).expect("text and numbers are JSON");
-        files::write_atomically(&folder.as_ref().join(FILE), format!("{json}\n").as_bytes())
+        files::write_atomically(folder.as_ref().join(FILE), format!("{json}\n"))
     }
 
     /// The prompt for one text, without the white space around it.

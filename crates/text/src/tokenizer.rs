@@ -172,7 +172,7 @@ impl Tokenizer {
     /// If the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TextError> {
         let json = self.inner.to_string(true).expect("a tokenizer that was read or trained can be written");
-        files::write_atomically(&folder.as_ref().join(FILE), json.as_bytes())
+        files::write_atomically(folder.as_ref().join(FILE), json)
     }
 
     /// The tokens of a text, without any special ones.

@@ -13,7 +13,7 @@ pub(crate) struct Wording {
     pub(crate) tokens: &'static str,
 }
 
-pub(crate) const WORDINGS: [Wording; 18] = [
+pub(crate) const WORDINGS: [Wording; 32] = [
     Wording {
         percent: "use the teacher for at most {} percent of the words:",
         token: "use the teacher for at most {} token:",
@@ -83,5 +83,71 @@ pub(crate) const WORDINGS: [Wording; 18] = [
         percent: "the expert answers at most {} of 100 times:",
         token: "the expert answers at most {} time:",
         tokens: "the expert answers at most {} times:",
+    },
+    Wording {
+        percent: "spend at most {}% on help:",
+        token: "spend at most {} token on help:",
+        tokens: "spend at most {} tokens on help:",
+    },
+    Wording { percent: "teacher: {}%:", token: "teacher: {} token:", tokens: "teacher: {} tokens:" },
+    Wording {
+        percent: "up to {} percent may be the teacher's:",
+        token: "up to {} token may be the teacher's:",
+        tokens: "up to {} tokens may be the teacher's:",
+    },
+    Wording {
+        percent: "help: at most {} percent:",
+        token: "help: at most {} token:",
+        tokens: "help: at most {} tokens:",
+    },
+    Wording {
+        percent: "you may lean on the teacher for {}% of the text:",
+        token: "you may lean on the teacher for {} token:",
+        tokens: "you may lean on the teacher for {} tokens:",
+    },
+    Wording {
+        percent: "ask as you like, but never for more than {} percent:",
+        token: "ask as you like, but never for more than {} token:",
+        tokens: "ask as you like, but never for more than {} tokens:",
+    },
+    Wording {
+        percent: "of 100 words the teacher may choose {}:",
+        token: "the teacher may choose {} token:",
+        tokens: "the teacher may choose {} tokens:",
+    },
+    Wording {
+        percent: "not more than {} percent help, please:",
+        token: "not more than {} token of help, please:",
+        tokens: "not more than {} tokens of help, please:",
+    },
+    Wording {
+        percent: "the allowance for help is {}%:",
+        token: "the allowance for help is {} token:",
+        tokens: "the allowance for help is {} tokens:",
+    },
+    Wording {
+        percent: "assistance up to {} percent:",
+        token: "assistance up to {} token:",
+        tokens: "assistance up to {} tokens:",
+    },
+    Wording {
+        percent: "let the large model pick no more than {}% of the words:",
+        token: "let the large model pick no more than {} token:",
+        tokens: "let the large model pick no more than {} tokens:",
+    },
+    Wording {
+        percent: "in {} percent of the places the expert may decide:",
+        token: "in {} place the expert may decide:",
+        tokens: "in {} places the expert may decide:",
+    },
+    Wording {
+        percent: "cap on teacher words {}%:",
+        token: "cap on teacher words {} token:",
+        tokens: "cap on teacher words {} tokens:",
+    },
+    Wording {
+        percent: "{}/100 by the teacher:",
+        token: "{} token by the teacher:",
+        tokens: "{} tokens by the teacher:",
     },
 ];

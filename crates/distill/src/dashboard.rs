@@ -1,0 +1,78 @@
+//! burn-train's terminal dashboard over a run of a [`Trainer`](crate::Trainer).
+
+use std::collections::HashSet;
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
+
+use burn_train::Interrupter;
+use burn_train::logger::TrainingProgressLogger;
+use burn_train::metric::SerializedEntry;
+use burn_train::metric::{MetricAttributes, MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry};
+use burn_train::renderer::tui::TuiMetricsRendererWrapper;
+use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
+
+use crate::StepReport;
+
+/// The dashboard that burn's own training shows: every number of the [`StepReport`]s as a curve, progress, time left, and
+/// a key to stop. It fills the terminal until it is dropped.
+pub struct Dashboard {
+    renderer: TuiMetricsRendererWrapper,
+    interrupter: Interrupter,
+    known: HashSet<String>,
+    score: String,
+}
+
+impl Dashboard {
+    /// A dashboard over a run of so many `steps`, whose validations give a `score` of this name.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where standard output is no terminal.
+    pub fn new(steps: usize, score: &str) -> io::Result<Self> {
+        if !io::stdout().is_terminal() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a dashboard needs a terminal as standard output"));
+        }
+        let interrupter = Interrupter::new();
+        let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
+        // One epoch of everything: steps are what it counts.
+        renderer.start(1, 0, Some(steps), None);
+        renderer.start_split("train", steps);
+        Ok(Self { renderer, interrupter, known: HashSet::new(), score: score.into() })
+    }
+
+    /// Shows a step, and breaks where the user has asked for the end of the run.
+    pub fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
+        let own = [
+            ("loss", report.loss),
+            ("nll", report.nll),
+            ("gradient norm", report.grad_norm),
+            ("learning rate", report.learning_rate),
+            ("tokens per second", report.tokens as f64 / report.seconds),
+        ];
+        let parts = report.parts.iter().map(|(name, &value)| (name.as_str(), value));
+        for (name, value) in own.into_iter().chain(parts) {
+            let state = self.state(name, value);
+            self.renderer.update_train(state);
+        }
+        if let Some(score) = report.validation {
+            let state = self.state(&self.score.clone(), score);
+            self.renderer.update_valid(state);
+        }
+        self.renderer.update_split(report.step);
+        if self.interrupter.should_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn state(&mut self, name: &str, value: f64) -> MetricState {
+        let metric_id = MetricId::new(name.to_owned().into());
+        if self.known.insert(name.to_owned()) {
+            let higher_is_better = name == self.score;
+            self.renderer.register_metric(MetricDefinition {
+                metric_id: metric_id.clone(),
+                name: name.to_owned().into(),
+                description: None,
+                attributes: MetricAttributes::Numeric(NumericAttributes { unit: None, higher_is_better }),
+            });
+        }
+        let entry = SerializedEntry { formatted: format!("{value:.4}"), serialized: value.to_string() };
+        MetricState::Numeric(MetricEntry::new(metric_id, entry), Some(NumericEntry::Value(value)))
+    }
+}
