@@ -107,8 +107,9 @@ pub(crate) enum Metric {
     RougeL,
 }
 
-/// Texts whose tokens tell how asking goes with the distance to the teacher.
-const SURVEYED: usize = 50;
+/// Texts whose tokens tell how asking goes with the distance to the teacher, and how many of them are read at once.
+const SURVEYED: usize = 200;
+const AT_ONCE: usize = 50;
 
 fn main() -> ExitCode {
     program::main(|| run(&Flags::parse()))
@@ -172,13 +173,16 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         };
         let outcomes = run.measure(&plan, &bar)?;
         if found.is_empty() {
-            log_odds = survey(&models, &data)?;
+            bar.set_message("log-odds of asking");
+            log_odds = run::kept(&run.folder.join("log-odds.json"), || survey(&models, &data))?;
         }
-        let prompt = models.teacher.tokenizer.encode_with_end(&data.examples()[0].source)?;
-        let cost = PairCost {
-            student: CallCost::measure(&models.student.model, &prompt),
-            teacher: CallCost::measure(&models.teacher.model, &prompt),
-        };
+        let cost = run::kept(&run.folder.join("costs.json"), || {
+            let prompt = models.teacher.tokenizer.encode_with_end(&data.examples()[0].source)?;
+            Ok(PairCost {
+                student: CallCost::measure(&models.student.model, &prompt),
+                teacher: CallCost::measure(&models.teacher.model, &prompt),
+            })
+        })?;
         costs.insert(device.clone(), cost);
         found.push((device, outcomes));
         tokenizer = Some(models.student.tokenizer);
@@ -190,22 +194,37 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     for (device, outcomes) in &found {
         points.extend(measure(device, &plan, outcomes, &data, &tokenizer, costs[device])?);
     }
+    let devices = agreements(&found, plan.len() * data.len());
+    let command = std::iter::once("evaluate".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
+    let results = Results { command, texts: data.len(), costs, points, devices, log_odds };
+    save(flags, &results, &data, &found[0], &tokenizer)
+}
+
+/// How far each device agrees with the first one, over so many texts.
+fn agreements(found: &[(String, Outcomes)], texts: usize) -> Vec<Agreement> {
     let (first, outcomes) = &found[0];
     let agree = |(device, others): &(String, Outcomes)| Agreement {
         device: device.clone(),
         with: first.clone(),
-        texts: (plan.len() * data.len()) as u64,
+        texts: texts as u64,
         differing: others.iter().map(|(key, other)| differing(&other.outcome, &outcomes[key].outcome)).sum(),
     };
-    let devices = found[1..].iter().map(agree).collect();
-    let command = std::iter::once("evaluate".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
-    let results = Results { command, texts: data.len(), costs, points, devices, log_odds };
+    found[1..].iter().map(agree).collect()
+}
 
+/// Writes results, tables, figures and the page, and prints the table.
+fn save(
+    flags: &Flags,
+    results: &Results,
+    data: &Dataset,
+    (first, outcomes): &(String, Outcomes),
+    tokenizer: &Tokenizer,
+) -> Result<(), Box<dyn Error>> {
     let metric = flags.metric.unwrap_or(if flags.task == Task::Summary { Metric::RougeL } else { Metric::Bleu });
-    let drawn = figures::figures(&results, first, metric);
+    let drawn = figures::figures(results, first, metric);
     let drawn = drawn.iter().map(|figure| figure.save(&flags.out)).collect::<Result<Vec<_>, _>>()?;
-    let page = report::page(&results, drawn, &data, outcomes, &tokenizer, flags.browse)?;
-    write_atomically(flags.out.join("results.json"), serde_json::to_string_pretty(&results)?)?;
+    let page = report::page(results, drawn, data, outcomes, tokenizer, flags.browse)?;
+    write_atomically(flags.out.join("results.json"), serde_json::to_string_pretty(results)?)?;
     write_atomically(flags.out.join("table.csv"), results.to_csv())?;
     write_atomically(flags.out.join("table.md"), results.to_markdown())?;
     write_atomically(flags.out.join("report.html"), page)?;
@@ -288,6 +307,10 @@ fn survey(models: &Models, data: &Dataset) -> Result<Vec<[f64; 2]>, Box<dyn Erro
     let config = PracticeConfig::new(1).with_batch_tokens(longest);
     let exam = Practice::new(config, &pairs, &prompt, &models.teacher.model, models.help, tokenizer.unwritten_ids())?;
     let texts: Vec<u32> = (0..pairs.len() as u32).collect();
-    let readings = exam.survey(model, &texts, HelpBudget::percent(20), format.wording)?;
-    Ok(readings.iter().map(|reading| [reading.log_odds, reading.distance]).collect())
+    let mut read = Vec::new();
+    for texts in texts.chunks(AT_ONCE) {
+        let readings = exam.survey(model, texts, HelpBudget::percent(20), format.wording)?;
+        read.extend(readings.iter().map(|reading| [reading.log_odds, reading.distance]));
+    }
+    Ok(read)
 }

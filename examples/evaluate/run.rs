@@ -59,15 +59,10 @@ impl Run<'_> {
         let mut outcomes = Outcomes::new();
         for &(system, percent) in plan {
             let path = self.folder.join(format!("{system}-{percent}.json").replace(':', "-"));
-            let measured = match read(&path)? {
-                Some(measured) => measured,
-                None => {
-                    bar.set_message(format!("{system} at {percent}%"));
-                    let measured = self.decode(system, percent, &outcomes)?;
-                    write_atomically(&path, serde_json::to_string(&measured)?)?;
-                    measured
-                }
-            };
+            let measured = kept(&path, || {
+                bar.set_message(format!("{system} at {percent}%"));
+                self.decode(system, percent, &outcomes)
+            })?;
             outcomes.insert((system.to_string(), percent), measured);
             bar.inc(1);
         }
@@ -124,6 +119,21 @@ pub(crate) fn start(folder: &Path, settings: &Settings) -> Result<(), Box<dyn Er
         .into()),
         Some(_) => Ok(()),
         None => Ok(write_atomically(&path, serde_json::to_string(settings)?)?),
+    }
+}
+
+/// What a file holds, or else what `make` gives, which the file then keeps.
+pub(crate) fn kept<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    make: impl FnOnce() -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    match read(path)? {
+        Some(value) => Ok(value),
+        None => {
+            let value = make()?;
+            write_atomically(path, serde_json::to_string(&value)?)?;
+            Ok(value)
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a training run is told.
 
 use burn::config::Config;
+use wheels_text::HelpBudget;
+
+use crate::{ConstraintConfig, Mixture};
 
 /// Configuration of a [`Trainer`](crate::Trainer): the same values on the same data give the same weights.
 #[derive(Config, Debug, PartialEq)]
@@ -71,6 +74,40 @@ impl TrainerConfig {
                 Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()),
             }
     }
+}
+
+/// Configuration of [`Practice`](crate::Practice).
+#[derive(Config, Debug, PartialEq)]
+pub struct PracticeConfig {
+    /// Steps of the whole run, over which prices settle.
+    pub steps: usize,
+    /// Largest number of source plus target tokens in a micro-batch, padding counted, budgets not.
+    #[config(default = 2048)]
+    pub batch_tokens: usize,
+    /// Whose texts are practised on.
+    #[config(default = "Mixture::new()")]
+    pub mixture: Mixture,
+    /// The temperature of the teacher's law: below 1 it takes off the tail that label smoothing left.
+    #[config(default = 0.7)]
+    pub teacher_temperature: f64,
+    /// How often a lesson is used, once when it is new and then from the replay buffer.
+    #[config(default = 3)]
+    pub uses: usize,
+    /// The most bytes of lessons that are kept for replay.
+    #[config(default = 134_217_728)]
+    pub replay_bytes: usize,
+    /// The wordings of budgets that are practised ([`HelpBudget::words`]): the others are left for tests.
+    #[config(default = "(0..HelpBudget::WORDINGS).filter(|&way| way != HelpBudget::HELD_OUT_WORDING).collect()")]
+    pub wordings: Vec<usize>,
+    /// Percentages that are not practised: those too are left for tests.
+    #[config(default = "vec![8, 25, 45]")]
+    pub held_out: Vec<u8>,
+    /// The prices of help.
+    #[config(default = "ConstraintConfig::new()")]
+    pub constraint: ConstraintConfig,
+    /// Seed of the order of the data, of budgets and of sampled texts.
+    #[config(default = 7)]
+    pub seed: u64,
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod workers;
 
 pub use batches::{Batches, Pair, TrainingBatch};
 pub use checkpoint::Checkpoints;
-pub use config::{Decay, TrainerConfig};
+pub use config::{Decay, PracticeConfig, TrainerConfig};
 pub use constraint::{BadPrices, ConstraintConfig, LagrangeMultiplier, Prices, Usage};
 #[cfg(feature = "dashboard")]
 pub use dashboard::Dashboard;
@@ -38,7 +38,7 @@ pub use learner::Learner;
 pub use lessons::Lessons;
 pub use mixture::Mixture;
 pub use objective::{CrossEntropy, Loss, Objective};
-pub use practice::{MakePrompt, Practice, PracticeConfig, Reading};
+pub use practice::{MakePrompt, Practice, Reading};
 pub use report::{MetricsLog, StepReport};
 pub use scored::{Guided, Scored};
 pub use trainer::{Outcome, Trainer, Validate};

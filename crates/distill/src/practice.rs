@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use burn::config::Config;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Tensor, TensorData};
 use rand::{Rng, RngExt};
@@ -18,43 +17,9 @@ use crate::objective::{all_action, laws::Laws};
 use crate::replay::{Lesson, LessonRow, ReplayBuffer};
 use crate::scored::forced;
 use crate::{
-    Batches, ConstraintConfig, DistillError, Guidance, GuidedRow, Learner, Lessons, Mixture, Pair, Prices, Scored,
-    StepReport, TrainingBatch, Usage, Workers,
+    Batches, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, PracticeConfig, Prices, Scored, StepReport,
+    TrainingBatch, Usage, Workers,
 };
-
-/// Configuration of [`Practice`].
-#[derive(Config, Debug, PartialEq)]
-pub struct PracticeConfig {
-    /// Steps of the whole run, over which prices settle.
-    pub steps: usize,
-    /// Largest number of source plus target tokens in a micro-batch, padding counted, budgets not.
-    #[config(default = 2048)]
-    pub batch_tokens: usize,
-    /// Whose texts are practised on.
-    #[config(default = "Mixture::new()")]
-    pub mixture: Mixture,
-    /// The temperature of the teacher's law: below 1 it takes off the tail that label smoothing left.
-    #[config(default = 0.7)]
-    pub teacher_temperature: f64,
-    /// How often a lesson is used, once when it is new and then from the replay buffer.
-    #[config(default = 3)]
-    pub uses: usize,
-    /// The most bytes of lessons that are kept for replay.
-    #[config(default = 134_217_728)]
-    pub replay_bytes: usize,
-    /// The wordings of budgets that are practised ([`HelpBudget::words`]): the others are left for tests.
-    #[config(default = "(0..HelpBudget::WORDINGS).filter(|&way| way != HelpBudget::HELD_OUT_WORDING).collect()")]
-    pub wordings: Vec<usize>,
-    /// Percentages that are not practised: those too are left for tests.
-    #[config(default = "vec![8, 25, 45]")]
-    pub held_out: Vec<u8>,
-    /// The prices of help.
-    #[config(default = "ConstraintConfig::new()")]
-    pub constraint: ConstraintConfig,
-    /// Seed of the order of the data, of budgets and of sampled texts.
-    #[config(default = 7)]
-    pub seed: u64,
-}
 
 /// Makes the prompt of a pair, by its index, under a budget in one of its wordings.
 pub type MakePrompt<'a> = dyn Fn(usize, HelpBudget, usize) -> Result<Prompt, TextError> + Sync + 'a;
@@ -62,7 +27,7 @@ pub type MakePrompt<'a> = dyn Fn(usize, HelpBudget, usize) -> Result<Prompt, Tex
 /// Lessons with a teacher in the loop.
 ///
 /// Each lesson is a micro-batch of pairs of like lengths. Every row draws a budget and a wording for it and is written
-/// by whom the [`Mixture`] says; the teacher's law is then read along all rows at once. Budgets are all whole
+/// by whom the [`Mixture`](crate::Mixture) says; the teacher's law is then read along all rows at once. Budgets are all whole
 /// percentages, low ones more often, and for a seventh of the rows numbers of tokens. Help always answers with the
 /// teacher's likeliest word: a random one would bias squared residuals.
 pub struct Practice<'a, T> {
