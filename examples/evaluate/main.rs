@@ -224,7 +224,7 @@ fn save(
     let drawn = figures::figures(results, first, metric);
     let drawn = drawn.iter().map(|figure| figure.save(&flags.out)).collect::<Result<Vec<_>, _>>()?;
     let page = report::page(results, drawn, data, outcomes, tokenizer, flags.browse)?;
-    write_atomically(flags.out.join("results.json"), serde_json::to_string_pretty(results)?)?;
+    write_atomically(flags.out.join("results.json"), serde_json::to_string(results)?)?;
     write_atomically(flags.out.join("table.csv"), results.to_csv())?;
     write_atomically(flags.out.join("table.md"), results.to_markdown())?;
     write_atomically(flags.out.join("report.html"), page)?;
