@@ -242,7 +242,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let evaluation = Evaluation::new(&valid, &tokenizer, &format);
     let judge = Judge { evaluation: &evaluation, teacher: &teacher.model, help, format: &format };
     let budget = HelpBudget::percent(if flags.objective.asks() { 20 } else { 0 });
-    let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), "chrF")?;
+    let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), &format!("chrF at {budget}"))?;
     // With the ledger on, a student that asks for too much gains nothing by it.
     let mut validate = |student: &_| {
         let outcome = evaluation.outcome(judge.decode(student, budget, Enforcement::On)?)?;

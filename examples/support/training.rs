@@ -78,7 +78,7 @@ impl Common {
 /// What a run shows of itself while it lasts.
 pub(crate) enum Screen {
     /// A bar, and a line for each validation.
-    Bar { bar: ProgressBar, score: &'static str },
+    Bar { bar: ProgressBar, score: String },
     /// burn-train's dashboard.
     #[cfg(feature = "dashboard")]
     Dashboard(training_wheels::distill::Dashboard),
@@ -86,7 +86,7 @@ pub(crate) enum Screen {
 
 impl Screen {
     /// The screen of a run of so many steps, of which some are `done`; its validations give a `score` of this name.
-    pub(crate) fn new(common: &Common, steps: usize, done: usize, score: &'static str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(common: &Common, steps: usize, done: usize, score: &str) -> Result<Self, Box<dyn Error>> {
         if common.dashboard {
             #[cfg(feature = "dashboard")]
             return Ok(Self::Dashboard(training_wheels::distill::Dashboard::new(steps, score)?));
@@ -95,7 +95,7 @@ impl Screen {
         }
         let bar = ProgressBar::new(steps as u64).with_position(done as u64);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?;
-        Ok(Self::Bar { bar: bar.with_style(style), score })
+        Ok(Self::Bar { bar: bar.with_style(style), score: score.into() })
     }
 
     /// Shows a step, and breaks where the user has asked for the end of the run.

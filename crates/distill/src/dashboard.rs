@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use burn_train::Interrupter;
 use burn_train::logger::TrainingProgressLogger;
-use burn_train::metric::SerializedEntry;
-use burn_train::metric::{MetricAttributes, MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry};
+use burn_train::metric::{
+    MetricAttributes, MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry, SerializedEntry,
+};
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 

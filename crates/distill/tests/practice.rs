@@ -1,5 +1,6 @@
 //! Practice with a tiny student and its teacher.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -7,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use wheels_distill::objective::ConstrainedPath;
 use wheels_distill::{
-    ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Trainer, TrainerConfig,
-    TrainingBatch, Workers,
+    Checkpoints, ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Trainer,
+    TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{LanguageModel, Student, T5, T5Config, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, TextError};
@@ -112,6 +113,19 @@ fn a_run_that_is_cut_anywhere_goes_on_bit_for_bit() {
         parts.extend(train(folder.path(), 12, true));
         assert!(parts == whole, "cut after step {cut}");
     }
+}
+
+#[test]
+fn a_run_that_is_broken_off_keeps_its_last_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objective = ConstrainedPath::new();
+    let config = TrainerConfig::new(12).with_checkpoint_every(100).with_validate_every(100);
+    let mut trainer =
+        Trainer::new(config, &objective, MODELS.0.clone(), practice(&MODELS.1), folder.path(), false).expect("a run");
+    let third = |report: &StepReport| if report.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let outcome = trainer.train(&mut |_| Ok(0.0), &mut |report| third(report)).expect("finite numbers");
+    assert_eq!((outcome.steps, outcome.stopped_early), (3, false));
+    assert_eq!(Checkpoints::new(folder.path()).expect("a folder").steps().expect("checkpoints"), [3]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub mod family;
 mod model;
 pub mod nn;
 mod pretrained;
+mod repetition;
 mod student;
 mod weights;
 
