@@ -85,6 +85,9 @@ struct Flags {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
+    /// The share of the tokens read, on both sides, in whose place a random one stands (unigram noise).
+    #[arg(long, default_value_t = 0.0, value_parser = probability)]
+    noise: f64,
     /// Validation sentences that are translated, for chrF.
     #[arg(long, default_value_t = 200)]
     valid_texts: usize,
@@ -129,7 +132,8 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let batches = Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?;
+    let batches =
+        Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?.with_noise(flags.noise);
     let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
     let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), "chrF")?;
     let outcome =
@@ -138,6 +142,11 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     trainer.best()?.save(&flags.out, flags.common.format())?;
     eprintln!("{outcome:?}; the model is in {}", flags.out.display());
     Ok(())
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a share lies between 0 and 1".into()) }
 }
 
 /// The T5 that the flags describe.

@@ -140,18 +140,23 @@ impl Bundle {
     }
 
     /// The rule by which this student asks under a budget while its prompts say another: the help token's log-odds,
-    /// past the [`offset`](Prices::offset) of the two budgets' prices. It never asks at 0 and always at 100%.
+    /// past the [`offset`](Prices::offset) of the two budgets' prices and, where its help token is calibrated, the
+    /// threshold of the budget that is wanted. It never asks at 0 and always at 100%.
     ///
     /// # Errors
     /// [`Error::Prices`] for a student without prices.
     pub fn asking_by_price(&self, budget: HelpBudget, told: HelpBudget, prompts: &[Prompt]) -> Result<Asking, Error> {
         let prices = self.prices.as_ref().ok_or(Error::Prices)?;
         let rate = share(budget, prompts);
-        let threshold = prices.offset(rate, share(told, prompts));
-        Ok(match rate {
-            0.0 => Asking::Never,
-            1.0 => Asking::Always,
-            _ => Asking::Confidence { measure: Measure::HelpLogOdds, threshold },
+        let offset = prices.offset(rate, share(told, prompts));
+        Ok(match self.asking(budget, prompts) {
+            Asking::Confidence { measure: measure @ Measure::HelpLogOdds, threshold } => {
+                Asking::Confidence { measure, threshold: threshold + offset }
+            }
+            Asking::Learned | Asking::Confidence { .. } => {
+                Asking::Confidence { measure: Measure::HelpLogOdds, threshold: offset }
+            }
+            always_or_never => always_or_never,
         })
     }
 
@@ -198,4 +203,34 @@ fn prices(json: &str, path: &Path) -> Result<Prices, Error> {
 
 fn parse<T: DeserializeOwned>(json: &str, path: &Path, example: &'static str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|source| Error::Asking { example, path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::embedded::TRANSLATION;
+
+    #[test]
+    fn a_student_told_another_budget_asks_past_the_offset_of_the_prices() {
+        let mut student = Bundle::from_files(&TRANSLATION.student, &Device::flex()).unwrap();
+        let [ten, twenty] = [10, 20].map(HelpBudget::percent);
+        let threshold = |student: &Bundle, budget, told| match student.asking_by_price(budget, told, &[]).unwrap() {
+            Asking::Confidence { measure: Measure::HelpLogOdds, threshold } => threshold,
+            rule => panic!("{rule:?}"),
+        };
+        let offset = student.prices.as_ref().unwrap().offset(0.1, 0.2);
+        let calibrated = threshold(&student, ten, ten);
+        assert!(offset > 0.0 && (threshold(&student, ten, twenty) - calibrated - offset).abs() < 1e-12);
+        assert_eq!(student.asking(ten, &[]), Measure::HelpLogOdds.beyond(calibrated));
+        student.calibration = None;
+        assert_eq!([threshold(&student, ten, ten), threshold(&student, ten, twenty)], [0.0, offset]);
+        let free = student.asking_by_price(HelpBudget::percent(100), ten, &[]).unwrap();
+        assert_eq!(
+            (free, student.asking_by_price(HelpBudget::percent(0), ten, &[]).unwrap()),
+            (Asking::Always, Asking::Never)
+        );
+        student.prices = None;
+        assert!(matches!(student.asking_by_price(ten, twenty, &[]), Err(Error::Prices)));
+    }
 }

@@ -71,6 +71,9 @@ struct Flags {
     /// The weight of the wish for help in `all-action` and `constrained`.
     #[arg(long, default_value_t = 0.5)]
     help_weight: f64,
+    /// The weight of consistency along paths of several steps in `constrained`.
+    #[arg(long, default_value_t = 0.1)]
+    path_weight: f64,
     /// What a target network for values keeps of itself at each step, such as 0.99; absent, there is none.
     #[arg(long)]
     target_decay: Option<f64>,
@@ -83,6 +86,12 @@ struct Flags {
     /// Steps before prices begin to move.
     #[arg(long, default_value_t = 80)]
     frozen_steps: usize,
+    /// The first step of the prices' dual ascent, nats at a rate of help that is off by 1.
+    #[arg(long, default_value_t = 0.6)]
+    price_rate: f64,
+    /// Texts on which prices settle before the first step; 0 goes on with those that the student has.
+    #[arg(long, default_value_t = 0)]
+    settle_on: usize,
     /// Optimizer steps.
     #[arg(long, default_value_t = 40)]
     steps: usize,
@@ -129,6 +138,10 @@ enum Worth {
     Distance,
     /// What the student's likeliest word is worth less to the teacher than its own.
     Regret,
+    /// 2 nats where the likeliest words differ.
+    Disagreement,
+    /// The divergence here and at the next three tokens, the nearer the more.
+    Ahead,
 }
 
 impl From<Worth> for HelpWorth {
@@ -136,6 +149,8 @@ impl From<Worth> for HelpWorth {
         match worth {
             Worth::Distance => Self::Distance,
             Worth::Regret => Self::Regret,
+            Worth::Disagreement => Self::Disagreement,
+            Worth::Ahead => Self::Ahead,
         }
     }
 }
@@ -154,9 +169,12 @@ impl Method {
             Self::AllAction => {
                 Box::new(AllActionConsistency::new().with_help(flags.help_weight).with_worth(flags.help_worth.into()))
             }
-            Self::Constrained => {
-                Box::new(ConstrainedPath::new().with_help(flags.help_weight).with_worth(flags.help_worth.into()))
-            }
+            Self::Constrained => Box::new(
+                ConstrainedPath::new()
+                    .with_help(flags.help_weight)
+                    .with_path(flags.path_weight)
+                    .with_worth(flags.help_worth.into()),
+            ),
         }
     }
 
@@ -207,11 +225,20 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let make_prompt = |index: usize, budget, wording| prompt(examples[index], budget, wording);
     let make_valid_prompt = |index: usize, budget, wording| prompt(valid_examples[index], budget, wording);
+    let constraint = ConstraintConfig::new()
+        .with_levels(levels)
+        .with_rate(flags.price_rate)
+        .with_frozen_steps(flags.frozen_steps)
+        .with_settled_on(flags.settle_on);
     let practice = PracticeConfig::new(flags.steps)
         .with_batch_tokens(flags.batch_tokens)
         .with_mixture(flags.objective.mixture(flags))
-        .with_constraint(ConstraintConfig::new().with_levels(levels).with_frozen_steps(flags.frozen_steps))
+        .with_constraint(constraint)
         .with_seed(flags.common.seed);
+    let practice = match flags.objective {
+        Method::Constrained => practice,
+        _ => practice.with_rehearsal(0),
+    };
     let specials = tokenizer.unwritten_ids();
     let exam =
         Practice::new(practice.clone(), &valid_pairs, &make_valid_prompt, &teacher.model, help, specials.clone())?;

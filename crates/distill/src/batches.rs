@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use wheels_lm::TokenBatch;
 use wheels_text::Seed;
@@ -23,8 +24,10 @@ pub struct Pair {
 pub struct TrainingBatch {
     /// What the encoder reads, `[batch, source]`.
     pub prompts: TokenBatch,
-    /// What the decoder is to write, `[batch, time]`; its input is the same behind the start of the row.
+    /// What the decoder is to write, `[batch, time]`.
     pub targets: TokenBatch,
+    /// What the decoder reads behind the start of each row, but for the last token, where that is not the targets.
+    pub read: Option<TokenBatch>,
     /// What the teacher says of it; none in supervised training.
     pub guidance: Option<Guidance>,
 }
@@ -37,17 +40,20 @@ pub(crate) struct Position {
 }
 
 /// A position, and what makes it mean the same batches again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bookmark {
     position: Position,
     pairs: usize,
     batch_tokens: usize,
+    #[serde(default)]
+    noise: f64,
     seed: Seed,
 }
 
 impl fmt::Display for Bookmark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pairs in batches of {} tokens, seed {}", self.pairs, self.batch_tokens, self.seed.0)
+        let Self { pairs, batch_tokens, noise, seed: Seed(seed), .. } = self;
+        write!(f, "{pairs} pairs in batches of {batch_tokens} tokens, noise {noise}, seed {seed}")
     }
 }
 
@@ -60,6 +66,7 @@ pub struct Batches<'a> {
     pairs: &'a [Pair],
     batch_tokens: usize,
     pad: u32,
+    noise: f64,
     seed: Seed,
     position: Position,
     epoch: Vec<Vec<u32>>,
@@ -79,9 +86,24 @@ impl<'a> Batches<'a> {
         if let Some(index) = pairs.iter().position(|pair| tokens(pair) > batch_tokens) {
             return Err(DistillError::LongPair { index, tokens: tokens(&pairs[index]), limit: batch_tokens });
         }
-        let mut batches = Self { pairs, batch_tokens, pad, seed, position: Position::default(), epoch: vec![] };
-        batches.seek(Position::default());
+        let position = Position::default();
+        let mut batches = Self { pairs, batch_tokens, pad, noise: 0.0, seed, position, epoch: vec![] };
+        batches.seek(position);
         Ok(batches)
+    }
+
+    /// The same batches with unigram noise (Xie et al. 2017, arXiv 1703.02573): each token that the model reads, on both
+    /// sides, is with probability `noise` another, drawn from the data; what it is to write stays. End marks stay, too.
+    ///
+    /// A model that cannot trust what stands before leans on its source, and does less harm to itself when it has written
+    /// something wrong.
+    ///
+    /// # Panics
+    /// If `noise` is no probability.
+    #[must_use]
+    pub fn with_noise(self, noise: f64) -> Self {
+        assert!((0.0..=1.0).contains(&noise), "noise of {noise} is no probability");
+        Self { noise, ..self }
     }
 
     pub(crate) fn seek(&mut self, position: Position) {
@@ -127,8 +149,8 @@ impl<'a> Batches<'a> {
 
 impl Batches<'_> {
     fn bookmark(&self) -> Bookmark {
-        let Self { position, batch_tokens, seed, .. } = *self;
-        Bookmark { position, pairs: self.pairs.len(), batch_tokens, seed }
+        let Self { position, batch_tokens, noise, seed, .. } = *self;
+        Bookmark { position, pairs: self.pairs.len(), batch_tokens, noise, seed }
     }
 
     /// The pairs of the next batch, by index.
@@ -139,6 +161,19 @@ impl Batches<'_> {
         self.position.batch += 1;
         self.epoch[self.position.batch - 1].clone()
     }
+
+    /// A text of the data with noise; its last token stays.
+    fn noisy(&self, text: &[u32], of: fn(&Pair) -> &[u32], rng: &mut impl Rng) -> Vec<u32> {
+        let mut noisy = text.to_vec();
+        let words = text.len().saturating_sub(1);
+        for token in &mut noisy[..words] {
+            if rng.random::<f64>() < self.noise {
+                let other = of(&self.pairs[rng.random_range(0..self.pairs.len())]);
+                *token = other[rng.random_range(0..other.len().saturating_sub(1).max(1))];
+            }
+        }
+        noisy
+    }
 }
 
 impl Iterator for Batches<'_> {
@@ -146,12 +181,25 @@ impl Iterator for Batches<'_> {
 
     fn next(&mut self) -> Option<TrainingBatch> {
         let pairs: Vec<&Pair> = self.next_indices().into_iter().map(|index| &self.pairs[index as usize]).collect();
-        let rows = |of: fn(&Pair) -> &[u32]| pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>();
-        Some(TrainingBatch {
-            prompts: TokenBatch::new(&rows(|pair| &pair.source), self.pad),
-            targets: TokenBatch::new(&rows(|pair| &pair.target), self.pad),
-            guidance: None,
-        })
+        let plain =
+            |of: fn(&Pair) -> &[u32]| TokenBatch::new(&pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>(), self.pad);
+        let (sources, targets): (fn(&Pair) -> &[u32], fn(&Pair) -> &[u32]) = (|pair| &pair.source, |pair| &pair.target);
+        if self.noise == 0.0 {
+            return Some(TrainingBatch {
+                prompts: plain(sources),
+                targets: plain(targets),
+                read: None,
+                guidance: None,
+            });
+        }
+        let Position { epoch, batch } = self.position;
+        let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
+        let mut noisy = |of: fn(&Pair) -> &[u32]| {
+            let rows: Vec<_> = pairs.iter().map(|pair| self.noisy(of(pair), of, &mut rng)).collect();
+            TokenBatch::new(&rows, self.pad)
+        };
+        let (prompts, read) = (noisy(sources), noisy(targets));
+        Some(TrainingBatch { prompts, targets: plain(targets), read: Some(read), guidance: None })
     }
 }
 
@@ -217,6 +265,33 @@ mod tests {
         assert!(refused.contains("of 40 tokens") && refused.contains("of 39 tokens"), "{refused}");
         let targets = |batches: Batches<'_>| batches.take(40).map(|batch| batch.targets).collect::<Vec<_>>();
         assert_eq!(targets(whole), targets(resumed));
+    }
+
+    #[test]
+    fn noise_changes_what_is_read_and_not_what_is_written() {
+        let pairs: Vec<Pair> = (0..50).map(|i| Pair { source: vec![i; 9], target: vec![100 + i; 9] }).collect();
+        let plain: Vec<_> = Batches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").take(40).collect();
+        let noisy = || Batches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").with_noise(0.25).take(40);
+        let (mut changed, mut tokens) = ([0, 0], 0);
+        for (plain, noisy) in plain.iter().zip(noisy()) {
+            assert_eq!(plain.targets, noisy.targets);
+            let read = noisy.read.expect("noise");
+            for row in 0..read.rows() {
+                for (side, clean, noisy) in
+                    [(0, plain.prompts.row(row), noisy.prompts.row(row)), (1, plain.targets.row(row), read.row(row))]
+                {
+                    assert_eq!(clean.last(), noisy.last());
+                    changed[side] += clean.iter().zip(noisy).filter(|(clean, noisy)| clean != noisy).count();
+                    assert!(noisy.iter().all(|&id| (id >= 100) == (side == 1)), "noise comes from the same side");
+                }
+                tokens += 8;
+            }
+        }
+        // One in fifty draws is the token itself; five standard deviations of a count are about 85.
+        let expected = 0.25 * 0.98 * tokens as f64;
+        assert!(changed.iter().all(|&count| (count as f64 - expected).abs() < 85.0), "{changed:?} of {tokens}");
+        let read = |batch: TrainingBatch| (batch.prompts, batch.read);
+        assert!(noisy().map(read).eq(noisy().map(read)), "the same noise again");
     }
 
     #[test]

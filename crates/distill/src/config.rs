@@ -102,6 +102,10 @@ pub struct PracticeConfig {
     /// Percentages that are not practised: those too are left for tests.
     #[config(default = "vec![8, 25, 45]")]
     pub held_out: Vec<u8>,
+    /// Further prompts for each micro-batch, from which a student learns only what their budgets cost
+    /// ([`ConstrainedPath`](crate::objective::ConstrainedPath)).
+    #[config(default = 192)]
+    pub rehearsal: usize,
     /// The prices of help.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,

@@ -18,6 +18,10 @@ pub struct ConstraintConfig {
     /// Steps before prices begin to move.
     #[config(default = 80)]
     pub frozen_steps: usize,
+    /// Texts on which prices settle before the first step, each found by bisection; 0 begins with those that the student
+    /// has learned, or with quantiles of its distances. They move afterwards like others, once `frozen_steps` are over.
+    #[config(default = 0)]
+    pub settled_on: usize,
     /// Tokens below which a measured rate counts for less than a whole step.
     #[config(default = 100.0)]
     pub evidence: f64,
@@ -120,6 +124,12 @@ impl Prices {
     /// the prices' difference, because it asks where `D - price` is positive (our derivation).
     pub fn offset(&self, wanted: f64, told: f64) -> f64 {
         self.price(wanted) - self.price(told)
+    }
+
+    /// The multipliers whose prices are found: all but those at the ends.
+    pub(crate) fn inner_mut(&mut self) -> &mut [LagrangeMultiplier] {
+        let last = self.levels.len() - 1;
+        &mut self.levels[1..last]
     }
 
     /// The multipliers.

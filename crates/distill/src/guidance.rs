@@ -1,6 +1,7 @@
 //! What a teacher says of a batch.
 
 use burn::tensor::TensorData;
+use wheels_lm::TokenBatch;
 
 /// A teacher's law at every position of a batch, and how its rows came about.
 #[derive(Clone, Debug)]
@@ -11,6 +12,18 @@ pub struct Guidance {
     pub help: Option<u32>,
     /// One for each row.
     pub rows: Vec<GuidedRow>,
+    /// More prompts, only for what their budgets cost.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// Prompts whose budgets are to be read, beside the texts of a batch: a student that has read few ways to say a price is
+/// sure of none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsal {
+    /// The prompts, `[prompts, source]`; only their starts need be there.
+    pub prompts: TokenBatch,
+    /// What help costs under each, nats.
+    pub prices: Vec<f32>,
 }
 
 /// How a row came about, and what help costs it.

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use wheels_lm::{LanguageModel, Pretrained, Student, T5, TabularLm, Values};
+use wheels_lm::{LanguageModel, Pretrained, Student, T5, TabularLm, TokenBatch, Values};
 
 /// A model that can be trained: it gives logits, and perhaps values read from its hidden states.
 pub trait Learner: LanguageModel {
@@ -14,6 +14,12 @@ pub trait Learner: LanguageModel {
         let _ = hidden;
         None
     }
+
+    /// What help costs by each prompt's words, nats, `[batch, 1]`; none for a plain language model.
+    fn prices(&self, prompts: &TokenBatch) -> Option<Tensor<2>> {
+        let _ = prompts;
+        None
+    }
 }
 
 impl Learner for Pretrained {}
@@ -23,5 +29,9 @@ impl Learner for TabularLm {}
 impl<M: Module + LanguageModel> Learner for Student<M> {
     fn values(&self, hidden: &Tensor<3>) -> Option<Values> {
         Student::values(self, hidden)
+    }
+
+    fn prices(&self, prompts: &TokenBatch) -> Option<Tensor<2>> {
+        Student::prices(self, prompts)
     }
 }

@@ -33,13 +33,13 @@ pub use constraint::{BadPrices, ConstraintConfig, LagrangeMultiplier, Prices, Us
 #[cfg(feature = "dashboard")]
 pub use dashboard::Dashboard;
 pub use error::DistillError;
-pub use guidance::{Guidance, GuidedRow};
+pub use guidance::{Guidance, GuidedRow, Rehearsal};
 pub use learner::Learner;
 pub use lessons::Lessons;
 pub use mixture::Mixture;
 pub use objective::{CrossEntropy, Loss, Objective};
 pub use practice::{MakePrompt, Practice, Reading};
 pub use report::{MetricsLog, StepReport};
-pub use scored::{Guided, Scored};
+pub use scored::{Guided, Priced, Scored};
 pub use trainer::{Outcome, Trainer, Validate};
 pub use workers::Workers;

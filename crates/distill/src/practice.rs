@@ -1,5 +1,7 @@
 //! Practice: texts that the student writes with its teacher at hand, and texts that others wrote.
 
+mod settling;
+
 use std::sync::Arc;
 
 use burn::tensor::activation::log_softmax;
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wheels_decode::{
     Asking, BudgetedDecoder, Decoder, End, Enforcement, HelpDesk, Policy, Sampler, Side, Source, Teacher,
 };
-use wheels_lm::LanguageModel;
+use wheels_lm::{LanguageModel, PRICED_TOKENS, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
 use crate::mixture::{Author, draw_budget};
@@ -17,8 +19,8 @@ use crate::objective::{all_action, laws::Laws};
 use crate::replay::{Lesson, LessonRow, ReplayBuffer};
 use crate::scored::forced;
 use crate::{
-    Batches, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, PracticeConfig, Prices, Scored, StepReport,
-    TrainingBatch, Usage, Workers,
+    Batches, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, PracticeConfig, Prices, Rehearsal, Scored,
+    StepReport, TrainingBatch, Usage, Workers,
 };
 
 /// Makes the prompt of a pair, by its index, under a budget in one of its wordings.
@@ -68,8 +70,10 @@ struct Saved {
     usage: Vec<[f64; 3]>,
 }
 
-/// Tokens that a text may have beyond twice its reference.
-const ROOM: usize = 8;
+/// The most tokens of a text beside references of up to so many.
+fn room(longest: usize) -> usize {
+    2 * longest + 8
+}
 
 impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     /// Practice on `pairs` with a `teacher`, whom the student calls by the token `help`.
@@ -131,10 +135,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let mut authors = Vec::with_capacity(pairs.len());
         for index in pairs.iter().map(|&index| index as usize) {
             let target = self.pairs[index].target.clone();
-            let budget = draw_budget(&mut rng, target.len(), &self.config.held_out);
-            let share = budget.share(target.len());
-            let wording = self.config.wordings[rng.random_range(0..self.config.wordings.len())];
-            let prompt = self.make_prompt(index, budget, wording)?;
+            let (prompt, share) = self.draw_prompt(index, &mut rng)?;
             let helped = flags(&mut rng, target.len(), share);
             authors.push(self.config.mixture.draw(&mut rng));
             rows.push(LessonRow { prompt, target, helped, share, deployed: false, ended: true });
@@ -147,6 +148,25 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
             }
         }
         Ok(self.with_law(Lesson { rows, teacher: None }))
+    }
+
+    /// The prompt of a pair under a budget that is drawn, in a wording that is drawn, and the budget as a share.
+    fn draw_prompt(&self, index: usize, rng: &mut impl Rng) -> Result<(Prompt, f64), DistillError> {
+        let length = self.pairs[index].target.len();
+        let budget = draw_budget(rng, length, &self.config.held_out);
+        let wording = self.config.wordings[rng.random_range(0..self.config.wordings.len())];
+        Ok((self.make_prompt(index, budget, wording)?, budget.share(length)))
+    }
+
+    /// Prompts of pairs that are drawn, and what help costs under their budgets.
+    fn rehearsal(&self, prices: &Prices, rng: &mut impl Rng) -> Result<Rehearsal, DistillError> {
+        let drawn = (0..self.config.rehearsal).map(|_| self.draw_prompt(rng.random_range(0..self.pairs.len()), rng));
+        let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
+        let starts: Vec<&[u32]> = drawn.iter().map(|(prompt, _)| start(&prompt.student)).collect();
+        Ok(Rehearsal {
+            prompts: TokenBatch::new(&starts, self.teacher.spec().pad),
+            prices: drawn.iter().map(|(_, share)| prices.price(*share) as f32).collect(),
+        })
     }
 
     fn make_prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, DistillError> {
@@ -188,19 +208,16 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         rows: Vec<&mut LessonRow>,
         seed: Seed,
     ) -> Result<(), DistillError> {
-        let sampler = if author == Author::Sampled { Sampler::plain() } else { Sampler::Greedy };
-        let (policy, desk) = match author {
+        let longest = rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
+        let decoder = match author {
             Author::Teacher => {
                 let policy = Policy::greedy(self.teacher).asking(Asking::Never).reading(Side::Expert);
-                (policy, HelpDesk::new().closed(self.help))
+                BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).enforcement(Enforcement::Off)
             }
-            _ => (Policy::new(model, sampler), HelpDesk::new().with(self.help, Teacher::new(self.teacher))),
+            Author::Sampled => self.decoder(model, Sampler::plain(), Asking::Learned),
+            _ => self.decoder(model, Sampler::Greedy, Asking::Learned),
         };
-        let longest = rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
-        let decoder = BudgetedDecoder::new(policy, desk)
-            .enforcement(Enforcement::Off)
-            .max_tokens(2 * longest + ROOM)
-            .batch_size(rows.len());
+        let decoder = decoder.max_tokens(room(longest)).batch_size(rows.len());
         let prompts: Vec<Prompt> = rows.iter().map(|row| row.prompt.clone()).collect();
         let decoded = decoder.decode(&prompts, seed)?;
         let mut rng = seed.stream("flags").rng();
@@ -214,6 +231,12 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
             };
         }
         Ok(())
+    }
+
+    /// A student with the teacher at its desk, and no ledger.
+    fn decoder<'m, M: Learner>(&'m self, model: &'m M, sampler: Sampler, asking: Asking) -> BudgetedDecoder<'m> {
+        let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
+        BudgetedDecoder::new(Policy::new(model, sampler).asking(asking), desk).enforcement(Enforcement::Off)
     }
 
     fn with_law(&self, lesson: Lesson) -> Lesson {
@@ -267,7 +290,9 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         TrainingBatch {
             prompts: lesson.ids(pad, |row| &row.prompt.student),
             targets: lesson.targets(pad),
+            read: None,
             guidance: Some(Guidance {
+                rehearsal: None,
                 teacher: lesson.teacher.clone().expect("a lesson has a teacher's law"),
                 help: Some(self.help),
                 rows: lesson.rows.iter().map(row).collect(),
@@ -321,6 +346,9 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
             if self.prices.is_none() {
                 self.prices = Some(self.first_prices(model, &lessons));
             }
+            if self.step == 0 && self.config.constraint.settled_on > 0 {
+                self.prices = Some(self.settled_prices(model, workers)?);
+            }
             self.learn_prices(&lessons);
             lessons.iter().for_each(|lesson| self.replay.push(lesson.clone()));
             lessons
@@ -328,9 +356,18 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
             let mut rng = Seed(self.config.seed).stream("replay").nth(self.step as u64).rng();
             (0..count).map(|_| self.replay.get(rng.random_range(0..self.replay.len())).clone()).collect()
         };
+        let seed = Seed(self.config.seed).stream("rehearsal").nth(self.step as u64);
         self.step += 1;
         let prices = self.prices.as_ref().expect("the first lessons set them");
-        Ok(lessons.iter().map(|lesson| self.batch(lesson, prices)).collect())
+        let batch = |(index, lesson): (usize, &Arc<Lesson>)| {
+            let mut batch = self.batch(lesson, prices);
+            if self.config.rehearsal > 0 {
+                let guidance = batch.guidance.as_mut().expect("a lesson has a teacher");
+                guidance.rehearsal = Some(self.rehearsal(prices, &mut seed.nth(index as u64).rng())?);
+            }
+            Ok(batch)
+        };
+        lessons.iter().enumerate().map(batch).collect()
     }
 
     fn report(&self, report: &mut StepReport) {
@@ -374,6 +411,11 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())
     }
+}
+
+/// The start of a prompt, where budgets stand.
+fn start(prompt: &[u32]) -> &[u32] {
+    &prompt[..prompt.len().min(PRICED_TOKENS)]
 }
 
 /// Flags that are set with this probability each.

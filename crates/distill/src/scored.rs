@@ -14,6 +14,8 @@ pub struct Scored {
     pub hidden: Tensor<3>,
     /// The model's values, which track gradients where it does; none for a plain language model.
     pub values: Option<Values>,
+    /// What the model reads in the prompts of a [`Rehearsal`](crate::Rehearsal); none where there is none.
+    pub priced: Option<Priced>,
     /// The token to be written at each position, `[batch, time]`; not tracked.
     pub targets: Tensor<2, Int>,
     /// 1 at a target, 0 at padding, `[batch, time]`; not tracked.
@@ -22,6 +24,15 @@ pub struct Scored {
     pub guided: Option<Guided>,
     /// The same batch as a target network scores it, not tracked; none where there is no such network.
     pub target: Option<Box<Scored>>,
+}
+
+/// What help costs under some budgets, nats, `[prompts, 1]` each.
+#[derive(Clone, Debug)]
+pub struct Priced {
+    /// As the model reads it in their words; tracks gradients where the model does.
+    pub said: Tensor<2>,
+    /// As it is; not tracked.
+    pub price: Tensor<2>,
 }
 
 /// A [`Guidance`] as tensors, none of them tracked.
@@ -44,12 +55,19 @@ pub struct Guided {
 impl Scored {
     /// Scores the targets of a batch in one forward pass.
     pub fn new<M: Learner + ?Sized>(model: &M, batch: &TrainingBatch) -> Self {
-        let output = forced(model, &batch.prompts, &batch.targets);
+        let output = forced(model, &batch.prompts, batch.read.as_ref().unwrap_or(&batch.targets));
         let plain = model.device().without_autodiff();
         let (rows, width) = (batch.targets.rows(), batch.targets.width());
         let inside = batch.targets.lengths().iter().flat_map(|&length| (0..width).map(move |t| t < length));
+        let rehearsal = batch.guidance.as_ref().and_then(|guidance| guidance.rehearsal.as_ref());
+        let priced = rehearsal.and_then(|rehearsal| {
+            let said = model.prices(&rehearsal.prompts)?;
+            let price = TensorData::new(rehearsal.prices.clone(), [rehearsal.prices.len(), 1]);
+            Some(Priced { said, price: Tensor::from_data(price, &plain) })
+        });
         Self {
             values: model.values(&output.hidden),
+            priced,
             logits: output.logits,
             hidden: output.hidden,
             targets: batch.targets.tensor(&plain),
@@ -82,12 +100,12 @@ impl Guided {
     }
 }
 
-/// What a model says while it is made to write the targets: it reads the start of each row, and its targets but the last.
-pub(crate) fn forced<M: LanguageModel + ?Sized>(model: &M, prompts: &TokenBatch, targets: &TokenBatch) -> LmOutput {
+/// What a model says while it is made to write texts: it reads the start of each row, and its text but the last token.
+pub(crate) fn forced<M: LanguageModel + ?Sized>(model: &M, prompts: &TokenBatch, texts: &TokenBatch) -> LmOutput {
     let mut context = model.prefill(prompts, 0);
     let row = |(row, &start): (usize, &u32)| {
-        let target = targets.row(row);
-        std::iter::once(start).chain(target[..target.len() - 1].iter().copied()).collect::<Vec<u32>>()
+        let text = texts.row(row);
+        std::iter::once(start).chain(text[..text.len() - 1].iter().copied()).collect::<Vec<u32>>()
     };
     let inputs: Vec<_> = context.starts().iter().enumerate().map(row).collect();
     model.forward(&TokenBatch::new(&inputs, model.spec().pad), &mut context)

@@ -6,7 +6,7 @@ use rand::RngExt;
 use wheels_distill::objective::{
     AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, HelpWorth, PathConsistency, ValueSource,
 };
-use wheels_distill::{Guided, Loss, Objective, Scored};
+use wheels_distill::{Guided, Loss, Objective, Priced, Scored};
 use wheels_lm::Values;
 use wheels_text::Seed;
 
@@ -18,12 +18,15 @@ const HELP: usize = 5;
 const LENGTHS: [usize; ROWS] = [6, 4, 5];
 const ENDED: [bool; ROWS] = [true, true, false];
 const PRICES: [f64; ROWS] = [0.8, 2.0, 0.1];
+/// Prices of further budgets.
+const PRICED: [f64; 4] = [0.3, 1.0, 2.5, 7.0];
 
 /// A batch of numbers without pattern.
 struct Batch {
     logits: Vec<f64>,
     value: Vec<f64>,
     cost: Vec<f64>,
+    said: Vec<f64>,
     /// Log-probabilities; e^-30 in the help column.
     teacher: Vec<f64>,
     targets: Vec<usize>,
@@ -44,13 +47,15 @@ impl Batch {
             row.iter_mut().for_each(|log| *log = (*log - total).max(-30.0));
         }
         let (value, cost) = (numbers(ROWS * TIME, 1.5), numbers(ROWS * TIME, 2.0));
+        let said = numbers(PRICED.len(), 3.0);
         let targets = (0..ROWS * TIME).map(|at| [0, 3, 6, 1, 4, 2, 3][at % 7]).collect();
         let helped = (0..ROWS * TIME).map(|at| at % 3 == 1).collect();
-        Self { logits, value, cost, teacher, targets, helped }
+        Self { logits, value, cost, said, teacher, targets, helped }
     }
 
     fn point(&self) -> Point {
-        Point { logits: self.logits.clone(), value: self.value.clone(), cost: self.cost.clone() }
+        let Self { logits, value, cost, said, .. } = self;
+        Point { logits: logits.clone(), value: value.clone(), cost: cost.clone(), said: said.clone() }
     }
 
     fn scored(&self, device: &Device) -> Scored {
@@ -71,6 +76,10 @@ impl Batch {
             logits: floats(&self.logits, device).reshape([ROWS, TIME, VOCAB]).require_grad(),
             hidden: Tensor::zeros([ROWS, TIME, 1], device),
             values: Some(Values { value: grid(&self.value), cost: grid(&self.cost) }),
+            priced: Some(Priced {
+                said: floats(&self.said, device).reshape([PRICED.len(), 1]).require_grad(),
+                price: floats(&PRICED, &plain).reshape([PRICED.len(), 1]),
+            }),
             targets: Tensor::<2, Int>::from_data(TensorData::new(targets, [ROWS, TIME]), &plain),
             mask: flags(&|row, t| t < LENGTHS[row]),
             guided: Some(Guided {
@@ -92,6 +101,7 @@ struct Point {
     logits: Vec<f64>,
     value: Vec<f64>,
     cost: Vec<f64>,
+    said: Vec<f64>,
 }
 
 fn log_sum_exp(values: &[f64]) -> f64 {
@@ -141,10 +151,11 @@ fn check(objective: &dyn Objective, value: impl Fn(&Point) -> f64, potential: im
     let gradients = loss.total.backward();
     let values = scored.values.as_ref().expect("set");
     type Coordinate = fn(&mut Point) -> &mut Vec<f64>;
-    let slopes: [(&str, Option<Vec<f64>>, Coordinate); 3] = [
+    let slopes: [(&str, Option<Vec<f64>>, Coordinate); 4] = [
         ("logits", scored.logits.grad(&gradients).map(read), |point| &mut point.logits),
         ("value", values.value.grad(&gradients).map(read), |point| &mut point.value),
         ("cost", values.cost.grad(&gradients).map(read), |point| &mut point.cost),
+        ("said", scored.priced.as_ref().expect("set").said.grad(&gradients).map(read), |point| &mut point.said),
     ];
     for (name, slope, coordinate) in slopes {
         let count = coordinate(&mut point.clone()).len();
@@ -197,9 +208,17 @@ fn help_loss(worth: HelpWorth, point: &Point) -> f64 {
     let at_position = |row: usize, at: usize| {
         let (own, total) = words(row_of(&batch.logits, at));
         let teacher = row_of(&batch.teacher, at);
+        let distance = |at| kl(&words(row_of(&batch.logits, at)).0, &floored(row_of(&batch.teacher, at)));
         let worth = match worth {
-            HelpWorth::Distance => kl(&own, &floored(teacher)),
+            HelpWorth::Distance => distance(at),
+            HelpWorth::Ahead => {
+                let last = row * TIME + LENGTHS[row];
+                (at..last.min(at + 4)).map(|later| 0.5_f64.powi((later - at) as i32) * distance(later)).sum::<f64>()
+                    / 1.875
+            }
             HelpWorth::Regret => teacher[likeliest(teacher)] - teacher[likeliest(&own)],
+            HelpWorth::Disagreement if likeliest(teacher) == likeliest(&own) => 0.0,
+            HelpWorth::Disagreement => 2.0,
         };
         huber(row_of(&point.logits, at)[HELP] - total - (worth.min(4.0) - PRICES[row]))
     };
@@ -258,6 +277,12 @@ fn cost_loss(point: &Point) -> f64 {
         .sum()
 }
 
+fn price_loss(point: &Point) -> f64 {
+    let mean =
+        point.said.iter().zip(PRICED).map(|(said, price)| huber(said - price)).sum::<f64>() / PRICED.len() as f64;
+    mean * positions().count() as f64
+}
+
 #[test]
 fn forward_kl_is_that_from_teacher_to_student() {
     check(&ForwardKl, forward_kl, forward_kl);
@@ -270,7 +295,7 @@ fn the_all_action_loss_has_the_gradient_of_the_reverse_kl() {
 
 #[test]
 fn the_help_loss_is_what_the_log_odds_miss_of_the_worth_of_help() {
-    for worth in [HelpWorth::Distance, HelpWorth::Regret] {
+    for worth in [HelpWorth::Distance, HelpWorth::Regret, HelpWorth::Disagreement, HelpWorth::Ahead] {
         let objective =
             AllActionConsistency::new().with_help(0.5).with_help_huber(1.0).with_worth(worth).with_worth_cap(4.0);
         let help = |point: &Point| 0.5 * help_loss(worth, point);
@@ -361,6 +386,7 @@ fn the_whole_recipe_is_the_sum_of_its_parts() {
             + forward_kl(point)
             + 0.1 * path_loss(&paths, point, None, 0.0)
             + 0.05 * cost_loss(point)
+            + 5.0 * price_loss(point)
     };
     check(&config, |point| 0.3 * words_loss(point) + rest(point), |point| 0.3 * reverse_kl(point) + rest(point));
 }

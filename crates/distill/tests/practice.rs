@@ -6,13 +6,14 @@ use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use wheels_decode::{Asking, BudgetedDecoder, Decoder, Enforcement, HelpDesk, Measure, Policy, Teacher};
 use wheels_distill::objective::ConstrainedPath;
 use wheels_distill::{
     Checkpoints, ConstraintConfig, DistillError, Lessons, Pair, Practice, PracticeConfig, StepReport, Trainer,
     TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{LanguageModel, Student, T5, T5Config, TokenBatch};
-use wheels_text::{HelpBudget, Prompt, TextError};
+use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
 const VOCAB: u32 = 24;
 const HELP: u32 = VOCAB - 1;
@@ -169,16 +170,50 @@ fn a_fixed_model_keeps_its_words_while_its_heads_learn_before_a_cut_and_after() 
 fn reports_name_prices_and_parts() {
     let reports = train(tempfile::tempdir().expect("a folder").path(), 12, false);
     let last = &reports[11].parts;
-    for name in ["words", "help", "forward", "path", "cost", "distance", "asked", "price 0%", "price 20%", "used 0%"] {
+    for name in
+        ["words", "help", "forward", "path", "cost", "priced", "distance", "asked", "price 0%", "price 20%", "used 0%"]
+    {
         assert!(last.contains_key(name), "{name} is not in {last:?}");
     }
     assert_eq!((last["price 0%"], last["price 100%"]), (10.0, 0.0));
     let prices = |report: &StepReport| -> Vec<f64> {
-        report.parts.iter().filter(|part| part.0.starts_with("price")).map(|part| *part.1).collect()
+        report.parts.iter().filter(|part| part.0.starts_with("price ")).map(|part| *part.1).collect()
     };
     assert_eq!(prices(&reports[0]), prices(&reports[1]), "prices stay while they are frozen");
     assert!(reports.iter().any(|report| prices(report) != prices(&reports[0])), "and move afterwards");
     assert!(reports[2].loss < reports[0].loss, "the first lesson is learned");
+}
+
+#[test]
+fn settled_prices_are_those_at_which_budgets_are_used() {
+    let (_, student) = train_with(MODELS.0.clone(), None, tempfile::tempdir().expect("a folder").path(), 12, false);
+    let budgets = [0.2, 0.4, 0.6];
+    let levels = [&[0.0], budgets.as_slice(), &[1.0]].concat();
+    // Texts of one length have room for as many tokens, whichever batch they are in.
+    let alike: Vec<usize> = (0..PAIRS.len()).filter(|&index| PAIRS[index].target.len() == 7).collect();
+    let pairs: Vec<Pair> = alike.iter().map(|&index| PAIRS[index].clone()).collect();
+    let make_prompt = |index: usize, budget, wording| prompt(alike[index], budget, wording);
+    let constraint = ConstraintConfig::new().with_levels(levels).with_frozen_steps(12).with_settled_on(pairs.len());
+    let settling = config().with_constraint(constraint);
+    let mut practice =
+        Practice::new(settling, &pairs, &make_prompt, &MODELS.1, HELP, vec![0, HELP]).expect("the pairs fit");
+    let workers = Workers::new(2).expect("two threads");
+    practice.next_batches(&student, 2, &workers).expect("practice");
+    let prices = practice.prices().expect("lessons set them").clone();
+    practice.next_batches(&student, 2, &workers).expect("practice");
+    assert_eq!(practice.prices(), Some(&prices), "frozen prices stay");
+
+    for budget in budgets {
+        let said = HelpBudget::percent((100.0 * budget) as u8);
+        let prompts: Vec<Prompt> = alike.iter().map(|&index| prompt(index, said, 0).expect("a prompt")).collect();
+        let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+        let read = student.prices(&TokenBatch::new(&rows, 0)).expect("heads").mean().into_scalar::<f64>();
+        let asking = Asking::Confidence { measure: Measure::HelpLogOdds, threshold: prices.price(budget) - read };
+        let desk = HelpDesk::new().with(HELP, Teacher::new(&MODELS.1));
+        let decoder = BudgetedDecoder::new(Policy::greedy(&student).asking(asking), desk).enforcement(Enforcement::Off);
+        let used = decoder.max_tokens(2 * 7 + 8).decode(&prompts, Seed(7)).expect("texts").stats.help_rate();
+        assert!((used - budget).abs() < 0.05, "{used} of the tokens for a budget of {budget}");
+    }
 }
 
 #[test]
@@ -192,6 +227,9 @@ fn rows_say_who_wrote_them() {
     for TrainingBatch { targets, guidance, .. } in &batches {
         let guidance = guidance.as_ref().expect("a teacher's law");
         assert_eq!(guidance.rows.len(), targets.rows());
+        let rehearsal = guidance.rehearsal.as_ref().expect("prompts to price");
+        assert_eq!((rehearsal.prompts.rows(), rehearsal.prices.len()), (192, 192));
+        assert!(rehearsal.prices.iter().all(|price| (0.0..=10.0).contains(price)));
         for (index, row) in guidance.rows.iter().enumerate() {
             assert_eq!(row.helped.len(), targets.row(index).len());
             assert_eq!(row.ended, targets.row(index).last() == Some(&1));

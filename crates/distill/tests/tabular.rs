@@ -105,8 +105,9 @@ impl Lessons<TabularLm> for Paths {
                 law.resize((row + 1) * targets.width() * (WORDS + 1), 0.0);
             }
             let shape = [targets.rows(), targets.width(), WORDS + 1];
-            let guidance = Guidance { teacher: TensorData::new(law, shape), help: Some(HELP as u32), rows };
-            TrainingBatch { prompts: TokenBatch::new(&starts, 0), targets, guidance: Some(guidance) }
+            let teacher = TensorData::new(law, shape);
+            let guidance = Guidance { teacher, help: Some(HELP as u32), rows, rehearsal: None };
+            TrainingBatch { prompts: TokenBatch::new(&starts, 0), targets, read: None, guidance: Some(guidance) }
         });
         Ok(batches.collect())
     }

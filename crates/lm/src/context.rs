@@ -26,8 +26,6 @@ pub struct Context {
     /// What came before the starts, for models that look at tokens instead of tensors.
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) memory: Option<Memory>,
-    /// What an encoder made of the prompts, for whoever reads it next, `[batch, source, d_model]`.
-    pub(crate) encoded: Option<Tensor<3>>,
     /// What help costs by a student's reading of its prompts, nats, `[batch, 1]`.
     pub(crate) price: Option<Tensor<2>>,
     pub(crate) layers: Vec<KvCache>,
@@ -37,16 +35,7 @@ impl Context {
     /// A context in which each row begins with its token in `starts`, and which keeps what it reads if `remembers`.
     pub(crate) fn new(starts: Vec<u32>, remembers: bool) -> Self {
         let none = vec![Vec::new(); starts.len()];
-        Self {
-            starts,
-            tokens: none.clone(),
-            remembers,
-            prompts: none,
-            memory: None,
-            encoded: None,
-            price: None,
-            layers: Vec::new(),
-        }
+        Self { starts, tokens: none.clone(), remembers, prompts: none, memory: None, price: None, layers: Vec::new() }
     }
 
     /// The number of rows.
@@ -103,7 +92,6 @@ impl Context {
         self.memory = self.memory.take().map(|memory| memory.select_rows(rows));
         let select = |price: Tensor<2>| price.clone().select(0, row_index(rows, &price.device()));
         self.price = self.price.take().map(select);
-        self.encoded = None;
     }
 
     /// Notes that `rows` have read the rows of `tokens`.

@@ -41,5 +41,5 @@ pub use family::t5::{FeedForward, T5, T5Config};
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use pretrained::{Checkpoint, FloatFormat, Pretrained};
-pub use student::{Student, Values};
+pub use student::{PRICED_TOKENS, Student, Values};
 pub use weights::LoadReport;

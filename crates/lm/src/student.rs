@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use burn::module::{Initializer, Module};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::store::SafetensorsStore;
 use burn::tensor::activation::{log_softmax, relu, softmax};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::context::row_index;
 use crate::nn::{MASKED, padding_mask};
@@ -28,8 +28,9 @@ const FILE: &str = "heads.safetensors";
 ///
 /// `D` reads how far the student is from its teacher from the last hidden state, from the shape of its law over words,
 /// and from how much of what it wrote last it had written before: in a loop a small model is sure of itself, so that
-/// neither its state nor its law would tell. `price` reads the prompt, where the budget stands in words (our
-/// derivation). Two more values are read for training and forecasts: V, and V_C for the help still to come.
+/// neither its state nor its law would tell. `price` reads the start of the prompt, where the budget stands in words (our
+/// derivation), with embeddings of its own. Two more values are read for training and forecasts: V, and V_C for the help
+/// still to come.
 ///
 /// Last hidden states are two wider than the model's own: the price, and the repetition.
 #[derive(Module, Debug)]
@@ -68,8 +69,15 @@ const INNER: usize = 64;
 /// Places of a prompt that the price is read from at once.
 const QUERIES: usize = 4;
 
+/// The width of the embeddings by which a price is read.
+const EMBEDDING: usize = 16;
+
 /// What a head's gradient counts in the model below it: the model bends to its words, and the heads to the model.
 const PULL: f64 = 0.1;
+
+/// The tokens at the start of a prompt in which a student looks for the price of help: the longest budget in words takes as
+/// many.
+pub const PRICED_TOKENS: usize = 24;
 
 impl<M: Module + LanguageModel> Student<M> {
     /// A model that asks by its vocabulary's row alone.
@@ -85,7 +93,7 @@ impl<M: Module + LanguageModel> Student<M> {
     #[must_use]
     pub fn with_heads(self, width: usize, help: u32) -> Self {
         assert!((help as usize) < self.model.spec().vocab_size, "the help token {help} is not in the vocabulary");
-        let heads = Heads::init(width, help, &LanguageModel::device(&self.model));
+        let heads = Heads::init(self.model.spec(), width, help, &LanguageModel::device(&self.model));
         Self { heads: Some(heads), ..self }
     }
 
@@ -108,6 +116,13 @@ impl<M: Module + LanguageModel> Student<M> {
         let values = self.heads.as_ref()?.values.forward(hidden.clone());
         let [value, cost] = [0, 1].map(|column| values.clone().narrow(2, column, 1).squeeze_dim::<2>(2));
         Some(Values { value, cost })
+    }
+
+    /// What help costs by the words of each prompt's budget, nats, `[batch, 1]`; none without heads. Only the first
+    /// [`PRICED_TOKENS`] tokens of a prompt are read.
+    pub fn prices(&self, prompts: &TokenBatch) -> Option<Tensor<2>> {
+        let device = LanguageModel::device(&self.model);
+        Some(self.heads.as_ref()?.price.forward(prompts, &device))
     }
 
     /// The helped tokens that each prompt's text will use by V_C, before its first token; none without heads.
@@ -142,7 +157,7 @@ impl Student<Pretrained> {
 
     fn with_stored(self, help: u32, store: SafetensorsStore, origin: &str) -> Result<Self, LmError> {
         let device = LanguageModel::device(&self.model);
-        let mut heads = Heads::init(self.model.width(), help, &device);
+        let mut heads = Heads::init(self.model.spec(), self.model.width(), help, &device);
         weights::load(&mut heads, store, &NAMES, &device, origin)?;
         Ok(Self { heads: Some(heads), ..self })
     }
@@ -167,13 +182,10 @@ impl Student<Pretrained> {
 const NAMES: Names = Names { load: &[], save: &[] };
 
 impl Heads {
-    fn init(width: usize, help: u32, device: &Device) -> Self {
+    fn init(spec: &ModelSpec, width: usize, help: u32, device: &Device) -> Self {
         Self {
-            distance: Perceptron::init(width + 3, 1, device),
-            price: Reader {
-                queries: LinearConfig::new(width, QUERIES).init(device),
-                read: Perceptron::init(QUERIES * width, 1, device),
-            },
+            distance: Perceptron::init(width + 4, 1, device),
+            price: Reader::init(spec.vocab_size, device),
             values: Perceptron::init(width + 2, 2, device),
             width,
             help: help as usize,
@@ -184,15 +196,19 @@ impl Heads {
     fn ask(&self, hidden: Tensor<2>, logits: Tensor<2>) -> Tensor<2> {
         let positions = logits.dims()[0];
         let column = Tensor::<2>::zeros([positions, 1], &logits.device());
-        let words = logits.clone().detach().slice_assign([0..positions, self.help..self.help + 1], column + MASKED);
+        let words =
+            logits.clone().detach().slice_assign([0..positions, self.help..self.help + 1], column.clone() + MASKED);
         let log_probs = log_softmax(words.clone(), 1);
         let likeliest = log_probs.clone().max_dim(1);
         let entropy = (log_probs.clone().exp() * log_probs).sum_dim(1).neg();
-        let normaliser = words.max_dim(1) - likeliest.clone();
+        let (best, at) = words.clone().max_dim_with_indices(1);
+        let second = words.scatter(1, at, column + MASKED, IndexingUpdateOp::Add).max_dim(1);
+        let margin = best.clone() - second;
+        let normaliser = best - likeliest.clone();
 
         let state = hidden.clone().narrow(1, 0, self.width);
         let repetition = hidden.clone().narrow(1, self.width + 1, 1);
-        let seen = Tensor::cat(vec![weakly(state), likeliest, entropy, repetition], 1);
+        let seen = Tensor::cat(vec![weakly(state), likeliest, entropy, repetition, margin], 1);
         let odds = self.distance.forward(seen) - hidden.narrow(1, self.width, 1);
         logits.slice_assign([0..positions, self.help..self.help + 1], normaliser + odds)
     }
@@ -209,9 +225,7 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = self.model.prefill(prompts, capacity);
-        if let (Some(heads), Some(encoded)) = (&self.heads, context.encoded.take()) {
-            context.price = Some(heads.price.forward(weakly(encoded), prompts));
-        }
+        context.price = self.prices(prompts);
         context
     }
 
@@ -224,8 +238,7 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
         let price = match &context.price {
             Some(price) if context.is_whole(rows) => price.clone(),
             Some(price) => price.clone().select(0, row_index(rows, &hidden.device())),
-            // Without an encoder there is no prompt to read it from.
-            None => Tensor::zeros([count, 1], &hidden.device()),
+            None => unreachable!("prefill reads the price"),
         };
         let repetitions = repetitions(tokens, rows, context);
         let repetitions = Tensor::from_data(TensorData::new(repetitions, [count, time, 1]), &hidden.device());
@@ -264,22 +277,58 @@ impl Perceptron {
 }
 
 /// Reads a number from a prompt: some places of it, which it finds by attention, and what stands there.
+///
+/// It has embeddings of its own and sees each token beside its neighbours, so that a digit knows its place. The model's
+/// own states would do, but they bend to the words that it writes.
 #[derive(Module, Debug)]
 struct Reader {
+    embedding: Embedding,
+    /// A token and its two neighbours.
+    near: Linear,
     queries: Linear,
+    /// How much the place in the prompt counts.
+    place: Linear,
     read: Perceptron,
 }
 
 impl Reader {
-    /// `[batch, time, width]` to `[batch, 1]`.
-    fn forward(&self, encoded: Tensor<3>, prompts: &TokenBatch) -> Tensor<2> {
-        let [batch, time, width] = encoded.dims();
-        let mut scores = self.queries.forward(encoded.clone()).swap_dims(1, 2);
-        if let Some(padding) = padding_mask(prompts, &encoded.device()) {
-            scores = scores + padding.reshape([batch, 1, time]);
+    fn init(vocab_size: usize, device: &Device) -> Self {
+        Self {
+            // Small, so that words which no budget holds hardly count.
+            embedding: EmbeddingConfig::new(vocab_size, EMBEDDING)
+                .with_initializer(Initializer::Normal { mean: 0.0, std: 0.1 })
+                .init(device),
+            near: LinearConfig::new(3 * EMBEDDING, INNER).init(device),
+            queries: LinearConfig::new(INNER, QUERIES).init(device),
+            place: LinearConfig::new(1, QUERIES).with_bias(false).init(device),
+            read: Perceptron::init(QUERIES * INNER, 1, device),
         }
-        let places = softmax(scores, 2).matmul(encoded);
-        self.read.forward(places.reshape([batch, QUERIES * width]))
+    }
+
+    /// The numbers of prompts, `[batch, 1]`.
+    fn forward(&self, prompts: &TokenBatch, device: &Device) -> Tensor<2> {
+        let starts: Vec<_> =
+            (0..prompts.rows()).map(|row| prompts.row(row)).map(|row| &row[..row.len().min(PRICED_TOKENS)]).collect();
+        let starts = TokenBatch::new(&starts, 0);
+        let [batch, time] = [starts.rows(), starts.width()];
+        let padding = padding_mask(&starts, device).map(|mask| mask.reshape([batch, 1, time]));
+        let mut embedded = self.embedding.forward(starts.tensor(device));
+        if let Some(padding) = &padding {
+            // Past the end of a row stands nothing, as past the end of the batch.
+            embedded = embedded * padding.clone().equal_scalar(0.0).float().swap_dims(1, 2);
+        }
+        let gap = Tensor::zeros([batch, 1, EMBEDDING], device);
+        let before = Tensor::cat(vec![gap.clone(), embedded.clone().narrow(1, 0, time - 1)], 1);
+        let after = Tensor::cat(vec![embedded.clone().narrow(1, 1, time - 1), gap], 1);
+        let near = relu(self.near.forward(Tensor::cat(vec![before, embedded, after], 2)));
+
+        let place =
+            Tensor::<1, Int>::arange(0..time as i64, device).float().reshape([1, time, 1]) / PRICED_TOKENS as f64;
+        let mut scores = (self.queries.forward(near.clone()) + self.place.forward(place)).swap_dims(1, 2);
+        if let Some(padding) = padding {
+            scores = scores + padding;
+        }
+        self.read.forward(softmax(scores, 2).matmul(near).reshape([batch, QUERIES * INNER]))
     }
 }
 
@@ -392,6 +441,8 @@ mod tests {
         let forecast = STUDENT.forecast(&prompts()).unwrap();
         assert_eq!(forecast.len(), 2);
         assert!(forecast[0] != forecast[1]);
+        let prices: Vec<f32> = STUDENT.prices(&prompts()).unwrap().into_data().iter::<f32>().collect();
+        assert!(prices.len() == 2 && prices[0] != prices[1]);
         assert!(Student::new(STUDENT.model.clone()).forecast(&prompts()).is_none());
     }
 }

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
 
-use super::laws::{Help, Laws, Term, huber};
+use super::laws::{Help, Laws, Term, earlier, huber};
 use super::{Loss, Objective};
 use crate::Scored;
 
@@ -49,7 +49,16 @@ pub enum HelpWorth {
     /// How much likelier the teacher's likeliest word is to the teacher than the student's, in nats: what a student that
     /// writes its likeliest word loses by it, nothing where the two agree.
     Regret,
+    /// 2 nats where the two likeliest words differ, and nothing where they agree: the price is then twice the probability
+    /// of that from which on it asks.
+    Disagreement,
+    /// The mean of D here and at the next three tokens of the text, each of which counts half as much as the one before: a
+    /// word that leads astray shows in those after it.
+    Ahead,
 }
+
+/// Tokens that [`HelpWorth::Ahead`] looks at.
+const AHEAD: i32 = 4;
 
 impl Objective for AllActionConsistency {
     fn loss(&self, scored: &Scored) -> Loss {
@@ -80,12 +89,24 @@ impl HelpWorth {
     pub(super) fn of(self, laws: &Laws, distance: &Tensor<2>) -> Tensor<2> {
         match self {
             Self::Distance => distance.clone(),
-            Self::Regret => {
-                let own = laws.probs.clone().argmax(1);
-                laws.teacher.clone().max_dim(1) - laws.teacher.clone().gather(1, own)
+            Self::Regret => regret(laws),
+            Self::Disagreement => regret(laws).greater_scalar(0.0).float() * 2.0,
+            Self::Ahead => {
+                let here = laws.grid(distance.clone() * laws.mask.clone());
+                let weights = (0..AHEAD).map(|steps| 0.5_f64.powi(steps));
+                let total: f64 = weights.clone().sum();
+                let ahead = |(steps, weight)| earlier(&here, steps) * (weight / total);
+                let sum = weights.enumerate().map(ahead).reduce(|sum, next| sum + next).expect("some");
+                sum.reshape(distance.dims())
             }
         }
     }
+}
+
+/// What the student's likeliest word is worth less to the teacher than its own, nats, `[n, 1]`.
+fn regret(laws: &Laws) -> Tensor<2> {
+    let own = laws.probs.clone().argmax(1);
+    laws.teacher.clone().max_dim(1) - laws.teacher.clone().gather(1, own)
 }
 
 /// `L_help`.

@@ -11,12 +11,15 @@ use crate::Scored;
 ///
 /// ```text
 /// L = words L_words + help L_help + forward KL(p_T || p) + path L_path + cost smoothL1(V_C(s_t), C_t)
+///   + price smoothL1(price(x'), price)
 /// ```
 ///
 /// `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency), `L_path` is
 /// [`PathConsistency`]. `C_t` counts the helped tokens from position t on; V_C is fitted only on rows that the student
 /// wrote under the deployed rule, because sampled rows use help otherwise. The price of help comes with each row: the
-/// trainer's multipliers set it.
+/// trainer's multipliers set it. What a student reads in the words of a budget is fitted to them on prompts x' of a
+/// [`Rehearsal`](crate::Rehearsal), as many as there are tokens by weight: `L_help` fits only the difference of D and the
+/// price, and the noise of D hides what ten percent more or less cost.
 #[derive(Config, Debug)]
 pub struct ConstrainedPath {
     /// Weight of `L_words`.
@@ -37,6 +40,9 @@ pub struct ConstrainedPath {
     /// Weight of the forecast's loss.
     #[config(default = 0.05)]
     pub cost: f64,
+    /// Weight of the price's loss.
+    #[config(default = 5.0)]
+    pub price: f64,
     /// What help is worth.
     #[config(default = "HelpWorth::Distance")]
     pub worth: HelpWorth,
@@ -61,7 +67,7 @@ impl Objective for ConstrainedPath {
         let forward = forward::term(&laws);
         let paths = self.paths.term(&laws, scored);
         let (cost, cost_slope) = self.cost(&laws, scored);
-        let parts = vec![
+        let mut parts = vec![
             ("words", words.value.clone()),
             ("help", asking.value.clone()),
             ("forward", forward.value.clone()),
@@ -75,12 +81,23 @@ impl Objective for ConstrainedPath {
             .plus(asking.times(self.help))
             .plus(forward.times(self.forward))
             .plus(paths.term.times(self.path));
+        let tokens = laws.sum(laws.mask.ones_like());
+        let priced = scored.priced.as_ref().map(|priced| {
+            let each = tokens / priced.price.dims()[0] as f64;
+            let (value, slope) = huber(priced.said.clone().without_autodiff() - priced.price.clone(), 1.0);
+            (value * each.clone(), slope * each.unsqueeze())
+        });
+        parts.extend(priced.iter().map(|(value, _)| ("priced", value.clone())));
         let mut loss = laws.loss(scored, term, parts);
         loss.value = loss.value + cost * self.cost;
         if let Some(slope) = paths.values {
             loss.total = loss.total + (values.value.clone() * Tensor::from_inner(slope * self.path)).sum();
         }
         loss.total = loss.total + (values.cost.clone() * Tensor::from_inner(cost_slope * self.cost)).sum();
+        if let Some((read, (value, slope))) = scored.priced.as_ref().zip(priced) {
+            loss.value = loss.value + value * self.price;
+            loss.total = loss.total + (read.said.clone() * Tensor::from_inner(slope * self.price)).sum();
+        }
         loss
     }
 }

@@ -140,6 +140,14 @@ pub(super) fn huber(residual: Tensor<2>, bound: f64) -> (Tensor<1>, Tensor<2>) {
     ((slope.clone() * (residual - slope.clone() * 0.5)).sum(), slope)
 }
 
+/// What stands `steps` positions later in each row, drawn to here; 0 past the end.
+pub(super) fn earlier(values: &Tensor<2>, steps: usize) -> Tensor<2> {
+    let [batch, time] = values.dims();
+    let steps = steps.min(time);
+    let gap = Tensor::zeros([batch, steps], &values.device());
+    if steps == time { gap } else { Tensor::cat(vec![values.clone().narrow(1, steps, time - steps), gap], 1) }
+}
+
 impl Term {
     /// This loss so many times.
     pub(super) fn times(self, weight: f64) -> Self {

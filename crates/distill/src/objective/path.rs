@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{IndexingUpdateOp, Tensor};
 
-use super::laws::{Laws, Term, huber};
+use super::laws::{Laws, Term, earlier, huber};
 use super::{Loss, Objective};
 use crate::{Guided, Scored};
 
@@ -164,14 +164,6 @@ fn joint(laws: &Laws) -> Tensor<2> {
 /// V as its head gives it, `[batch, time]`, tracked where the model is.
 fn head(scored: &Scored) -> Tensor<2> {
     scored.values.as_ref().expect("this objective needs a student with value heads").value.clone()
-}
-
-/// What stands `steps` positions later in each row, drawn to here; 0 past the end.
-fn earlier(values: &Tensor<2>, steps: usize) -> Tensor<2> {
-    let [batch, time] = values.dims();
-    let steps = steps.min(time);
-    let gap = Tensor::zeros([batch, steps], &values.device());
-    if steps == time { gap } else { Tensor::cat(vec![values.clone().narrow(1, steps, time - steps), gap], 1) }
 }
 
 /// What stands `steps` positions earlier in each row, pushed to here; 0 before the start.

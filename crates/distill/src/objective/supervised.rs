@@ -70,6 +70,7 @@ mod tests {
             logits: logits.clone(),
             hidden,
             values,
+            priced: None,
             targets: targets.clone(),
             mask: mask.clone(),
             guided,

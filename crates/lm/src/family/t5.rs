@@ -269,16 +269,15 @@ impl T5 {
         self.encoder.final_norm.forward(x)
     }
 
-    /// What the decoder layers need of the encoded prompts, and these themselves.
-    fn memory(&self, prompts: &TokenBatch) -> (Memory, Tensor<3>) {
+    /// What the decoder layers need of the encoded prompts.
+    fn memory(&self, prompts: &TokenBatch) -> Memory {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
-        let memory = Memory {
+        Memory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
             bias: padding_mask(prompts, &self.device()),
-        };
-        (memory, packing.grid(encoded))
+        }
     }
 }
 
@@ -293,7 +292,7 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        let (mut memory, encoded) = self.memory(prompts);
+        let mut memory = self.memory(prompts);
         if capacity > 0 {
             // Lays the rows out one after another: a selection of some would copy the transposed view of heads whole.
             memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
@@ -301,7 +300,7 @@ impl LanguageModel for T5 {
             let cache = || KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device());
             context.layers = self.decoder.block.iter().map(|_| cache()).collect();
         }
-        (context.memory, context.encoded) = (Some(memory), Some(encoded));
+        context.memory = Some(memory);
         context
     }
 
