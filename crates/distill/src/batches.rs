@@ -72,6 +72,9 @@ pub struct Batches<'a> {
     epoch: Vec<Vec<u32>>,
 }
 
+/// One side of a pair.
+type Side = fn(&Pair) -> &[u32];
+
 /// Pairs in a window that is sorted by length.
 const WINDOW: usize = 8192;
 
@@ -163,7 +166,7 @@ impl Batches<'_> {
     }
 
     /// A text of the data with noise; its last token stays.
-    fn noisy(&self, text: &[u32], of: fn(&Pair) -> &[u32], rng: &mut impl Rng) -> Vec<u32> {
+    fn noisy(&self, text: &[u32], of: Side, rng: &mut impl Rng) -> Vec<u32> {
         let mut noisy = text.to_vec();
         let words = text.len().saturating_sub(1);
         for token in &mut noisy[..words] {
@@ -181,9 +184,8 @@ impl Iterator for Batches<'_> {
 
     fn next(&mut self) -> Option<TrainingBatch> {
         let pairs: Vec<&Pair> = self.next_indices().into_iter().map(|index| &self.pairs[index as usize]).collect();
-        let plain =
-            |of: fn(&Pair) -> &[u32]| TokenBatch::new(&pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>(), self.pad);
-        let (sources, targets): (fn(&Pair) -> &[u32], fn(&Pair) -> &[u32]) = (|pair| &pair.source, |pair| &pair.target);
+        let plain = |of: Side| TokenBatch::new(&pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>(), self.pad);
+        let (sources, targets): (Side, Side) = (|pair| &pair.source, |pair| &pair.target);
         if self.noise == 0.0 {
             return Some(TrainingBatch {
                 prompts: plain(sources),
@@ -194,7 +196,7 @@ impl Iterator for Batches<'_> {
         }
         let Position { epoch, batch } = self.position;
         let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
-        let mut noisy = |of: fn(&Pair) -> &[u32]| {
+        let mut noisy = |of: Side| {
             let rows: Vec<_> = pairs.iter().map(|pair| self.noisy(of(pair), of, &mut rng)).collect();
             TokenBatch::new(&rows, self.pad)
         };
