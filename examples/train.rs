@@ -52,6 +52,9 @@ struct Flags {
     /// The most tokens of what the model writes, which `prompt.json` tells, too.
     #[arg(long, default_value_t = PromptFormat::default().max_new_tokens)]
     max_new_tokens: usize,
+    /// Of so many tokens the model writes no sequence twice in a text; 0 lets all come again.
+    #[arg(long, default_value_t = PromptFormat::default().no_repeat_ngram_size)]
+    no_repeat_ngram_size: usize,
     /// Tokens of a new tokenizer.
     #[arg(long, default_value_t = 4096)]
     vocab: usize,
@@ -107,8 +110,12 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let data = Dataset::from_jsonl(&flags.data)?;
     let tokenizer = tokenizer(&flags, &data)?;
     tokenizer.save(&flags.out)?;
-    let format =
-        PromptFormat { max_tokens: flags.max_prompt, max_new_tokens: flags.max_new_tokens, ..PromptFormat::default() };
+    let format = PromptFormat {
+        max_tokens: flags.max_prompt,
+        max_new_tokens: flags.max_new_tokens,
+        no_repeat_ngram_size: flags.no_repeat_ngram_size,
+        ..PromptFormat::default()
+    };
     format.save(&flags.out)?;
     let (_, pairs) = flags.common.pairs(&tokenizer, &data)?;
     let valid = Dataset::from_jsonl(&flags.valid)?.take(flags.valid_texts);
@@ -192,7 +199,7 @@ fn chrf(
 ) -> Result<f64, training_wheels::Error> {
     let evaluation = Evaluation::new(valid, tokenizer, format);
     let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).lengths_of(format);
+    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).with_format(format);
     let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
     Ok(evaluation.judge(&outcome).scores().chrf)
 }

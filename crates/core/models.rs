@@ -65,7 +65,7 @@ impl Models {
     pub fn asking_of<'a>(&'a self, teacher: Teacher<'a>, rule: Asking) -> BudgetedDecoder<'a> {
         let desk = HelpDesk::new().with(self.help, teacher);
         let policy = Policy::greedy(&self.student.model).asking(rule);
-        BudgetedDecoder::new(policy, desk).lengths_of(&self.student.format)
+        BudgetedDecoder::new(policy, desk).with_format(&self.student.format)
     }
 
     /// The student's own greedy texts.
@@ -80,6 +80,6 @@ impl Models {
 
     fn alone<'a>(&'a self, bundle: &'a Bundle, side: Side) -> BudgetedDecoder<'a> {
         let policy = Policy::greedy(&bundle.model).asking(Asking::Never).reading(side);
-        BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).lengths_of(&self.student.format)
+        BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).with_format(&self.student.format)
     }
 }

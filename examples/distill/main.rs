@@ -233,6 +233,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let practice = PracticeConfig::new(flags.steps)
         .with_batch_tokens(flags.batch_tokens)
         .with_mixture(flags.objective.mixture(flags))
+        .with_no_repeat_ngram_size(format.no_repeat_ngram_size)
         .with_constraint(constraint)
         .with_seed(flags.common.seed);
     let practice = match flags.objective {
@@ -329,7 +330,7 @@ impl Judge<'_> {
     ) -> Result<Decoded, training_wheels::Error> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
         let decoder =
-            BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).lengths_of(self.format);
+            BudgetedDecoder::new(Policy::greedy(student), desk).enforcement(enforcement).with_format(self.format);
         Ok(decoder.decode(&self.evaluation.prompts(budget)?, Seed(0))?)
     }
 

@@ -304,7 +304,8 @@ fn survey(models: &Models, data: &Dataset) -> Result<Vec<[f64; 2]>, Box<dyn Erro
         PromptFormat { wording, ..format.clone() }.prompt(tokenizer, &data.examples()[index].source, budget)
     };
     let longest = pairs.iter().map(|pair| pair.source.len() + pair.target.len()).max().unwrap_or(0);
-    let config = PracticeConfig::new(1).with_batch_tokens(longest);
+    let config =
+        PracticeConfig::new(1).with_batch_tokens(longest).with_no_repeat_ngram_size(format.no_repeat_ngram_size);
     let exam = Practice::new(config, &pairs, &prompt, &models.teacher.model, models.help, tokenizer.unwritten_ids())?;
     let texts: Vec<u32> = (0..pairs.len() as u32).collect();
     let mut read = Vec::new();

@@ -142,7 +142,7 @@ mod tests {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 4, pad: 0, eos: 1 }, vec![3], vec![]);
         let [a, b, c] = probs.map(|p| p.ln() as f32);
         let mut logits = [a, b, c, 1.5_f32.ln()];
-        let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         rule.score(&law, 3, &mut Seed(1).rng()) > 0.0
     }
 
@@ -196,7 +196,7 @@ mod tests {
     fn chance_asks_at_its_rate_and_knows_it() {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 2, pad: 0, eos: 1 }, vec![2], vec![]);
         let mut logits = [0.0, 0.0];
-        let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         let mut rng = Seed(5).rng();
         let mut count = |rate| (0..20_000).filter(|_| Asking::Random(rate).score(&law, 0, &mut rng) > 0.0).count();
         assert_eq!((count(0.0), count(1.0)), (0, 20_000));

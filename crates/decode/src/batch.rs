@@ -116,7 +116,7 @@ impl<'a> Batch<'a> {
         let rows = logits.chunks_exact_mut(self.vocabulary.size()).zip(&self.rows);
         rows.map(|(logits, row)| {
             let damaged = || DecodeError::Logits { row: row.prompt_index, step: row.text().len() };
-            Law::read(logits, self.vocabulary).ok_or_else(damaged)
+            Law::read(logits, self.vocabulary, row.text()).ok_or_else(damaged)
         })
         .collect()
     }

@@ -27,13 +27,23 @@ pub struct BudgetedDecoder<'a> {
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     hindsight: Hindsight,
+    no_repeat_ngram_size: usize,
 }
 
 impl<'a> BudgetedDecoder<'a> {
     /// A decoder of up to 256 tokens for each text and 32 texts at a time, which enforces budgets.
     pub fn new(policy: Policy<'a>, desk: HelpDesk<'a>) -> Self {
         let (enforcement, hindsight) = (Enforcement::On, Hindsight::default());
-        Self { policy, desk, max_tokens: 256, max_ratio: None, batch_size: 32, enforcement, hindsight }
+        Self {
+            policy,
+            desk,
+            max_tokens: 256,
+            max_ratio: None,
+            batch_size: 32,
+            enforcement,
+            hindsight,
+            no_repeat_ngram_size: 0,
+        }
     }
 
     /// Ends each text after so many steps at the latest, the end-of-text mark counted.
@@ -49,10 +59,11 @@ impl<'a> BudgetedDecoder<'a> {
         Self { max_ratio: Some((factor, extra)), ..self }
     }
 
-    /// Ends each text where a model's format says, and after twice the tokens of its expert's prompt and 16 more.
+    /// Ends each text where a model's format says, and after twice the tokens of its expert's prompt and 16 more; lets come
+    /// again what the format lets.
     #[must_use]
-    pub fn lengths_of(self, format: &PromptFormat) -> Self {
-        self.max_tokens(format.max_new_tokens).max_ratio(2.0, 16)
+    pub fn with_format(self, format: &PromptFormat) -> Self {
+        self.max_tokens(format.max_new_tokens).max_ratio(2.0, 16).no_repeat_ngram_size(format.no_repeat_ngram_size)
     }
 
     /// The most tokens of a text.
@@ -69,6 +80,14 @@ impl<'a> BudgetedDecoder<'a> {
     pub fn batch_size(self, batch_size: usize) -> Self {
         assert!(batch_size > 0, "a batch of 0 texts never ends");
         Self { batch_size, ..self }
+    }
+
+    /// Lets neither the student nor a [`Teacher`](crate::Teacher) write a sequence of so many tokens twice in a text: a small
+    /// model that goes round in circles is brought out of them. Both read their laws without the words that would, so that
+    /// what is lossless stays so. 0, the default, lets all come again. Hugging Face's option of this name.
+    #[must_use]
+    pub fn no_repeat_ngram_size(self, size: usize) -> Self {
+        Self { no_repeat_ngram_size: size, ..self }
     }
 
     /// Enforces budgets or not.
@@ -105,7 +124,7 @@ impl<'a> BudgetedDecoder<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Decoded, DecodeError> {
         let started = Instant::now();
-        let vocabulary = self.desk.vocabulary(policy.model.spec());
+        let vocabulary = self.desk.vocabulary(policy.model.spec()).no_repeat_ngram_size(self.no_repeat_ngram_size);
         policy.check(&vocabulary)?;
         hindsight.check()?;
         for (row, prompt) in prompts.iter().enumerate() {

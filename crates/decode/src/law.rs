@@ -13,11 +13,18 @@ pub struct Vocabulary {
     staffed: Vec<u32>,
     /// Help tokens without an expert.
     closed: Vec<u32>,
+    /// Of so many tokens no sequence comes twice in a text; 0 lets all come again.
+    no_repeat_ngram_size: usize,
 }
 
 impl Vocabulary {
     pub(crate) fn new(spec: &ModelSpec, staffed: Vec<u32>, closed: Vec<u32>) -> Self {
-        Self { size: spec.vocab_size, eos: spec.eos, staffed, closed }
+        Self { size: spec.vocab_size, eos: spec.eos, staffed, closed, no_repeat_ngram_size: 0 }
+    }
+
+    /// The same words, none of which may end a sequence of so many tokens that a text has already; 0 lets all come again.
+    pub(crate) fn no_repeat_ngram_size(self, size: usize) -> Self {
+        Self { no_repeat_ngram_size: size, ..self }
     }
 
     /// The number of columns of the student's logits, help tokens included.
@@ -48,6 +55,14 @@ impl Vocabulary {
     fn help_tokens(&self) -> impl Iterator<Item = u32> {
         self.staffed.iter().chain(&self.closed).copied()
     }
+
+    /// The words that would end a sequence which `text` has already.
+    fn repeats<'t>(&self, text: &'t [u32]) -> impl Iterator<Item = u32> + 't {
+        let size = self.no_repeat_ngram_size;
+        let end = size.checked_sub(1).and_then(|before| text.len().checked_sub(before)).map(|from| &text[from..]);
+        let again = end.into_iter().flat_map(move |end| text.windows(size).filter(move |ngram| ngram.starts_with(end)));
+        again.filter_map(|ngram| ngram.last().copied())
+    }
 }
 
 /// What a row of logits says about the next token: a distribution over words, and beside it the wish for help.
@@ -64,17 +79,17 @@ pub struct Law<'a> {
 }
 
 impl<'a> Law<'a> {
-    /// Reads a row of logits, and closes its help columns in place.
+    /// Reads the row of logits after `text`, and closes in place its help columns and the words that may not come again.
     ///
     /// Returns `None` if some logit is NaN, or the largest of the words' is infinite.
-    pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary) -> Option<Self> {
+    pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
         if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
             return None;
         }
         let staffed = vocabulary.staffed.iter().map(|&token| column(logits, token));
         let (expert, _) = strongest(staffed.clone());
         let help = log_sum_exp(staffed);
-        for token in vocabulary.help_tokens() {
+        for token in vocabulary.help_tokens().chain(vocabulary.repeats(text)) {
             if let Some(logit) = logits.get_mut(token as usize) {
                 *logit = f32::NEG_INFINITY;
             }
@@ -190,7 +205,7 @@ mod tests {
     fn measures_are_those_of_the_softmax() {
         let probs: [f64; 3] = [0.5, 0.125, 0.375];
         let mut logits = probs.map(|p| (p.ln() + 3.0) as f32);
-        let law = Law::read(&mut logits, &vocabulary(3, &[], &[])).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary(3, &[], &[]), &[]).expect("finite logits");
         assert_eq!(law.best(), 0);
         close(law.max_prob(), 0.5);
         close(law.margin(), 0.125);
@@ -204,7 +219,7 @@ mod tests {
         // Column 1 has an expert, column 3 has none; both stand above every word.
         let vocabulary = vocabulary(4, &[1], &[3]);
         let mut logits = [0.0, 5.0, 0.0, 9.0];
-        let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         assert_eq!(law.best(), 0);
         close(law.max_prob(), 0.5);
         close(law.margin(), 0.0);
@@ -218,7 +233,7 @@ mod tests {
     #[test]
     fn the_likeliest_expert_is_asked_by_the_odds_of_all() {
         let mut logits = [0.0, 1.0, 2.0];
-        let law = Law::read(&mut logits, &vocabulary(3, &[1, 2], &[])).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary(3, &[1, 2], &[]), &[]).expect("finite logits");
         assert_eq!(law.expert(), 1);
         close(law.help_log_odds(), (1.0_f64.exp() + 2.0_f64.exp()).ln());
     }
@@ -226,7 +241,7 @@ mod tests {
     #[test]
     fn a_student_without_help_columns_has_the_first_expert() {
         let mut logits = [0.0, 1.0];
-        let law = Law::read(&mut logits, &vocabulary(2, &[2, 3], &[])).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary(2, &[2, 3], &[]), &[]).expect("finite logits");
         assert_eq!((law.expert(), law.best()), (0, 1));
         assert_eq!(law.help_log_odds(), f64::NEG_INFINITY);
     }
@@ -235,15 +250,15 @@ mod tests {
     fn what_is_no_distribution_is_no_law() {
         let vocabulary = vocabulary(3, &[2], &[]);
         for bad in [[0.0, f32::NAN, 0.0], [0.0, 0.0, f32::NAN], [0.0, f32::INFINITY, 0.0]] {
-            assert!(Law::read(&mut bad.clone(), &vocabulary).is_none(), "{bad:?}");
+            assert!(Law::read(&mut bad.clone(), &vocabulary, &[]).is_none(), "{bad:?}");
         }
         let mut nothing = [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0];
-        assert!(Law::read(&mut nothing, &vocabulary).is_none());
+        assert!(Law::read(&mut nothing, &vocabulary, &[]).is_none());
     }
 
     #[test]
     fn ties_go_to_the_lowest_id() {
         let mut logits = [1.0, 2.0, 2.0];
-        assert_eq!(Law::read(&mut logits, &vocabulary(3, &[], &[])).expect("finite logits").best(), 1);
+        assert_eq!(Law::read(&mut logits, &vocabulary(3, &[], &[]), &[]).expect("finite logits").best(), 1);
     }
 }

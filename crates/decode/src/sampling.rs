@@ -202,7 +202,7 @@ mod tests {
             let sampler = Sampler::Sample { temperature, top_k, top_p };
             let law = filtered(temperature, top_k.unwrap_or(usize::MAX), top_p.unwrap_or(f64::INFINITY));
             let mut logits = LOGITS;
-            let read = Law::read(&mut logits, &vocabulary()).expect("finite logits");
+            let read = Law::read(&mut logits, &vocabulary(), &[]).expect("finite logits");
             let mut counts = [0.0; LOGITS.len()];
             for _ in 0..DRAWS {
                 let word = sampler.choose(&read, &mut rng);
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_filter_that_leaves_one_word_is_greedy() {
         let mut logits = LOGITS;
-        let law = Law::read(&mut logits, &vocabulary()).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary(), &[]).expect("finite logits");
         let mut rng = Seed(3).rng();
         let greedy = Sampler::Greedy.choose(&law, &mut rng);
         assert_eq!(greedy, Word { token: 2, log_prob: 0.0 });
@@ -239,7 +239,7 @@ mod tests {
     fn of_equal_words_the_filter_keeps_the_lowest_ids() {
         let mut logits = [1.0_f32; 6];
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 6, pad: 0, eos: 1 }, vec![], vec![]);
-        let law = Law::read(&mut logits, &vocabulary).expect("finite logits");
+        let law = Law::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         let ids: Vec<u32> = candidates(&law, 1.0, Some(3), None).iter().map(|word| word.0).collect();
         assert_eq!(ids, [0, 1, 2]);
     }

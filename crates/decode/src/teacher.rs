@@ -97,7 +97,7 @@ impl Consultation for Lesson<'_> {
                 let Passage { row, text, from } = passage(question);
                 let mut advice = Advice { cost: 1.0, ..Advice::default() };
                 for (position, logits) in (from..=text.len()).zip(laws.by_ref()) {
-                    let law = Law::read(&mut logits[..known], self.vocabulary)
+                    let law = Law::read(&mut logits[..known], self.vocabulary, &text[..position])
                         .ok_or_else(|| DecodeError::Logits { row: self.cases[row].prompt_index, step: position })?;
                     if !advice.tokens.is_empty() {
                         continue;

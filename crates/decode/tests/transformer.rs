@@ -98,6 +98,47 @@ fn no_tolerance_and_a_closing_call_give_the_teachers_text_whatever_is_taken_back
 }
 
 #[test]
+fn no_sequence_comes_twice_whoever_writes() {
+    for_models(|student, teacher| {
+        let prompts = prompts(6, FULL);
+        let mut others = 0;
+        for size in 1..4 {
+            // The teacher's text by hand: the likeliest word that ends no sequence which the text has already.
+            let by_hand = |prompt: &Prompt| {
+                let mut text: Vec<u32> = vec![];
+                while text.len() < LIMIT && text.last() != Some(&EOS) {
+                    let mut logits = logits_after(teacher, &prompt.expert, &text);
+                    for word in 0..WORDS as u32 {
+                        let longer = [&text[..], &[word]].concat();
+                        if longer.len() >= size && text.windows(size).any(|ngram| longer.ends_with(ngram)) {
+                            logits[word as usize] = f32::NEG_INFINITY;
+                        }
+                    }
+                    text.push(likeliest(&logits, WORDS));
+                }
+                text
+            };
+            for rule in [Asking::Always, Asking::Every(4), Asking::Random(0.3)] {
+                let desk = HelpDesk::new().with(HELP, Teacher::new(teacher));
+                let decoder = BudgetedDecoder::new(Policy::greedy(student).asking(rule), desk).max_tokens(LIMIT);
+                let lossless = decoder.hindsight(Hindsight::LOSSLESS).no_repeat_ngram_size(size);
+                for (prompt, text) in prompts.iter().zip(texts(lossless.decode(&prompts, Seed(4)))) {
+                    assert_eq!(all_tokens(&text), by_hand(prompt), "{size} {rule:?}");
+                    others += usize::from(all_tokens(&text) != greedy_by_hand(teacher, &prompt.expert, WORDS, LIMIT));
+                }
+            }
+            let alone = BudgetedDecoder::new(Policy::new(student, Sampler::plain()), HelpDesk::new().closed(HELP));
+            for text in texts(alone.max_tokens(LIMIT).no_repeat_ngram_size(size).decode(&prompts, Seed(5))) {
+                let tokens = all_tokens(&text);
+                let ngrams: Vec<&[u32]> = tokens.windows(size).collect();
+                assert!((1..ngrams.len()).all(|at| !ngrams[..at].contains(&ngrams[at])), "{size}: {tokens:?}");
+            }
+        }
+        others
+    });
+}
+
+#[test]
 fn every_token_is_what_its_source_would_write_there() {
     for_models(|student, teacher| {
         let prompts = prompts(8, HelpBudget::percent(50));

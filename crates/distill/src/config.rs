@@ -106,6 +106,9 @@ pub struct PracticeConfig {
     /// ([`ConstrainedPath`](crate::objective::ConstrainedPath)).
     #[config(default = 192)]
     pub rehearsal: usize,
+    /// Of so many tokens no sequence is written twice in a text, as where the student is to be used; 0 lets all come again.
+    #[config(default = 0)]
+    pub no_repeat_ngram_size: usize,
     /// The prices of help.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,

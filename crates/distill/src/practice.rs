@@ -1,6 +1,7 @@
 //! Practice: texts that the student writes with its teacher at hand, and texts that others wrote.
 
 mod settling;
+mod survey;
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use wheels_decode::{
 use wheels_lm::{LanguageModel, PRICED_TOKENS, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
+pub use self::survey::Reading;
 use crate::mixture::{Author, draw_budget};
-use crate::objective::{all_action, laws::Laws};
 use crate::replay::{Lesson, LessonRow, ReplayBuffer};
 use crate::scored::forced;
 use crate::{
-    Batches, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, PracticeConfig, Prices, Rehearsal, Scored,
-    StepReport, TrainingBatch, Usage, Workers,
+    Batches, DistillError, Guidance, GuidedRow, Learner, Lessons, Pair, PracticeConfig, Prices, Rehearsal, StepReport,
+    TrainingBatch, Usage, Workers,
 };
 
 /// Makes the prompt of a pair, by its index, under a budget in one of its wordings.
@@ -48,15 +49,6 @@ pub struct Practice<'a, T> {
     prices: Option<Prices>,
     /// Running sums of helped tokens, budgeted tokens and tokens, by level.
     usage: Vec<[f64; 3]>,
-}
-
-/// What a student says at one token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
-    /// z, its log-odds of asking, nats.
-    pub log_odds: f64,
-    /// D, its distance to the teacher, nats.
-    pub distance: f64,
 }
 
 /// What a checkpoint keeps.
@@ -173,33 +165,6 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         (self.prompt)(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })
     }
 
-    /// What a student says while it writes some pairs by itself under one budget, as deployed but without a ledger.
-    ///
-    /// # Errors
-    /// As for taking lessons.
-    pub fn survey<M: Learner>(
-        &self,
-        model: &M,
-        pairs: &[u32],
-        budget: HelpBudget,
-        wording: usize,
-    ) -> Result<Vec<Reading>, DistillError> {
-        let mut rows = Vec::with_capacity(pairs.len());
-        for index in pairs.iter().map(|&index| index as usize) {
-            let target = self.pairs[index].target.clone();
-            rows.push(LessonRow {
-                prompt: self.make_prompt(index, budget, wording)?,
-                helped: vec![],
-                share: budget.share(target.len()),
-                target,
-                deployed: true,
-                ended: true,
-            });
-        }
-        self.rewrite(model, Author::Greedy, rows.iter_mut().collect(), Seed(0))?;
-        Ok(self.readings(model, &self.with_law(Lesson { rows, teacher: None })))
-    }
-
     /// Replaces the texts of rows by those of their author.
     fn rewrite<M: Learner>(
         &self,
@@ -212,7 +177,7 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         let decoder = match author {
             Author::Teacher => {
                 let policy = Policy::greedy(self.teacher).asking(Asking::Never).reading(Side::Expert);
-                BudgetedDecoder::new(policy, HelpDesk::new().closed(self.help)).enforcement(Enforcement::Off)
+                self.writing(policy, HelpDesk::new().closed(self.help))
             }
             Author::Sampled => self.decoder(model, Sampler::plain(), Asking::Learned),
             _ => self.decoder(model, Sampler::Greedy, Asking::Learned),
@@ -233,10 +198,16 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
         Ok(())
     }
 
-    /// A student with the teacher at its desk, and no ledger.
+    /// A student with the teacher at its desk.
     fn decoder<'m, M: Learner>(&'m self, model: &'m M, sampler: Sampler, asking: Asking) -> BudgetedDecoder<'m> {
         let desk = HelpDesk::new().with(self.help, Teacher::new(self.teacher));
-        BudgetedDecoder::new(Policy::new(model, sampler).asking(asking), desk).enforcement(Enforcement::Off)
+        self.writing(Policy::new(model, sampler).asking(asking), desk)
+    }
+
+    /// How texts are written here: without a ledger.
+    fn writing<'m>(&self, policy: Policy<'m>, desk: HelpDesk<'m>) -> BudgetedDecoder<'m> {
+        let size = self.config.no_repeat_ngram_size;
+        BudgetedDecoder::new(policy, desk).enforcement(Enforcement::Off).no_repeat_ngram_size(size)
     }
 
     fn with_law(&self, lesson: Lesson) -> Lesson {
@@ -262,20 +233,6 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     fn first_prices<M: Learner>(&self, model: &M, lessons: &[Arc<Lesson>]) -> Prices {
         let readings = lessons.iter().flat_map(|lesson| self.readings(model, lesson));
         Prices::from_distances(&self.config.constraint, readings.map(|reading| reading.distance).collect())
-    }
-
-    /// What a student says at each token of a lesson.
-    fn readings<M: Learner>(&self, model: &M, lesson: &Lesson) -> Vec<Reading> {
-        let free = Prices::from_distances(&self.config.constraint, vec![]);
-        let laws = Laws::new(&Scored::new(model, &self.batch(lesson, &free)));
-        let (_, distances) = all_action::words(&laws, REWARD_FLOOR);
-        let help = laws.help.as_ref().expect("practice has a help token");
-        let read = |values: &Tensor<2>| values.clone().into_data().iter::<f64>().collect::<Vec<_>>();
-        let (distances, log_odds) = (read(&distances), read(&help.log_odds));
-        let time = lesson.rows.iter().map(|row| row.target.len()).max().unwrap_or(0);
-        let positions =
-            lesson.rows.iter().enumerate().flat_map(|(row, text)| row * time..row * time + text.target.len());
-        positions.map(|at| Reading { log_odds: log_odds[at], distance: distances[at] }).collect()
     }
 
     /// A lesson as a batch, with help at these prices.
@@ -330,9 +287,6 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     }
 }
 
-/// The least reward that a distance counts, nats: that of the objectives.
-const REWARD_FLOOR: f64 = -10.0;
-
 /// What a running sum keeps at each new text.
 const FADE: f64 = 0.98;
 
@@ -343,11 +297,10 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
     fn next_batches(&mut self, model: &M, count: usize, workers: &Workers) -> Result<Vec<TrainingBatch>, DistillError> {
         let lessons = if self.step.is_multiple_of(self.config.uses.max(1)) {
             let lessons = self.write(model, count, workers)?;
-            if self.prices.is_none() {
-                self.prices = Some(self.first_prices(model, &lessons));
-            }
             if self.step == 0 && self.config.constraint.settled_on > 0 {
                 self.prices = Some(self.settled_prices(model, workers)?);
+            } else if self.prices.is_none() {
+                self.prices = Some(self.first_prices(model, &lessons));
             }
             self.learn_prices(&lessons);
             lessons.iter().for_each(|lesson| self.replay.push(lesson.clone()));

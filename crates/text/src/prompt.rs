@@ -57,12 +57,21 @@ pub struct PromptFormat {
     pub max_tokens: usize,
     /// The most tokens of what is written, end mark and all.
     pub max_new_tokens: usize,
+    /// Of so many tokens no sequence is written twice in a text; 0 lets all come again. Hugging Face's option of this name.
+    pub no_repeat_ngram_size: usize,
 }
 
 impl Default for PromptFormat {
-    /// The bare text, up to 256 tokens, for up to 256 more.
+    /// The bare text, up to 256 tokens, for up to 256 more, of which all may come again.
     fn default() -> Self {
-        Self { prefix: String::new(), budget: BudgetPlace::None, wording: 0, max_tokens: 256, max_new_tokens: 256 }
+        Self {
+            prefix: String::new(),
+            budget: BudgetPlace::None,
+            wording: 0,
+            max_tokens: 256,
+            max_new_tokens: 256,
+            no_repeat_ngram_size: 0,
+        }
     }
 }
 

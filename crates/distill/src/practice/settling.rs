@@ -41,7 +41,7 @@ impl<T: LanguageModel + Sync> Practice<'_, T> {
             texts += plan.len();
             plans.push(plan);
         }
-        let mut prices = self.prices.clone().expect("the first lessons set them");
+        let mut prices = Prices::from_distances(&self.config.constraint, vec![]);
         for multiplier in prices.inner_mut() {
             let budget = multiplier.budget;
             let writings = self.writings(&plans, HelpBudget::percent((100.0 * budget).round() as u8))?;
