@@ -186,22 +186,18 @@ impl Iterator for Batches<'_> {
         let pairs: Vec<&Pair> = self.next_indices().into_iter().map(|index| &self.pairs[index as usize]).collect();
         let plain = |of: Side| TokenBatch::new(&pairs.iter().map(|pair| of(pair)).collect::<Vec<_>>(), self.pad);
         let (sources, targets): (Side, Side) = (|pair| &pair.source, |pair| &pair.target);
-        if self.noise == 0.0 {
-            return Some(TrainingBatch {
-                prompts: plain(sources),
-                targets: plain(targets),
-                read: None,
-                guidance: None,
-            });
-        }
-        let Position { epoch, batch } = self.position;
-        let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
-        let mut noisy = |of: Side| {
-            let rows: Vec<_> = pairs.iter().map(|pair| self.noisy(of(pair), of, &mut rng)).collect();
-            TokenBatch::new(&rows, self.pad)
+        let (prompts, read) = if self.noise > 0.0 {
+            let Position { epoch, batch } = self.position;
+            let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
+            let mut noisy = |of: Side| {
+                let rows: Vec<_> = pairs.iter().map(|pair| self.noisy(of(pair), of, &mut rng)).collect();
+                TokenBatch::new(&rows, self.pad)
+            };
+            (noisy(sources), Some(noisy(targets)))
+        } else {
+            (plain(sources), None)
         };
-        let (prompts, read) = (noisy(sources), noisy(targets));
-        Some(TrainingBatch { prompts, targets: plain(targets), read: Some(read), guidance: None })
+        Some(TrainingBatch { prompts, targets: plain(targets), read, guidance: None })
     }
 }
 
