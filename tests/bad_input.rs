@@ -43,6 +43,16 @@ fn good_text_is_translated() {
 }
 
 #[test]
+fn sentences_are_translated_one_by_one_if_wanted() {
+    let output = translate(&["--sentences", "A text editor. It is small! (Version 2.0)", "a game"], b"");
+    let text = String::from_utf8(output.stdout).expect("translations are text");
+    assert!(output.status.success());
+    let sources: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).step_by(2).collect();
+    assert_eq!(sources, ["A text editor.", "It is small!", "(Version 2.0)", "a game"], "{text}");
+    refuses(&["--sentences", " "], b"", &["text 1", "empty"]);
+}
+
+#[test]
 fn texts_that_cannot_be_translated_are_named() {
     refuses(&[""], b"", &["text 1", "empty"]);
     refuses(&["a text editor", &"word ".repeat(2000)], b"", &["text 2", "256"]);

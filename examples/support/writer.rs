@@ -12,6 +12,7 @@ use training_wheels::eval::{Evaluation, Interval, Row, Sweep};
 use training_wheels::lm::TokenBatch;
 use training_wheels::prelude::*;
 use training_wheels::text::{Dataset, TextError};
+use unicode_segmentation::UnicodeSegmentation;
 
 /// What a writer can be told.
 #[derive(clap::Args)]
@@ -21,6 +22,9 @@ pub(crate) struct Flags {
     /// A file with one text on each line; "-" is the standard input.
     #[arg(long, conflicts_with = "texts")]
     file: Option<PathBuf>,
+    /// Takes every sentence of a text by itself: small models read sentences better than paragraphs.
+    #[arg(long, conflicts_with = "sweep")]
+    sentences: bool,
     /// How much the teacher may write: "20%" of the tokens of each text, or "3 tokens".
     #[arg(long, default_value = "20%")]
     budget: HelpBudget,
@@ -126,7 +130,10 @@ impl Writer<'_> {
     fn write(&self, embedded: &Embedded) -> Result<(), Box<dyn Error>> {
         let Self { flags, models } = *self;
         let (tokenizer, format) = (&models.student.tokenizer, &models.student.format);
-        let texts = texts(flags, embedded)?;
+        let mut texts = texts(flags, embedded)?;
+        if flags.sentences {
+            texts = texts.iter().flat_map(|text| sentences(text)).collect();
+        }
         let prompts = self.prompts(flags.budget, |said| {
             let prompt = |(index, text): (usize, &String)| {
                 format.prompt(tokenizer, text, said).map_err(|error| format!("text {}: {error}", index + 1))
@@ -235,6 +242,13 @@ fn texts(flags: &Flags, embedded: &Embedded) -> Result<Vec<String>, Box<dyn Erro
         }
     }
     if texts.is_empty() { Err(format!("{} holds no text", path.display()).into()) } else { Ok(texts) }
+}
+
+/// The sentences of a text; a text that has none is one.
+fn sentences(text: &str) -> Vec<String> {
+    let parts = text.split_sentence_bounds().map(str::trim).filter(|part| !part.is_empty());
+    let sentences: Vec<String> = parts.map(str::to_owned).collect();
+    if sentences.is_empty() { vec![text.to_owned()] } else { sentences }
 }
 
 /// The text, with what the teacher wrote in green or in brackets.
