@@ -2,19 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use training_wheels::device::{self, DeviceSpec, PlatformName};
+use training_wheels::eval::Evaluation;
 use training_wheels::{embedded, prelude::*};
 
 #[test]
 fn no_embedded_translation_has_six_tokens_twice() {
     let device = device::open(&DeviceSpec::best(PlatformName::Cpu)).unwrap().device;
     let models = Models::embedded(&embedded::TRANSLATION, &device).unwrap();
-    let (student, sample) = (&models.student, embedded::TRANSLATION.sample());
+    let (student, sample) = (&models.student, embedded::TRANSLATION.sample().take(60));
     let budget = HelpBudget::percent(10);
-    let prompts: Vec<Prompt> = sample
-        .iter()
-        .take(60)
-        .map(|example| student.format.prompt(&student.tokenizer, &example.source, budget).unwrap())
-        .collect();
+    let prompts = Evaluation::new(&sample, &student.tokenizer, &student.format).prompts(budget).unwrap();
     let repeats = |decoder: BudgetedDecoder<'_>| -> usize {
         let texts = decoder.decode(&prompts, Seed(7)).unwrap().trajectories;
         let again = |tokens: Vec<u32>| {

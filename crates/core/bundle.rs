@@ -149,15 +149,12 @@ impl Bundle {
         let prices = self.prices.as_ref().ok_or(Error::Prices)?;
         let rate = share(budget, prompts);
         let offset = prices.offset(rate, share(told, prompts));
-        Ok(match self.asking(budget, prompts) {
-            Asking::Confidence { measure: measure @ Measure::HelpLogOdds, threshold } => {
-                Asking::Confidence { measure, threshold: threshold + offset }
-            }
-            Asking::Learned | Asking::Confidence { .. } => {
-                Asking::Confidence { measure: Measure::HelpLogOdds, threshold: offset }
-            }
-            always_or_never => always_or_never,
-        })
+        let threshold = match self.asking(budget, prompts) {
+            Asking::Confidence { measure: Measure::HelpLogOdds, threshold } => threshold,
+            Asking::Learned | Asking::Confidence { .. } => 0.0,
+            always_or_never => return Ok(always_or_never),
+        };
+        Ok(Asking::Confidence { measure: Measure::HelpLogOdds, threshold: threshold + offset })
     }
 
     /// Writes asking.json into a folder, whole or not at all.

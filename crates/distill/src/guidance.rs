@@ -20,7 +20,7 @@ pub struct Guidance {
 /// sure of none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rehearsal {
-    /// The prompts, `[prompts, source]`; only their starts need be there.
+    /// The prompts, `[prompts, source]`.
     pub prompts: TokenBatch,
     /// What help costs under each, nats.
     pub prices: Vec<f32>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use wheels_decode::{
     Asking, BudgetedDecoder, Decoder, End, Enforcement, HelpDesk, Policy, Sampler, Side, Source, Teacher,
 };
-use wheels_lm::{LanguageModel, PRICED_TOKENS, TokenBatch};
+use wheels_lm::{LanguageModel, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed, TextError};
 
 pub use self::survey::Reading;
@@ -154,9 +154,9 @@ impl<'a, T: LanguageModel + Sync> Practice<'a, T> {
     fn rehearsal(&self, prices: &Prices, rng: &mut impl Rng) -> Result<Rehearsal, DistillError> {
         let drawn = (0..self.config.rehearsal).map(|_| self.draw_prompt(rng.random_range(0..self.pairs.len()), rng));
         let drawn = drawn.collect::<Result<Vec<_>, _>>()?;
-        let starts: Vec<&[u32]> = drawn.iter().map(|(prompt, _)| start(&prompt.student)).collect();
+        let prompts: Vec<&[u32]> = drawn.iter().map(|(prompt, _)| prompt.student.as_slice()).collect();
         Ok(Rehearsal {
-            prompts: TokenBatch::new(&starts, self.teacher.spec().pad),
+            prompts: TokenBatch::new(&prompts, self.teacher.spec().pad),
             prices: drawn.iter().map(|(_, share)| prices.price(*share) as f32).collect(),
         })
     }
@@ -364,11 +364,6 @@ impl<M: Learner + Sync, T: LanguageModel + Sync> Lessons<M> for Practice<'_, T> 
         (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())
     }
-}
-
-/// The start of a prompt, where budgets stand.
-fn start(prompt: &[u32]) -> &[u32] {
-    &prompt[..prompt.len().min(PRICED_TOKENS)]
 }
 
 /// Flags that are set with this probability each.

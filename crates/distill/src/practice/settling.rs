@@ -4,7 +4,7 @@ use wheels_decode::{Asking, Bisection, DecodeStats, Decoder, Measure, Sampler};
 use wheels_lm::{LanguageModel, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
-use super::{Practice, room, start};
+use super::{Practice, room};
 use crate::{Batches, DistillError, Learner, Prices, Workers};
 
 /// Where prices are looked for, nats around what the student reads in the words of a budget.
@@ -102,7 +102,7 @@ impl<T: LanguageModel + Sync> Practice<'_, T> {
 /// The mean price that a student reads in prompts, nats; 0 for one that reads none.
 fn read_price<M: Learner>(model: &M, writings: &[Writing], pad: u32) -> f64 {
     let prompts = writings.iter().flat_map(|writing| &writing.prompts);
-    let starts: Vec<&[u32]> = prompts.map(|prompt| start(&prompt.student)).collect();
-    let prices = model.prices(&TokenBatch::new(&starts, pad));
-    prices.map_or(0.0, |prices| prices.into_data().iter::<f64>().sum::<f64>() / starts.len() as f64)
+    let prompts: Vec<&[u32]> = prompts.map(|prompt| prompt.student.as_slice()).collect();
+    let prices = model.prices(&TokenBatch::new(&prompts, pad));
+    prices.map_or(0.0, |prices| prices.into_data().iter::<f64>().sum::<f64>() / prompts.len() as f64)
 }
