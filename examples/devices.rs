@@ -1,10 +1,10 @@
-//! What can compute here: every adapter that this build reaches, each opened and put to a small test.
+//! Lists every adapter of this machine that the build supports, opens each and tests it.
 //!
 //!     cargo run --release --example devices
 //!     cargo run --release --example devices --features wgpu -- --device wgpu:cpu --json
 //!
-//! An adapter that does not open, computes wrongly, panics or does not answer in time says so in its row, and the exit
-//! code is 1.
+//! If an adapter does not open, computes wrongly, panics or does not answer in time, its row says so and the exit code
+//! is 1.
 
 use std::error::Error;
 use std::io::{Write, stderr, stdout};
@@ -16,71 +16,75 @@ use burn::tensor::Device;
 use clap::Parser;
 use serde::Deserialize;
 use serde_json::json;
-use training_wheels::device::{self, Accelerator, Adapter, DeviceSpec, Panicked, PlatformName, Precision};
-use training_wheels::explain;
+use training_wheels::device::{
+    self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName, Precision,
+};
 use training_wheels::lm::{Checkpoint, LanguageModel, Pretrained, TokenBatch};
+use training_wheels::report;
 
-/// Every device that this build reaches, what it can do and whether it computes rightly.
+/// Lists the devices that this build supports, what they can do and whether they compute correctly.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this device ("cpu", "cuda:1", "wgpu:cpu", ...).
+    /// Test only this device ("cpu", "cuda:1", "wgpu:cpu", ...).
     #[arg(long)]
     device: Option<DeviceSpec>,
     /// The precision to compute in: f32, f16, bf16 or flex32.
     #[arg(long, default_value_t)]
     precision: Precision,
-    /// Seconds that an adapter has to open and to compute (a GPU first compiles its kernels).
+    /// The seconds after which the test of an adapter counts as failed (a GPU first compiles its kernels).
     #[arg(long, default_value_t = 120)]
     timeout: u64,
-    /// One JSON object a line instead of the table.
+    /// Print one JSON object per line instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// The open device and the largest error of its self-test, or what went wrong on the way.
-type Outcome = Result<(Accelerator, f64), String>;
+/// The open device and the largest error of a logit in its self-test, or what went wrong.
+type TestResult = Result<(Accelerator, f64), String>;
 
 fn main() -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
+    // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
-    match report(Arguments::parse()) {
+    match run(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Where even this cannot be written, the exit code says it.
-            let _ = writeln!(stderr(), "error: {}", explain(error.as_ref()));
+            // If even this cannot be written, the exit code still says that the program failed.
+            let _ = writeln!(stderr(), "error: {}", report(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints a row for every adapter; returns whether all of them opened and computed rightly.
-fn report(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool, Box<dyn Error>> {
+/// Tests the adapters and prints a row for each. Returns whether all of them opened and computed correctly.
+fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool, Box<dyn Error>> {
     let adapters = match device {
         None => device::list(),
         Some(spec) => vec![device::find(&spec)?],
     };
     if adapters.is_empty() {
-        // An error that says what to install.
+        // This returns an error that says what to install.
         device::find(&DeviceSpec::Auto)?;
     }
-    // What a driver panics with belongs in its row.
+    // The message of a panic goes into the row of its adapter.
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = stdout().lock();
     if !json {
         writeln!(out, "self-test: the logits of a tiny T5 in {precision} against those of transformers\n")?;
-        row(&mut out, ["device", "kind", "api", "memory", "buffer", "self-test", "name, driver, number types"])?;
+        write_row(&mut out, ["device", "kind", "api", "memory", "buffer", "self-test", "name, driver, number types"])?;
     }
     let mut all_ok = true;
-    // One at a time: drivers do not all bear being opened side by side.
+    // One adapter at a time: some drivers fail if several are opened at once.
     for adapter in adapters {
-        let outcome = try_out(&adapter, precision, Duration::from_secs(timeout));
-        let capabilities = outcome.as_ref().ok().map(|(accelerator, _)| &accelerator.capabilities);
-        let error = outcome.as_ref().ok().map(|(_, error)| *error);
+        let result = test_adapter(&adapter, precision, Duration::from_secs(timeout));
+        let capabilities = result.as_ref().ok().map(|(accelerator, _)| &accelerator.capabilities);
+        let error = result.as_ref().ok().map(|(_, error)| *error);
         let limit = tolerance(adapter.platform, precision);
-        let failure = match &outcome {
+        let failure = match &result {
             Ok((_, error)) if *error <= limit => None,
-            Ok((_, error)) => Some(format!("a logit is off by {error:.0e}, and rounding accounts for {limit:.0e}")),
+            Ok((_, error)) => {
+                Some(format!("the largest error of a logit is {error:.0e}; rounding explains at most {limit:.0e}"))
+            }
             Err(failure) => Some(failure.clone()),
         };
         all_ok &= failure.is_none();
@@ -97,13 +101,13 @@ fn report(Arguments { device, precision, timeout, json }: Arguments) -> Result<b
         };
         let size =
             |bytes: Option<u64>| bytes.map_or("?".into(), |bytes| format!("{:.1} GiB", bytes as f64 / 1073741824.0));
-        let memory = size(capabilities.and_then(|it| it.memory_bytes));
-        let buffer = size(capabilities.and_then(|it| it.largest_buffer_bytes));
-        let dtypes = capabilities.map(|it| it.dtype_names()).unwrap_or_default();
+        let memory = size(capabilities.and_then(|capabilities| capabilities.memory_bytes));
+        let buffer = size(capabilities.and_then(|capabilities| capabilities.largest_buffer_bytes));
+        let dtypes = capabilities.map(Capabilities::dtype_names).unwrap_or_default();
         let Adapter { name, kind, api, driver, spec, .. } = &adapter;
-        let last = [name, driver, &dtypes].map(String::as_str).into_iter().filter(|text| !text.is_empty());
-        let last = last.collect::<Vec<_>>().join("; ");
-        row(&mut out, [&spec.to_string(), kind.as_str(), api, &memory, &buffer, &verdict, &last])?;
+        let details = [name, driver, &dtypes].map(String::as_str).into_iter().filter(|text| !text.is_empty());
+        let details = details.collect::<Vec<_>>().join("; ");
+        write_row(&mut out, [&spec.to_string(), kind.as_str(), api, &memory, &buffer, &verdict, &details])?;
         if let Some(failure) = failure {
             writeln!(out, "    {failure}")?;
         }
@@ -111,43 +115,48 @@ fn report(Arguments { device, precision, timeout, json }: Arguments) -> Result<b
     Ok(all_ok)
 }
 
-fn row(out: &mut impl Write, [device, kind, api, memory, buffer, verdict, rest]: [&str; 7]) -> std::io::Result<()> {
-    writeln!(out, "{device:20} {kind:10} {api:7} {memory:>10} {buffer:>10}  {verdict:13} {rest}")
+fn write_row(
+    out: &mut impl Write,
+    [device, kind, api, memory, buffer, verdict, details]: [&str; 7],
+) -> std::io::Result<()> {
+    writeln!(out, "{device:20} {kind:10} {api:7} {memory:>10} {buffer:>10}  {verdict:13} {details}")
 }
 
-/// Opens and tests an adapter on a thread of its own, which is left behind where the driver does not come back.
-fn try_out(adapter: &Adapter, precision: Precision, limit: Duration) -> Outcome {
+/// Opens and tests an adapter on a thread of its own. If the driver does not return in time, the thread is left behind.
+fn test_adapter(adapter: &Adapter, precision: Precision, limit: Duration) -> TestResult {
     let (sender, receiver) = channel();
     let spec = adapter.spec;
     let thread = std::thread::spawn(move || {
-        let test = || -> Result<_, Box<dyn Error>> {
-            let accelerator = device::open_with(&spec, precision)?;
-            let error = self_test(&accelerator.device)?;
-            Ok((accelerator, error))
-        };
-        // After the limit nobody listens.
-        let _ = sender.send(test().map_err(|error| explain(error.as_ref())));
+        let result = open_and_test(&spec, precision).map_err(|error| report(error.as_ref()));
+        // After the limit nobody receives the result.
+        let _ = sender.send(result);
     });
     receiver.recv_timeout(limit).unwrap_or_else(|missing| match (missing, thread) {
         (RecvTimeoutError::Timeout, _) => {
-            Err(format!("no answer within {} s; --timeout gives it longer", limit.as_secs()))
+            Err(format!("no answer within {} s; a larger --timeout may help", limit.as_secs()))
         }
         (RecvTimeoutError::Disconnected, thread) => {
             let panic =
-                thread.join().map_or_else(|payload| Panicked::new(payload.as_ref()).message, |()| String::new());
+                thread.join().map_or_else(|payload| DriverPanic::new(payload.as_ref()).message, |()| String::new());
             Err(format!("the self-test panicked: {panic}"))
         }
     })
 }
 
-/// A tiny T5 of random weights.
+fn open_and_test(spec: &DeviceSpec, precision: Precision) -> Result<(Accelerator, f64), Box<dyn Error>> {
+    let accelerator = device::open_with(spec, precision)?;
+    let error = self_test(&accelerator.device)?;
+    Ok((accelerator, error))
+}
+
+/// A tiny T5 with random weights.
 const MODEL: Checkpoint<'static> = Checkpoint {
     origin: "the golden T5",
     config: include_str!("../assets/golden/t5/v1.1/config.json"),
     weights: include_bytes!("../assets/golden/t5/v1.1/model.safetensors"),
 };
 
-/// What transformers computes with it, on a CPU in f32.
+/// The inputs of that T5 and the logits that transformers computes for them, on a CPU in f32.
 const GOLDEN: &str = include_str!("../assets/golden/t5/v1.1/golden.json");
 
 #[derive(Deserialize)]
@@ -158,8 +167,8 @@ struct Golden {
     logits: Vec<Vec<Vec<f64>>>,
 }
 
-/// Reads three prompts of unequal length and continues each token by token, as decoding does; returns the largest
-/// difference of a logit to the golden one.
+/// Reads three prompts of different lengths and feeds the continuation of each token by token, as decoding does.
+/// Returns the largest difference between a logit and its golden value.
 fn self_test(device: &Device) -> Result<f64, Box<dyn Error>> {
     let golden: Golden = serde_json::from_str(GOLDEN)?;
     let model = Pretrained::from_checkpoint(MODEL, device)?;
@@ -180,11 +189,11 @@ fn self_test(device: &Device) -> Result<f64, Box<dyn Error>> {
     Ok(largest)
 }
 
-/// The rounding that a precision accounts for, in logits of up to 9. Measured are 2e-5 in f32, 7e-2 in f16 and 4e-1 in
-/// bf16; a kernel that computes something else is off by about 10.
+/// The largest error of a logit that rounding explains, for logits of up to 9. The measured errors are 2e-5 in f32,
+/// 7e-2 in f16 and 4e-1 in bf16. A kernel that computes something else has an error of about 10.
 fn tolerance(platform: PlatformName, precision: Precision) -> f64 {
     match precision {
-        // Tensor cores multiply in TF32, which has the fraction of f16.
+        // Tensor cores multiply in TF32, whose fraction has as many bits as that of f16.
         Precision::F32 if platform == PlatformName::Cuda => 0.2,
         Precision::F32 => 1e-4,
         Precision::F16 | Precision::Flex32 => 0.2,

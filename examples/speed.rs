@@ -1,111 +1,112 @@
-//! Measures decoding and training of a checkpoint, in the same terms as `assets/peers/torch_t5.py`.
+//! Measures decoding and training of a checkpoint, in the same units as `assets/peers/torch_t5.py`.
 //!
 //!     cargo run --release --example speed -- --model assets/models/en-it/teacher
 //!
-//! One JSON object a line. Texts have a fixed length: the model cannot write its end-of-text mark.
-#![allow(clippy::print_stdout)]
+//! The output is one JSON object per line. Texts have a fixed length, because the model never ends a text.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "support/program.rs"]
+mod program;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use clap::Parser;
-use training_wheels::distill::{Batches, CrossEntropy, Pair, Trainer, TrainerConfig};
-use training_wheels::lm::{Context, ModelSpec, TokenBatch};
+use clap::builder::RangedU64ValueParser;
+use training_wheels::distill::{SupervisedBatches, TokenPair, Trainer, TrainerConfig};
 use training_wheels::prelude::*;
+use training_wheels::student::Student;
+use wheels_lm::testing::Endless;
 
 /// Measures decoding and training of a checkpoint.
 #[derive(Parser)]
 struct Flags {
-    /// A model's folder.
+    /// The folder of a model.
     #[arg(long)]
     model: PathBuf,
-    /// Tokens of a source.
-    #[arg(long, default_value_t = 32)]
+    /// The number of tokens in each source.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     source_tokens: u32,
-    /// Tokens of a text that is written.
-    #[arg(long, default_value_t = 64)]
+    /// The number of tokens in each decoded text.
+    #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     new_tokens: usize,
-    /// Tokens of a target in training.
-    #[arg(long, default_value_t = 32)]
+    /// The number of tokens in each target, in training.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     target_tokens: u32,
-    /// Target tokens of a training step.
-    #[arg(long, default_value_t = 1536)]
+    /// The number of target tokens in a training step.
+    #[arg(long, default_value_t = 1536, value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: u32,
-    /// Workers of a training step.
-    #[arg(long, default_value_t = 2)]
+    /// The number of workers in a training step.
+    #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     workers: usize,
-    /// Runs of which the median counts.
-    #[arg(long, default_value_t = 5)]
+    /// The number of runs, of which the median counts.
+    #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     repeats: usize,
 }
 
-/// A model that never ends a text.
-struct Endless<'a>(&'a Pretrained, ModelSpec);
+/// The ids of padding, end of text and unknown characters come first. No source or target contains them.
+const SPECIAL_IDS: u32 = 3;
 
-impl LanguageModel for Endless<'_> {
-    fn spec(&self) -> &ModelSpec {
-        &self.1
-    }
-
-    fn device(&self) -> Device {
-        self.0.device()
-    }
-
-    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
-        self.0.prefill(prompts, capacity)
-    }
-
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
-        self.0.hidden_rows(tokens, rows, context)
-    }
-
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.0.head(hidden)
-    }
+fn main() -> ExitCode {
+    program::main(|| run(&Flags::parse()))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let flags = Flags::parse();
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
-    let model = Pretrained::load(&flags.model, &device)?;
-    let words = model.spec().vocab_size as u32 - 3;
-    let ids = |row: u32, length: u32| (0..length).map(|t| 3 + (row * 131 + t * 71) % words).collect::<Vec<u32>>();
-
-    let endless = Endless(&model, ModelSpec { eos: u32::MAX, ..model.spec().clone() });
-    for batch in [1_u32, 32] {
-        let prompt = |row| {
-            let ids = ids(row, flags.source_tokens);
-            Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(0) }
-        };
-        let prompts: Vec<Prompt> = (0..batch).map(prompt).collect();
-        let policy = Policy::greedy(&endless).asking(Asking::Never);
-        let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).max_tokens(flags.new_tokens);
-        let seconds = median(flags.repeats, || decoder.decode(&prompts, Seed(0)).map(drop))?;
-        report("decode", Some(batch), f64::from(batch) * flags.new_tokens as f64 / seconds);
+    for batch in [1, 32] {
+        report("decode", Some(batch), decode_speed(flags, &device, batch)?);
     }
-
-    let rows = flags.batch_tokens / flags.target_tokens;
-    let pair = |row| Pair { source: ids(row, flags.source_tokens), target: ids(row + 1, flags.target_tokens) };
-    let pairs: Vec<Pair> = (0..rows).map(pair).collect();
-    let tokens = (rows * (flags.source_tokens + flags.target_tokens)) as usize;
-    let batches = Batches::new(&pairs, tokens.div_ceil(flags.workers), 0, Seed(7))?;
-    let config = TrainerConfig::new(1_000_000).with_workers(flags.workers).with_learning_rate(1e-5);
-    let scratch = tempfile::tempdir()?;
-    let objective = CrossEntropy::new();
-    let training = Pretrained::load(&flags.model, &device.autodiff())?;
-    let mut trainer = Trainer::new(config, &objective, training, batches, scratch.path(), false)?;
-    let seconds = median(flags.repeats, || trainer.train_step().map(drop))?;
-    report("train", None, f64::from(rows * flags.target_tokens) / seconds);
+    report("train", None, training_speed(flags, &device)?);
     Ok(())
 }
 
-/// The median time of some runs after one that warms up, in seconds.
+/// Tokens per second in decoding.
+fn decode_speed(flags: &Flags, device: &Device, batch: u32) -> Result<f64, Box<dyn Error>> {
+    let model = Endless::new(Pretrained::load(&flags.model, device)?);
+    let mut prompts = Vec::new();
+    for row in 0..batch {
+        let ids = token_ids(&model, row, flags.source_tokens);
+        prompts.push(Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(0) });
+    }
+    let policy = Policy::greedy(&model).with_help_rule(HelpRule::Never);
+    let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(flags.new_tokens);
+    let seconds = median(flags.repeats, || decoder.decode(&prompts, Seed(0)).map(drop))?;
+    Ok(f64::from(batch) * flags.new_tokens as f64 / seconds)
+}
+
+/// Target tokens per second in training.
+fn training_speed(flags: &Flags, device: &Device) -> Result<f64, Box<dyn Error>> {
+    let model = Pretrained::load(&flags.model, &device.clone().autodiff())?;
+    let rows = (flags.batch_tokens / flags.target_tokens).max(1);
+    let mut pairs = Vec::new();
+    for row in 0..rows {
+        let source = token_ids(&model, row, flags.source_tokens);
+        pairs.push(TokenPair { source, target: token_ids(&model, row + 1, flags.target_tokens) });
+    }
+    let tokens = (rows * (flags.source_tokens + flags.target_tokens)) as usize;
+    let batches = SupervisedBatches::new(&pairs, tokens.div_ceil(flags.workers), model.spec().pad, Seed(7))?;
+    let config = TrainerConfig::new(1_000_000).with_workers(flags.workers).with_learning_rate(1e-5);
+    let scratch = tempfile::tempdir()?;
+    let objective = CrossEntropy::new();
+    let mut trainer = Trainer::new(config, &objective, Student::new(model), batches, scratch.path())?;
+    let seconds = median(flags.repeats, || trainer.train_step().map(drop))?;
+    Ok(f64::from(rows * flags.target_tokens) / seconds)
+}
+
+/// Ids that are spread over the vocabulary.
+fn token_ids(model: &impl LanguageModel, row: u32, length: u32) -> Vec<u32> {
+    let words = model.spec().vocab_size as u32 - SPECIAL_IDS;
+    (0..length).map(|position| SPECIAL_IDS + (row * 131 + position * 71) % words).collect()
+}
+
+/// The median time of `repeats` runs, in seconds. One more run comes before them to warm up.
 fn median<E>(repeats: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     run()?;
     let mut times = Vec::with_capacity(repeats);
-    for _ in 0..repeats.max(1) {
+    for _ in 0..repeats {
         let start = Instant::now();
         run()?;
         times.push(start.elapsed().as_secs_f64());

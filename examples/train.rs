@@ -1,32 +1,32 @@
-//! Trains a T5 on any JSON lines with `source` and `target`, from scratch or from another model.
+//! Trains a T5 on JSON lines with `source` and `target`, from scratch or from another model.
 //!
 //!     cargo run --release --example train -- --data train.jsonl --valid valid.jsonl --out model
 //!
-//! The folder that it makes is a Hugging Face folder. Killed at any moment, it goes on with `--resume` where its last
-//! checkpoint was, bit for bit.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+//! The result is a folder that Hugging Face's transformers opens. A run that was killed goes on with `--resume`, bit for
+//! bit.
+#![allow(clippy::print_stderr)]
 
 #[path = "support/program.rs"]
 mod program;
-#[path = "support/training.rs"]
-mod training;
+#[path = "support/progress.rs"]
+mod progress;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use training_wheels::decode::Side;
-use training_wheels::distill::{Batches, CrossEntropy, Decay, Trainer, TrainerConfig};
-use training_wheels::eval::Evaluation;
-use training_wheels::lm::T5Config;
+use training_wheels::decode::PromptSide;
+use training_wheels::device::PlatformName;
+use training_wheels::distill::{Decay, PromptSource, SupervisedBatches, TokenizedDataset, Trainer, TrainerConfig};
+use training_wheels::lm::{FloatFormat, T5Config};
 use training_wheels::prelude::*;
-use training_wheels::text::{Dataset, TrainTokenizer};
-
-use training::{Common, Screen};
+use training_wheels::student::Student;
+use training_wheels::text::TokenizerConfig;
 
 /// Trains a T5 on pairs of texts.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Flags {
     /// JSON lines to train on.
     #[arg(long)]
@@ -34,172 +34,208 @@ struct Flags {
     /// JSON lines to validate on.
     #[arg(long)]
     valid: PathBuf,
-    /// The folder of the run and of the model.
+    /// The folder of the run and of the trained model.
     #[arg(long)]
     out: PathBuf,
     /// Go on from the last checkpoint in `--out`.
     #[arg(long)]
     resume: bool,
-    /// A folder with the model to start from, and its tokenizer; a random model where this is absent.
+    /// The folder of a model to start from, with its tokenizer and prompt template. A random model if absent.
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
     init: Option<PathBuf>,
-    /// A folder with the tokenizer to use; one is trained on `--data` where this is absent.
+    /// The folder of the tokenizer to use. A new one is trained on `--data` if absent.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
-    /// The most tokens of a prompt, which the model's `prompt.json` tells those who use it.
-    #[arg(long, default_value_t = PromptFormat::default().max_tokens)]
-    max_prompt: usize,
-    /// The most tokens of what the model writes, which `prompt.json` tells, too.
-    #[arg(long, default_value_t = PromptFormat::default().max_new_tokens)]
-    max_new_tokens: usize,
-    /// Of so many tokens the model writes no sequence twice in a text; 0 lets all come again.
-    #[arg(long, default_value_t = PromptFormat::default().no_repeat_ngram_size)]
-    no_repeat_ngram_size: usize,
-    /// Tokens of a new tokenizer.
+    /// The largest number of tokens in a prompt, saved in prompt.json.
+    #[arg(long)]
+    max_prompt: Option<usize>,
+    /// The largest number of tokens that the model writes, saved in generation_config.json.
+    #[arg(long)]
+    max_new_tokens: Option<usize>,
+    /// Forbid repeated n-grams of this size, saved in generation_config.json; 0 disables the check.
+    #[arg(long)]
+    no_repeat_ngram_size: Option<usize>,
+    /// The number of tokens of a new tokenizer.
     #[arg(long, default_value_t = 4096)]
     vocab: usize,
-    /// Adds a help token of this name, one more row of the vocabulary.
+    /// Add a help token of this name, one more row of the vocabulary.
     #[arg(long)]
     help_token: Option<String>,
-    /// Width of the hidden states; `--d-ff` is 4 times, and a head 32.
+    /// The width of the hidden states, a multiple of 32. Feed-forward layers are 4 times as wide, and heads have 32.
     #[arg(long, default_value_t = 192)]
     d_model: usize,
-    /// Encoder blocks.
+    /// The number of encoder blocks.
     #[arg(long, default_value_t = 3)]
     layers: usize,
-    /// Decoder blocks.
+    /// The number of decoder blocks.
     #[arg(long, default_value_t = 2)]
     decoder_layers: usize,
-    /// Optimizer steps.
+    /// The number of optimizer steps.
     #[arg(long, default_value_t = 4000)]
     steps: usize,
-    /// Source and target tokens in a micro-batch, padding counted.
+    /// The largest number of source and target tokens in a micro-batch, padding included.
     #[arg(long, default_value_t = 4096)]
     batch_tokens: usize,
-    /// Micro-batches added up by each worker.
+    /// Micro-batches that each worker adds up before a step.
     #[arg(long, default_value_t = 1)]
     accumulate: usize,
-    /// Largest learning rate.
+    /// The largest learning rate.
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
-    /// Steps of warm-up.
+    /// Warm-up steps.
     #[arg(long, default_value_t = 300)]
     warmup: usize,
     /// Label smoothing.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
-    /// The share of the tokens read, on both sides, in whose place a random one stands (unigram noise).
+    /// The fraction of the tokens that the model reads, on both sides, to replace by random ones (unigram noise).
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     noise: f64,
-    /// Validation sentences that are translated, for chrF.
+    /// Validation texts to decode for chrF.
     #[arg(long, default_value_t = 200)]
     valid_texts: usize,
     /// Steps between validations.
     #[arg(long, default_value_t = 500)]
     validate_every: usize,
-    #[command(flatten)]
-    common: Common,
+    /// Pairs with more tokens than this on either side are left out.
+    #[arg(long, default_value_t = 128)]
+    max_tokens: usize,
+    /// Micro-batches computed in parallel. The number of cores on the CPU, and 1 on a GPU, if absent.
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Steps between checkpoints.
+    #[arg(long, default_value_t = 100)]
+    checkpoint_every: usize,
+    /// Validations without a better score before the run stops; 0 never stops early.
+    #[arg(long, default_value_t = 0)]
+    patience: usize,
+    /// Seed of the weights, the order of the data and the noise.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Save the weights in half precision.
+    #[arg(long)]
+    half: bool,
+    /// Show burn-train's dashboard instead of a bar; needs the feature `dashboard`.
+    #[arg(long)]
+    dashboard: bool,
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, ...
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
 }
 
 fn main() -> ExitCode {
-    program::main(|| run(Flags::parse()))
+    program::main(|| run(&Flags::parse()))
 }
 
-fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let accelerator = device::open(&flags.common.device)?;
-    let data = Dataset::from_jsonl(&flags.data)?;
-    let tokenizer = tokenizer(&flags, &data)?;
-    tokenizer.save(&flags.out)?;
-    let format = PromptFormat {
-        max_tokens: flags.max_prompt,
-        max_new_tokens: flags.max_new_tokens,
-        no_repeat_ngram_size: flags.no_repeat_ngram_size,
-        ..PromptFormat::default()
-    };
-    format.save(&flags.out)?;
-    let (_, pairs) = flags.common.pairs(&tokenizer, &data)?;
-    let valid = Dataset::from_jsonl(&flags.valid)?.take(flags.valid_texts);
-
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let accelerator = device::open(&flags.device)?;
     let device = accelerator.device.clone().autodiff();
-    device.seed(flags.common.seed);
-    let model = match &flags.init {
-        Some(folder) => Pretrained::load(folder, &device)?,
-        None => Pretrained::T5(random(&flags, &tokenizer).init(&device)),
+    device.seed(flags.seed);
+    let data = Dataset::open(&flags.data)?;
+    let start = start(flags, &data, &device)?;
+    let pairs = TokenizedDataset::new(&data, &start.tokenizer, &start.template, flags.max_tokens)?;
+    let valid = Dataset::open(&flags.valid)?.take(flags.valid_texts);
+    let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
+    let prompts = evaluation.prompts(HelpBudget::percent(0))?;
+
+    let workers = match flags.workers {
+        Some(workers) => workers,
+        None if accelerator.adapter.platform == PlatformName::Cpu => std::thread::available_parallelism()?.get(),
+        None => 1,
     };
-    let workers = flags.common.workers(&accelerator)?;
     let config = TrainerConfig::new(flags.steps)
         .with_accumulate(flags.accumulate)
         .with_workers(workers)
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
-        .with_checkpoint_every(flags.common.checkpoint_every)
+        .with_checkpoint_every(flags.checkpoint_every)
         .with_validate_every(flags.validate_every)
-        .with_patience(flags.common.patience);
-    eprintln!("{} pairs, {} workers, {}", pairs.len(), workers, accelerator.adapter);
+        .with_patience(flags.patience);
+    eprintln!("{} pairs, {workers} workers, {}", pairs.pairs().len(), accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let batches =
-        Batches::new(&pairs, flags.batch_tokens, tokenizer.pad(), Seed(flags.common.seed))?.with_noise(flags.noise);
-    let mut trainer = Trainer::new(config, &objective, model, batches, &flags.out, flags.resume)?;
-    let mut screen = Screen::new(&flags.common, flags.steps, trainer.step(), "chrF")?;
-    let outcome =
-        trainer.train(&mut |model| Ok(chrf(model, &tokenizer, &format, &valid)?), &mut |report| screen.show(report))?;
-    screen.finish();
-    trainer.best()?.save(&flags.out, flags.common.format())?;
-    eprintln!("{outcome:?}; the model is in {}", flags.out.display());
+    let batches = SupervisedBatches::new(pairs.pairs(), flags.batch_tokens, start.tokenizer.pad(), Seed(flags.seed))?
+        .with_noise(flags.noise);
+    let student = start.model.clone();
+    let mut trainer = match flags.resume {
+        true => Trainer::resume(config, &objective, student, batches, &flags.out)?,
+        false => Trainer::new(config, &objective, student, batches, &flags.out)?,
+    };
+    start.tokenizer.save(&flags.out)?;
+    let mut progress = progress::Progress::new(flags.dashboard, flags.steps, "chrF")?;
+    let mut validate = |model: &Student<Pretrained>| {
+        let policy = Policy::greedy(model).with_help_rule(HelpRule::Never).with_prompt_side(PromptSide::Expert);
+        let decoder = BudgetedDecoder::new(policy, Experts::new()).with_generation(&start.generation);
+        let output = evaluation.run(&decoder, &prompts, Seed(0))?;
+        Ok(evaluation.stats(&output).scores().chrf)
+    };
+    let outcome = trainer.train(&mut validate, &mut |report| progress.show(report))?;
+    if let Some((step, score)) = outcome.best {
+        eprintln!("{} steps; the best validation was at step {step} with chrF {score:.2}", outcome.steps);
+    }
+    let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
+    TextModel { model: trainer.best()?, ..start.clone() }.save(&flags.out, format)?;
+    eprintln!("the model is in {}", flags.out.display());
     Ok(())
 }
 
 fn probability(text: &str) -> Result<f64, String> {
     let number = text.parse().map_err(|_| "not a number")?;
-    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a share lies between 0 and 1".into()) }
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a fraction lies between 0 and 1".into()) }
 }
 
-/// The T5 that the flags describe.
-fn random(flags: &Flags, tokenizer: &Tokenizer) -> T5Config {
-    T5Config {
-        vocab_size: tokenizer.vocab_size(),
-        d_model: flags.d_model,
-        d_kv: 32,
-        d_ff: 4 * flags.d_model,
-        num_heads: flags.d_model / 32,
-        num_layers: flags.layers,
-        num_decoder_layers: Some(flags.decoder_layers),
-        dropout_rate: 0.0,
-        pad_token_id: tokenizer.pad(),
-        eos_token_id: tokenizer.eos(),
-        decoder_start_token_id: tokenizer.pad(),
-        ..T5Config::default()
-    }
+/// The model that training starts from: another folder's, or a random one.
+fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
+    let mut start = match &flags.init {
+        Some(folder) => TextModel::open(folder, device)?,
+        None => {
+            let tokenizer = tokenizer(flags, data)?;
+            if flags.d_model == 0 || !flags.d_model.is_multiple_of(32) {
+                return Err(format!("--d-model is {}, which must be a multiple of 32", flags.d_model).into());
+            }
+            let config = T5Config {
+                vocab_size: tokenizer.vocab_size(),
+                d_model: flags.d_model,
+                d_kv: 32,
+                d_ff: 4 * flags.d_model,
+                num_heads: flags.d_model / 32,
+                num_layers: flags.layers,
+                num_decoder_layers: Some(flags.decoder_layers),
+                dropout_rate: 0.0,
+                pad_token_id: tokenizer.pad(),
+                eos_token_id: tokenizer.eos(),
+                decoder_start_token_id: tokenizer.pad(),
+                ..T5Config::default()
+            };
+            TextModel {
+                model: Student::new(Pretrained::T5(config.init(device))),
+                tokenizer,
+                template: PromptTemplate::default(),
+                generation: GenerationConfig { max_new_tokens_ratio: Some(2.0), ..GenerationConfig::default() },
+                calibration: None,
+                prices: None,
+            }
+        }
+    };
+    start.template.max_tokens = flags.max_prompt.unwrap_or(start.template.max_tokens);
+    let generation = &mut start.generation;
+    generation.max_new_tokens = flags.max_new_tokens.unwrap_or(generation.max_new_tokens);
+    generation.no_repeat_ngram_size = flags.no_repeat_ngram_size.unwrap_or(generation.no_repeat_ngram_size);
+    Ok(start)
 }
 
 fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, training_wheels::Error> {
-    let saved = flags.resume.then_some(&flags.out);
-    let mut tokenizer = match saved.or(flags.init.as_ref()).or(flags.tokenizer.as_ref()) {
+    let saved = flags.resume.then_some(&flags.out).filter(|out| out.join("tokenizer.json").exists());
+    let mut tokenizer = match saved.or(flags.tokenizer.as_ref()) {
         Some(folder) => Tokenizer::from_dir(folder)?,
         None => {
             let texts = data.iter().flat_map(|example| [example.source.clone(), example.target.clone()]);
-            Tokenizer::train(TrainTokenizer { vocab_size: flags.vocab, ..TrainTokenizer::default() }, texts)?
+            Tokenizer::train(TokenizerConfig::default().with_vocab_size(flags.vocab), texts)?
         }
     };
-    if let Some(name) = &flags.help_token
-        && tokenizer.help_token(name).is_err()
-    {
+    if let Some(name) = &flags.help_token {
         tokenizer.add_help_token(name)?;
     }
     Ok(tokenizer)
-}
-
-fn chrf(
-    model: &Pretrained,
-    tokenizer: &Tokenizer,
-    format: &PromptFormat,
-    valid: &Dataset,
-) -> Result<f64, training_wheels::Error> {
-    let evaluation = Evaluation::new(valid, tokenizer, format);
-    let policy = Policy::greedy(model).asking(Asking::Never).reading(Side::Expert);
-    let decoder = BudgetedDecoder::new(policy, HelpDesk::new()).with_format(format);
-    let outcome = evaluation.run(&decoder, &evaluation.prompts(HelpBudget::percent(0))?, Seed(0))?;
-    Ok(evaluation.judge(&outcome).scores().chrf)
 }

@@ -1,16 +1,19 @@
-//! What a user can get wrong, and what `translate` says to it.
+//! What a user can get wrong, and what the examples say about it.
 
 mod support;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use support::example;
+use support::{example, unpack};
+use wheels_embedded::TRANSLATION;
 
-fn translate(arguments: &[&str], input: &[u8]) -> Output {
-    let device = ["--device", "cpu"].into_iter().filter(|_| !arguments.iter().any(|word| word.starts_with("--device")));
-    let mut run = Command::new(example("translate"))
+/// Runs an example on the CPU, unless the arguments name a device.
+fn run(name: &str, device_flag: &str, arguments: &[&str], input: &[u8]) -> Output {
+    let named = arguments.iter().any(|argument| argument.starts_with(device_flag));
+    let device = [device_flag, "cpu"].into_iter().filter(|_| !named);
+    let mut run = Command::new(example(name))
         .args(device)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -18,14 +21,17 @@ fn translate(arguments: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("`cargo test` builds the examples");
-    // A program that fails before it reads closes its input: that is no failure of this test.
+    // A program that fails before it reads closes its input, which is not a failure of this test.
     let _ = run.stdin.take().expect("the input is a pipe").write_all(input);
     run.wait_with_output().expect("the program ends")
 }
 
-/// The program fails, says all of `parts`, and does not panic.
-fn refuses(arguments: &[&str], input: &[u8], parts: &[&str]) {
-    let output = translate(arguments, input);
+fn translate(arguments: &[&str], input: &[u8]) -> Output {
+    run("translate", "--device", arguments, input)
+}
+
+/// The program has failed without a panic, and its message has all of `parts`.
+fn assert_refused(output: &Output, arguments: &[&str], parts: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{arguments:?} is refused");
     assert!(!message.contains("panicked"), "{arguments:?} panics: {message}");
@@ -34,49 +40,105 @@ fn refuses(arguments: &[&str], input: &[u8], parts: &[&str]) {
     }
 }
 
-#[test]
-fn good_text_is_translated() {
-    let output = translate(&["--file", "-"], b"a text editor\n\nA library for the C language.\n");
+/// `translate` refuses its arguments or its input.
+fn refuses(arguments: &[&str], input: &[u8], parts: &[&str]) {
+    assert_refused(&translate(arguments, input), arguments, parts);
+}
+
+/// `evaluate` refuses its arguments.
+fn evaluate_refuses(arguments: &[&str], parts: &[&str]) {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("evaluation").display().to_string();
+    let all = [arguments, &["--out", &out]].concat();
+    assert_refused(&run("evaluate", "--devices", &all, b""), arguments, parts);
+}
+
+/// The texts that a successful `translate` printed, without their translations.
+fn sources(output: Output) -> Vec<String> {
     let text = String::from_utf8(output.stdout).expect("translations are text");
-    assert!(output.status.success());
-    assert!(text.contains("a text editor\n  ") && text.contains("help     budget 20%"), "{text}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("budget   20%") && text.contains("help     used"), "{text}");
+    // After a line of explanation and an empty one, each text has two lines.
+    text.lines().skip(2).take_while(|line| !line.is_empty()).step_by(2).map(str::to_owned).collect()
+}
+
+fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
 }
 
 #[test]
-fn sentences_are_translated_one_by_one_if_wanted() {
+fn piped_lines_are_translated() {
+    assert_eq!(sources(translate(&[], b"A web browser.\n")), ["A web browser."]);
+    let lines = b"a text editor\n\nA library for the C language.\n";
+    assert_eq!(sources(translate(&[], lines)), ["a text editor", "A library for the C language."]);
+    assert_eq!(sources(translate(&["a game"], b"not this\n")), ["a game"], "texts in the arguments come first");
+}
+
+#[test]
+fn without_any_text_sentences_of_the_sample_are_translated() {
+    let samples = sources(translate(&[], b""));
+    assert_eq!(samples.len(), 6, "{samples:?}");
+    assert_eq!(sources(translate(&[], b"\n \n")), samples, "blank lines are no texts");
+    let mut command = Command::new(example("translate"));
+    let closed = command.args(["--device", "cpu"]).stdin(Stdio::null()).output().expect("it runs");
+    assert_eq!(sources(closed), samples);
+    #[cfg(unix)]
+    {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#""$0" --device cpu <&-"#]).arg(example("translate"));
+        assert_eq!(sources(shell.output().expect("there is a shell")), samples, "standard input is closed");
+    }
+}
+
+#[test]
+fn sentences_are_translated_one_by_one_on_request() {
     let output = translate(&["--sentences", "A text editor. It is small! (Version 2.0)", "a game"], b"");
-    let text = String::from_utf8(output.stdout).expect("translations are text");
-    assert!(output.status.success());
-    let sources: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).step_by(2).collect();
-    assert_eq!(sources, ["A text editor.", "It is small!", "(Version 2.0)", "a game"], "{text}");
+    let expected = ["A text editor.", "It is small!", "(Version 2.0)", "a game"];
+    let found: Vec<String> = sources(output).iter().map(|text| text.trim().to_owned()).collect();
+    assert_eq!(found, expected);
     refuses(&["--sentences", " "], b"", &["text 1", "empty"]);
+}
+
+#[test]
+fn json_has_one_object_per_text_and_one_with_the_statistics() {
+    let output = translate(&["--json", "a text editor", "a game"], b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("JSON is text");
+    let objects: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(objects.len(), 3, "{text}");
+    let mut tokens = 0;
+    for answer in &objects[..2] {
+        tokens += answer["tokens"].as_u64().expect("a number of tokens");
+        let spans = answer["spans"].as_array().expect("spans").iter();
+        let whole: String = spans.map(|span| span["text"].as_str().expect("a text")).collect();
+        assert_eq!(answer["text"], whole, "the spans are the text");
+    }
+    assert_eq!(objects[2]["tokens"], tokens);
 }
 
 #[test]
 fn texts_that_cannot_be_translated_are_named() {
     refuses(&[""], b"", &["text 1", "empty"]);
     refuses(&["a text editor", &"word ".repeat(2000)], b"", &["text 2", "256"]);
-    refuses(&["--file", "-"], b"caf\xe9\n", &["line 1", "UTF-8"]);
-    refuses(&["--file", "-"], b"\n\n", &["holds no text"]);
-    refuses(&["--file", "no such file"], b"", &["no such file"]);
+    refuses(&[], b"caf\xe9\n", &["standard input", "line 1", "UTF-8"]);
 }
 
 #[test]
-fn budgets_that_make_no_sense_are_told_what_does() {
+fn invalid_budgets_are_refused_with_an_example() {
     refuses(&["--budget=-3%", "a"], b"", &["negative", "20%"]);
     refuses(&["--budget=twenty", "a"], b"", &["number", "20%"]);
-    refuses(&["--batch", "0", "a"], b"", &["--batch"]);
+    evaluate_refuses(&["--stated-budget", "twenty"], &["number", "20%"]);
+    evaluate_refuses(&["--budgets", "0"], &["--budgets"]);
+    evaluate_refuses(&["--batch", "0"], &["--batch"]);
+    evaluate_refuses(&["--wording", "32"], &["--wording"]);
 }
 
 #[test]
-fn devices_that_are_not_there_are_told_what_is() {
+fn devices_that_do_not_exist_are_named() {
     refuses(&["--device=toaster", "a"], b"", &["toaster"]);
     #[cfg(not(feature = "cuda"))]
-    {
-        let output = Command::new(example("translate")).args(["--device", "cuda", "a"]).output().expect("it runs");
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && message.contains("--features cuda"), "{message}");
-    }
+    refuses(&["--device=cuda", "a"], b"", &["--features cuda"]);
 }
 
 #[test]
@@ -84,46 +146,57 @@ fn broken_data_and_folders_are_named() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = scratch.path().join("data.jsonl");
     std::fs::write(&data, "{\"source\": \"a\", \"target\": \"b\"}\n{\"source\": \"a\"\n").expect("written");
-    refuses(&["--sweep", "--data", &data.display().to_string()], b"", &["data.jsonl", "2"]);
+    evaluate_refuses(&["--data", &data.display().to_string()], &["data.jsonl", "2"]);
+    evaluate_refuses(&["--data", "no such file"], &["no such file"]);
     let folder = scratch.path().display().to_string();
     refuses(&["--student", &folder, "--teacher", &folder, "a"], b"", &["config.json"]);
 }
 
 #[test]
-fn a_student_with_broken_parts_is_named() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let models = root.join("assets/models/en-it");
-    let copy = |broken: &str, content: &[u8]| {
-        let scratch = tempfile::tempdir().expect("a temporary folder");
-        for file in models.join("student").read_dir().expect("the student is there") {
-            let path = file.expect("a file").path();
-            std::fs::copy(&path, scratch.path().join(path.file_name().expect("a name"))).expect("copied");
-        }
-        std::fs::write(scratch.path().join(broken), content).expect("written");
-        scratch
-    };
-    let teacher = models.join("teacher").display().to_string();
-    for (file, content, part) in [
-        ("prices.json", &b"{\"levels\": []}"[..], "distill"),
-        ("asking.json", b"[", "calibrate"),
+fn broken_files_of_a_student_are_named_with_a_remedy() {
+    let teacher = assets().join("models/en-it/teacher").display().to_string();
+    for (file, content, remedy) in [
+        ("calibration.json", &b"["[..], "calibrate"),
+        ("calibration.json", b"{\"confidence\": \"entropy\", \"points\": []}", "calibrate"),
+        ("prices.json", b"{\"levels\": []}", "distill"),
+        ("student_config.json", b"{\"hidden_width\": ", "copy it again"),
+        ("generation_config.json", b"{\"max_new_tokens\": \"many\"}", "remove the file"),
+        ("generation_config.json", b"{\"top_p\": 7}", "at most 1"),
+        ("prompt.json", b"{\"prefx\": \"\"}", "remove the file"),
         ("heads.safetensors", b"torn", "safetensors"),
     ] {
-        let student = copy(file, content);
+        let student = tempfile::tempdir().expect("a temporary folder");
+        unpack(TRANSLATION.student, &[], student.path());
+        std::fs::write(student.path().join(file), content).expect("written");
         let student = student.path().display().to_string();
-        refuses(&["--student", &student, "--teacher", &teacher, "a"], b"", &[file, part]);
+        refuses(&["--student", &student, "--teacher", &teacher, "a"], b"", &[file, remedy]);
     }
-    refuses(&["--student", &teacher, "--teacher", &teacher, "--told", "20%", "a"], b"", &["prices.json", "distill"]);
+    // The calibration of an earlier version.
+    let student = tempfile::tempdir().expect("a temporary folder");
+    unpack(TRANSLATION.student, &["calibration.json"], student.path());
+    std::fs::write(student.path().join("asking.json"), b"[").expect("written");
+    let student = student.path().display().to_string();
+    refuses(&["--student", &student, "--teacher", &teacher, "a"], b"", &["asking.json", "calibrate"]);
+}
+
+#[test]
+fn a_budget_cannot_be_stated_to_a_student_without_prices() {
+    let teacher = assets().join("models/en-it/teacher").display().to_string();
+    let models = ["--student", &teacher, "--teacher", &teacher];
+    evaluate_refuses(&[&models[..], &["--stated-budget", "20%"]].concat(), &["prices.json", "distil"]);
+    evaluate_refuses(&[&models[..], &["--wording", "7"]].concat(), &["prompt.json", "--wording"]);
 }
 
 #[test]
 fn a_tokenizer_of_another_model_is_refused() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/golden/t5/v1.0");
-    let student = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/en-it/student");
-    for file in ["config.json", "model.safetensors"] {
-        std::fs::copy(golden.join(file), scratch.path().join(file)).expect("copied");
+    for (folder, file) in [
+        ("golden/t5/v1.0", "config.json"),
+        ("golden/t5/v1.0", "model.safetensors"),
+        ("models/en-it/student", "tokenizer.json"),
+    ] {
+        std::fs::copy(assets().join(folder).join(file), scratch.path().join(file)).expect("copied");
     }
-    std::fs::copy(student.join("tokenizer.json"), scratch.path().join("tokenizer.json")).expect("copied");
     let folder = scratch.path().display().to_string();
     refuses(&["--student", &folder, "--teacher", &folder, "a"], b"", &["tokenizer", "64 rows"]);
 }

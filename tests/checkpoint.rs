@@ -1,4 +1,4 @@
-//! A run that is killed goes on where its last checkpoint was, bit for bit.
+//! A run that was killed goes on from its last checkpoint, bit for bit.
 
 mod support;
 
@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use training_wheels::embedded;
-
 use support::example;
+use wheels_embedded::TRANSLATION;
 
 fn train(data: &Path, out: &Path, resume: bool) -> Child {
     let mut command = Command::new(example("train"));
@@ -23,7 +22,7 @@ fn train(data: &Path, out: &Path, resume: bool) -> Child {
 fn a_killed_run_resumes_bit_for_bit() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = scratch.path().join("data.jsonl");
-    let lines: Vec<&str> = embedded::TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(60).collect();
+    let lines: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(60).collect();
     std::fs::write(&data, lines.join("\n")).expect("the data is written");
     let (whole, killed) = (scratch.path().join("whole"), scratch.path().join("killed"));
 

@@ -5,10 +5,11 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use training_wheels::embedded;
-use training_wheels::eval::Results;
+use serde_json::Value;
+use training_wheels::eval::{Measurement, Results};
+use wheels_embedded::{SUMMARY, TRANSLATION};
 
-use support::example;
+use support::{example, sample};
 
 fn evaluate(folder: &Path, flags: &str) -> Output {
     let mut command = Command::new(example("evaluate"));
@@ -17,86 +18,181 @@ fn evaluate(folder: &Path, flags: &str) -> Output {
     command.output().expect("`cargo test` builds the examples")
 }
 
+/// The standard output of an evaluation that succeeds.
+fn evaluated(folder: &Path, flags: &str) -> String {
+    let output = evaluate(folder, flags);
+    assert!(output.status.success(), "{flags}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("tables are text")
+}
+
+/// The message of an evaluation that fails.
+fn refused(folder: &Path, flags: &str) -> String {
+    let output = evaluate(folder, flags);
+    assert!(!output.status.success(), "{flags} is refused");
+    String::from_utf8(output.stderr).expect("messages are text")
+}
+
 fn results(folder: &Path) -> Results {
     let json = std::fs::read_to_string(folder.join("results.json")).expect("results");
-    serde_json::from_str(&json).expect("results are read back")
+    Results::from_json(&json).expect("results are read back")
+}
+
+fn point<'r>(results: &'r Results, decoder: &str, percent: u8) -> &'r Measurement {
+    let budget = f64::from(percent) / 100.0;
+    let wanted = |point: &&Measurement| point.row.decoder == decoder && point.row.budget == budget;
+    results.points.iter().find(wanted).unwrap_or_else(|| panic!("there is no {decoder} at {percent}%"))
 }
 
 #[test]
 fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");
-    let output = evaluate(&folder, "--decoders learned,random,draft:2,adaptive:2");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    evaluated(&folder, "--decoders calibrated,random,draft:2,adaptive:2");
 
     let first = results(&folder);
     let decoders: Vec<&str> = first.points.iter().map(|point| point.row.decoder.as_str()).collect();
-    assert_eq!(decoders, ["student", "teacher", "learned", "learned", "random", "random", "draft:2", "adaptive:2"]);
-    let point = |decoder: &str| first.points.iter().find(|point| point.row.decoder == decoder).expect("a point");
-    assert_eq!(point("student").row.teacher_calls_per_token, 0.0);
-    for latency in [point("teacher").latency, point("teacher").latency_modelled] {
-        assert!((latency - 1.0).abs() < 1e-9, "the teacher's own is the unit");
+    let expected = ["student", "teacher", "calibrated", "calibrated", "random", "random", "draft:2", "adaptive:2"];
+    assert_eq!(decoders, expected);
+    assert_eq!(point(&first, "student", 0).row.teacher_calls_per_token, 0.0);
+    let teacher = point(&first, "teacher", 100);
+    for latency in [teacher.latency, teacher.latency_modelled] {
+        assert!((latency - 1.0).abs() < 1e-9, "the teacher's own latency is the unit");
     }
     for lossless in ["draft:2", "adaptive:2"] {
-        let found = point(lossless);
-        assert_eq!(found.row.scores, point("teacher").row.scores, "{lossless} writes what the teacher does");
+        let found = point(&first, lossless, 100);
+        assert_eq!(found.row.scores, teacher.row.scores, "{lossless} writes the teacher's texts");
         assert!(found.row.teacher_calls_per_token < 1.0);
     }
-    assert!(point("learned").row.over_random.is_some() && !first.log_odds.is_empty());
-    let tokens: u64 = point("learned").by_position.iter().map(|share| share.tokens).sum();
-    let kinds: u64 = point("learned").by_kind.values().map(|share| share.tokens).sum();
+    let calibrated = point(&first, "calibrated", 20);
+    assert!(calibrated.row.versus_random.is_some() && !first.log_odds.is_empty());
+    let tokens: u64 = calibrated.by_position.iter().map(|counts| counts.tokens).sum();
+    let kinds: u64 = calibrated.by_kind.values().map(|counts| counts.tokens).sum();
     assert_eq!(tokens, kinds);
-    let read = |file: &str| std::fs::read(folder.join(file)).unwrap_or_else(|_| panic!("{file}"));
+    assert_files(&folder);
+
+    // A lost output is decoded again, and nothing else is: the other times stay. The flag has the names of an earlier
+    // version.
+    std::fs::remove_file(folder.join("outputs/cpu/calibrated-20.json")).expect("it is there");
+    evaluated(&folder, "--decoders learned,random,draft:2,adaptive:2");
+    let again = results(&folder);
+    assert_eq!(first.points.len(), again.points.len());
+    for (before, after) in first.points.iter().zip(&again.points) {
+        assert_eq!(before.row.decoder, after.row.decoder);
+        assert_eq!((before.row.scores, before.by_position), (after.row.scores, after.by_position));
+        let lost = before.row.decoder == "calibrated" && before.row.budget == 0.2;
+        assert_eq!(before.row.seconds == after.row.seconds, !lost, "{}", before.row.decoder);
+    }
+
+    let message = refused(&folder, "--seed 8");
+    assert!(message.contains("seed is 7 there and 8 here") && message.contains("choose another --out"), "{message}");
+    assert!(!message.contains("Settings"), "no debug output: {message}");
+    let message = refused(&folder, "--stated-budget 10%");
+    assert!(message.contains("stated-budget is not given there and \"10%\" here"), "{message}");
+}
+
+/// All figures, the table and the page are in a folder.
+fn assert_files(folder: &Path) {
+    let read = |file: &str| std::fs::read(folder.join(file)).unwrap_or_else(|_| panic!("{file} is there"));
     for figure in ["help", "calls", "latency", "latency-modelled", "budget", "position", "kind", "log-odds"] {
         assert!(read(&format!("{figure}.png")).starts_with(b"\x89PNG"));
         assert!(read(&format!("{figure}.svg")).starts_with(b"<svg"));
     }
     assert_eq!(String::from_utf8(read("table.csv")).expect("text").lines().count(), 1 + 8);
     let page = String::from_utf8(read("report.html")).expect("text");
-    assert!(page.contains("<svg") && page.contains(&embedded::TRANSLATION.sample().examples()[0].target));
+    assert!(page.contains("<svg") && page.contains(&sample(&TRANSLATION).examples()[0].target));
+}
 
-    // A lost outcome is decoded again, and nothing else is: the times of the others stay.
-    std::fs::remove_file(folder.join("outcomes/cpu/learned-20.json")).expect("it is there");
-    let output = evaluate(&folder, "--decoders learned,random,draft:2,adaptive:2");
-    assert!(output.status.success());
-    let again = results(&folder);
-    for (before, after) in first.points.iter().zip(&again.points) {
-        assert_eq!((before.row.scores, before.by_position), (after.row.scores, after.by_position));
-        let lost = before.row.decoder == "learned" && before.row.budget == 0.2;
-        assert_eq!(before.row.seconds == after.row.seconds, !lost, "{}", before.row.decoder);
+/// Enforced budgets are kept. In each text they are rounded up to a whole token.
+fn assert_enforced(points: &[Measurement], texts: usize) {
+    let enforced: Vec<&Measurement> = points.iter().filter(|point| point.row.decoder == "enforced").collect();
+    assert_eq!(enforced.len(), 2);
+    for point in enforced {
+        let tokens: u64 = point.by_position.iter().map(|counts| counts.tokens).sum();
+        let allowed = point.row.budget * tokens as f64 + texts as f64;
+        let helped = point.row.help_rate * tokens as f64;
+        assert!(helped <= allowed, "{helped} of {tokens} tokens at {}", point.row.budget);
     }
-
-    let refused = evaluate(&folder, "--seed 8");
-    let message = String::from_utf8(refused.stderr).expect("text");
-    assert!(!refused.status.success() && message.contains("choose another --out"), "{message}");
 }
 
 #[test]
-fn thresholds_are_found_on_other_texts_or_not_at_all() {
+fn json_prints_one_measurement_per_row() {
     let scratch = tempfile::tempdir().expect("a folder");
-    let refused = evaluate(&scratch.path().join("none"), "--decoders max-prob");
-    let message = String::from_utf8(refused.stderr).expect("text");
-    assert!(!refused.status.success() && message.contains("--valid"), "{message}");
+    let folder = scratch.path().join("evaluation");
+    let printed = evaluated(&folder, "--decoders uncalibrated,enforced --json");
+    let rows: Vec<Measurement> =
+        printed.lines().map(|line| serde_json::from_str(line).expect("each line is a measurement")).collect();
+    assert_eq!(rows, results(&folder).points);
+    assert_eq!(rows.len(), 2 + 2 + 2);
+    assert_enforced(&rows, 5);
+}
+
+#[test]
+fn a_stated_budget_changes_the_prompts_and_not_the_budget() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let run = |name: &str, flags: &str| {
+        let folder = scratch.path().join(name);
+        let all = format!("--decoders calibrated,enforced,uncalibrated --limit 30 {flags}");
+        evaluated(&folder, &all);
+        let settings = std::fs::read_to_string(folder.join("settings.json")).expect("settings");
+        (results(&folder), serde_json::from_str::<Value>(&settings).expect("settings are JSON"))
+    };
+    let (plain, settings) = run("plain", "");
+    assert_eq!((&settings["stated_budget"], &settings["wording"]), (&Value::Null, &Value::Null));
+    let (stated, settings) = run("stated", "--stated-budget 10%");
+    assert_eq!(settings["stated_budget"], "10%");
+    let (reworded, settings) = run("reworded", "--wording 7");
+    assert_eq!(settings["wording"], 7);
+
+    for (decoder, percent) in [("student", 0), ("teacher", 100)] {
+        let [before, after] = [&plain, &stated].map(|results| point(results, decoder, percent).row.scores);
+        assert_eq!(before, after, "the {decoder} alone is the same");
+    }
+    assert_eq!(point(&plain, "teacher", 100).row.scores, point(&reworded, "teacher", 100).row.scores);
+    // The student reads "10%", and its threshold moves: it still uses more help under a larger budget.
+    let used = |results: &Results, percent| point(results, "calibrated", percent).row.help_rate;
+    assert!(used(&stated, 20) < used(&stated, 50), "{} and {}", used(&stated, 20), used(&stated, 50));
+    assert_ne!(used(&stated, 50), used(&plain, 50));
+    for results in [&plain, &stated] {
+        assert_enforced(&results.points, results.texts);
+    }
+}
+
+#[test]
+fn random_help_follows_the_calibrated_student_also_if_that_is_added_later() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("evaluation");
+    evaluated(&folder, "--decoders random --limit 20 --budgets 20");
+    evaluated(&folder, "--decoders random,calibrated --limit 20 --budgets 20");
+    let file = std::fs::read_to_string(folder.join("outputs/cpu/random-20.json")).expect("an output");
+    let random: Value = serde_json::from_str(&file).expect("outputs are JSON");
+    assert_eq!(random["random_rate"], point(&results(&folder), "calibrated", 20).row.help_rate);
+}
+
+#[test]
+fn thresholds_are_found_on_other_texts() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let none = scratch.path().join("none");
+    let message = refused(&none, "--decoders calibrated,max-prob");
+    assert!(message.contains("max-prob") && message.contains("--valid"), "{message}");
+    assert!(!none.exists(), "nothing is decoded before the check");
 
     let valid = scratch.path().join("valid.jsonl");
-    let lines: Vec<&str> = embedded::SUMMARY.sample.lines().rev().take(6).collect();
-    std::fs::write(&valid, lines.join("\n")).expect("room");
+    let lines: Vec<&str> = SUMMARY.sample.lines().rev().take(6).collect();
+    std::fs::write(&valid, lines.join("\n")).expect("the data is written");
     let folder = scratch.path().join("some");
-    let flags = format!("--task summary --decoders max-prob,entropy,margin,oracle,bild:2 --valid {}", valid.display());
-    let output = evaluate(&folder, &flags);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let decoders = "max-prob,entropy,margin,oracle,bild:2";
+    evaluated(&folder, &format!("--task summary --decoders {decoders} --valid {}", valid.display()));
     let found = results(&folder);
     assert!(found.points[2..].iter().all(|point| point.threshold.is_some()));
     assert!(found.points[2..].iter().any(|point| point.row.help_rate > 0.0));
-    assert!(found.points.iter().any(|point| point.over_max_prob.is_some()));
+    assert!(found.points.iter().any(|point| point.versus_max_prob.is_some()));
 }
 
 #[test]
-fn decoders_that_do_not_exist_are_told_which_do() {
+fn unknown_decoders_are_refused_with_a_list() {
     let scratch = tempfile::tempdir().expect("a folder");
-    for wrong in ["beam", "draft:0", "draft", "bild:-1", "hindsight:NaN", "oracle:2"] {
-        let refused = evaluate(scratch.path(), &format!("--decoders {wrong}"));
-        let message = String::from_utf8(refused.stderr).expect("text");
-        assert!(!refused.status.success() && message.contains("adaptive:TOKENS"), "{wrong}: {message}");
+    for wrong in ["beam", "draft:0", "draft", "bild:-1", "verify:NaN", "oracle:2"] {
+        let message = refused(scratch.path(), &format!("--decoders {wrong}"));
+        assert!(message.contains(wrong) && message.contains("adaptive:TOKENS"), "{wrong}: {message}");
     }
 }

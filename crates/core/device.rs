@@ -1,4 +1,4 @@
-//! Which device: the platforms that this build holds, what they reach, and how to open one.
+//! Devices: the platforms of this build, the adapters that they reach, and how to open one.
 //!
 //! ```
 //! use training_wheels::device::{self, DeviceSpec, Precision};
@@ -10,11 +10,11 @@
 //! ```
 
 pub use wheels_device::{
-    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Panicked, Platform, PlatformName,
+    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, DriverPanic, Platform, PlatformName,
     Precision, Selector,
 };
 
-/// A new backend is one crate, one feature and one line here.
+/// A new backend needs one crate, one feature and one line here.
 static PLATFORMS: &[&dyn Platform] = &[
     #[cfg(feature = "cuda")]
     &wheels_cuda::Cuda,
@@ -30,46 +30,44 @@ static PLATFORMS: &[&dyn Platform] = &[
     &wheels_cpu::Cpu,
 ];
 
-/// The platforms that are compiled in, in the order in which `auto` prefers them.
+/// The platforms that are compiled in, in the order of preference of `auto`.
 pub fn platforms() -> &'static [&'static dyn Platform] {
     PLATFORMS
 }
 
-/// Every adapter that this build reaches, each way to it once.
+/// Every adapter that this build reaches. An adapter that several platforms reach is listed once for each.
 pub fn list() -> Vec<Adapter> {
     wheels_device::list(PLATFORMS)
 }
 
-/// The adapter that a spec names, without opening it; for `auto` the one that is tried first.
+/// The adapter that a spec names, without opening it. For `auto` it is the one that is tried first.
 ///
 /// # Errors
-///
-/// As [`open_with`], as far as they show before the adapter is opened.
+/// As [`open_with`], except for errors that appear only when the adapter is opened.
 pub fn find(spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
     wheels_device::find(PLATFORMS, spec)
 }
 
 /// Opens a device in single precision.
 ///
-/// `auto` takes the best GPU that opens, or else the CPU, and says in the log which. A software adapter such as lavapipe
-/// is taken only where it is named (`wgpu:cpu`), where a named platform has nothing else (`wgpu`), or where the build
-/// has nothing else at all. Opening a device twice hands out the same device.
+/// `auto` opens the best GPU, or else the CPU, and logs its choice. A software adapter such as lavapipe is used only if it
+/// is named (`wgpu:cpu`), if a named platform has nothing else (`wgpu`), or if the whole build has nothing else. Opening a
+/// device twice returns the same device.
 ///
 /// # Errors
-///
 /// As [`open_with`].
 pub fn open(spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
     open_with(spec, Precision::default())
 }
 
-/// Opens a device in a precision, which it keeps for as long as the process lives.
+/// Opens a device in a precision, which it keeps until the process ends.
 ///
 /// # Errors
-///
-/// [`DeviceError::FeatureOff`] where the platform is not compiled in, [`DeviceError::NoAdapter`] and
-/// [`DeviceError::NoSuchAdapter`] where the machine does not have the device, [`DeviceError::Driver`] where it does not
-/// come up, [`DeviceError::Precision`] where it does not compute in `precision`, and
-/// [`DeviceError::AlreadyConfigured`] where it was opened or used in another precision before.
+/// - [`DeviceError::FeatureOff`] if the platform is not compiled in;
+/// - [`DeviceError::NoAdapter`] and [`DeviceError::NoSuchAdapter`] if the machine does not have the device;
+/// - [`DeviceError::Driver`] if the driver does not start;
+/// - [`DeviceError::Precision`] if the device does not compute in `precision`;
+/// - [`DeviceError::AlreadyConfigured`] if it was opened or used in another precision before.
 pub fn open_with(spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
     wheels_device::open(PLATFORMS, spec, precision)
 }

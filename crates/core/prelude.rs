@@ -1,7 +1,11 @@
 //! What most programs import.
 
-pub use crate::decode::{Asking, BudgetedDecoder, Decoder, HelpDesk, Measure, Policy, Sampler, Teacher};
+pub use crate::decode::{
+    BudgetedDecoder, Confidence, Decoder, Experts, HelpRule, Policy, Sampler, Teacher, Verification,
+};
 pub use crate::device::{self, DeviceSpec};
+pub use crate::distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd};
+pub use crate::eval::Evaluation;
 pub use crate::lm::{LanguageModel, Pretrained};
-pub use crate::text::{HelpBudget, Prompt, PromptFormat, Seed, Tokenizer, Translate};
-pub use crate::{Bundle, Error, Models};
+pub use crate::text::{Dataset, GenerationConfig, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+pub use crate::{Answer, CalibrationConfig, Distillation, DistillationConfig, Error, Pair, TextModel};

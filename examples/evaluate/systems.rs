@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use training_wheels::decode::{Bisection, Enforcement, Hindsight, Judgement};
+use training_wheels::decode::{AcceptanceRule, Enforcement, ThresholdSearch};
 use training_wheels::prelude::*;
 
 /// A way to write texts with a student and its teacher.
@@ -13,80 +13,118 @@ pub(crate) enum System {
     Student,
     /// The teacher alone.
     Teacher,
-    /// The student asks by its help token, calibrated where it is; no ledger.
-    Learned,
-    /// The same as it was trained, without calibration.
-    AsTrained,
-    /// The learned token, with a ledger that holds every prefix to the budget.
-    Ledger,
-    /// It asks anywhere.
+    /// The student asks by its help token, with the calibrated threshold of each budget.
+    Calibrated,
+    /// The student asks by its help token, as it was trained.
+    Uncalibrated,
+    /// As calibrated, with budgets enforced.
+    Enforced,
+    /// The student asks at random.
     Random,
-    /// It asks where it is unsure.
-    Confidence(Measure),
-    /// The teacher reads along and corrects the words that it regrets most.
+    /// The student asks when its confidence is low.
+    Confidence(Confidence),
+    /// The teacher reads every token, and corrects those that it regrets most.
     Oracle,
-    /// It asks where it is unsure, and the teacher takes back what surprises it by so many nats.
+    /// The student asks when its most likely token has a low probability, and the teacher rolls back tokens whose
+    /// surprise exceeds this many nats (BiLD, arXiv 2302.07863).
     Bild(f64),
-    /// The learned token, with the rollback of BiLD.
+    /// As calibrated, with the rollback of BiLD.
     Rollback(f64),
-    /// The learned token, and the teacher takes back what it regrets by so many nats, also at the end of a text.
-    Hindsight(f64),
-    /// Lossless speculative decoding with drafts of so many tokens.
+    /// As calibrated, and the teacher rolls back tokens whose regret exceeds this many nats, also at the end of a text.
+    Verify(f64),
+    /// Lossless speculative decoding with drafts of this many tokens.
     Draft(usize),
-    /// The same, with drafts that begin at so many tokens and follow what stands.
+    /// The same, with drafts that start at this many tokens and adapt to what is accepted.
     Adaptive(usize),
 }
 
-/// What a decoder is to keep to.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    pub(crate) budget: HelpBudget,
-    pub(crate) prompts: &'a [Prompt],
-    /// Of the systems that have one.
+/// The systems for `--help`.
+pub(crate) const DESCRIPTIONS: &str = "\
+Decoders:
+  calibrated       The student asks by its help token, with the calibrated threshold of each budget
+  uncalibrated     The same without calibration: it asks as it was trained
+  enforced         As calibrated, and the decoder closes help while the budget is spent
+  random           The student asks at random, at the rate that calibrated used
+  max-prob         It asks when its most likely token has a low probability [needs --valid]
+  margin           It asks when its two most likely tokens have similar probabilities [needs --valid]
+  entropy          It asks when the entropy of its distribution is high [needs --valid]
+  oracle           The teacher reads every token, and corrects those that it regrets most [needs --valid]
+  bild:NATS        As max-prob, and the teacher rolls back tokens with -log p above NATS [needs --valid]
+  rollback:NATS    As calibrated, with the rollback of bild
+  verify:NATS      As calibrated, and the teacher rolls back tokens that are NATS less likely than its own
+  draft:TOKENS     Lossless speculative decoding with drafts of TOKENS tokens
+  adaptive:TOKENS  The same, with drafts that start at TOKENS tokens and adapt to what is accepted
+Budgets are stated to the student. Only \"enforced\" makes sure that they are kept.";
+
+/// The numbers that the help rules of some systems need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// The threshold on a confidence, or the tolerance of the oracle, in its own unit.
     pub(crate) threshold: f64,
-    /// How often random asking asks.
+    /// The probability of asking at a step, for random help.
     pub(crate) random_rate: f64,
-    pub(crate) batch: usize,
 }
 
 impl System {
-    /// Whether the budget makes a difference.
+    /// The budgets, in percent, under which this system is measured if `budgets` are wanted.
+    pub(crate) fn budgets(self, budgets: &[u8]) -> &[u8] {
+        match self {
+            Self::Student => &[0],
+            Self::Teacher | Self::Draft(_) | Self::Adaptive(_) => &[100],
+            _ => budgets,
+        }
+    }
+
+    /// Whether its texts depend on a budget.
     pub(crate) fn has_budget(self) -> bool {
         !matches!(self, Self::Student | Self::Teacher | Self::Draft(_) | Self::Adaptive(_))
     }
 
-    /// How its threshold is found, if it has one.
-    pub(crate) fn search(self, words: usize) -> Option<Bisection> {
+    /// The search for its threshold. None for a system without one.
+    pub(crate) fn search(self, vocab_size: usize) -> Option<ThresholdSearch> {
         match self {
-            Self::Confidence(measure) => Some(measure.bisection(words)),
-            Self::Bild(_) => Some(Measure::MaxProb.bisection(words)),
-            Self::Oracle => Some(Bisection { seldom: 16.0, often: 0.0, ..Measure::MaxProb.bisection(words) }),
+            Self::Confidence(confidence) => Some(ThresholdSearch::new(confidence, vocab_size)),
+            Self::Bild(_) => Some(ThresholdSearch::new(Confidence::MaxProb, vocab_size)),
+            // With a tolerance of 16 nats, the oracle corrects nothing.
+            Self::Oracle => Some(ThresholdSearch {
+                lowest_rate: 16.0,
+                highest_rate: 0.0,
+                ..ThresholdSearch::new(Confidence::MaxProb, vocab_size)
+            }),
             _ => None,
         }
     }
 
-    pub(crate) fn decoder<'m>(self, models: &'m Models, terms: Terms<'_>) -> BudgetedDecoder<'m> {
-        let Terms { budget, prompts, threshold, random_rate, batch } = terms;
-        let unsure = |measure| models.asking(Asking::Confidence { measure, threshold });
-        let learned = || models.asking(models.student.asking(budget, prompts));
-        let rollback =
-            |tolerance_nats| Hindsight { judgement: Judgement::Surprise, tolerance_nats, closing_call: false };
+    /// The largest number of trials in the search for its threshold. 0 for a system without one.
+    pub(crate) fn max_trials(self) -> usize {
+        // The size of the vocabulary changes where a search starts, and not how long it is.
+        self.search(1).map_or(0, |search| search.max_trials)
+    }
+
+    /// The decoder of this system. `policy` is the calibrated policy of the student in `pair`.
+    pub(crate) fn decoder<'a>(self, pair: &'a Pair, policy: Policy<'a>, tuning: Tuning) -> BudgetedDecoder<'a> {
+        let Tuning { threshold, random_rate } = tuning;
+        let asking = |rule| pair.decoder_with(policy.with_help_rule(rule));
+        let bild = |tolerance_nats| Verification { rule: AcceptanceRule::Surprise, tolerance_nats, verify_end: false };
+        let verify = |tolerance_nats| Verification { tolerance_nats, ..Verification::LOSSLESS };
         let decoder = match self {
-            Self::Student => models.student_alone(),
-            Self::Teacher => models.teacher_alone(),
-            Self::Learned | Self::Ledger => learned(),
-            Self::AsTrained => models.asking(Asking::Learned),
-            Self::Random => models.asking(Asking::Random(random_rate)),
-            Self::Confidence(measure) => unsure(measure),
-            Self::Oracle => models.asking_of(Teacher::new(&models.teacher.model).bearing(threshold), Asking::Always),
-            Self::Bild(nats) => unsure(Measure::MaxProb).hindsight(rollback(nats)),
-            Self::Rollback(nats) => learned().hindsight(rollback(nats)),
-            Self::Hindsight(tolerance_nats) => learned().hindsight(Hindsight { tolerance_nats, ..Hindsight::LOSSLESS }),
-            Self::Draft(tokens) => models.asking(Asking::Every(tokens)).hindsight(Hindsight::LOSSLESS),
-            Self::Adaptive(tokens) => models.asking(Asking::Adaptive(tokens)).hindsight(Hindsight::LOSSLESS),
+            Self::Student => pair.student_alone(),
+            Self::Teacher => pair.teacher_alone(),
+            Self::Calibrated | Self::Enforced => pair.decoder_with(policy),
+            Self::Uncalibrated => pair.decoder_with(policy.with_calibration(None)),
+            Self::Random => asking(HelpRule::Random(random_rate)),
+            Self::Confidence(confidence) => asking(confidence.below(threshold)),
+            Self::Oracle => pair.decoder_of(
+                policy.with_help_rule(HelpRule::Always),
+                Teacher::new(&pair.teacher.model).with_tolerance(threshold),
+            ),
+            Self::Bild(nats) => asking(Confidence::MaxProb.below(threshold)).with_verification(bild(nats)),
+            Self::Rollback(nats) => pair.decoder_with(policy).with_verification(bild(nats)),
+            Self::Verify(nats) => pair.decoder_with(policy).with_verification(verify(nats)),
+            Self::Draft(tokens) => asking(HelpRule::Every(tokens)).with_verification(Verification::LOSSLESS),
+            Self::Adaptive(tokens) => asking(HelpRule::Adaptive(tokens)).with_verification(Verification::LOSSLESS),
         };
-        let enforcement = if self == Self::Ledger { Enforcement::On } else { Enforcement::Off };
-        decoder.enforcement(enforcement).batch_size(batch)
+        decoder.with_enforcement(if self == Self::Enforced { Enforcement::On } else { Enforcement::Off })
     }
 }
 
@@ -94,21 +132,25 @@ impl System {
 const PLAIN: [(&str, System); 10] = [
     ("student", System::Student),
     ("teacher", System::Teacher),
-    ("learned", System::Learned),
-    ("as-trained", System::AsTrained),
-    ("ledger", System::Ledger),
+    ("calibrated", System::Calibrated),
+    ("uncalibrated", System::Uncalibrated),
+    ("enforced", System::Enforced),
     ("random", System::Random),
-    ("max-prob", System::Confidence(Measure::MaxProb)),
-    ("margin", System::Confidence(Measure::Margin)),
-    ("entropy", System::Confidence(Measure::Entropy)),
+    ("max-prob", System::Confidence(Confidence::MaxProb)),
+    ("margin", System::Confidence(Confidence::Margin)),
+    ("entropy", System::Confidence(Confidence::Entropy)),
     ("oracle", System::Oracle),
 ];
+
+/// Names of earlier versions, which commands in older notes still use.
+const ALIASES: [(&str, System); 3] =
+    [("learned", System::Calibrated), ("as-trained", System::Uncalibrated), ("ledger", System::Enforced)];
 
 impl FromStr for System {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        if let Some((_, system)) = PLAIN.iter().find(|(plain, _)| *plain == name) {
+        if let Some((_, system)) = PLAIN.iter().chain(&ALIASES).find(|(plain, _)| *plain == name) {
             return Ok(*system);
         }
         let (kind, number) = name.split_once(':').unwrap_or((name, ""));
@@ -117,14 +159,16 @@ impl FromStr for System {
         let system = match kind {
             "bild" => nats().map(Self::Bild),
             "rollback" => nats().map(Self::Rollback),
-            "hindsight" => nats().map(Self::Hindsight),
+            // "hindsight" is the name of earlier versions.
+            "verify" | "hindsight" => nats().map(Self::Verify),
             "draft" => tokens().map(Self::Draft),
             "adaptive" => tokens().map(Self::Adaptive),
             _ => None,
         };
         system.ok_or_else(|| {
-            "learned, as-trained, ledger, random, max-prob, margin, entropy, oracle, bild:NATS, rollback:NATS, \
-             hindsight:NATS, draft:TOKENS and adaptive:TOKENS are the decoders there are"
+            "choose from calibrated, uncalibrated, enforced, random, max-prob, margin, entropy, oracle, bild:NATS, \
+             rollback:NATS, verify:NATS, draft:TOKENS and adaptive:TOKENS, with NATS of at least 0 and TOKENS of at \
+             least 1"
                 .to_owned()
         })
     }
@@ -135,12 +179,12 @@ impl fmt::Display for System {
         match self {
             Self::Bild(nats) => write!(f, "bild:{nats}"),
             Self::Rollback(nats) => write!(f, "rollback:{nats}"),
-            Self::Hindsight(nats) => write!(f, "hindsight:{nats}"),
+            Self::Verify(nats) => write!(f, "verify:{nats}"),
             Self::Draft(tokens) => write!(f, "draft:{tokens}"),
             Self::Adaptive(tokens) => write!(f, "adaptive:{tokens}"),
             plain => {
                 let name = PLAIN.iter().find(|(_, system)| system == plain).map(|(name, _)| *name);
-                write!(f, "{}", name.expect("every other system is plain"))
+                f.write_str(name.expect("every system without a number is in the table"))
             }
         }
     }

@@ -1,17 +1,50 @@
-//! How the examples start, and how they end.
+//! How the examples start and end, and how they read piped texts.
 
 use std::error::Error;
+use std::io::{BufRead, IsTerminal, stdin};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
-/// Runs an example with its log on, and tells an error with its causes in one line.
+use training_wheels::text::Dataset;
+
+/// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
-    // wgpu calls each driver that it passes over an error; RUST_LOG=error shows them.
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
+    // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
+    let filter = "warn,training_wheels=info,wgpu_hal=off";
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).format_timestamp(None).init();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", training_wheels::explain(error.as_ref()));
+            eprintln!("error: {}", training_wheels::report(error.as_ref()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The lines of piped standard input without the blank ones. Empty if standard input is a terminal.
+#[allow(dead_code)]
+pub(crate) fn piped_lines() -> Result<Vec<String>, Box<dyn Error>> {
+    let mut lines = Vec::new();
+    if !stdin().is_terminal() {
+        for (index, line) in stdin().lock().lines().enumerate() {
+            let line = line.map_err(|error| format!("standard input, line {}: {error}", index + 1))?;
+            if !line.trim().is_empty() {
+                lines.push(line);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// The first `count` sources of a sample (JSON lines) that are whole sentences with this many words.
+#[allow(dead_code)]
+pub(crate) fn short_texts(
+    sample: &str,
+    words: RangeInclusive<usize>,
+    count: usize,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let sample = Dataset::from_reader(sample.as_bytes(), "the sample")?;
+    let sources = sample.into_iter().map(|example| example.source);
+    let whole = |text: &String| text.ends_with('.') && words.contains(&text.split_whitespace().count());
+    Ok(sources.filter(whole).take(count).collect())
 }

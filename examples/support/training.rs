@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::device::{Accelerator, PlatformName};
-use training_wheels::distill::{Pair, StepReport};
+use training_wheels::distill::{StepReport, TokenPair};
 use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
 use training_wheels::text::{Dataset, Example, TextError};
@@ -61,14 +61,14 @@ impl Common {
         &self,
         tokenizer: &Tokenizer,
         data: &'d Dataset,
-    ) -> Result<(Vec<&'d Example>, Vec<Pair>), TextError> {
+    ) -> Result<(Vec<&'d Example>, Vec<TokenPair>), TextError> {
         let (mut examples, mut pairs) = (Vec::new(), Vec::new());
         for example in data.iter() {
             let source = tokenizer.encode_with_end(&example.source)?;
             let target = tokenizer.encode_with_end(&example.target)?;
             if source.len() <= self.max_tokens && target.len() <= self.max_tokens {
                 examples.push(example);
-                pairs.push(Pair { source, target });
+                pairs.push(TokenPair { source, target });
             }
         }
         Ok((examples, pairs))

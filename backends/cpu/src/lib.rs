@@ -1,7 +1,7 @@
-//! The CPU for Training Wheels, through burn's flex backend.
+//! The CPU backend of Training Wheels, through burn's flex backend.
 //!
-//! One platform with one adapter. It computes with all cores (flex splits its work over rayon's threads;
-//! `RAYON_NUM_THREADS` limits them) and needs no driver.
+//! The platform has one adapter. It needs no driver and computes with all cores: flex splits its work over rayon's
+//! threads, and `RAYON_NUM_THREADS` limits their number.
 //!
 //! ```
 //! use burn::tensor::Tensor;
@@ -22,7 +22,7 @@ use wheels_device::{
     Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
 };
 
-/// The CPU of this machine.
+/// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 
@@ -59,7 +59,7 @@ impl Platform for Cpu {
     }
 }
 
-/// The memory of the machine, or of the container where that is less.
+/// The memory of the machine or, if that is less, of the container, bytes; `None` if unknown.
 fn memory_bytes() -> Option<u64> {
     let system =
         System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));

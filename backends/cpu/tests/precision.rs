@@ -1,11 +1,11 @@
-//! One test in a process of its own: a device's precision is fixed for as long as the process lives.
+//! The precision of a device is fixed while the process lives, so this test has a process of its own.
 
 use burn::tensor::{DType, Tensor};
 use wheels_cpu::Cpu;
 use wheels_device::{AdapterKind, DeviceError, Platform, Precision};
 
 #[test]
-fn the_cpu_opens_again_in_one_precision_only() {
+fn the_cpu_opens_again_only_in_its_first_precision() {
     let spec = "cpu".parse().expect("a spec");
     let flex32 = Cpu.open(&spec, Precision::Flex32).expect_err("flex has no flex32").to_string();
     assert!(flex32.contains("cpu does not compute in flex32") && flex32.contains("f32"), "{flex32}");
@@ -19,10 +19,10 @@ fn the_cpu_opens_again_in_one_precision_only() {
 
     let second = Cpu.open(&spec, Precision::F16).expect("the same device again");
     assert_eq!(second.device, first.device);
-    let other = Cpu.open(&spec, Precision::F32).expect_err("fixed");
+    let other = Cpu.open(&spec, Precision::F32).expect_err("the precision is fixed");
     assert!(matches!(other, DeviceError::AlreadyConfigured { .. }), "{other}");
     assert!(other.to_string().contains("already computes in f16"), "{other}");
 
-    let beyond = Cpu.open(&"cpu:1".parse().expect("a spec"), Precision::F16).expect_err("one CPU").to_string();
+    let beyond = Cpu.open(&"cpu:1".parse().expect("a spec"), Precision::F16).expect_err("there is one CPU").to_string();
     assert!(beyond.contains("no adapter cpu:1; this machine has cpu ("), "{beyond}");
 }

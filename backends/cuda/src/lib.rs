@@ -1,11 +1,11 @@
-//! NVIDIA GPUs for Training Wheels, through burn-cuda.
+//! The CUDA backend of Training Wheels: NVIDIA GPUs, through burn-cuda.
 //!
-//! The driver is loaded when it is first asked, so a build needs no CUDA toolkit, and a machine without a driver has no
-//! adapters rather than a broken program. A build does need the LLVM that cubecl compiles kernels with: the first one
-//! downloads it, and compiles a little C++ against it.
+//! The driver is loaded at its first use. So a build needs no CUDA toolkit, and on a machine without a driver the
+//! program runs and lists no CUDA adapters. A build needs LLVM, with which cubecl compiles its kernels. The first build
+//! downloads it and compiles some C++ code against it.
 //!
-//! Kernels are neither fused nor tuned at run time: the same input gives the same numbers in every run, and a first
-//! step takes as long as a second.
+//! Kernels are neither fused nor tuned at run time. The same input gives the same numbers in every run, and the first
+//! step is not slowed down by tuning.
 //!
 //! ```no_run
 //! use wheels_cuda::Cuda;
@@ -27,10 +27,10 @@ use burn_cuda::CudaDevice;
 use cudarc::driver::result as driver;
 use wheels_device::{
     Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
-    Selector, guard,
+    Selector, catch_driver_panic,
 };
 
-/// The NVIDIA GPUs of this machine, in the driver's order (`CUDA_VISIBLE_DEVICES` hides some).
+/// The platform of this machine's NVIDIA GPUs, in the order of the driver. `CUDA_VISIBLE_DEVICES` can hide some.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cuda;
 
@@ -40,9 +40,9 @@ impl Platform for Cuda {
     }
 
     fn adapters(&self) -> Vec<Adapter> {
-        // burn asks whether the driver's library is there before it calls it; a library that is there but lacks a
-        // function makes its bindings panic, which for a caller is again no adapter.
-        let names = catch_unwind(|| (0..Device::enumerate(DeviceType::Cuda).len()).map(name).collect::<Vec<_>>());
+        // burn checks that the driver's library exists before it calls it. If the library lacks a function, the
+        // bindings panic. In both cases there is no adapter.
+        let names = catch_unwind(|| (0..Device::enumerate(DeviceType::Cuda).len()).map(gpu_name).collect::<Vec<_>>());
         let adapters = names.unwrap_or_default().into_iter().enumerate().map(|(index, name)| Adapter {
             platform: PlatformName::Cuda,
             name,
@@ -57,9 +57,9 @@ impl Platform for Cuda {
     fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
         let adapter = self.find(spec)?;
         let DeviceSpec::Named { selector: Selector::Index(index), .. } = adapter.spec else {
-            unreachable!("CUDA's adapters are listed by index");
+            unreachable!("this platform lists its adapters by index");
         };
-        guard(adapter.spec, || {
+        catch_driver_panic(adapter.spec, || {
             let client = CubeDevice::Cuda(CudaDevice::new(index)).client();
             let memory = &client.properties().memory;
             let device = Device::cuda(index);
@@ -73,8 +73,8 @@ impl Platform for Cuda {
     }
 }
 
-/// The name of a GPU, asked without opening it.
-fn name(index: usize) -> String {
+/// The name of a GPU. The GPU is not opened.
+fn gpu_name(index: usize) -> String {
     let ordinal = i32::try_from(index).expect("a machine has few GPUs");
     driver::device::get(ordinal).and_then(driver::device::get_name).unwrap_or_else(|_| format!("NVIDIA GPU {index}"))
 }
@@ -86,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_a_driver_has_no_adapters_and_says_so() {
+    fn without_a_driver_there_are_no_adapters_and_the_error_says_so() {
         let adapters = Cuda.adapters();
         if !adapters.is_empty() {
             println!("skipped: this machine has {} CUDA adapters", adapters.len());
             return;
         }
-        let error = Cuda.open(&"cuda:0".parse().expect("a spec"), Precision::F32).expect_err("no driver");
+        let error = Cuda.open(&"cuda:0".parse().expect("a spec"), Precision::F32).expect_err("there is no driver");
         assert!(matches!(error, DeviceError::NoAdapter { platform: PlatformName::Cuda }), "{error}");
     }
 

@@ -1,13 +1,13 @@
-//! GPUs of every make for Training Wheels, through burn-wgpu.
+//! The wgpu backend of Training Wheels: GPUs of all vendors, through burn-wgpu.
 //!
-//! One [`Graphics`] platform for each way to a GPU: [`Graphics::ANY`] takes the graphics API that the machine offers,
-//! the others one API and no other. An adapter is opened under the kind and place that it is listed by, on the API that
-//! it is listed on, so that `wgpu:cpu` and `vulkan:cpu` are one device and never two.
+//! There is one [`Graphics`] platform for the best graphics API of the machine ([`Graphics::ANY`]), and one for each
+//! API that a feature compiles in. An adapter is opened on the API, and by the kind and index, under which it is
+//! listed. So `wgpu:cpu` and `vulkan:cpu` are one device, not two.
 //!
-//! Kernels are neither fused nor tuned at run time: the same input gives the same numbers in every run, and a first
-//! step takes as long as a second.
+//! Kernels are neither fused nor tuned at run time. The same input gives the same numbers in every run, and the first
+//! step is not slowed down by tuning.
 //!
-//! In a browser an adapter has to be opened asynchronously, which this crate does not do.
+//! In a browser, adapters must be opened asynchronously. This crate does not support that.
 //!
 //! ```no_run
 //! use wheels_device::{Platform, Precision};
@@ -26,30 +26,30 @@ mod probe;
 
 use wheels_device::{Accelerator, Adapter, DeviceError, DeviceSpec, Platform, PlatformName, Precision};
 
-/// A way to the GPUs of this machine.
+/// The platform of this machine's GPUs on one or several graphics APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Graphics {
     name: PlatformName,
-    /// The graphics APIs to try, best first.
+    /// The graphics APIs to try, in this order.
     apis: &'static [wgpu::Backend],
 }
 
 impl Graphics {
-    /// The first graphics API with a GPU, or else the first with anything at all.
+    /// The first graphics API that has a GPU, otherwise the first that has an adapter.
     pub const ANY: Self = Self {
         name: PlatformName::Wgpu,
         apis: &[wgpu::Backend::Metal, wgpu::Backend::Vulkan, wgpu::Backend::Dx12, wgpu::Backend::Gl],
     };
 
-    /// Vulkan and nothing else, in SPIR-V where the adapter takes it.
+    /// Vulkan only, with shaders in SPIR-V if the adapter supports them.
     #[cfg(feature = "vulkan")]
     pub const VULKAN: Self = Self { name: PlatformName::Vulkan, apis: &[wgpu::Backend::Vulkan] };
 
-    /// Metal and nothing else, in native MSL.
+    /// Metal only, with shaders in native MSL.
     #[cfg(feature = "metal")]
     pub const METAL: Self = Self { name: PlatformName::Metal, apis: &[wgpu::Backend::Metal] };
 
-    /// The browser's own WebGPU; outside a browser it has no adapters.
+    /// The WebGPU of a browser. Outside a browser it has no adapters.
     #[cfg(feature = "webgpu")]
     pub const WEBGPU: Self = Self { name: PlatformName::WebGpu, apis: &[wgpu::Backend::BrowserWebGpu] };
 }
@@ -60,7 +60,7 @@ impl Platform for Graphics {
     }
 
     fn adapters(&self) -> Vec<Adapter> {
-        probe::settle(self.apis).into_iter().map(|found| found.adapter(self.name)).collect()
+        probe::list(self.apis).into_iter().map(|found| found.adapter(self.name)).collect()
     }
 
     fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {

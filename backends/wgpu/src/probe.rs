@@ -1,4 +1,4 @@
-//! Which adapters a machine has, asked without opening any.
+//! Lists the adapters of the machine. It opens none of them.
 
 use std::panic::catch_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,18 +6,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wgpu::{AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor};
 use wheels_device::{Adapter, AdapterKind, DeviceSpec, PlatformName};
 
-/// Instances live as long as the process: the Vulkan loader does not bear instances that come and go on several threads
-/// at once. Whoever makes one, or has burn make one, holds this lock.
+/// The instances of the graphics APIs. They are kept while the process lives, because the Vulkan loader fails if
+/// several threads create and drop instances at the same time. Code that creates an instance, or has burn create one,
+/// holds this lock.
 static INSTANCES: Mutex<Vec<(Backend, Instance)>> = Mutex::new(Vec::new());
 
 pub(crate) type Instances = MutexGuard<'static, Vec<(Backend, Instance)>>;
 
 pub(crate) fn instances() -> Instances {
-    // Poison means that a driver panicked on another thread; the list itself is whole.
+    // The lock is poisoned if a driver panicked on another thread. The list itself is intact.
     INSTANCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An adapter and its place among those of its kind, on its graphics API.
+/// An adapter with its index among those of its kind, on its graphics API.
 pub(crate) struct Found {
     info: AdapterInfo,
     kind: AdapterKind,
@@ -38,11 +39,11 @@ impl Found {
     }
 }
 
-/// The adapters of the first API that has a GPU, or else of the first that has anything.
-pub(crate) fn settle(apis: &[Backend]) -> Vec<Found> {
+/// The adapters of the first API that has a GPU, otherwise of the first API that has an adapter.
+pub(crate) fn list(apis: &[Backend]) -> Vec<Found> {
     let mut software = Vec::new();
     for api in apis {
-        let found = number(infos(*api));
+        let found = number_by_kind(infos(*api));
         if found.iter().any(|adapter| adapter.kind.is_gpu()) {
             return found;
         }
@@ -53,30 +54,32 @@ pub(crate) fn settle(apis: &[Backend]) -> Vec<Found> {
     software
 }
 
+/// What the driver says about the adapters of an API.
 fn infos(api: Backend) -> Vec<AdapterInfo> {
     if !Instance::enabled_backend_features().contains(api.into()) {
         return Vec::new();
     }
-    // A driver that panics while it is being listed offers no adapter.
+    // If a driver panics here, it has no adapter.
     catch_unwind(|| {
         let mut instances = instances();
-        let place = instances.iter().position(|(held, _)| *held == api).unwrap_or_else(|| {
+        let index = instances.iter().position(|(held, _)| *held == api).unwrap_or_else(|| {
             let descriptor =
                 InstanceDescriptor { backends: api.into(), ..InstanceDescriptor::new_without_display_handle() };
             instances.push((api, Instance::new(descriptor)));
             instances.len() - 1
         });
-        let adapters = pollster::block_on(instances[place].1.enumerate_adapters(api.into()));
+        let adapters = pollster::block_on(instances[index].1.enumerate_adapters(api.into()));
         adapters.iter().map(wgpu::Adapter::get_info).collect()
     })
     .unwrap_or_default()
 }
 
-/// Places count within a kind. burn opens one software adapter only, so that later ones are left out.
-fn number(infos: Vec<AdapterInfo>) -> Vec<Found> {
+/// Gives each adapter its index within its kind. burn can open only the first software adapter, so the others are left
+/// out.
+fn number_by_kind(infos: Vec<AdapterInfo>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for info in infos {
-        let kind = kind(info.device_type);
+        let kind = adapter_kind(info.device_type);
         let index = found.iter().filter(|other| other.kind == kind).count();
         if kind.is_gpu() || index == 0 {
             found.push(Found { info, kind, index });
@@ -85,7 +88,7 @@ fn number(infos: Vec<AdapterInfo>) -> Vec<Found> {
     found
 }
 
-fn kind(device_type: DeviceType) -> AdapterKind {
+fn adapter_kind(device_type: DeviceType) -> AdapterKind {
     match device_type {
         DeviceType::DiscreteGpu => AdapterKind::Discrete,
         DeviceType::IntegratedGpu => AdapterKind::Integrated,
@@ -104,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn a_place_counts_within_a_kind_and_a_second_software_adapter_is_left_out() {
+    fn indices_count_within_a_kind_and_a_second_software_adapter_is_left_out() {
         use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu};
-        let found = number([Cpu, DiscreteGpu, IntegratedGpu, DiscreteGpu, Cpu].map(info).to_vec());
+        let found = number_by_kind([Cpu, DiscreteGpu, IntegratedGpu, DiscreteGpu, Cpu].map(info).to_vec());
         let specs: Vec<_> =
             found.into_iter().map(|found| found.adapter(PlatformName::Vulkan).spec.to_string()).collect();
         assert_eq!(specs, ["vulkan:cpu", "vulkan:discrete:0", "vulkan:integrated:0", "vulkan:discrete:1"]);
@@ -114,6 +117,6 @@ mod tests {
 
     #[test]
     fn an_api_that_is_not_compiled_in_has_no_adapters() {
-        assert!(settle(&[Backend::BrowserWebGpu]).is_empty());
+        assert!(list(&[Backend::BrowserWebGpu]).is_empty());
     }
 }

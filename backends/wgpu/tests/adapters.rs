@@ -1,5 +1,5 @@
-//! What this machine's graphics adapters do. Without any these tests say so and pass, unless `WHEELS_DEVICES` is set,
-//! which asks for one.
+//! The graphics adapters of this machine open and compute. If there is no adapter, the first test says that it was
+//! skipped and passes. If `WHEELS_DEVICES` is set, an adapter is required and the test fails instead.
 
 use std::io::Write;
 
@@ -8,12 +8,12 @@ use wheels_device::{DeviceError, Platform, PlatformName, Precision};
 use wheels_wgpu::Graphics;
 
 #[test]
-fn every_listed_adapter_opens_again_and_multiplies() {
+fn every_listed_adapter_opens_twice_and_multiplies_correctly() {
     let adapters = Graphics::ANY.adapters();
     if adapters.is_empty() {
         let missing = DeviceError::NoAdapter { platform: PlatformName::Wgpu };
         assert!(std::env::var_os("WHEELS_DEVICES").is_none(), "{missing}");
-        // Past what the test harness captures.
+        // Written directly, because the test harness captures the output of `println!`.
         let _ = writeln!(std::io::stderr(), "SKIPPED: {missing}");
     }
     for adapter in adapters {
@@ -29,8 +29,10 @@ fn every_listed_adapter_opens_again_and_multiplies() {
 }
 
 #[test]
-fn an_adapter_that_is_not_there_is_an_error_that_says_what_is() {
-    let error = Graphics::ANY.open(&"wgpu:discrete:77".parse().expect("a spec"), Precision::F32).expect_err("78 GPUs");
+fn the_error_for_a_missing_adapter_names_the_available_ones() {
+    let error = Graphics::ANY
+        .open(&"wgpu:discrete:77".parse().expect("a spec"), Precision::F32)
+        .expect_err("no machine has 78 GPUs");
     match error {
         DeviceError::NoAdapter { platform } => assert_eq!(platform, PlatformName::Wgpu),
         error => assert!(error.to_string().contains("no adapter wgpu:discrete:77; this machine has wgpu:"), "{error}"),

@@ -1,55 +1,23 @@
-//! Tokens a second on the CPU, at the sizes of the embedded models with random weights.
+//! Tokens per second on the CPU, for models with random weights and the sizes of the embedded models.
 //!
-//! Texts have a fixed length, whatever the weights: the end-of-text mark is a token that the models cannot write.
-//! Run with `cargo bench -p wheels-decode`.
+//! All texts have the same length, whatever the weights, because no model ends its text. Run it with
+//! `cargo bench -p wheels-decode`.
 
 use std::hint::black_box;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wheels_decode::{Asking, BudgetedDecoder, Decoder, HelpDesk, Policy, Teacher};
-use wheels_lm::{Context, LanguageModel, ModelSpec, T5, T5Config, TokenBatch};
+use wheels_decode::{BudgetedDecoder, Decoder, Experts, HelpRule, Policy, PromptSide, Teacher};
+use wheels_lm::T5Config;
+use wheels_lm::testing::Endless;
 use wheels_text::{HelpBudget, Prompt, Seed};
 
+/// The size of the vocabulary. The next id is the student's help token.
 const VOCAB: usize = 4000;
+/// The length of a text, tokens.
 const TOKENS: usize = 64;
-const SOURCE: u32 = 24;
-
-/// A model that never ends a text.
-struct Endless {
-    model: T5,
-    spec: ModelSpec,
-}
-
-impl Endless {
-    fn new(config: T5Config, device: &Device) -> Self {
-        let model = config.init(device);
-        let spec = ModelSpec { eos: u32::MAX, ..model.spec().clone() };
-        Self { model, spec }
-    }
-}
-
-impl LanguageModel for Endless {
-    fn spec(&self) -> &ModelSpec {
-        &self.spec
-    }
-
-    fn device(&self) -> Device {
-        self.model.device()
-    }
-
-    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
-        self.model.prefill(prompts, capacity)
-    }
-
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
-        self.model.hidden_rows(tokens, rows, context)
-    }
-
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.model.head(hidden)
-    }
-}
+/// The length of a prompt, tokens.
+const PROMPT_TOKENS: u32 = 24;
 
 fn decoding(criterion: &mut Criterion) {
     let device = Device::flex();
@@ -72,21 +40,19 @@ fn decoding(criterion: &mut Criterion) {
         num_heads: 3,
         ..teacher.clone()
     };
-    let (teacher, student) = (Endless::new(teacher, &device), Endless::new(student, &device));
-    let helped = || {
-        let desk = HelpDesk::new().with(VOCAB as u32, Teacher::new(&teacher));
-        BudgetedDecoder::new(Policy::greedy(&student).asking(Asking::Random(0.2)), desk)
-    };
+    let (teacher, student) = (Endless::new(teacher.init(&device)), Endless::new(student.init(&device)));
+    let helped = Policy::greedy(&student).with_help_rule(HelpRule::Random(0.2));
+    let teacher_alone = Policy::greedy(&teacher).with_prompt_side(PromptSide::Expert);
     let decoders = [
-        ("student", BudgetedDecoder::new(Policy::greedy(&student), HelpDesk::new())),
-        ("teacher", BudgetedDecoder::new(Policy::greedy(&teacher), HelpDesk::new())),
-        ("budgeted", helped()),
+        ("student", BudgetedDecoder::new(Policy::greedy(&student), Experts::new())),
+        ("teacher", BudgetedDecoder::new(teacher_alone, Experts::new())),
+        ("budgeted", BudgetedDecoder::new(helped, Experts::new().with(VOCAB as u32, Teacher::new(&teacher)))),
     ];
 
     let mut group = criterion.benchmark_group("decode");
     group.sample_size(10);
     for (name, decoder) in decoders {
-        let decoder = decoder.max_tokens(TOKENS);
+        let decoder = decoder.with_max_new_tokens(TOKENS);
         for batch in [1, 32] {
             let prompts = prompts(batch);
             group.throughput(Throughput::Elements(u64::from(batch) * TOKENS as u64));
@@ -97,11 +63,11 @@ fn decoding(criterion: &mut Criterion) {
     }
     group.finish();
 
-    // What a token costs must not grow with the text before it.
+    // The time per token must not grow with the text.
     let mut group = criterion.benchmark_group("length");
     group.sample_size(10);
     for tokens in [32, 128, 512] {
-        let decoder = BudgetedDecoder::new(Policy::greedy(&teacher), HelpDesk::new()).max_tokens(tokens);
+        let decoder = BudgetedDecoder::new(teacher_alone, Experts::new()).with_max_new_tokens(tokens);
         group.throughput(Throughput::Elements(tokens as u64));
         group.bench_with_input(BenchmarkId::new("teacher", tokens), &prompts(1), |bencher, prompts| {
             bencher.iter(|| decoder.decode(black_box(prompts), Seed(0)).expect("prompts fit the models"));
@@ -111,11 +77,12 @@ fn decoding(criterion: &mut Criterion) {
 }
 
 fn prompts(count: u32) -> Vec<Prompt> {
-    let prompt = |row: u32| {
-        let ids: Vec<u32> = (0..SOURCE).map(|place| 2 + (131 * row + 17 * place) % 3000).collect();
-        Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(20) }
-    };
-    (0..count).map(prompt).collect()
+    let mut prompts = Vec::new();
+    for row in 0..count {
+        let ids: Vec<u32> = (0..PROMPT_TOKENS).map(|position| 2 + (131 * row + 17 * position) % 3000).collect();
+        prompts.push(Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(20) });
+    }
+    prompts
 }
 
 criterion_group!(benches, decoding);

@@ -1,52 +1,53 @@
 //! A batch of texts that are written in step.
 
-use crate::desk::{Call, Counter};
-use crate::reader::{Passage, Reader};
-use crate::row::{Decision, Row};
+use crate::cursor::{Cursor, Span};
+use crate::experts::{Call, ExpertSessions};
+use crate::sequence::{Decision, Sequence};
+use crate::settings::DecodeSettings;
 use crate::{
-    Advice, BudgetedDecoder, Case, DecodeError, DecodeStats, Hindsight, Law, Observer, Policy, Trajectory, Vocabulary,
+    DecodeError, DecodeStats, Distribution, Experts, HelpResponse, HelpRule, Observer, Policy, PromptSide, RequestInfo,
+    Trajectory, Vocabulary,
 };
 
-/// Texts that are written together, each a word or a piece of advice in every round.
+/// Texts that are written together. Every round appends a token or a response to each of them.
 pub(crate) struct Batch<'a> {
     policy: &'a Policy<'a>,
     vocabulary: &'a Vocabulary,
-    student: Reader<'a>,
-    desk: Counter<'a>,
-    rows: Vec<Row>,
+    student: Cursor<'a>,
+    experts: ExpertSessions<'a>,
+    sequences: Vec<Sequence>,
     finished: Vec<(usize, Trajectory)>,
     stats: DecodeStats,
 }
 
 impl<'a> Batch<'a> {
-    /// Reads the prompts of the cases.
+    /// Reads the prompts of some texts. Each text comes with its help rule.
     ///
     /// # Errors
-    /// If an expert at the desk does not fit the student or a prompt.
+    /// If an expert does not fit the student or a prompt.
     pub(crate) fn open(
-        decoder: &'a BudgetedDecoder<'a>,
         policy: &'a Policy<'a>,
-        hindsight: Hindsight,
+        experts: &'a Experts<'a>,
         vocabulary: &'a Vocabulary,
-        cases: &[Case<'a>],
+        settings: &DecodeSettings,
+        texts: &[(RequestInfo<'a>, HelpRule)],
     ) -> Result<Self, DecodeError> {
-        let desk = decoder.desk.open(cases, vocabulary)?;
-        let prompts: Vec<&[u32]> = cases.iter().map(|case| policy.side.of(case.prompt)).collect();
-        let longest = cases.iter().map(|case| decoder.limit(case.prompt)).max().unwrap_or(0);
-        let row =
-            |case: &Case<'_>| Row::new(case, policy.asking, decoder.enforcement, hindsight, decoder.limit(case.prompt));
+        let requests: Vec<RequestInfo<'a>> = texts.iter().map(|(request, _)| *request).collect();
+        let prompts: Vec<&[u32]> = requests.iter().map(|request| policy.prompt_side.of(request.prompt)).collect();
+        let limit = |request: &RequestInfo<'_>| settings.generation.limit(request.prompt.expert.len());
+        let longest = requests.iter().map(limit).max().unwrap_or(0);
         Ok(Self {
             policy,
             vocabulary,
-            student: Reader::open(policy.model, &prompts, longest),
-            desk,
-            rows: cases.iter().map(row).collect(),
-            finished: Vec::with_capacity(cases.len()),
+            student: Cursor::open(policy.model, &prompts, longest),
+            experts: experts.open_sessions(&requests, vocabulary)?,
+            sequences: texts.iter().map(|(request, rule)| Sequence::new(request, policy, *rule, settings)).collect(),
+            finished: Vec::with_capacity(texts.len()),
             stats: DecodeStats::default(),
         })
     }
 
-    /// Writes all texts to their ends, and returns each with its prompt's place.
+    /// Writes all texts to their ends, and returns each with the index of its prompt.
     ///
     /// # Errors
     /// If a model's logits are damaged or an expert fails.
@@ -54,103 +55,108 @@ impl<'a> Batch<'a> {
         mut self,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<(usize, Trajectory)>, DecodeStats), DecodeError> {
-        self.retire();
-        while !self.rows.is_empty() {
+        self.drop_finished();
+        while !self.sequences.is_empty() {
             self.round(observer)?;
-            self.retire();
+            self.drop_finished();
         }
-        let stats = DecodeStats { student: self.student.used(), teacher: self.desk.used(), ..self.stats };
+        let mut stats = DecodeStats { student: self.student.used(), teacher: self.experts.used(), ..self.stats };
+        if self.policy.prompt_side == PromptSide::Expert {
+            // The policy is the expert itself: all tokens and all work are its own.
+            stats.teacher += std::mem::take(&mut stats.student);
+            (stats.help_asked, stats.help_given) = (stats.tokens, stats.tokens);
+        }
         Ok((self.finished, stats))
     }
 
-    /// Every row reads what is new to it, decides, and goes on: one forward of the student, at most one question round
-    /// for each expert.
+    /// One forward pass of the student, and at most one request round for each expert.
     fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
-        let texts: Vec<Passage<'_>> = self.rows.iter().enumerate().map(passage).collect();
-        let mut logits = self.student.read(&texts)?;
-        let laws = self.laws(&mut logits)?;
-        let known: Vec<usize> = self.rows.iter().map(|row| row.steps.len()).collect();
+        // 1. The student reads what is new in each text.
+        let spans = self.sequences.iter().enumerate();
+        let spans: Vec<Span<'_>> =
+            spans.map(|(row, sequence)| Span { row, text: sequence.text(), from: sequence.text().len() }).collect();
+        let mut logits = self.student.read(&spans)?;
+        let mut distributions = Vec::with_capacity(self.sequences.len());
+        for (logits, sequence) in logits.chunks_exact_mut(self.vocabulary.size()).zip(&self.sequences) {
+            let distribution = Distribution::read(logits, self.vocabulary, sequence.text());
+            let damaged = DecodeError::Logits { row: sequence.prompt_index, step: sequence.text().len() };
+            distributions.push(distribution.ok_or(damaged)?);
+        }
 
-        let mut decisions = Vec::with_capacity(laws.len());
-        for (row, law) in self.rows.iter_mut().zip(&laws) {
-            observer.law(row.prompt_index, law);
-            let mut decision = row.decide(law, self.vocabulary);
+        // 2. Each text decides whether to ask. If not, it appends its own token.
+        let known: Vec<usize> = self.sequences.iter().map(|sequence| sequence.steps.len()).collect();
+        let mut decisions = Vec::with_capacity(distributions.len());
+        for (sequence, distribution) in self.sequences.iter_mut().zip(&distributions) {
+            observer.distribution(sequence.prompt_index, distribution);
+            let mut decision = sequence.decide(distribution, self.vocabulary);
             if decision.expert.is_none() {
-                row.speak(self.policy, law, decision, self.vocabulary.eos());
-                if row.closes_with_a_call(self.vocabulary) {
-                    decision = Decision::closing(law.expert());
+                sequence.push_own(self.policy, distribution, decision, self.vocabulary.eos());
+                if sequence.wants_end_verified(self.vocabulary) {
+                    decision = Decision::verify_end(distribution.expert());
                 }
             }
             self.stats.help_asked += u64::from(decision.asks);
             decisions.push(decision);
         }
 
-        let answers = self.consult(&decisions, &laws)?;
-        for (place, row) in self.rows.iter_mut().enumerate() {
-            let (decision, advice) = (decisions[place], &answers[place]);
-            let mut kept = known[place];
+        // 3. Each expert answers all texts that call it.
+        let responses = self.ask_experts(&decisions, &distributions)?;
+
+        // 4. Responses are applied, and the observer is told.
+        for (row, sequence) in self.sequences.iter_mut().enumerate() {
+            let (decision, response) = (decisions[row], &responses[row]);
+            let mut kept = known[row];
             if let Some(expert) = decision.expert {
-                let (closing, declined) = (row.is_finished(), advice.tokens.is_empty());
-                if declined && !closing {
-                    row.speak(self.policy, &laws[place], decision, self.vocabulary.eos());
-                } else if declined || closing && advice.back == 0 {
-                    row.stand(advice.cost);
+                let (at_end, declined) = (sequence.is_finished(), response.tokens.is_empty());
+                if declined && !at_end {
+                    sequence.push_own(self.policy, &distributions[row], decision, self.vocabulary.eos());
+                } else if declined || at_end && response.rollback == 0 {
+                    sequence.accept_end(response.cost);
                 } else {
-                    kept = kept.min(row.text().len().saturating_sub(advice.back));
-                    row.follow(expert, advice, decision, self.vocabulary)?;
-                    self.stats.redrafted += advice.back as u64;
+                    kept = kept.min(sequence.text().len().saturating_sub(response.rollback));
+                    sequence.apply_help(expert, response, decision, self.vocabulary)?;
+                    self.stats.rolled_back += response.rollback as u64;
                 }
             }
-            if kept < known[place] {
-                observer.taken_back(row.prompt_index, kept);
+            if kept < known[row] {
+                observer.rolled_back(sequence.prompt_index, kept);
             }
-            for step in &row.steps[kept..] {
-                observer.step(row.prompt_index, step);
+            for step in &sequence.steps[kept..] {
+                observer.step(sequence.prompt_index, step);
             }
         }
         Ok(())
     }
 
-    /// The rows' logits, read as laws.
-    fn laws<'l>(&self, logits: &'l mut [f32]) -> Result<Vec<Law<'l>>, DecodeError> {
-        let rows = logits.chunks_exact_mut(self.vocabulary.size()).zip(&self.rows);
-        rows.map(|(logits, row)| {
-            let damaged = || DecodeError::Logits { row: row.prompt_index, step: row.text().len() };
-            Law::read(logits, self.vocabulary, row.text()).ok_or_else(damaged)
-        })
-        .collect()
+    /// The response for each row. It is empty for rows that call nobody.
+    fn ask_experts(
+        &mut self,
+        decisions: &[Decision],
+        distributions: &[Distribution<'_>],
+    ) -> Result<Vec<HelpResponse>, DecodeError> {
+        let mut calls = Vec::new();
+        for (row, (sequence, decision)) in self.sequences.iter().zip(decisions).enumerate() {
+            if let Some(expert) = decision.expert {
+                calls.push(Call { expert, request: sequence.request(row, &distributions[row]) });
+            }
+        }
+        self.experts.answer(&calls, self.sequences.len())
     }
 
-    /// The advice for each row; empty for those that call nobody.
-    fn consult(&mut self, decisions: &[Decision], laws: &[Law<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        let rows = self.rows.iter().zip(decisions).enumerate();
-        let calls: Vec<Call<'_>> = rows
-            .filter_map(|(place, (row, decision))| {
-                decision.expert.map(|expert| Call { expert, question: row.question(place, &laws[place]) })
-            })
-            .collect();
-        self.desk.answer(&calls, self.rows.len())
-    }
-
-    /// Takes finished rows out, so that no forward carries them.
-    fn retire(&mut self) {
-        let going: Vec<usize> = (0..self.rows.len()).filter(|&place| !self.rows[place].is_finished()).collect();
-        if going.len() == self.rows.len() {
+    /// Removes finished texts from the batch, so that no forward pass carries them.
+    fn drop_finished(&mut self) {
+        let active: Vec<usize> = (0..self.sequences.len()).filter(|&row| !self.sequences[row].is_finished()).collect();
+        if active.len() == self.sequences.len() {
             return;
         }
-        if !going.is_empty() {
-            self.student.select_rows(&going);
-            self.desk.select_rows(&going);
+        if !active.is_empty() {
+            self.student.select_rows(&active);
+            self.experts.select_rows(&active);
         }
-        for row in self.rows.extract_if(.., |row| row.is_finished()) {
-            self.stats.tokens += row.steps.len() as u64;
-            self.stats.help_given += row.ledger.spent() as u64;
-            self.finished.push((row.prompt_index, row.into_trajectory()));
+        for sequence in self.sequences.extract_if(.., |sequence| sequence.is_finished()) {
+            self.stats.tokens += sequence.steps.len() as u64;
+            self.stats.help_given += sequence.ledger.spent() as u64;
+            self.finished.push((sequence.prompt_index, sequence.into_trajectory()));
         }
     }
-}
-
-/// What a student reads: the text, to write what comes after it.
-fn passage((place, row): (usize, &Row)) -> Passage<'_> {
-    Passage { row: place, text: row.text(), from: row.text().len() }
 }

@@ -1,74 +1,83 @@
-//! Confidence thresholds for every rate of help.
+//! From a wanted rate of help to a threshold on a student's confidence.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Asking, Measure};
+use crate::{Confidence, DecodeError, HelpRule};
 
-/// Thresholds of one measure, found on held-out texts, that make a student ask at given rates.
+/// Thresholds on one measure of confidence, found on held-out texts, that make a student ask at given rates.
+///
+/// ```
+/// use wheels_decode::{Calibration, CalibrationPoint, Confidence, HelpRule};
+///
+/// let points = vec![
+///     CalibrationPoint { rate: 0.1, threshold: 0.3 },
+///     CalibrationPoint { rate: 0.2, threshold: 0.5 },
+/// ];
+/// let calibration = Calibration::new(Confidence::MaxProb, points)?;
+/// assert_eq!(calibration.help_rule(0.2), Confidence::MaxProb.below(0.5));
+/// assert_eq!(calibration.help_rule(0.0), HelpRule::Never);
+/// # Ok::<(), wheels_decode::DecodeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Calibration {
-    /// What is measured.
-    pub measure: Measure,
-    points: Vec<Point>,
+    /// The measure of confidence.
+    pub confidence: Confidence,
+    points: Vec<CalibrationPoint>,
 }
 
-/// The threshold that makes a student ask at a rate.
+/// The threshold at which a student asks at one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// Help asked for each token, 0 to 1, measured with help given.
+pub struct CalibrationPoint {
+    /// Helped tokens per token, 0 to 1, measured with help given.
     pub rate: f64,
-    /// The threshold, in the measure's own unit.
+    /// The threshold, in the unit of the measure.
     pub threshold: f64,
 }
 
-/// A calibration whose points are none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a calibration needs finite points whose rates rise strictly between 0 and 1")]
-pub struct BadCalibration;
-
 #[derive(Deserialize)]
 struct Unchecked {
-    measure: Measure,
-    points: Vec<Point>,
+    #[serde(alias = "measure")]
+    confidence: Confidence,
+    points: Vec<CalibrationPoint>,
 }
 
 impl TryFrom<Unchecked> for Calibration {
-    type Error = BadCalibration;
+    type Error = DecodeError;
 
-    fn try_from(Unchecked { measure, points }: Unchecked) -> Result<Self, BadCalibration> {
-        Self::new(measure, points)
+    fn try_from(Unchecked { confidence, points }: Unchecked) -> Result<Self, DecodeError> {
+        Self::new(confidence, points)
     }
 }
 
 impl Calibration {
-    /// A calibration by points in rising order of their rates.
+    /// A calibration from points in rising order of their rates.
     ///
     /// # Errors
-    /// [`BadCalibration`] where there are none, or one is not a number between 0 and 1 above the one before.
-    pub fn new(measure: Measure, points: Vec<Point>) -> Result<Self, BadCalibration> {
-        let inside = |point: &Point| point.rate > 0.0 && point.rate < 1.0 && point.threshold.is_finite();
+    /// [`DecodeError::Calibration`] if there are no points, the rates do not rise strictly between 0 and 1, or a
+    /// threshold is not finite.
+    pub fn new(confidence: Confidence, points: Vec<CalibrationPoint>) -> Result<Self, DecodeError> {
+        let valid = |point: &CalibrationPoint| point.rate > 0.0 && point.rate < 1.0 && point.threshold.is_finite();
         let rising = points.is_sorted_by(|a, b| a.rate < b.rate);
-        if points.is_empty() || !rising || !points.iter().all(inside) {
-            Err(BadCalibration)
-        } else {
-            Ok(Self { measure, points })
+        if points.is_empty() || !rising || !points.iter().all(valid) {
+            return Err(DecodeError::Calibration);
         }
+        Ok(Self { confidence, points })
     }
 
     /// The points.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[CalibrationPoint] {
         &self.points
     }
 
-    /// The rule that asks at about `rate`, by a straight line between the points around it; past the outermost points,
-    /// theirs. At 0 it never asks, at 1 always.
-    pub fn asking(&self, rate: f64) -> Asking {
+    /// The rule that asks at about `rate`: thresholds between two points are interpolated, and thresholds outside are
+    /// those of the nearest point. The rule for 0 never asks, and the rule for 1 always asks.
+    pub fn help_rule(&self, rate: f64) -> HelpRule {
         if rate <= 0.0 {
-            return Asking::Never;
+            return HelpRule::Never;
         }
         if rate >= 1.0 {
-            return Asking::Always;
+            return HelpRule::Always;
         }
         let above = self.points.partition_point(|point| point.rate < rate);
         let threshold = match (above.checked_sub(1).map(|below| self.points[below]), self.points.get(above)) {
@@ -78,7 +87,76 @@ impl Calibration {
             (None, Some(only)) => only.threshold,
             (low, None) => low.expect("there is a point").threshold,
         };
-        Asking::Confidence { measure: self.measure, threshold }
+        self.confidence.below(threshold)
+    }
+}
+
+/// A search by bisection for the threshold at which help is used at a wanted rate.
+///
+/// Help changes the text, and so the rate of asking. Each threshold is therefore tried with the teacher in the loop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThresholdSearch {
+    /// The threshold with the lowest rate.
+    pub lowest_rate: f64,
+    /// The threshold with the highest rate.
+    pub highest_rate: f64,
+    /// The search ends at a rate that differs from the wanted one by no more than this.
+    pub tolerance: f64,
+    /// The largest number of thresholds to try.
+    pub max_trials: usize,
+}
+
+/// What a [`ThresholdSearch`] found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoundThreshold<T> {
+    /// The threshold whose rate was nearest to the wanted one.
+    pub threshold: f64,
+    /// The rate at this threshold.
+    pub rate: f64,
+    /// What else the trial of this threshold returned.
+    pub output: T,
+}
+
+impl ThresholdSearch {
+    /// A search for thresholds on a measure, over a vocabulary of `vocab_size` tokens: within 0.3% of the tokens, in 14
+    /// trials.
+    pub fn new(confidence: Confidence, vocab_size: usize) -> Self {
+        let (lowest_rate, highest_rate) = match confidence {
+            Confidence::MaxProb | Confidence::Margin => (0.0, 1.0),
+            Confidence::Entropy => ((vocab_size as f64).ln(), 0.0),
+            Confidence::HelpLogOdds => (16.0, -16.0),
+        };
+        Self { lowest_rate, highest_rate, tolerance: 0.003, max_trials: 14 }
+    }
+
+    /// Finds a threshold for a rate. `try_threshold` returns the rate at a threshold, and anything else that the caller
+    /// wants to keep of the best trial.
+    ///
+    /// # Errors
+    /// As `try_threshold`.
+    ///
+    /// # Panics
+    /// If `max_trials` is 0.
+    pub fn find<T, E>(
+        self,
+        rate: f64,
+        mut try_threshold: impl FnMut(f64) -> Result<(f64, T), E>,
+    ) -> Result<FoundThreshold<T>, E> {
+        assert!(self.max_trials > 0, "a search needs at least one trial");
+        let (mut low, mut high) = (self.lowest_rate, self.highest_rate);
+        let mut best: Option<FoundThreshold<T>> = None;
+        for _ in 0..self.max_trials {
+            let threshold = f64::midpoint(low, high);
+            let (found, output) = try_threshold(threshold)?;
+            if best.as_ref().is_none_or(|best| (found - rate).abs() <= (best.rate - rate).abs()) {
+                best = Some(FoundThreshold { threshold, rate: found, output });
+            }
+            if (found - rate).abs() <= self.tolerance {
+                break;
+            }
+            if found > rate { high = threshold } else { low = threshold }
+        }
+        Ok(best.expect("there was a trial"))
     }
 }
 
@@ -86,31 +164,51 @@ impl Calibration {
 mod tests {
     use super::*;
 
-    fn points(points: &[(f64, f64)]) -> Vec<Point> {
-        points.iter().map(|&(rate, threshold)| Point { rate, threshold }).collect()
+    fn points(points: &[(f64, f64)]) -> Vec<CalibrationPoint> {
+        points.iter().map(|&(rate, threshold)| CalibrationPoint { rate, threshold }).collect()
     }
 
     #[test]
-    fn rates_between_points_lie_on_a_line() {
-        let calibration = Calibration::new(Measure::MaxProb, points(&[(0.1, 0.3), (0.2, 0.5)])).expect("rising");
-        let threshold = |rate| match calibration.asking(rate) {
-            Asking::Confidence { threshold, .. } => threshold,
+    fn thresholds_between_points_are_interpolated() {
+        let calibration = Calibration::new(Confidence::MaxProb, points(&[(0.1, 0.3), (0.2, 0.5)])).expect("rising");
+        let threshold = |rate| match calibration.help_rule(rate) {
+            HelpRule::Threshold { threshold, .. } => threshold,
             rule => panic!("{rule:?} has no threshold"),
         };
         assert!((threshold(0.15) - 0.4).abs() < 1e-12);
         assert_eq!([0.05, 0.1, 0.2, 0.9].map(threshold), [0.3, 0.3, 0.5, 0.5]);
-        assert_eq!(calibration.asking(0.0), Asking::Never);
-        assert_eq!(calibration.asking(1.0), Asking::Always);
+        assert_eq!(calibration.help_rule(0.0), HelpRule::Never);
+        assert_eq!(calibration.help_rule(1.0), HelpRule::Always);
     }
 
     #[test]
-    fn points_that_do_not_rise_are_refused_also_from_json() {
+    fn invalid_points_are_rejected_also_from_json() {
         for bad in [&[][..], &[(0.2, 0.5), (0.1, 0.3)], &[(0.0, 0.5)], &[(0.5, f64::NAN)]] {
-            assert_eq!(Calibration::new(Measure::Entropy, points(bad)), Err(BadCalibration));
+            assert!(matches!(Calibration::new(Confidence::Entropy, points(bad)), Err(DecodeError::Calibration)));
         }
-        assert!(serde_json::from_str::<Calibration>(r#"{"measure":"entropy","points":[]}"#).is_err());
-        let json = r#"{"measure":"max_prob","points":[{"rate":0.1,"threshold":0.3}]}"#;
+        assert!(serde_json::from_str::<Calibration>(r#"{"confidence":"entropy","points":[]}"#).is_err());
+        let json = r#"{"confidence":"max_prob","points":[{"rate":0.1,"threshold":0.3}]}"#;
         let read: Calibration = serde_json::from_str(json).expect("a calibration");
         assert_eq!(serde_json::to_string(&read).expect("numbers"), json);
+        let old = json.replace("confidence", "measure");
+        assert_eq!(serde_json::from_str::<Calibration>(&old).expect("a file of an earlier version"), read);
+    }
+
+    #[test]
+    fn a_search_ends_near_the_rate_or_with_its_best_trial() {
+        let mut tried = Vec::new();
+        let search = ThresholdSearch { lowest_rate: 1.0, highest_rate: 0.0, tolerance: 0.02, max_trials: 9 };
+        let found = search
+            .find(0.3, |threshold: f64| {
+                tried.push(threshold);
+                Ok::<_, DecodeError>((1.0 - threshold, tried.len()))
+            })
+            .expect("nothing fails");
+        assert!((found.threshold - 0.7).abs() <= 0.02, "{found:?}");
+        assert_eq!(found.output, tried.len());
+        assert!(found.output < 9);
+        let step = |threshold: f64| Ok::<_, DecodeError>((if threshold > 0.6 { 0.25 } else { 0.9 }, ()));
+        let found = search.find(0.3, step).expect("nothing fails");
+        assert_eq!(found.rate, 0.25, "of two rates that can be had, the nearer one");
     }
 }

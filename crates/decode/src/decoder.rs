@@ -1,4 +1,4 @@
-//! What every decoder is: prompts and a seed in, trajectories and their price out.
+//! The interface of all decoders: prompts and a seed in, trajectories and their cost out.
 
 use wheels_text::{Prompt, Seed};
 
@@ -6,8 +6,7 @@ use crate::{DecodeError, DecodeStats, Trajectory};
 
 /// A way to write texts for prompts.
 ///
-/// A student, a teacher and a student with a desk are values of this one trait, and evaluation never asks which is
-/// which.
+/// A student, a teacher, and a student with experts are values of this one trait. Evaluation treats them alike.
 pub trait Decoder {
     /// Writes one text for each prompt.
     ///
@@ -18,11 +17,11 @@ pub trait Decoder {
     fn decode(&self, prompts: &[Prompt], seed: Seed) -> Result<Decoded, DecodeError>;
 }
 
-/// What a decoder gives back.
+/// What a decoder returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// One trajectory for each prompt, in the order of the prompts.
     pub trajectories: Vec<Trajectory>,
-    /// What they took to write, all together.
+    /// The work for all of them.
     pub stats: DecodeStats,
 }

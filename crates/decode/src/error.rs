@@ -1,55 +1,55 @@
-//! What can go wrong between models, prompts and experts.
+//! Errors of decoding.
 
 use burn::tensor::TensorReadError;
 
-use crate::Asking;
+use crate::HelpRule;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A prompt holds nothing.
-    #[error("prompt {row} is empty; even an empty text ends in the end-of-text mark")]
+    /// A prompt has no tokens.
+    #[error("prompt {row} is empty; even an empty text ends with the end-of-text token")]
     EmptyPrompt {
-        /// The prompt's place in the list.
+        /// The index of the prompt.
         row: usize,
     },
-    /// A prompt holds an id that its reader does not know.
+    /// A prompt has an id that is not in the model's vocabulary.
     #[error(
-        "prompt {row} holds token {token}, and the model knows {vocab_size}; encode it with the tokenizer of the model \
+        "prompt {row} has token {token}, and the model knows {vocab_size}; encode it with the tokenizer of the model \
          that reads it"
     )]
     PromptToken {
-        /// The prompt's place in the list.
+        /// The index of the prompt.
         row: usize,
         /// The id.
         token: u32,
         /// The size of the model's vocabulary.
         vocab_size: usize,
     },
-    /// The student can write words that the teacher cannot read.
+    /// The student can write tokens that the teacher cannot read.
     #[error(
-        "the student can write token {word}, and the teacher knows {vocab_size}; both must have been trained with one \
-         tokenizer (help tokens set aside)"
+        "the student can write token {token}, and the teacher knows {vocab_size}; both need the same tokenizer (apart \
+         from help tokens)"
     )]
     Vocabulary {
-        /// The student's last word.
-        word: u32,
+        /// The highest token that the student can write.
+        token: u32,
         /// The size of the teacher's vocabulary.
         vocab_size: usize,
     },
-    /// Student and teacher end their texts differently.
-    #[error("the student ends a text with token {student}, the teacher with {teacher}; give both one tokenizer")]
+    /// Student and teacher end their texts with different tokens.
+    #[error("the student ends a text with token {student}, the teacher with {teacher}; give both the same tokenizer")]
     EndOfText {
-        /// The student's end-of-text mark.
+        /// The student's end-of-text token.
         student: u32,
-        /// The teacher's.
+        /// The teacher's end-of-text token.
         teacher: u32,
     },
-    /// A learned rule has no column to read.
+    /// A help rule reads a help token that the student does not have.
     #[error(
-        "help token {token} is past the student's vocabulary of {vocab_size}, so that it has learned nothing about it; \
-         add the token to the model, or ask by confidence"
+        "help token {token} is outside the student's vocabulary of {vocab_size}, so the student has learned nothing \
+         about it; add the token to the model, or use a rule that does not read it, such as max-prob"
     )]
     HelpToken {
         /// The help token.
@@ -57,61 +57,62 @@ pub enum DecodeError {
         /// The size of the student's vocabulary.
         vocab_size: usize,
     },
-    /// A setting of the sampler makes no distribution.
+    /// A setting of the sampler is out of range.
     #[error("{setting} is {value}; it must be {supported}")]
     Sampler {
         /// The setting.
         setting: &'static str,
         /// Its value.
         value: f64,
-        /// What could stand there.
+        /// The supported range.
         supported: &'static str,
     },
-    /// An asking rule has a number that is none.
-    #[error("the asking rule {rule:?} cannot be followed: a rate lies between 0 and 1, a threshold is a number")]
-    Asking {
+    /// A help rule has a parameter out of range.
+    #[error("the help rule {rule:?} is invalid: a rate lies between 0 and 1, and a threshold is a number")]
+    HelpRule {
         /// The rule.
-        rule: Asking,
+        rule: HelpRule,
     },
-    /// A tolerance that is none.
-    #[error("a tolerance of {nats} nats lets nothing stand; it must be 0 or more, or infinite for plain asking")]
+    /// The calibration points are invalid.
+    #[error("a calibration needs finite thresholds at rates that rise strictly between 0 and 1")]
+    Calibration,
+    /// The tolerance is negative or NaN.
+    #[error("a tolerance of {nats} nats is invalid; it must be 0 or more, or infinite to accept everything")]
     Tolerance {
         /// The tolerance.
         nats: f64,
     },
-    /// A model gave logits that make no distribution.
+    /// A model returned logits that are not numbers.
     #[error(
         "the logits of prompt {row} at step {step} are not numbers; the weights are damaged, or overflowed in half \
          precision"
     )]
     Logits {
-        /// The prompt's place in the list.
+        /// The index of the prompt.
         row: usize,
-        /// The step, from 0.
+        /// The step, counted from 0.
         step: usize,
     },
-    /// An expert answered with something that the student cannot read.
-    #[error("expert {expert} answered prompt {row} with token {token}, which is no word of the student's")]
-    Advice {
-        /// The expert's place at the desk.
+    /// An expert answered with a token that the student cannot write.
+    #[error("expert {expert} answered prompt {row} with token {token}, which the student cannot write")]
+    Response {
+        /// The index of the expert.
         expert: usize,
-        /// The prompt's place in the list.
+        /// The index of the prompt.
         row: usize,
         /// The token.
         token: u32,
     },
-    /// An expert took back more of a text than was open to it.
-    #[error(
-        "expert {expert} took back {back} tokens of the text of prompt {row}, of which only the last {open} were open"
-    )]
-    TakenBack {
-        /// The expert's place at the desk.
+    /// An expert rolled back more of a text than it may.
+    #[error("expert {expert} rolled back {rollback} tokens of prompt {row}, but only the last {open} may be")]
+    RollbackTooFar {
+        /// The index of the expert.
         expert: usize,
-        /// The prompt's place in the list.
+        /// The index of the prompt.
         row: usize,
-        /// The tokens that it took back.
-        back: usize,
-        /// The tokens that it could have taken back.
+        /// The number of tokens that it rolled back.
+        rollback: usize,
+        /// The number of tokens that it may roll back.
         open: usize,
     },
     /// An expert could not answer.

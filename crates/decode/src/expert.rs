@@ -1,38 +1,38 @@
-//! Whoever can be asked for help.
+//! A source of help, and what it is asked.
 
 use wheels_text::{Prompt, Seed};
 
-use crate::{DecodeError, ModelUse, Vocabulary, WordLaw};
+use crate::{Candidates, DecodeError, ModelUse, Vocabulary};
 
 /// A source of help: a larger model, a tool, a person.
 ///
-/// An expert is shared and does not change; what it remembers of a batch of texts lives in a [`Consultation`].
+/// An expert is shared and does not change. What it remembers of a batch of texts lives in an [`ExpertSession`].
 pub trait Expert {
     /// Begins to help with a batch of texts.
     ///
-    /// Nothing has been asked yet, and perhaps nothing will be: what costs much should wait for the first question.
+    /// No help has been requested yet, and perhaps none will be. Expensive work should wait for the first request.
     ///
     /// # Errors
-    /// If the expert and the student, or a prompt, do not fit together.
-    fn consult<'a>(
+    /// If the expert does not fit the student or a prompt.
+    fn open_session<'a>(
         &'a self,
-        cases: Vec<Case<'a>>,
+        requests: Vec<RequestInfo<'a>>,
         vocabulary: &'a Vocabulary,
-    ) -> Result<Box<dyn Consultation + 'a>, DecodeError>;
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError>;
 }
 
-/// An expert's running state for one batch of texts.
-pub trait Consultation {
-    /// Answers the rows that ask, one [`Advice`] for each question.
+/// The running state of an expert for one batch of texts.
+pub trait ExpertSession {
+    /// Answers the rows that ask, one [`HelpResponse`] for each request.
     ///
     /// # Errors
     /// If the expert cannot answer: [`DecodeError::Expert`] carries any cause.
-    fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError>;
+    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError>;
 
-    /// Keeps the given rows, in that order: the others are finished.
+    /// Keeps the given rows, in that order. The others are finished.
     fn select_rows(&mut self, rows: &[usize]);
 
-    /// The work so far; all zero for an expert that runs no model.
+    /// The work of the expert's model so far. All numbers are 0 for an expert that runs no model.
     fn used(&self) -> ModelUse {
         ModelUse::default()
     }
@@ -40,56 +40,56 @@ pub trait Consultation {
 
 /// A text that is about to be written, as an expert sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    /// The prompt's place among those that the decoder was given, for errors to name.
+pub struct RequestInfo<'a> {
+    /// The index of the prompt among those that the decoder was given. Errors name it.
     pub prompt_index: usize,
     /// The prompt.
     pub prompt: &'a Prompt,
-    /// The expert's own source of chance for this text.
+    /// The expert's own seed for this text.
     pub seed: Seed,
 }
 
-/// A row that asks how its text goes on.
+/// The question of one row: how does its text go on?
 ///
-/// An expert without hindsight needs no more than the text.
+/// An expert that never rolls back needs no more than the text.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The row's place in the batch as it is now.
+pub struct HelpRequest<'a> {
+    /// The index of the row in the batch as it is now.
     pub row: usize,
     /// The text so far.
     pub text: &'a [u32],
-    /// The first position that may be taken back; the length of the text where nothing may.
+    /// The first position that may be rolled back. It is the length of the text if nothing may be.
     pub review_from: usize,
-    /// By what the words from `review_from` on stand.
-    pub standard: Standard<'a>,
-    /// The student's likeliest next word, which it may write if the expert declines; none where the text is at its end.
-    pub word: Option<u32>,
-    /// Whether the text is at its end: the question is only whether it stands, and an answer that takes nothing back
-    /// says that it does.
-    pub closing: bool,
+    /// Whether the student's tokens from `review_from` on are accepted.
+    pub acceptance: Acceptance<'a>,
+    /// The student's most likely next token, which it writes if the expert declines. None at the end of a text.
+    pub proposal: Option<u32>,
+    /// Whether the student has ended the text. The question is then only whether the expert accepts it: a response that
+    /// rolls nothing back does.
+    pub at_end: bool,
 }
 
-/// By what a word of the student's stands; see [`Judgement`](crate::Judgement).
+/// The [`AcceptanceRule`](crate::AcceptanceRule) of a request, with its numbers.
 #[derive(Clone, Copy, Debug)]
-pub enum Standard<'a> {
-    /// A regret of no more nats than this.
+pub enum Acceptance<'a> {
+    /// Accept a regret up to this many nats.
     Regret(f64),
-    /// A surprise of no more nats than this.
+    /// Accept a surprise up to this many nats.
     Surprise(f64),
-    /// Chance, with the laws from which the words were drawn.
-    Chance(&'a [WordLaw]),
+    /// Accept by speculative sampling, given the distributions from which the student drew its tokens.
+    Sampling(&'a [Candidates]),
 }
 
-/// How a text goes on, and from where.
+/// How a text goes on, and from which position.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Advice {
-    /// How many of the text's last tokens are taken back first, as far as the question left them open.
-    pub back: usize,
-    /// The next tokens: usually one. None at all declines to help, and leaves the student its own words.
+pub struct HelpResponse {
+    /// How many of the text's last tokens are rolled back first. The request limits this number.
+    pub rollback: usize,
+    /// The next tokens, usually one. An empty response declines, and the student writes its own token.
     ///
-    /// Every token must be a word of the student's. Tokens after an end-of-text mark, past the limit of length, or for
-    /// which the budget has no room are dropped.
+    /// Every token must be one that the student can write. Tokens after the end of the text, past the length limit, or
+    /// without room in the budget are dropped.
     pub tokens: Vec<u32>,
-    /// What the answer costs, in the expert's unit.
+    /// The cost of the response, in the expert's own unit.
     pub cost: f32,
 }

@@ -3,24 +3,24 @@
 use serde::{Deserialize, Serialize};
 use wheels_text::HelpBudget;
 
-/// Whether a decoder holds texts to their budgets.
+/// Whether a decoder enforces the budget of each text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
-    /// Help is closed while the budget is spent, whatever the student learned.
+    /// Help is closed while the budget is spent, whatever the policy asks for.
     #[default]
     On,
-    /// Whatever the policy asks for is given: what it uses is what it learned. Only a budget of nothing stays closed.
+    /// Every request is granted, so that the help used shows what the policy learned. Only a budget of 0 stays closed.
     Off,
 }
 
 /// The account of one text: how many of its tokens experts have chosen.
 ///
 /// With enforcement on, help is open at position t (from 0) only while [`HelpBudget::allows`] says so: `spent <
-/// ceil(p (t + 1) / 100)` for p percent, `spent < n` for n tokens. Charged only where it is open, every prefix of
-/// the text keeps to its budget.
+/// ceil(p (t + 1) / 100)` for p percent, and `spent < n` for n tokens. If it is charged only while it is open, every
+/// prefix of the text keeps to its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetLedger {
+pub(crate) struct BudgetLedger {
     budget: HelpBudget,
     enforcement: Enforcement,
     spent: usize,
@@ -28,25 +28,25 @@ pub struct BudgetLedger {
 
 impl BudgetLedger {
     /// An account from which nothing has been spent.
-    pub fn new(budget: HelpBudget, enforcement: Enforcement) -> Self {
+    pub(crate) fn new(budget: HelpBudget, enforcement: Enforcement) -> Self {
         Self { budget, enforcement, spent: 0 }
     }
 
     /// Whether an expert may choose the token at `position`, counted from 0.
-    pub fn is_open(&self, position: usize) -> bool {
+    pub(crate) fn is_open(&self, position: usize) -> bool {
         match self.enforcement {
             Enforcement::On => self.budget.allows(self.spent, position),
             Enforcement::Off => self.budget.allows(0, 0),
         }
     }
 
-    /// Notes that an expert chose one more token, or let a text stand.
-    pub fn charge(&mut self) {
+    /// Records that an expert chose one more token, or accepted a finished text.
+    pub(crate) fn charge(&mut self) {
         self.spent += 1;
     }
 
     /// How often the account was charged.
-    pub fn spent(&self) -> usize {
+    pub(crate) fn spent(&self) -> usize {
         self.spent
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_opens_again_as_the_text_grows() {
+    fn a_percentage_opens_again_as_the_text_grows() {
         assert_eq!(helped(HelpBudget::percent(20), Enforcement::On, 12), [0, 5, 10]);
         assert_eq!(helped(HelpBudget::percent(100), Enforcement::On, 3), [0, 1, 2]);
         assert!(helped(HelpBudget::percent(0), Enforcement::On, 50).is_empty());
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn without_enforcement_the_ledger_only_counts() {
+    fn without_enforcement_only_a_budget_of_zero_is_closed() {
         assert_eq!(helped(HelpBudget::tokens(1), Enforcement::Off, 4), [0, 1, 2, 3]);
         for nothing in [HelpBudget::percent(0), HelpBudget::tokens(0)] {
             assert!(helped(nothing, Enforcement::Off, 4).is_empty());

@@ -1,31 +1,38 @@
-//! Decoding with help: a small language model writes, asks a larger one where it is unsure, and keeps to a budget.
+//! Decoding with help: a small language model writes, asks a larger one when it is unsure, and keeps to a budget.
 //!
-//! A [`Policy`] is a student: a model, a [`Sampler`], and a rule for [`Asking`]. A [`HelpDesk`] knows who answers: a
-//! [`Teacher`], or any [`Expert`]. A [`BudgetedDecoder`] lets the one write and the other answer, while a
-//! [`BudgetLedger`] for each text closes the desk once the budget is spent. What comes out is a [`Trajectory`] for
-//! each prompt, which says of every token who chose it, and [`DecodeStats`], which say what it took.
+//! A [`Policy`] is a model, a [`Sampler`], and a [`HelpRule`] that decides when to ask. [`Experts`] answer: a
+//! [`Teacher`], or any other [`Expert`]. A [`BudgetedDecoder`] lets the policy write and the experts answer, while a
+//! ledger for each text closes help once the budget is spent. The result is a [`Trajectory`] for each prompt, which
+//! says of every token who chose it, and [`DecodeStats`], which count the work.
 //!
-//! One loop carries it all. A text may grow while a model looks away; whoever looks again reads what is new to it in
-//! one forward. The student looks at every step and the teacher only when it is asked: they differ in nothing else.
+//! One loop serves plain decoding, help, and speculative decoding. The student reads its text at every step, and the
+//! teacher only when it is asked; whoever reads catches up on the new tokens in one forward pass. With a
+//! [`Verification`], the teacher also checks the tokens that it catches up on, and rolls back those that it does not
+//! accept.
 //!
-//! This crate sees token ids. It trains nothing, loads nothing, prints nothing, and does not know what the words mean.
+//! This crate sees token ids only. It trains nothing, loads nothing and prints nothing.
+//!
+//! # Example
+//!
+//! Both models are tables here, from the feature `testing` of `wheels-lm`, so that every number is known:
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use wheels_decode::{Asking, BudgetedDecoder, Decoder, HelpDesk, Measure, Policy, Teacher};
+//! use wheels_decode::{BudgetedDecoder, Confidence, Decoder, Experts, Policy, Teacher};
 //! use wheels_lm::TabularLm;
 //! use wheels_text::{HelpBudget, Prompt, Seed};
 //!
-//! // Both follow a token by a row of a table, over the words 0 to 3; 1 ends a text and 4 calls the teacher.
+//! // The next token follows the last one by a row of a table, over the tokens 0 to 3. Token 1 ends a text, and token 4
+//! // asks the teacher.
 //! let device = Device::flex();
 //! let unsure = [0.0, 0.0, 0.5, 0.4, 0.0];
 //! let student = TabularLm::from_logits(5, 1, unsure.repeat(5), &device);
-//! let knows = [[0.0, 9.0, 0.0, 0.0], [0.0, 0.0, 0.0, 9.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 9.0, 0.0]];
-//! let teacher = TabularLm::from_logits(4, 1, knows.concat(), &device);
+//! let sure = [[0.0, 9.0, 0.0, 0.0], [0.0, 0.0, 0.0, 9.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 9.0, 0.0]];
+//! let teacher = TabularLm::from_logits(4, 1, sure.concat(), &device);
 //!
-//! let rule = Asking::Confidence { measure: Measure::MaxProb, threshold: 0.5 };
-//! let desk = HelpDesk::new().with(4, Teacher::new(&teacher));
-//! let decoder = BudgetedDecoder::new(Policy::greedy(&student).asking(rule), desk).max_tokens(4);
+//! let policy = Policy::greedy(&student).with_help_rule(Confidence::MaxProb.below(0.5));
+//! let experts = Experts::new().with(4, Teacher::new(&teacher));
+//! let decoder = BudgetedDecoder::new(policy, experts).with_max_new_tokens(4);
 //!
 //! let prompt = |budget| Prompt { student: vec![1], expert: vec![1], budget };
 //! let prompts = [prompt(HelpBudget::percent(100)), prompt(HelpBudget::tokens(1))];
@@ -35,42 +42,95 @@
 //! assert_eq!((decoded.stats.help_asked, decoded.stats.help_given), (8, 5));
 //! # Ok::<(), wheels_decode::DecodeError>(())
 //! ```
+//!
+//! # Models of your own
+//!
+//! Student and teacher can be any [`LanguageModel`](wheels_lm::LanguageModel). This one counts: a prompt holds a step
+//! and the number to start from. The step of each row is the model's own state in the [`Context`](wheels_lm::Context).
+//! The model decodes as student and as teacher, and then scores the text 5 6 7:
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor, activation::log_softmax};
+//! use wheels_decode::{BudgetedDecoder, Decoder, Experts, HelpRule, Policy, Teacher};
+//! use wheels_lm::{Context, Hidden, LanguageModel, ModelSpec, ModelState, Positions, TokenBatch};
+//! use wheels_text::{HelpBudget, Prompt, Seed};
+//! #[derive(Debug)] struct Steps(Vec<u32>);
+//! impl ModelState for Steps {
+//!     fn select_rows(&mut self, rows: &[usize]) { self.0 = rows.iter().map(|&row| self.0[row]).collect(); }
+//!     fn truncate(&mut self, _row: usize, _length: usize) {} // a text that is rolled back keeps its step
+//! }
+//! struct Counter(ModelSpec);
+//! impl LanguageModel for Counter {
+//!     fn spec(&self) -> &ModelSpec { &self.0 }
+//!     fn device(&self) -> Device { Device::flex() }
+//!     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+//!         let (steps, starts) = (0..prompts.rows()).map(|row| (prompts.row(row)[0], prompts.row(row)[1])).unzip();
+//!         let mut context = Context::new(starts, capacity > 0);
+//!         context.insert(Steps(steps));
+//!         context
+//!     }
+//!     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
+//!         let Steps(steps) = context.state().expect("prefill has stored the steps");
+//!         let steps: Vec<u32> = rows.iter().map(|&row| steps[row]).collect();
+//!         let next = tokens.tensor(&self.device()) + TokenBatch::column(&steps).tensor(&self.device());
+//!         context.extend(rows, tokens);
+//!         Hidden::new(positions.select(next.remainder_scalar(9).one_hot::<3>(9).float(), tokens.lengths()))
+//!     }
+//!     fn head(&self, hidden: &Hidden) -> Tensor<2> { hidden.states() * 9.0 }
+//! }
+//!
+//! let counter = Counter(ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: 1 });
+//! let policy = Policy::greedy(&counter).with_help_rule(HelpRule::Always);
+//! let decoder = BudgetedDecoder::new(policy, Experts::new().with(9, Teacher::new(&counter))).with_max_new_tokens(4);
+//! let prompt = Prompt { student: vec![1, 2], expert: vec![3, 2], budget: HelpBudget::tokens(1) };
+//! assert_eq!(decoder.decode(&[prompt], Seed(7))?.trajectories[0].tokens(), [5, 6, 7, 8]);
+//!
+//! let inputs = TokenBatch::new(&[[2, 5, 6]], 0); // the start, and the text without its last token
+//! let output = counter.forward(&inputs, &mut counter.prefill(&TokenBatch::new(&[[3, 2]], 0), 0));
+//! let text = TokenBatch::new(&[[5, 6, 7]], 0).tensor(&counter.device()).unsqueeze_dim::<3>(2);
+//! let log_probs = log_softmax(output.logits, 2).gather(2, text).into_data(); // nats
+//! assert!(log_probs.iter::<f32>().zip([0.0, -9.0, -9.0]).all(|(found, expected)| (found - expected).abs() < 0.01));
+//! # Ok::<(), wheels_decode::DecodeError>(())
+//! ```
 
-mod asking;
 mod batch;
-mod budgeted;
-mod calibrate;
+mod budgeted_decoder;
 mod calibration;
+mod confidence;
+mod cursor;
 mod decoder;
-mod desk;
+mod distribution;
 mod error;
 mod expert;
-mod hindsight;
-mod law;
+mod experts;
+mod help_rule;
 mod ledger;
 mod observer;
 mod policy;
-mod reader;
-mod row;
-mod sampling;
+mod sampler;
+mod sequence;
+mod settings;
 mod stats;
 mod teacher;
 mod trajectory;
+mod verification;
+mod vocabulary;
 
-pub use asking::{Asking, Measure};
-pub use budgeted::BudgetedDecoder;
-pub use calibrate::{Bisection, threshold_for_rate};
-pub use calibration::{BadCalibration, Calibration, Point};
+pub use budgeted_decoder::BudgetedDecoder;
+pub use calibration::{Calibration, CalibrationPoint, FoundThreshold, ThresholdSearch};
+pub use confidence::Confidence;
 pub use decoder::{Decoded, Decoder};
-pub use desk::HelpDesk;
+pub use distribution::Distribution;
 pub use error::DecodeError;
-pub use expert::{Advice, Case, Consultation, Expert, Question, Standard};
-pub use hindsight::{Hindsight, Judgement};
-pub use law::{Law, Vocabulary};
-pub use ledger::{BudgetLedger, Enforcement};
+pub use expert::{Acceptance, Expert, ExpertSession, HelpRequest, HelpResponse, RequestInfo};
+pub use experts::Experts;
+pub use help_rule::HelpRule;
+pub use ledger::Enforcement;
 pub use observer::Observer;
-pub use policy::{Policy, Side};
-pub use sampling::{Sampler, Word, WordLaw};
+pub use policy::{Policy, PromptSide};
+pub use sampler::{Candidates, SampledToken, Sampler};
 pub use stats::{DecodeStats, ModelUse};
 pub use teacher::Teacher;
 pub use trajectory::{Action, End, Source, Step, Trajectory};
+pub use verification::{AcceptanceRule, Verification};
+pub use vocabulary::Vocabulary;

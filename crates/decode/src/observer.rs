@@ -1,17 +1,18 @@
-//! Looking on while texts are written.
+//! Watching texts while they are written.
 
-use crate::{Law, Step};
+use crate::{Distribution, Step};
 
-/// Someone who looks on while texts are written.
+/// Is told of every step while texts are written.
 ///
-/// Any closure that takes a row and a step is an observer, one that does not hear of steps taken back. Rows are named by
-/// their place among the prompts; steps of one row come in order, and rows of a batch in turn.
+/// Any closure that takes a row and a step is an observer. It is told of every step, but not of rollbacks. Rows are
+/// named by the index of their prompt. The steps of one row come in order.
 pub trait Observer {
-    /// The student has read row `row` and is about to decide. Called once for each of its forwards.
-    fn law(&mut self, _row: usize, _law: &Law<'_>) {}
+    /// The student has read row `row` and is about to decide. Called once for each of its forward passes.
+    fn distribution(&mut self, _row: usize, _distribution: &Distribution<'_>) {}
 
-    /// Row `row` was taken back to its first `length` steps; see [`Hindsight`](crate::Hindsight). Its next step follows.
-    fn taken_back(&mut self, _row: usize, _length: usize) {}
+    /// Row `row` was rolled back to its first `length` steps; see [`Verification`](crate::Verification). Its next step
+    /// follows.
+    fn rolled_back(&mut self, _row: usize, _length: usize) {}
 
     /// A step was appended to row `row`.
     fn step(&mut self, row: usize, step: &Step);

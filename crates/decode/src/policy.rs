@@ -1,34 +1,53 @@
-//! What a student does next.
+//! A model, and how it decides.
 
 use wheels_lm::LanguageModel;
-use wheels_text::Prompt;
+use wheels_student::Prices;
+use wheels_text::{HelpBudget, Prompt};
 
-use crate::{Asking, DecodeError, Measure, Sampler, Vocabulary};
+use crate::{Calibration, Confidence, DecodeError, HelpRule, Sampler, Vocabulary};
 
-/// A model, the way it chooses words, and the rule by which it asks for help.
+/// A model, how it chooses tokens, and the rule by which it asks for help.
+///
+/// Each text finds its own rule from the budget in its prompt, so that texts with different budgets can share a batch.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
     /// The model.
     pub model: &'a dyn LanguageModel,
-    /// How it chooses words.
+    /// How it chooses tokens.
     pub sampler: Sampler,
-    /// When it asks for help.
-    pub asking: Asking,
-    /// What it reads of a prompt.
-    pub side: Side,
+    /// Which side of a prompt it reads.
+    pub prompt_side: PromptSide,
+    rules: Rules<'a>,
+}
+
+/// How a policy finds the help rule of a text.
+#[derive(Clone, Copy)]
+enum Rules<'a> {
+    /// One rule for all texts.
+    Same(HelpRule),
+    /// The help token, calibrated for the budget of each text if there is a calibration.
+    ByBudget { calibration: Option<&'a Calibration>, stated: Option<Stated<'a>> },
+}
+
+/// The prompts state this budget, whatever the texts may use.
+#[derive(Clone, Copy)]
+struct Stated<'a> {
+    budget: HelpBudget,
+    prices: &'a Prices,
 }
 
 /// A side of a [`Prompt`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Side {
-    /// The student's text, with its budget in words.
+pub enum PromptSide {
+    /// The student's prompt, which can state the budget in words.
     #[default]
     Student,
-    /// The expert's text, without.
+    /// The expert's prompt, without a budget. A policy that reads it is the expert itself, decoding alone: its tokens
+    /// and its work count as the expert's.
     Expert,
 }
 
-impl Side {
+impl PromptSide {
     /// This side of a prompt.
     pub fn of(self, prompt: &Prompt) -> &[u32] {
         match self {
@@ -39,40 +58,92 @@ impl Side {
 }
 
 impl<'a> Policy<'a> {
-    /// A policy that reads the student's side of prompts, and asks as it has learned to.
+    /// A policy that reads the student's side of prompts and asks when its help token says so.
     pub fn new(model: &'a dyn LanguageModel, sampler: Sampler) -> Self {
-        Self { model, sampler, asking: Asking::Learned, side: Side::Student }
+        Self { model, sampler, rules: Rules::Same(HelpRule::Learned), prompt_side: PromptSide::Student }
     }
 
-    /// A policy that writes the likeliest words.
+    /// A policy that writes the most likely tokens.
     pub fn greedy(model: &'a dyn LanguageModel) -> Self {
         Self::new(model, Sampler::Greedy)
     }
 
-    /// The same policy with another rule for asking.
+    /// The same policy with one help rule for all texts.
     #[must_use]
-    pub fn asking(self, asking: Asking) -> Self {
-        Self { asking, ..self }
+    pub fn with_help_rule(self, rule: HelpRule) -> Self {
+        Self { rules: Rules::Same(rule), ..self }
     }
 
-    /// The same policy on another side of prompts: a teacher that decodes by itself reads the expert's.
+    /// The same policy, in which each text asks by the threshold that a calibration has for its budget. Without a
+    /// calibration, the help token decides. A budget of 0 never asks, and a budget of 100% always asks.
+    ///
+    /// A budget in tokens counts as a fraction of a text that is as long as its own expert prompt.
     #[must_use]
-    pub fn reading(self, side: Side) -> Self {
-        Self { side, ..self }
+    pub fn with_calibration(self, calibration: Option<&'a Calibration>) -> Self {
+        let stated = match self.rules {
+            Rules::ByBudget { stated, .. } => stated,
+            Rules::Same(_) => None,
+        };
+        Self { rules: Rules::ByBudget { calibration, stated }, ..self }
+    }
+
+    /// The same policy for prompts that state the budget `stated` instead of the budget that each text has. The
+    /// threshold on the help log-odds moves by the difference of the two prices ([`Prices::offset`]).
+    #[must_use]
+    pub fn with_stated_budget(self, budget: HelpBudget, prices: &'a Prices) -> Self {
+        let calibration = match self.rules {
+            Rules::ByBudget { calibration, .. } => calibration,
+            Rules::Same(_) => None,
+        };
+        Self { rules: Rules::ByBudget { calibration, stated: Some(Stated { budget, prices }) }, ..self }
+    }
+
+    /// The same policy on another side of the prompts.
+    #[must_use]
+    pub fn with_prompt_side(self, prompt_side: PromptSide) -> Self {
+        Self { prompt_side, ..self }
+    }
+
+    /// The help rule of a text.
+    pub fn help_rule(&self, prompt: &Prompt) -> HelpRule {
+        let (calibration, stated) = match self.rules {
+            Rules::Same(rule) => return rule,
+            Rules::ByBudget { calibration, stated } => (calibration, stated),
+        };
+        let length = prompt.expert.len();
+        let rate = prompt.budget.share(length);
+        let rule = match calibration {
+            _ if rate <= 0.0 => return HelpRule::Never,
+            _ if rate >= 1.0 => return HelpRule::Always,
+            Some(calibration) => calibration.help_rule(rate),
+            None => HelpRule::Learned,
+        };
+        match stated {
+            None => rule,
+            Some(Stated { budget, prices }) => {
+                let threshold = match rule {
+                    HelpRule::Threshold { confidence: Confidence::HelpLogOdds, threshold } => threshold,
+                    _ => 0.0,
+                };
+                Confidence::HelpLogOdds.below(threshold + prices.offset(rate, budget.share(length)))
+            }
+        }
     }
 
     /// # Errors
-    /// If the sampler or the rule is set to what it cannot do, or the rule needs help columns that the model lacks.
-    pub(crate) fn check(&self, vocabulary: &Vocabulary) -> Result<(), DecodeError> {
+    /// If a setting of the sampler or a rule is invalid, or a rule needs help logits that the model lacks.
+    pub(crate) fn check(&self, vocabulary: &Vocabulary, rules: &[HelpRule]) -> Result<(), DecodeError> {
         self.sampler.check()?;
-        self.asking.check()?;
-        let missing = vocabulary.staffed().iter().find(|&&token| token as usize >= vocabulary.size());
-        let reads_column =
-            matches!(self.asking, Asking::Learned | Asking::Confidence { measure: Measure::HelpLogOdds, .. });
-        match missing {
-            Some(&token) if reads_column => Err(DecodeError::HelpToken { token, vocab_size: vocabulary.size() }),
-            _ => Ok(()),
+        let missing = vocabulary.expert_tokens().iter().find(|&&token| token as usize >= vocabulary.size());
+        for rule in rules {
+            rule.check()?;
+            if let Some(&token) = missing
+                && rule.reads_help_token()
+            {
+                return Err(DecodeError::HelpToken { token, vocab_size: vocabulary.size() });
+            }
         }
+        Ok(())
     }
 }
 
@@ -87,5 +158,125 @@ pub(crate) fn check_prompt(row: usize, prompt: &[u32], vocab_size: usize) -> Res
     match prompt.iter().find(|&&token| token as usize >= vocab_size) {
         Some(&token) => Err(DecodeError::PromptToken { row, token, vocab_size }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use wheels_lm::TabularLm;
+    use wheels_student::LagrangeMultiplier;
+
+    use super::*;
+    use crate::CalibrationPoint;
+
+    /// A prompt whose two sides have different lengths.
+    fn prompt(expert_length: usize, budget: HelpBudget) -> Prompt {
+        Prompt { student: vec![2; 40], expert: vec![2; expert_length], budget }
+    }
+
+    fn model() -> TabularLm {
+        TabularLm::from_logits(3, 0, vec![0.0; 3], &Device::flex())
+    }
+
+    /// Thresholds of 0.3 at a rate of 10% and 0.5 at a rate of 20%.
+    fn calibration(confidence: Confidence) -> Calibration {
+        let points = [(0.1, 0.3), (0.2, 0.5)].map(|(rate, threshold)| CalibrationPoint { rate, threshold });
+        Calibration::new(confidence, points.to_vec()).expect("rising rates")
+    }
+
+    /// Prices that fall by 1 nat for each 10% of help, from 10 nats to 0.
+    fn prices() -> Prices {
+        let levels = [(0.0, 10.0), (1.0, 0.0)].map(|(budget, price)| LagrangeMultiplier { budget, price });
+        Prices::new(levels.to_vec()).expect("levels from 0 to 1")
+    }
+
+    /// The threshold of a rule on the help log-odds.
+    fn log_odds_threshold(rule: HelpRule) -> f64 {
+        match rule {
+            HelpRule::Threshold { confidence: Confidence::HelpLogOdds, threshold } => threshold,
+            rule => panic!("{rule:?} is not a threshold on the help log-odds"),
+        }
+    }
+
+    #[test]
+    fn a_budget_of_zero_never_asks_and_a_budget_for_every_token_always_does() {
+        let (model, calibration, prices) = (model(), calibration(Confidence::HelpLogOdds), prices());
+        let plain = Policy::greedy(&model).with_calibration(None);
+        for policy in [
+            plain,
+            plain.with_calibration(Some(&calibration)),
+            plain.with_stated_budget(HelpBudget::percent(50), &prices),
+            plain.with_calibration(Some(&calibration)).with_stated_budget(HelpBudget::percent(50), &prices),
+        ] {
+            for budget in [HelpBudget::percent(0), HelpBudget::tokens(0)] {
+                assert_eq!(policy.help_rule(&prompt(10, budget)), HelpRule::Never);
+            }
+            for budget in [HelpBudget::percent(100), HelpBudget::tokens(10), HelpBudget::tokens(11)] {
+                assert_eq!(policy.help_rule(&prompt(10, budget)), HelpRule::Always);
+            }
+        }
+    }
+
+    #[test]
+    fn a_budget_in_tokens_is_a_fraction_of_its_own_expert_prompt() {
+        let (model, calibration) = (model(), calibration(Confidence::MaxProb));
+        let policy = Policy::greedy(&model).with_calibration(Some(&calibration));
+        for (length, threshold) in [(10, 0.3), (5, 0.5)] {
+            let rule = policy.help_rule(&prompt(length, HelpBudget::tokens(1)));
+            assert_eq!(rule, Confidence::MaxProb.below(threshold));
+        }
+        let rule = policy.help_rule(&prompt(5, HelpBudget::percent(10)));
+        assert_eq!(rule, Confidence::MaxProb.below(0.3), "a percentage does not depend on the length");
+    }
+
+    #[test]
+    fn a_stated_budget_moves_the_threshold_by_the_difference_of_the_prices() {
+        let (model, prices) = (model(), prices());
+        let calibrated = calibration(Confidence::HelpLogOdds);
+        let policy = Policy::greedy(&model).with_calibration(Some(&calibrated));
+        let threshold = |policy: Policy<'_>, budget| log_odds_threshold(policy.help_rule(&prompt(10, budget)));
+        let stated = policy.with_stated_budget(HelpBudget::percent(50), &prices);
+        // The calibrated threshold, and the price of 10 or 20% minus the price of 50%.
+        assert!((threshold(stated, HelpBudget::percent(10)) - (0.3 + 9.0 - 5.0)).abs() < 1e-12);
+        assert!((threshold(stated, HelpBudget::tokens(2)) - (0.5 + 8.0 - 5.0)).abs() < 1e-12);
+        // 4 stated tokens are 40% of this expert prompt.
+        let stated = policy.with_stated_budget(HelpBudget::tokens(4), &prices);
+        assert!((threshold(stated, HelpBudget::percent(20)) - (0.5 + 8.0 - 6.0)).abs() < 1e-12);
+        let same = policy.with_stated_budget(HelpBudget::percent(20), &prices);
+        assert_eq!(threshold(same, HelpBudget::percent(20)), 0.5);
+        // Without a calibration of the log-odds the learned threshold of 0 moves.
+        let other = calibration(Confidence::Entropy);
+        for calibration in [None, Some(&other)] {
+            let stated = policy.with_calibration(calibration).with_stated_budget(HelpBudget::percent(50), &prices);
+            assert!((threshold(stated, HelpBudget::percent(20)) - (8.0 - 5.0)).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn calibration_and_stated_budget_can_be_set_in_any_order() {
+        let (model, calibration, prices) = (model(), calibration(Confidence::HelpLogOdds), prices());
+        let (policy, stated) = (Policy::greedy(&model), HelpBudget::percent(50));
+        let first = policy.with_calibration(Some(&calibration)).with_stated_budget(stated, &prices);
+        let last = policy.with_stated_budget(stated, &prices).with_calibration(Some(&calibration));
+        let prompt = prompt(10, HelpBudget::percent(20));
+        assert_eq!(first.help_rule(&prompt), last.help_rule(&prompt));
+    }
+
+    #[test]
+    fn without_a_calibration_the_help_token_decides() {
+        let model = model();
+        let prompt = prompt(10, HelpBudget::percent(20));
+        assert_eq!(Policy::greedy(&model).help_rule(&prompt), HelpRule::Learned);
+        assert_eq!(Policy::greedy(&model).with_calibration(None).help_rule(&prompt), HelpRule::Learned);
+    }
+
+    #[test]
+    fn one_help_rule_for_all_texts_does_not_read_the_budget() {
+        let model = model();
+        let policy = Policy::greedy(&model).with_help_rule(HelpRule::Every(3));
+        for budget in [HelpBudget::percent(0), HelpBudget::percent(100), HelpBudget::tokens(2)] {
+            assert_eq!(policy.help_rule(&prompt(10, budget)), HelpRule::Every(3));
+        }
     }
 }

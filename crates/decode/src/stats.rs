@@ -1,27 +1,30 @@
-//! What decoding took.
+//! The work of decoding.
 
+use std::fmt;
 use std::iter::Sum;
 use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a number of texts took to write.
+/// The work of decoding some texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecodeStats {
-    /// Steps of all texts, end-of-text marks included.
+    /// Steps of all texts, end-of-text tokens included.
     pub tokens: u64,
-    /// Steps at which the policy wanted help, granted or not, also in what was thrown away; and closing calls.
+    /// Steps at which the policy wanted help, granted or not, rolled-back steps included, and calls that verified the
+    /// end of a text.
     pub help_asked: u64,
-    /// Steps whose token an expert chose, and closing calls that changed nothing: what the ledgers were charged.
+    /// What the ledgers were charged: steps whose token an expert chose, and calls that accepted the end of a text.
     pub help_given: u64,
-    /// The student's tokens that experts took back; see [`Hindsight`](crate::Hindsight).
-    pub redrafted: u64,
-    /// The work of the policy's model.
+    /// The student's tokens that experts rolled back; see [`Verification`](crate::Verification).
+    #[serde(alias = "redrafted")]
+    pub rolled_back: u64,
+    /// The work of the policy's model, if it is not the expert itself.
     pub student: ModelUse,
-    /// The work of the experts, all together.
+    /// The work of all experts.
     pub teacher: ModelUse,
-    /// Wall time; in seconds where it is written out.
+    /// Wall time. It is serialised in seconds.
     #[serde(with = "seconds")]
     pub elapsed: Duration,
 }
@@ -29,46 +32,45 @@ pub struct DecodeStats {
 /// The work of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelUse {
-    /// Batches of prompts read.
+    /// Batches of prompts that were read.
     pub prefills: u64,
-    /// Tokens of those prompts, padding not counted.
+    /// Tokens of these prompts, without padding.
     pub prompt_tokens: u64,
     /// Batched forward passes after the prompts.
     pub forwards: u64,
-    /// Rows of those passes: what the passes would be at batch 1.
+    /// Rows of these passes: the number of passes at batch size 1.
     pub calls: u64,
-    /// Tokens of those rows, each text's start token included and padding not counted.
+    /// Tokens of these rows, with each text's start token and without padding.
     pub tokens_processed: u64,
 }
 
 impl DecodeStats {
-    /// Help given for each step, 0 to 1.
+    /// Help given per step, 0 to 1.
     pub fn help_rate(&self) -> f64 {
         self.per_token(self.help_given)
     }
 
-    /// Help asked for each step; 0 to 1, and more where much was redrafted.
+    /// Help asked per step, 0 to 1. It can exceed 1 if much was rolled back.
     pub fn asked_rate(&self) -> f64 {
         self.per_token(self.help_asked)
     }
 
-    /// How often experts were called for each step.
+    /// Expert calls per step.
     pub fn teacher_calls_per_token(&self) -> f64 {
         self.per_token(self.teacher.calls)
     }
 
-    /// How many tokens experts read for each step, their prompts not counted.
+    /// Tokens that experts read per step, without their prompts.
     pub fn teacher_tokens_processed_per_token(&self) -> f64 {
         self.per_token(self.teacher.tokens_processed)
     }
 
-    /// How often the policy's model was called for each step: 1, unless longer advice saved it some or hindsight took
-    /// some back.
+    /// Calls of the policy's model per step: 1, unless answers of several tokens saved calls or rollbacks cost some.
     pub fn student_steps_per_token(&self) -> f64 {
         self.per_token(self.student.calls)
     }
 
-    /// Steps a second.
+    /// Steps per second.
     pub fn tokens_per_second(&self) -> f64 {
         match self.elapsed.as_secs_f64() {
             0.0 => 0.0,
@@ -84,12 +86,30 @@ impl DecodeStats {
     }
 }
 
+impl fmt::Display for DecodeStats {
+    /// Four lines for people: help, the work of both models, and time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [used, asked] = [self.help_rate(), self.asked_rate()].map(|rate| 100.0 * rate);
+        writeln!(f, "help     used {used:.1}% of {} tokens (asked {asked:.1}%)", self.tokens)?;
+        writeln!(f, "student  {}", self.student)?;
+        writeln!(f, "teacher  {}", self.teacher)?;
+        write!(f, "time     {:.2} s, {:.0} tokens/s", self.elapsed.as_secs_f64(), self.tokens_per_second())
+    }
+}
+
+impl fmt::Display for ModelUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { forwards, tokens_processed, prompt_tokens, .. } = self;
+        write!(f, "{forwards} forward passes, {tokens_processed} tokens processed, {prompt_tokens} prompt tokens")
+    }
+}
+
 impl AddAssign for DecodeStats {
     fn add_assign(&mut self, other: Self) {
         self.tokens += other.tokens;
         self.help_asked += other.help_asked;
         self.help_given += other.help_given;
-        self.redrafted += other.redrafted;
+        self.rolled_back += other.rolled_back;
         self.student += other.student;
         self.teacher += other.teacher;
         self.elapsed += other.elapsed;
@@ -124,7 +144,7 @@ impl Sum for ModelUse {
     }
 }
 
-/// A duration as a number of seconds.
+/// Serialises a duration as a number of seconds.
 mod seconds {
     use std::time::Duration;
 
@@ -148,11 +168,11 @@ mod tests {
         let student = ModelUse { prefills: 1, prompt_tokens: 6, forwards: 4, calls: 8, tokens_processed: 8 };
         let teacher = ModelUse { prefills: 1, prompt_tokens: 5, forwards: 2, calls: 2, tokens_processed: 6 };
         let elapsed = Duration::from_millis(1500);
-        DecodeStats { tokens: 8, help_asked: 3, help_given: 2, redrafted: 1, student, teacher, elapsed }
+        DecodeStats { tokens: 8, help_asked: 3, help_given: 2, rolled_back: 1, student, teacher, elapsed }
     }
 
     #[test]
-    fn rates_are_for_each_token() {
+    fn rates_are_per_token() {
         let stats = some();
         assert_eq!(stats.help_rate(), 0.25);
         assert_eq!(stats.asked_rate(), 0.375);
@@ -165,13 +185,13 @@ mod tests {
     #[test]
     fn stats_add_up() {
         let total: DecodeStats = [some(), some()].into_iter().sum();
-        assert_eq!((total.tokens, total.redrafted, total.student.tokens_processed), (16, 2, 16));
+        assert_eq!((total.tokens, total.rolled_back, total.student.tokens_processed), (16, 2, 16));
         assert_eq!(total.help_rate(), some().help_rate());
         assert_eq!(total.tokens_per_second(), some().tokens_per_second());
     }
 
     #[test]
-    fn time_is_written_in_seconds() {
+    fn time_is_serialised_in_seconds() {
         let json = serde_json::to_value(some()).expect("stats are JSON");
         assert_eq!(json["elapsed"], 1.5);
         assert_eq!(serde_json::from_value::<DecodeStats>(json).expect("stats are read back"), some());

@@ -3,142 +3,166 @@
 use rand_chacha::ChaCha8Rng;
 use wheels_lm::LanguageModel;
 
+use crate::cursor::{Cursor, Span};
 use crate::policy::check_prompt;
-use crate::reader::{Passage, Reader};
-use crate::{Advice, Case, Consultation, DecodeError, Expert, Law, ModelUse, Question, Sampler, Standard, Vocabulary};
+use crate::{
+    Acceptance, DecodeError, Distribution, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo,
+    Sampler, Vocabulary,
+};
 
-/// The tokens of each text for which a teacher's caches have room at first; they grow with the texts.
-const ROOM: usize = 64;
+/// The number of tokens per text for which a teacher's caches have room at first. They grow with the texts.
+const CAPACITY: usize = 64;
 
-/// A model that chooses the next token when it is asked.
+/// A language model that chooses the next token when it is asked.
 ///
-/// It reads the prompts of a batch together, at the first question of any row: a batch that never asks costs nothing.
-/// From then on every round of questions takes one forward, in which each row that asks catches up on the tokens
-/// since its last question. Each answer is one token and costs 1; one that lets a closed text stand is none, and costs
-/// the same.
+/// It reads the prompts of a batch together at the first request of any row, so that a batch that never asks costs
+/// nothing. From then on each round of requests takes one forward pass, in which each row that asks catches up on the
+/// tokens since its last request. Each answer is one token and costs 1. Accepting a finished text produces no token but
+/// also costs 1.
 ///
-/// Its regret is against its likeliest word, also where it answers by drawing. It never declines, unless it is told
-/// what it can [`bear`](Self::bearing).
+/// Regret is measured against the teacher's most likely token, also if it answers by sampling. A teacher declines only
+/// if it has a [tolerance](Self::with_tolerance).
 #[derive(Clone, Copy)]
 pub struct Teacher<'m> {
     model: &'m dyn LanguageModel,
     sampler: Sampler,
-    bears_nats: Option<f64>,
+    tolerance_nats: Option<f64>,
 }
 
 impl<'m> Teacher<'m> {
-    /// A teacher that answers with its likeliest word.
+    /// A teacher that answers with its most likely token.
     pub fn new(model: &'m dyn LanguageModel) -> Self {
-        Self { model, sampler: Sampler::Greedy, bears_nats: None }
+        Self { model, sampler: Sampler::Greedy, tolerance_nats: None }
     }
 
     /// The same teacher with answers chosen by `sampler`.
     #[must_use]
-    pub fn answering(self, sampler: Sampler) -> Self {
+    pub fn with_sampler(self, sampler: Sampler) -> Self {
         Self { sampler, ..self }
     }
 
-    /// The same teacher, who declines where its regret of the student's likeliest next word is so many nats at most.
+    /// The same teacher, which declines if its regret of the student's most likely token is at most this many nats.
     ///
-    /// Asked everywhere it is the oracle of asking: at 0 nats help is given exactly where the two likeliest words differ.
-    /// No student can ask like that, for the teacher reads every token.
+    /// If it is asked at every step, it is an oracle for when to ask: with 0 nats, help is given exactly if the two
+    /// most likely tokens differ. No student can ask like that, because the teacher reads every token.
     #[must_use]
-    pub fn bearing(self, nats: f64) -> Self {
-        Self { bears_nats: Some(nats), ..self }
+    pub fn with_tolerance(self, nats: f64) -> Self {
+        Self { tolerance_nats: Some(nats), ..self }
     }
 }
 
 impl Expert for Teacher<'_> {
-    fn consult<'a>(
+    fn open_session<'a>(
         &'a self,
-        cases: Vec<Case<'a>>,
+        requests: Vec<RequestInfo<'a>>,
         vocabulary: &'a Vocabulary,
-    ) -> Result<Box<dyn Consultation + 'a>, DecodeError> {
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
         let spec = self.model.spec();
         self.sampler.check()?;
-        if let Some(word) = vocabulary.last_word().filter(|&word| word as usize >= spec.vocab_size) {
-            return Err(DecodeError::Vocabulary { word, vocab_size: spec.vocab_size });
+        if let Some(token) = vocabulary.last_token().filter(|&token| token as usize >= spec.vocab_size) {
+            return Err(DecodeError::Vocabulary { token, vocab_size: spec.vocab_size });
         }
         if vocabulary.eos() != spec.eos {
             return Err(DecodeError::EndOfText { student: vocabulary.eos(), teacher: spec.eos });
         }
-        for case in &cases {
-            check_prompt(case.prompt_index, &case.prompt.expert, spec.vocab_size)?;
+        for request in &requests {
+            check_prompt(request.prompt_index, &request.prompt.expert, spec.vocab_size)?;
         }
-        let rngs = cases.iter().map(|case| case.seed.rng()).collect();
-        Ok(Box::new(Lesson { teacher: self, vocabulary, cases, rngs, reader: None }))
+        let rngs = requests.iter().map(|request| request.seed.rng()).collect();
+        Ok(Box::new(TeacherSession { teacher: self, vocabulary, requests, rngs, cursor: None }))
     }
 }
 
-/// A teacher's running state for one batch.
-struct Lesson<'a> {
+/// The running state of a teacher for one batch.
+struct TeacherSession<'a> {
     teacher: &'a Teacher<'a>,
     vocabulary: &'a Vocabulary,
-    cases: Vec<Case<'a>>,
+    requests: Vec<RequestInfo<'a>>,
     rngs: Vec<ChaCha8Rng>,
-    /// From the first question on.
-    reader: Option<Reader<'a>>,
+    /// None before the first request.
+    cursor: Option<Cursor<'a>>,
 }
 
-impl Consultation for Lesson<'_> {
-    fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        let Teacher { model, sampler, bears_nats } = *self.teacher;
-        let reader = self.reader.get_or_insert_with(|| {
-            let prompts: Vec<&[u32]> = self.cases.iter().map(|case| case.prompt.expert.as_slice()).collect();
-            Reader::open(model, &prompts, ROOM)
+impl ExpertSession for TeacherSession<'_> {
+    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
+        let model = self.teacher.model;
+        let cursor = self.cursor.get_or_insert_with(|| {
+            let prompts: Vec<&[u32]> = self.requests.iter().map(|info| info.prompt.expert.as_slice()).collect();
+            Cursor::open(model, &prompts, CAPACITY)
         });
-        let mut logits = reader.read(&questions.iter().map(passage).collect::<Vec<_>>())?;
-        // A teacher may know more words than its student, which could not read them.
-        let known = self.vocabulary.size().min(model.spec().vocab_size);
-        let mut laws = logits.chunks_exact_mut(model.spec().vocab_size);
-        questions
-            .iter()
-            .map(|question| {
-                let Passage { row, text, from } = passage(question);
-                let mut advice = Advice { cost: 1.0, ..Advice::default() };
-                for (position, logits) in (from..=text.len()).zip(laws.by_ref()) {
-                    let law = Law::read(&mut logits[..known], self.vocabulary, &text[..position])
-                        .ok_or_else(|| DecodeError::Logits { row: self.cases[row].prompt_index, step: position })?;
-                    if !advice.tokens.is_empty() {
-                        continue;
-                    }
-                    let rng = &mut self.rngs[row];
-                    let answer = match (question.text.get(position), question.standard) {
-                        (Some(&word), Standard::Chance(drafts)) => {
-                            sampler.law(&law).judge(word, &drafts[position - question.review_from], rng)
-                        }
-                        (Some(&word), Standard::Regret(most)) if law.regret(word) <= most => None,
-                        (Some(&word), Standard::Surprise(most)) if -law.log_prob(word) <= most => None,
-                        _ => Some(sampler.choose(&law, rng).token),
-                    };
-                    let bears = |nats| question.word.is_some_and(|word| law.regret(word) <= nats);
-                    if position == question.text.len() && bears_nats.is_some_and(bears) {
-                        advice.cost = 0.0;
-                    } else if let Some(token) = answer {
-                        advice.tokens.push(token);
-                        advice.back = question.text.len() - position;
-                    }
-                }
-                Ok(advice)
-            })
-            .collect()
+        let spans: Vec<Span<'_>> = requests.iter().map(span_to_read).collect();
+        let mut logits = cursor.read(&spans)?;
+        // A teacher may have more tokens than its student, which could not read them.
+        let shared = self.vocabulary.size().min(model.spec().vocab_size);
+        let mut logits = logits.chunks_exact_mut(model.spec().vocab_size);
+        let mut responses = Vec::with_capacity(requests.len());
+        for (request, span) in requests.iter().zip(&spans) {
+            let mut distributions = Vec::with_capacity(span.text.len() + 1 - span.from);
+            for (position, row) in (span.from..=span.text.len()).zip(logits.by_ref()) {
+                let distribution = Distribution::read(&mut row[..shared], self.vocabulary, &span.text[..position]);
+                let prompt = self.requests[request.row].prompt_index;
+                distributions.push(distribution.ok_or(DecodeError::Logits { row: prompt, step: position })?);
+            }
+            let rng = &mut self.rngs[request.row];
+            responses.push(self.teacher.respond(request, span.from, &distributions, rng));
+        }
+        Ok(responses)
     }
 
     fn select_rows(&mut self, rows: &[usize]) {
-        self.cases = rows.iter().map(|&row| self.cases[row]).collect();
+        self.requests = rows.iter().map(|&row| self.requests[row]).collect();
         self.rngs = rows.iter().map(|&row| self.rngs[row].clone()).collect();
-        if let Some(reader) = &mut self.reader {
-            reader.select_rows(rows);
+        if let Some(cursor) = &mut self.cursor {
+            cursor.select_rows(rows);
         }
     }
 
     fn used(&self) -> ModelUse {
-        self.reader.as_ref().map(Reader::used).unwrap_or_default()
+        self.cursor.as_ref().map(Cursor::used).unwrap_or_default()
     }
 }
 
-/// What a teacher reads to answer: the text, and of a closed one all that decides its last token.
-fn passage<'t>(question: &Question<'t>) -> Passage<'t> {
-    let read = question.text.len() - usize::from(question.closing);
-    Passage { row: question.row, text: &question.text[..read], from: question.review_from.min(read) }
+impl Teacher<'_> {
+    /// The response at the first position, from `from` on, that the teacher does not accept, or at the end of the text.
+    fn respond(
+        &self,
+        request: &HelpRequest<'_>,
+        from: usize,
+        distributions: &[Distribution<'_>],
+        rng: &mut ChaCha8Rng,
+    ) -> HelpResponse {
+        for (position, distribution) in (from..).zip(distributions) {
+            let answer = match request.text.get(position) {
+                Some(&token) => match request.acceptance {
+                    Acceptance::Regret(tolerance) if distribution.regret(token) <= tolerance => None,
+                    Acceptance::Surprise(tolerance) if -distribution.log_prob(token) <= tolerance => None,
+                    Acceptance::Regret(_) | Acceptance::Surprise(_) => {
+                        Some(self.sampler.choose(distribution, rng).token)
+                    }
+                    Acceptance::Sampling(drafts) => {
+                        let draft = &drafts[position - request.review_from];
+                        self.sampler.candidates(distribution).replacement(token, draft, rng)
+                    }
+                },
+                None => {
+                    let answer = self.sampler.choose(distribution, rng).token;
+                    let tolerated = |nats| request.proposal.is_some_and(|token| distribution.regret(token) <= nats);
+                    if self.tolerance_nats.is_some_and(tolerated) {
+                        return HelpResponse::default();
+                    }
+                    Some(answer)
+                }
+            };
+            if let Some(token) = answer {
+                return HelpResponse { rollback: request.text.len() - position, tokens: vec![token], cost: 1.0 };
+            }
+        }
+        HelpResponse { cost: 1.0, ..HelpResponse::default() }
+    }
+}
+
+/// What a teacher reads to answer: the text, but of a finished text only what comes before its last token.
+fn span_to_read<'t>(request: &HelpRequest<'t>) -> Span<'t> {
+    let end = request.text.len() - usize::from(request.at_end);
+    Span { row: request.row, text: &request.text[..end], from: request.review_from.min(end) }
 }

@@ -1,21 +1,21 @@
-//! What a decoder wrote, step by step, and who chose each token.
+//! A decoded text, step by step, and who chose each token.
 
 use serde::{Deserialize, Serialize};
 
-/// One text as it was written; what an expert took back is not in it.
+/// One decoded text. Steps that were rolled back are not in it.
 ///
-/// The end-of-text mark is a decision like any other: it can be asked for, it is paid for, and it is a step. A help
-/// rate is therefore helped steps over steps, with the mark counted in both.
+/// The end-of-text token is a step like any other: an expert can choose it, and then it is paid for. A help rate is
+/// therefore helped steps over all steps, with this token counted in both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
-    /// The steps in order; the last one is the end-of-text mark where `end` is [`End::Eos`].
+    /// The steps in order. The last one is the end-of-text token if `end` is [`End::Eos`].
     pub steps: Vec<Step>,
-    /// Why the text stops where it does.
+    /// Why the text ends.
     pub end: End,
 }
 
 impl Trajectory {
-    /// The tokens of the text, without the end-of-text mark.
+    /// The tokens of the text, without the end-of-text token.
     pub fn tokens(&self) -> Vec<u32> {
         let text = match self.end {
             End::Eos => self.steps.len().saturating_sub(1),
@@ -24,34 +24,40 @@ impl Trajectory {
         self.steps[..text].iter().map(|step| step.token).collect()
     }
 
+    /// Whether the text was cut at the length limit.
+    pub fn is_truncated(&self) -> bool {
+        self.end == End::Length
+    }
+
     /// The number of steps whose token an expert chose.
     pub fn helped(&self) -> usize {
         self.steps.iter().filter(|step| step.source != Source::Student).count()
     }
 
-    /// What the help in this text cost.
+    /// The cost of the help in this text, in the units of the experts.
     pub fn cost(&self) -> f32 {
         self.steps.iter().map(|step| step.cost).sum()
     }
 }
 
-/// One token and how it came about.
+/// One token, and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// What the policy did.
+    /// The action of the policy.
     pub action: Action,
     /// The token that was appended.
     pub token: u32,
     /// Who chose the token.
     pub source: Source,
-    /// The log-probability, in nats, with which the policy took this action.
+    /// The log-probability, in nats, of this action under the policy.
     ///
-    /// The policy is the model, its sampler and its asking rule together: a greedy choice or a rule without chance has
-    /// probability 1, a draw has its probability after temperature and filters, and a forced token is no choice: 0. Help
-    /// with hindsight has that of the call, which was made where the text had grown further.
+    /// The policy consists of the model, its sampler and its help rule. A greedy choice or a rule without randomness
+    /// has probability 1. A draw has its probability after temperature and filters. A forced token is not a choice and
+    /// has the log-probability 0. After a rollback, help has the probability of the call, which was made at a later
+    /// position.
     pub log_prob: f32,
-    /// What the help cost, in the expert's unit; 0 for the student's own words, but for a last one that a closing call let
-    /// stand.
+    /// The cost of the help, in the expert's unit. It is 0 for tokens that the policy itself chose, except for a last
+    /// one whose end an expert accepted.
     pub cost: f32,
 }
 
@@ -59,11 +65,12 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It wrote a word of its own.
-    Word,
-    /// It asked for help by the help token of this id.
+    /// It wrote its own token.
+    #[serde(alias = "word")]
+    Token,
+    /// It asked for help with the help token of this id.
     Help(u32),
-    /// Nothing: the token continues the advice that an earlier step asked for.
+    /// Nothing: the token continues the response to an earlier request.
     Forced,
 }
 
@@ -73,17 +80,17 @@ pub enum Action {
 pub enum Source {
     /// The student.
     Student,
-    /// The expert at this place of the desk.
+    /// The expert with this index.
     Expert(usize),
 }
 
-/// Why a text stops.
+/// Why a text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// The end-of-text mark was written.
+    /// The end-of-text token was written.
     Eos,
-    /// The text reached the decoder's limit.
+    /// The text was cut at the length limit.
     Length,
 }
 
@@ -92,11 +99,11 @@ mod tests {
     use super::*;
 
     fn step(token: u32, source: Source) -> Step {
-        Step { action: Action::Word, token, source, log_prob: 0.0, cost: 0.0 }
+        Step { action: Action::Token, token, source, log_prob: 0.0, cost: 0.0 }
     }
 
     #[test]
-    fn the_end_mark_is_a_step_but_no_token() {
+    fn the_end_of_text_is_a_step_but_not_part_of_the_text() {
         let steps = vec![step(5, Source::Student), step(1, Source::Expert(0))];
         let ended = Trajectory { steps: steps.clone(), end: End::Eos };
         assert_eq!((ended.tokens(), ended.helped()), (vec![5], 1));

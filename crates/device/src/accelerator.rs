@@ -1,4 +1,4 @@
-//! An open device and what it can do.
+//! An open device and its capabilities.
 
 use burn::tensor::{DType, Device, DeviceError as BurnError};
 use serde::{Serialize, Serializer};
@@ -8,19 +8,19 @@ use crate::{Adapter, DeviceError, Precision};
 /// What a device can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// The number types it computes in (storing alone is not enough).
+    /// The number types in which it computes. A type that it can only store is not listed.
     #[serde(serialize_with = "names")]
     pub dtypes: Vec<DType>,
-    /// The largest single buffer, in bytes.
+    /// The size of the largest single buffer, bytes; `None` if unknown.
     pub largest_buffer_bytes: Option<u64>,
-    /// All the memory a program may ask of it, in bytes.
+    /// The memory that a program may allocate, bytes; `None` if unknown.
     pub memory_bytes: Option<u64>,
-    /// Whether it shares its memory with the CPU.
+    /// Whether it shares its memory with the CPU; `None` if unknown.
     pub unified_memory: Option<bool>,
 }
 
 impl Capabilities {
-    /// Asks an open device for its number types; memory is for the caller to add.
+    /// The number types of an open device. The caller adds the facts about its memory.
     pub fn of(device: &Device) -> Self {
         use DType::{BF16, F16, F32, F64, Flex32, I8, I16, I32, I64, U8, U16, U32, U64};
         let all = [F64, F32, Flex32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8];
@@ -28,17 +28,17 @@ impl Capabilities {
         Self { dtypes, ..Self::default() }
     }
 
-    /// Whether `bytes` can be held at once; true where the device does not say how much it has.
+    /// Whether the device has memory for `bytes` bytes; true if its memory is unknown.
     pub fn fits(&self, bytes: u64) -> bool {
         self.memory_bytes.is_none_or(|memory| bytes <= memory)
     }
 
-    /// Whether one tensor of `bytes` can be held; true where the device does not say.
+    /// Whether one tensor can have `bytes` bytes; true if the limits are unknown.
     pub fn fits_in_one_buffer(&self, bytes: u64) -> bool {
         self.fits(bytes) && self.largest_buffer_bytes.is_none_or(|largest| bytes <= largest)
     }
 
-    /// The names of the number types: "f32, f16, i32".
+    /// The names of the number types, as in "f32, f16, i32".
     pub fn dtype_names(&self) -> String {
         self.dtypes.iter().map(DType::name).collect::<Vec<_>>().join(", ")
     }
@@ -48,12 +48,12 @@ fn names<S: Serializer>(dtypes: &[DType], serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_seq(dtypes.iter().map(DType::name))
 }
 
-/// An open device: where tensors live and are computed.
+/// An open device, on which tensors are stored and computed.
 #[derive(Clone, Debug)]
 pub struct Accelerator {
-    /// burn's handle, for tensors and models.
+    /// burn's handle of the device, for tensors and models.
     pub device: Device,
-    /// The hardware behind it.
+    /// The hardware.
     pub adapter: Adapter,
     /// What it can do.
     pub capabilities: Capabilities,
@@ -62,15 +62,15 @@ pub struct Accelerator {
 }
 
 impl Accelerator {
-    /// Fixes the precision of a device that a backend has brought up.
+    /// Sets the precision of a device that a backend has initialised.
     ///
-    /// A device keeps the precision of its first opening, or of its first tensor if that came before. Opening it again
-    /// in the same precision hands out the same device.
+    /// A device keeps its first precision while the process lives: that of its first opening, or of its first tensor if
+    /// that is earlier. Opening a device again in the same precision returns the same device.
     ///
     /// # Errors
-    ///
-    /// [`DeviceError::Precision`] where it cannot compute in `precision`, [`DeviceError::AlreadyConfigured`] where it
-    /// already computes in another.
+    /// - [`DeviceError::Precision`] if the device cannot compute in `precision`.
+    /// - [`DeviceError::AlreadyConfigured`] if it already computes in another precision.
+    /// - [`DeviceError::Driver`] if it cannot be configured.
     pub fn new(
         mut device: Device,
         adapter: Adapter,

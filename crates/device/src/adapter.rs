@@ -1,4 +1,4 @@
-//! A piece of hardware as a platform sees it, before it is opened.
+//! A piece of hardware as its platform lists it, before it is opened.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeviceSpec, PlatformName};
 
-/// What sort of hardware an adapter is.
+/// The kind of hardware of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdapterKind {
@@ -14,7 +14,7 @@ pub enum AdapterKind {
     Discrete,
     /// A GPU that shares the memory of the CPU.
     Integrated,
-    /// A GPU lent by a host to a virtual machine.
+    /// A GPU that a host shares with a virtual machine.
     Virtual,
     /// Hardware that the driver does not classify.
     Other,
@@ -23,10 +23,10 @@ pub enum AdapterKind {
 }
 
 impl AdapterKind {
-    /// Every kind, best first.
+    /// All kinds, the best first.
     pub const ALL: [Self; 5] = [Self::Discrete, Self::Integrated, Self::Virtual, Self::Other, Self::Cpu];
 
-    /// The word a user types.
+    /// The name that a user types.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Discrete => "discrete",
@@ -37,7 +37,7 @@ impl AdapterKind {
         }
     }
 
-    /// Whether this is a GPU rather than the CPU in one of its clothes.
+    /// Whether this is a GPU, and neither the CPU nor a software adapter.
     pub fn is_gpu(self) -> bool {
         self != Self::Cpu
     }
@@ -49,26 +49,26 @@ impl fmt::Display for AdapterKind {
     }
 }
 
-/// A piece of hardware as a platform sees it, before it is opened.
+/// A piece of hardware as its platform lists it, before it is opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Adapter {
     /// The platform that lists it.
     pub platform: PlatformName,
-    /// The hardware's own name.
+    /// The name of the hardware.
     pub name: String,
-    /// What sort of hardware it is.
+    /// The kind of hardware.
     pub kind: AdapterKind,
-    /// The interface it is reached through: "cuda", "vulkan", "metal", "gl", "flex".
+    /// The interface through which it is used: "cuda", "vulkan", "metal", "gl" or "flex".
     pub api: String,
-    /// The driver and its version, empty where unknown.
+    /// The driver and its version; empty if unknown.
     pub driver: String,
-    /// The text that opens exactly this adapter.
+    /// The spec that opens exactly this adapter.
     pub spec: DeviceSpec,
 }
 
 impl Adapter {
-    /// Whether two platforms list the same way to the same hardware, as `vulkan` and `wgpu` do on Linux.
-    pub(crate) fn is_same_route(&self, other: &Self) -> bool {
+    /// Whether two platforms list the same hardware on the same API, as `vulkan` and `wgpu` do on Linux.
+    pub(crate) fn is_same_adapter(&self, other: &Self) -> bool {
         let selector = |adapter: &Self| match adapter.spec {
             DeviceSpec::Named { selector, .. } => Some(selector),
             DeviceSpec::Auto => None,

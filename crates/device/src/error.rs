@@ -1,81 +1,81 @@
-//! What can go wrong between a spec and an open device.
+//! The errors of naming and opening a device.
 
 use std::error::Error;
 
 use crate::{DeviceSpec, PlatformName, Precision};
 
-/// Why there is no device, and what to do about it.
+/// Why a device was not opened. Each message says what to try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The text does not name a device.
+    /// The text is not a valid device spec.
     #[error(
-        "{text:?} is not a device; accepted are auto, cpu, cuda, vulkan, metal, webgpu and wgpu, each but auto also \
-         with an index (cuda:1) or a kind (wgpu:cpu, vulkan:discrete:0, :integrated:0, :virtual:0, :other:0)"
+        "{text:?} is not a device; accepted names are auto, cpu, cuda, vulkan, metal, webgpu and wgpu; all but auto \
+         also take an index (cuda:1) or a kind (wgpu:cpu, vulkan:discrete:0, :integrated:0, :virtual:0, :other:0)"
     )]
     ParseSpec {
-        /// The text as it was given.
+        /// The text.
         text: String,
     },
 
-    /// The text does not name a precision.
-    #[error("{text:?} is not a precision; accepted are f32, f16, bf16 and flex32")]
+    /// The text is not the name of a precision.
+    #[error("{text:?} is not a precision; accepted names are f32, f16, bf16 and flex32")]
     ParsePrecision {
-        /// The text as it was given.
+        /// The text.
         text: String,
     },
 
-    /// The platform has no adapter on this machine.
+    /// The platform finds no adapter on this machine. Its driver may be missing.
     #[error("no {} adapter found; {}", title(.platform), advice(.platform))]
     NoAdapter {
-        /// The platform that was asked.
+        /// The platform.
         platform: PlatformName,
     },
 
-    /// The build holds no platform at all.
-    #[error("this build reaches no device; build with --features cpu, wgpu or cuda")]
+    /// The build contains no platform.
+    #[error("this build contains no backend; build with --features cpu, wgpu or cuda")]
     NoPlatform,
 
-    /// The platform is not compiled in.
+    /// The requested platform is not compiled in.
     #[error("this build has no {platform}; build with --features {platform}, or pass one of: {available}")]
     FeatureOff {
-        /// The platform that was asked for.
+        /// The requested platform.
         platform: PlatformName,
-        /// The platforms that are compiled in, separated by commas.
+        /// The platforms that are compiled in, as text.
         available: String,
     },
 
-    /// The platform has adapters, but not the one asked for.
+    /// The platform has adapters, but not the requested one.
     #[error("there is no adapter {spec}; this machine has {available}")]
     NoSuchAdapter {
-        /// What was asked for.
+        /// The requested adapter.
         spec: DeviceSpec,
-        /// The adapters of the platform, each with the text that opens it.
+        /// The adapters of the platform with the specs that open them, as text.
         available: String,
     },
 
-    /// The adapter is there, but its driver did not bring it up.
+    /// The adapter is listed, but its driver did not open it.
     #[error("the driver did not open {spec}; update or reinstall it, or pass --device cpu")]
     Driver {
         /// The adapter.
         spec: DeviceSpec,
-        /// What the driver said.
+        /// The error of the driver.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 
-    /// The device does not compute in the precision asked for.
+    /// The device does not compute in the requested precision.
     #[error("{spec} does not compute in {precision}; it computes in {supported}")]
     Precision {
         /// The adapter.
         spec: DeviceSpec,
-        /// What was asked for.
+        /// The requested precision.
         precision: Precision,
-        /// What it can do, separated by commas.
+        /// The number types in which it computes, as text.
         supported: String,
     },
 
-    /// The device already runs in another precision, which is fixed from its first tensor on.
+    /// The device already computes in another precision. A device keeps its precision while the process lives.
     #[error(
         "{spec} already computes in {active}, so it cannot be opened in {precision}; open it once, before its first \
          tensor, or ask for {active}"
@@ -83,9 +83,9 @@ pub enum DeviceError {
     AlreadyConfigured {
         /// The adapter.
         spec: DeviceSpec,
-        /// What was asked for.
+        /// The requested precision.
         precision: Precision,
-        /// The precision it runs in.
+        /// The precision in which it computes.
         active: String,
     },
 }
@@ -107,10 +107,10 @@ fn advice(platform: &PlatformName) -> &'static str {
             "check the NVIDIA driver with nvidia-smi, build with --features wgpu or pass --device cpu"
         }
         PlatformName::Vulkan | PlatformName::Wgpu => {
-            "install a graphics driver (on Debian mesa-vulkan-drivers, which also holds a software one) or pass --device cpu"
+            "install a graphics driver (on Debian mesa-vulkan-drivers, with a software adapter) or pass --device cpu"
         }
-        PlatformName::Metal => "Metal is there on Apple hardware only: pass --device vulkan, wgpu or cpu",
-        PlatformName::WebGpu => "WebGPU is there in browsers only: pass --device wgpu or cpu",
+        PlatformName::Metal => "Metal exists only on Apple hardware: pass --device vulkan, wgpu or cpu",
+        PlatformName::WebGpu => "WebGPU exists only in browsers: pass --device wgpu or cpu",
         PlatformName::Cpu => "build with --features cpu",
     }
 }

@@ -1,11 +1,12 @@
-//! The words in which Training Wheels speaks of hardware: which device, what it can do, what went wrong.
+//! Devices for Training Wheels: how a user names one, what it can do, and what can go wrong.
 //!
-//! A [`DeviceSpec`] is what a user types (`auto`, `cpu`, `cuda:1`, `vulkan:discrete:0`). A [`Platform`] is one way to
-//! reach hardware: it lists its [`Adapter`]s and opens one of them as an [`Accelerator`], that is a burn `Device` with
-//! its [`Capabilities`], set to a [`Precision`]. [`open`] and [`list`] do the same over several platforms.
+//! - A [`DeviceSpec`] is the text by which a user names a device (`auto`, `cpu`, `cuda:1`, `vulkan:discrete:0`).
+//! - A [`Platform`] is one way to reach hardware. It lists its [`Adapter`]s, and opens one of them as an
+//!   [`Accelerator`]: a burn `Device` with its [`Capabilities`], set to a [`Precision`].
+//! - [`open`], [`find`] and [`list`] work on several platforms at once.
 //!
-//! Nothing here computes and nothing here names a driver: the crates under `backends/` implement [`Platform`], and the
-//! facade decides which of them a build holds.
+//! This crate computes nothing and contains no driver. The crates under `backends/` implement [`Platform`], and the
+//! crate `training-wheels` decides which of them a build contains.
 //!
 //! ```
 //! use wheels_device::{AdapterKind, DeviceSpec, PlatformName, Selector};
@@ -22,16 +23,16 @@
 
 mod accelerator;
 mod adapter;
+mod driver_panic;
 mod error;
-mod guard;
 mod platform;
 mod precision;
 mod spec;
 
 pub use accelerator::{Accelerator, Capabilities};
 pub use adapter::{Adapter, AdapterKind};
+pub use driver_panic::{DriverPanic, catch_driver_panic};
 pub use error::DeviceError;
-pub use guard::{Panicked, guard};
 pub use platform::{Platform, find, list, open};
 pub use precision::Precision;
 pub use spec::{DeviceSpec, PlatformName, Selector};

@@ -1,31 +1,30 @@
-//! The trait that a backend implements, and the choice among several of them.
+//! The trait that a backend implements, and the choice of a device among several backends.
 
 use crate::{Accelerator, Adapter, AdapterKind, DeviceError, DeviceSpec, PlatformName, Precision, Selector};
 
 /// One way to reach hardware.
 pub trait Platform: Send + Sync {
-    /// The word that names it.
+    /// The name of the platform.
     fn name(&self) -> PlatformName;
 
-    /// The adapters on this machine, none where the driver is missing.
+    /// The adapters on this machine; empty if the driver is missing.
     fn adapters(&self) -> Vec<Adapter>;
 
-    /// Opens an adapter. `auto` here means this platform's best.
+    /// Opens an adapter. Here `auto` means the best adapter of this platform.
     ///
-    /// Opening an adapter twice in the same precision hands out the same device.
+    /// Opening an adapter twice in the same precision returns the same device.
     ///
     /// # Errors
-    ///
-    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] where the machine does not have it,
-    /// [`DeviceError::Driver`] where it does not come up, [`DeviceError::Precision`] where it does not compute in
-    /// `precision`, [`DeviceError::AlreadyConfigured`] where it already computes in another.
+    /// - [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] if the machine does not have the adapter.
+    /// - [`DeviceError::Driver`] if the driver does not open it.
+    /// - [`DeviceError::Precision`] if it does not compute in `precision`.
+    /// - [`DeviceError::AlreadyConfigured`] if it already computes in another precision.
     fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError>;
 
-    /// The adapter that a spec names, without opening it.
+    /// Finds the adapter that a spec names, without opening it.
     ///
     /// # Errors
-    ///
-    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] where the machine does not have it.
+    /// [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] if the machine does not have the adapter.
     fn find(&self, spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
         select(self.name(), spec, &self.adapters()).cloned()
     }
@@ -50,16 +49,17 @@ fn select<'a>(name: PlatformName, spec: &DeviceSpec, adapters: &'a [Adapter]) ->
     })
 }
 
-/// `min_by_key` keeps the first of equals.
+/// The best adapter; the first of equals, because `min_by_key` keeps it.
 fn best(adapters: &[Adapter]) -> Option<&Adapter> {
     adapters.iter().min_by_key(|adapter| adapter.kind)
 }
 
-/// Every adapter that `platforms` reach, a route that two of them share listed once, under the first.
+/// All adapters of `platforms`. An adapter that two platforms list on the same API appears once, under the first
+/// platform.
 pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
     let mut listed: Vec<Adapter> = Vec::new();
     for adapter in platforms.iter().flat_map(|platform| platform.adapters()) {
-        if !listed.iter().any(|other| other.is_same_route(&adapter)) {
+        if !listed.iter().any(|other| other.is_same_adapter(&adapter)) {
             listed.push(adapter);
         }
     }
@@ -68,15 +68,16 @@ pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
 
 /// Opens the device that `spec` names on one of `platforms`.
 ///
-/// `auto` takes the best GPU that opens in `precision`: discrete before integrated before virtual before other, and
-/// among equals the platform that comes first. Where there is none it takes the CPU, and says so in the log. It never
-/// takes a software adapter, unless the build has no platform for the CPU itself; that too it says. A software adapter
-/// is there for who names it (`wgpu:cpu`, or `wgpu` where it is the only adapter).
+/// `auto` selects the best GPU that opens in `precision`: discrete before integrated before virtual before other. Among
+/// equals it selects the one whose platform comes first. If no GPU opens, it selects the CPU. It selects a software
+/// adapter only if the build has no platform for the CPU. The log says which device is used.
+///
+/// To use a software adapter, name it: `wgpu:cpu`, or `wgpu` if it is the only adapter.
 ///
 /// # Errors
-///
-/// [`DeviceError::FeatureOff`] where no platform has the name, [`DeviceError::NoPlatform`] where there is no platform
-/// at all, and what [`Platform::open`] returns.
+/// - [`DeviceError::FeatureOff`] if no platform has the name.
+/// - [`DeviceError::NoPlatform`] if `platforms` is empty.
+/// - The errors of [`Platform::open`].
 pub fn open(platforms: &[&dyn Platform], spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
     let DeviceSpec::Named { platform, .. } = spec else {
         return open_best(platforms, precision);
@@ -86,14 +87,16 @@ pub fn open(platforms: &[&dyn Platform], spec: &DeviceSpec, precision: Precision
     Ok(accelerator)
 }
 
-/// The adapter that `spec` names on one of `platforms`, without opening it; for `auto` the one that is tried first.
+/// Finds the adapter that `spec` names on one of `platforms`, without opening it. For `auto` it is the adapter that
+/// [`open`] tries first.
 ///
 /// # Errors
-///
-/// As [`open`], as far as they show before the adapter is opened.
+/// - [`DeviceError::FeatureOff`] if no platform has the name.
+/// - [`DeviceError::NoPlatform`] if `platforms` is empty.
+/// - [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] if the machine does not have the adapter.
 pub fn find(platforms: &[&dyn Platform], spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
     match spec {
-        DeviceSpec::Auto => by_preference(list(platforms)).into_iter().next().ok_or_else(|| nothing(platforms)),
+        DeviceSpec::Auto => by_preference(list(platforms)).into_iter().next().ok_or_else(|| no_adapter(platforms)),
         DeviceSpec::Named { platform, .. } => named(platforms, *platform)?.find(spec),
     }
 }
@@ -108,7 +111,7 @@ fn named<'a>(platforms: &[&'a dyn Platform], name: PlatformName) -> Result<&'a d
     })
 }
 
-fn nothing(platforms: &[&dyn Platform]) -> DeviceError {
+fn no_adapter(platforms: &[&dyn Platform]) -> DeviceError {
     match platforms.first() {
         Some(platform) => DeviceError::NoAdapter { platform: platform.name() },
         None => DeviceError::NoPlatform,
@@ -120,19 +123,19 @@ fn open_best(platforms: &[&dyn Platform], precision: Precision) -> Result<Accele
     for adapter in by_preference(list(platforms)) {
         match named(platforms, adapter.platform)?.open(&adapter.spec, precision) {
             Ok(accelerator) => {
-                announce(&accelerator);
+                log_choice(&accelerator);
                 return Ok(accelerator);
             }
             Err(error) => {
-                log::warn!("auto passes over {adapter}: {error}");
+                log::warn!("auto skips {adapter}: {error}");
                 first_error.get_or_insert(error);
             }
         }
     }
-    Err(first_error.unwrap_or_else(|| nothing(platforms)))
+    Err(first_error.unwrap_or_else(|| no_adapter(platforms)))
 }
 
-fn announce(accelerator: &Accelerator) {
+fn log_choice(accelerator: &Accelerator) {
     let Accelerator { adapter, precision, .. } = accelerator;
     match (adapter.kind, adapter.platform) {
         (AdapterKind::Cpu, PlatformName::Cpu) => log::info!("no GPU found; using the CPU, {adapter}, in {precision}"),
@@ -144,12 +147,12 @@ fn announce(accelerator: &Accelerator) {
     }
 }
 
-/// The adapters that `auto` may take, in the order in which it tries them.
+/// The adapters that `auto` may select, in the order in which it tries them.
 fn by_preference(adapters: Vec<Adapter>) -> Vec<Adapter> {
-    let (mut gpus, processors): (Vec<_>, Vec<_>) = adapters.into_iter().partition(|adapter| adapter.kind.is_gpu());
+    let (mut gpus, cpus): (Vec<_>, Vec<_>) = adapters.into_iter().partition(|adapter| adapter.kind.is_gpu());
     gpus.sort_by_key(|adapter| adapter.kind);
     let (native, software): (Vec<_>, Vec<_>) =
-        processors.into_iter().partition(|adapter| adapter.platform == PlatformName::Cpu);
+        cpus.into_iter().partition(|adapter| adapter.platform == PlatformName::Cpu);
     gpus.extend(if native.is_empty() { software } else { native });
     gpus
 }
@@ -161,7 +164,7 @@ mod tests {
     use super::*;
     use crate::Capabilities;
 
-    /// A platform whose adapters are listed by hand; those named in `broken` do not open.
+    /// A platform with the given adapters. If it is `broken`, none of them opens.
     struct Listed {
         name: PlatformName,
         adapters: Vec<Adapter>,
@@ -170,14 +173,14 @@ mod tests {
 
     impl Listed {
         fn new(name: PlatformName, api: &str, kinds: &[AdapterKind]) -> Self {
-            let place = |at: usize| kinds[..at].iter().filter(|kind| **kind == kinds[at]).count();
+            let index_in_kind = |at: usize| kinds[..at].iter().filter(|kind| **kind == kinds[at]).count();
             let adapters = kinds.iter().enumerate().map(|(at, kind)| Adapter {
                 platform: name,
                 name: format!("{api} {kind}"),
                 kind: *kind,
                 api: api.to_owned(),
                 driver: String::new(),
-                spec: DeviceSpec::kind(name, *kind, place(at)),
+                spec: DeviceSpec::kind(name, *kind, index_in_kind(at)),
             });
             Self { name, adapters: adapters.collect(), broken: false }
         }
@@ -227,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn auto_passes_over_a_gpu_that_does_not_open() {
+    fn auto_skips_a_gpu_that_does_not_open() {
         let cuda = Listed::new(PlatformName::Cuda, "cuda", &[Discrete]).broken();
         assert_eq!(opened(&[&cuda, &cpu()], "auto").expect("the CPU"), "cpu:cpu");
-        let error = opened(&[&cuda], "auto").expect_err("nothing else");
+        let error = opened(&[&cuda], "auto").expect_err("the only GPU is broken");
         assert!(matches!(error, DeviceError::Driver { .. }), "{error}");
     }
 
     #[test]
-    fn auto_takes_a_software_adapter_only_where_the_build_has_no_cpu() {
+    fn auto_selects_a_software_adapter_only_if_the_build_has_no_cpu() {
         let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft]);
         assert_eq!(opened(&[&wgpu, &cpu()], "auto").expect("the CPU"), "cpu:cpu");
         assert_eq!(opened(&[&wgpu], "auto").expect("lavapipe"), "wgpu:cpu");
@@ -243,13 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn a_software_adapter_is_used_where_it_is_named() {
+    fn a_software_adapter_is_used_if_it_is_named() {
         let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft]);
         assert_eq!(opened(&[&wgpu, &cpu()], "wgpu").expect("the only one"), "wgpu:cpu");
-        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:cpu").expect("named"), "wgpu:cpu");
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:cpu").expect("the software adapter"), "wgpu:cpu");
         let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Soft, Integrated]);
         assert_eq!(opened(&[&wgpu, &cpu()], "wgpu").expect("the GPU"), "wgpu:integrated:0");
-        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:0").expect("the first listed"), "wgpu:cpu");
+        assert_eq!(opened(&[&wgpu, &cpu()], "wgpu:0").expect("the first of the list"), "wgpu:cpu");
     }
 
     #[test]
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_what_is_there() {
+    fn errors_name_what_is_missing_and_what_is_available() {
         let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Discrete]);
         let message = |platforms: &[&dyn Platform], spec| opened(platforms, spec).expect_err(spec).to_string();
         let off = message(&[&wgpu, &cpu()], "cuda");
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn one_route_under_two_names_is_listed_once() {
+    fn an_adapter_that_two_platforms_list_is_listed_once() {
         let vulkan = Listed::new(PlatformName::Vulkan, "vulkan", &[Discrete, Soft]);
         let wgpu = Listed::new(PlatformName::Wgpu, "vulkan", &[Discrete, Soft]);
         let specs: Vec<_> = list(&[&vulkan, &wgpu, &cpu()]).iter().map(|adapter| adapter.spec.to_string()).collect();

@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::DeviceError;
 
-/// The floating-point type that tensors on a device get unless they ask for another.
+/// The default floating-point type of the tensors on a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Half precision: 5 bits of exponent, 10 of fraction.
+    /// Half precision: 5 bits of exponent and 10 of fraction.
     F16,
-    /// Brain floating point: the range of `F32` with 7 bits of fraction.
+    /// Brain floating point: the range of `F32`, with 7 bits of fraction.
     BF16,
-    /// Single precision that the device may compute as half.
+    /// Single precision, in which the device may compute with half precision.
     Flex32,
 }
 
 impl Precision {
-    /// Every precision.
+    /// All precisions.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::BF16, Self::Flex32];
 
-    /// The word a user types.
+    /// The name that a user types.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -37,7 +37,7 @@ impl Precision {
         }
     }
 
-    /// burn's name for it.
+    /// The same type in burn.
     pub fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -58,10 +58,10 @@ impl FromStr for Precision {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let word = text.trim().to_ascii_lowercase();
+        let name = text.trim().to_ascii_lowercase();
         Self::ALL
             .into_iter()
-            .find(|precision| precision.as_str() == word)
+            .find(|precision| precision.as_str() == name)
             .ok_or_else(|| DeviceError::ParsePrecision { text: text.to_owned() })
     }
 }
@@ -73,9 +73,9 @@ mod tests {
     #[test]
     fn a_precision_parses_from_what_it_prints() {
         for precision in Precision::ALL {
-            assert_eq!(precision.to_string().parse::<Precision>().expect("printed"), precision);
+            assert_eq!(precision.to_string().parse::<Precision>().expect("a printed precision"), precision);
         }
-        assert_eq!("BF16".parse::<Precision>().expect("any case"), Precision::BF16);
+        assert_eq!("BF16".parse::<Precision>().expect("upper case is accepted"), Precision::BF16);
         let error = "double".parse::<Precision>().expect_err("not a precision").to_string();
         assert!(error.contains("double") && error.contains("flex32"), "{error}");
     }

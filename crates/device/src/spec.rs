@@ -1,4 +1,4 @@
-//! What a user types to name a device.
+//! The text by which a user names a device.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdapterKind, DeviceError};
 
-/// One way to reach hardware, in the word a user types for it.
+/// The name of a platform, which is one way to reach hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PlatformName {
     /// NVIDIA GPUs through CUDA.
     Cuda,
-    /// Vulkan, in SPIR-V.
+    /// GPUs through Vulkan, with shaders in SPIR-V.
     Vulkan,
-    /// Metal, in MSL.
+    /// GPUs through Metal, with shaders in MSL.
     Metal,
-    /// WebGPU, the browser's own.
+    /// GPUs through the WebGPU of a browser.
     WebGpu,
-    /// Whatever graphics API the machine offers.
+    /// GPUs through the best graphics API of the machine.
     Wgpu,
     /// The CPU.
     Cpu,
 }
 
 impl PlatformName {
-    /// Every name, in the order in which the facade prefers them.
+    /// All names, in the order in which `auto` prefers them.
     pub const ALL: [Self; 6] = [Self::Cuda, Self::Vulkan, Self::Metal, Self::WebGpu, Self::Wgpu, Self::Cpu];
 
-    /// The word a user types; also the Cargo feature that compiles the platform in.
+    /// The name that a user types. The Cargo feature that compiles the platform in has the same name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cuda => "cuda",
@@ -49,44 +49,45 @@ impl fmt::Display for PlatformName {
     }
 }
 
-/// Which of a platform's adapters.
+/// Selects one of the adapters of a platform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// The best one: discrete before integrated before virtual before other, a software adapter last.
+    /// The best adapter: discrete before integrated before virtual before other. A software adapter is last.
     #[default]
     Best,
-    /// The one at this place in the platform's list, from 0.
+    /// The adapter at this index of the platform's list, from 0.
     Index(usize),
-    /// The one at this place among those of one kind, from 0.
+    /// The adapter at this index among those of one kind.
     Kind {
-        /// The kind asked for.
+        /// The kind.
         kind: AdapterKind,
-        /// Its place among the adapters of that kind.
+        /// The index among the adapters of that kind, from 0.
         index: usize,
     },
 }
 
-/// The device a user asks for.
+/// The device that a user asks for.
 ///
 /// | text | device |
 /// |------|--------|
-/// | `auto` | the best GPU that opens, or else the CPU |
+/// | `auto` | the best GPU that opens, otherwise the CPU |
 /// | `cpu` | the CPU |
-/// | `cuda`, `cuda:1` | the first CUDA GPU, the second |
-/// | `wgpu` | the best adapter of whatever graphics API there is, a software adapter if there is nothing else |
-/// | `wgpu:1` | the second adapter in that list |
-/// | `wgpu:discrete:0` | the first discrete GPU; likewise `integrated`, `virtual` and `other` |
+/// | `cuda`, `cuda:1` | the first and the second CUDA GPU |
+/// | `wgpu` | the best adapter of the machine's best graphics API; a software adapter if there is no other |
+/// | `wgpu:1` | the second adapter of that API |
+/// | `wgpu:discrete:0` | the first discrete GPU; `integrated`, `virtual` and `other` work alike |
 /// | `wgpu:cpu` | the software adapter (lavapipe, WARP) |
-/// | `vulkan…`, `metal…`, `webgpu…` | the same, on that graphics API and no other |
+/// | `vulkan…`, `metal…`, `webgpu…` | the same as `wgpu…`, on that graphics API only |
 ///
-/// Upper and lower case are the same. A spec prints as the text that it parses from, and is that text in serde.
+/// Upper and lower case are equal. A spec prints as a text that parses to the same spec, and serde stores it as that
+/// text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum DeviceSpec {
-    /// The best GPU that opens, or else the CPU.
+    /// The best GPU that opens, otherwise the CPU.
     #[default]
     Auto,
-    /// An adapter of one platform.
+    /// An adapter of a named platform.
     Named {
         /// The platform.
         platform: PlatformName,
@@ -140,8 +141,8 @@ fn parse(text: &str) -> Option<DeviceSpec> {
         return Some(DeviceSpec::Auto);
     }
     let mut parts = text.split(':');
-    let word = parts.next()?;
-    let platform = PlatformName::ALL.into_iter().find(|name| name.as_str() == word)?;
+    let platform_name = parts.next()?;
+    let platform = PlatformName::ALL.into_iter().find(|platform| platform.as_str() == platform_name)?;
     let selector = match (parts.next(), parts.next(), parts.next()) {
         (None, ..) => Selector::Best,
         (Some(part), None, _) => match parse_kind(part) {
@@ -154,11 +155,11 @@ fn parse(text: &str) -> Option<DeviceSpec> {
     Some(DeviceSpec::Named { platform, selector })
 }
 
-fn parse_kind(word: &str) -> Option<AdapterKind> {
-    AdapterKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+fn parse_kind(name: &str) -> Option<AdapterKind> {
+    AdapterKind::ALL.into_iter().find(|kind| kind.as_str() == name)
 }
 
-/// `usize::from_str` would also take "+1".
+/// Parses digits only: `usize::from_str` would accept "+1" as well.
 fn parse_index(digits: &str) -> Option<usize> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
@@ -200,13 +201,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_spec_parses_from_what_it_prints(spec in any_spec()) {
-            prop_assert_eq!(spec.to_string().parse::<DeviceSpec>().expect("printed"), spec);
+            prop_assert_eq!(spec.to_string().parse::<DeviceSpec>().expect("a printed spec"), spec);
             let json = serde_json::to_string(&spec).expect("a string");
-            prop_assert_eq!(serde_json::from_str::<DeviceSpec>(&json).expect("written"), spec);
+            prop_assert_eq!(serde_json::from_str::<DeviceSpec>(&json).expect("a stored spec"), spec);
         }
 
         #[test]
-        fn any_text_parses_or_is_named_in_the_error(text in ".{0,24}") {
+        fn any_text_parses_or_gets_an_error_that_lists_the_accepted_names(text in ".{0,24}") {
             if let Err(error) = text.parse::<DeviceSpec>() {
                 prop_assert!(error.to_string().contains("accepted"), "{error}");
             }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_texts_mean_what_the_table_says() {
+    fn the_documented_texts_parse_as_the_table_says() {
         use AdapterKind::{Cpu, Discrete, Integrated, Other, Virtual};
         use PlatformName as P;
         let cases = [
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_spec_is_refused() {
+    fn invalid_specs_are_rejected() {
         for text in
             ["", ":", "gpu", "auto:0", "cuda:", "cuda:-1", "cuda:+1", "cuda:1:2", "wgpu:discrete:0:1", "wgpu:fast"]
         {

@@ -1,4 +1,4 @@
-//! Checkpoints: folders that are whole or absent.
+//! Checkpoints: folders that are complete or absent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DistillError, TrainerConfig};
 
-/// Everything of a run that is not a tensor.
+/// The part of a checkpoint that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) config: TrainerConfig,
     pub(crate) step: usize,
-    pub(crate) lessons: serde_json::Value,
+    /// The state of the [`BatchSource`](crate::BatchSource).
+    pub(crate) source: serde_json::Value,
     pub(crate) best: Option<Best>,
     pub(crate) stale_validations: usize,
 }
@@ -26,12 +27,12 @@ pub(crate) struct Best {
     pub(crate) score: f64,
 }
 
-/// The folder of a run: its checkpoints, the best weights so far and its metrics.
+/// The folder of a run: its checkpoints, the best weights so far, and its metrics.
 ///
-/// A checkpoint is written under another name and renamed when it is whole, so a run that is killed at any moment, or
-/// whose disk is full, leaves the one before it untouched. The last two are kept.
+/// A checkpoint is written under another name and renamed when it is complete. If a run is killed, or the disk is full,
+/// the checkpoint before it is therefore untouched. The last two are kept.
 #[derive(Clone, Debug)]
-pub struct Checkpoints {
+pub(crate) struct Checkpoints {
     folder: PathBuf,
 }
 
@@ -39,40 +40,46 @@ const STATE: &str = "state.json";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const TARGET: &str = "target.bpk";
+
+/// The number of checkpoints that are kept.
 const KEPT: usize = 2;
 
 impl Checkpoints {
-    /// Uses `folder`, which is made where it is missing.
+    /// Uses `folder`, which is created if it is missing.
     ///
     /// # Errors
     /// [`DistillError::Io`].
-    pub fn new(folder: impl AsRef<Path>) -> Result<Self, DistillError> {
+    pub(crate) fn new(folder: impl AsRef<Path>) -> Result<Self, DistillError> {
         let folder = folder.as_ref().to_path_buf();
         fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         Ok(Self { folder })
     }
 
     /// The file of the run's [`StepReport`](crate::StepReport)s.
-    pub fn metrics(&self) -> PathBuf {
+    pub(crate) fn metrics(&self) -> PathBuf {
         self.folder.join("metrics.jsonl")
     }
 
-    /// The steps at which there are whole checkpoints, in order.
+    /// The steps of the complete checkpoints, in order.
     ///
     /// # Errors
     /// [`DistillError::Io`].
-    pub fn steps(&self) -> Result<Vec<usize>, DistillError> {
+    pub(crate) fn steps(&self) -> Result<Vec<usize>, DistillError> {
         let mut steps = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(io("read", &self.folder))? {
             let name = entry.map_err(io("read", &self.folder))?.file_name();
-            if let Some(step) = name.to_str().and_then(|name| name.strip_prefix("checkpoint-")?.parse().ok()) {
-                steps.push(step);
-            }
+            let number = name.to_str().and_then(|text| text.strip_prefix("checkpoint-"));
+            steps.extend(number.and_then(|digits| digits.parse::<usize>().ok()));
         }
         steps.sort_unstable();
         Ok(steps)
     }
 
+    /// Writes the checkpoint of `state.step`. Checkpoints of later steps are left from an earlier run in this folder,
+    /// which this run replaces: they are removed, because [`load`](Self::load) would take them for its own.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`] and [`DistillError::Save`].
     pub(crate) fn save<M: Module>(
         &self,
         state: &State,
@@ -86,26 +93,36 @@ impl Checkpoints {
             fs::remove_dir_all(&partial).map_err(io("remove", &partial))?;
         }
         fs::create_dir(&partial).map_err(io("create", &partial))?;
-        let record = |path: PathBuf| move |error: burn::store::RecordError| torn(&path, error);
-        model.clone().save_file(partial.join(MODEL)).map_err(record(partial.join(MODEL)))?;
-        optimizer.save(partial.join(OPTIMIZER)).map_err(record(partial.join(OPTIMIZER)))?;
+        save_weights(&partial.join(MODEL), model)?;
+        let path = partial.join(OPTIMIZER);
+        optimizer.save(&path).map_err(|source| DistillError::Save { path, source })?;
         if let Some(target) = target {
-            target.clone().save_file(partial.join(TARGET)).map_err(record(partial.join(TARGET)))?;
+            save_weights(&partial.join(TARGET), target)?;
         }
         let text = serde_json::to_string_pretty(state).expect("a state serialises");
         fs::write(partial.join(STATE), text).map_err(io("write", &partial))?;
-        if whole.exists() {
-            fs::remove_dir_all(&whole).map_err(io("remove", &whole))?;
+        for step in self.steps()?.into_iter().filter(|&step| step >= state.step) {
+            self.remove(step)?;
         }
         fs::rename(&partial, &whole).map_err(io("write", &whole))?;
-        let steps = self.steps()?;
-        for &old in &steps[..steps.len().saturating_sub(KEPT)] {
-            fs::remove_dir_all(self.path(old)).map_err(io("remove", &self.folder))?;
+        let mut old = self.steps()?;
+        old.truncate(old.len().saturating_sub(KEPT));
+        for step in old {
+            self.remove(step)?;
         }
         Ok(())
     }
 
-    /// The last whole checkpoint, if there is one; `model` and `optimizer` give the shapes.
+    fn remove(&self, step: usize) -> Result<(), DistillError> {
+        let path = self.path(step);
+        fs::remove_dir_all(&path).map_err(io("remove", &path))
+    }
+
+    /// The last complete checkpoint, if there is one. `model` and `optimizer` give the shapes.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if it cannot be read, and [`DistillError::OtherConfig`] if
+    /// it was made with another configuration.
     pub(crate) fn load<M: Module>(
         &self,
         config: &TrainerConfig,
@@ -116,10 +133,11 @@ impl Checkpoints {
         let folder = self.path(step);
         let path = folder.join(STATE);
         let text = fs::read_to_string(&path).map_err(io("read", &path))?;
-        let state: State = serde_json::from_str(&text).map_err(|error| torn(&path, error))?;
+        let state: State = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
         same_config(&state.config, config, &path)?;
         let model = load_weights(&folder.join(MODEL), model)?;
-        let optimizer = optimizer.load(folder.join(OPTIMIZER)).map_err(|error| torn(&folder.join(OPTIMIZER), error))?;
+        let path = folder.join(OPTIMIZER);
+        let optimizer = optimizer.load(&path).map_err(|error| unusable(&path, error))?;
         Ok(Some((state, model, optimizer)))
     }
 
@@ -129,17 +147,11 @@ impl Checkpoints {
     }
 
     pub(crate) fn save_best<M: Module>(&self, model: &M) -> Result<(), DistillError> {
-        let path = self.best();
-        model.clone().save_file(&path).map_err(|error| torn(&path, error))
+        save_weights(&self.best(), model)
     }
 
     pub(crate) fn load_best<M: Module>(&self, model: M) -> Result<M, DistillError> {
         load_weights(&self.best(), model)
-    }
-
-    /// The error of a checkpoint whose state is of no use.
-    pub(crate) fn unusable(&self, step: usize, reason: String) -> DistillError {
-        torn(&self.path(step).join(STATE), reason)
     }
 
     fn best(&self) -> PathBuf {
@@ -151,32 +163,47 @@ impl Checkpoints {
     }
 }
 
-fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
-    model.try_load_file(path).map_err(|error| torn(path, error))
+fn save_weights<M: Module>(path: &Path, model: &M) -> Result<(), DistillError> {
+    model.clone().save_file(path).map_err(|source| DistillError::Save { path: path.into(), source })
 }
 
-/// A run may be told to go on for longer, or to save and validate at other times; the rest decides its numbers.
+fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
+    model.try_load_file(path).map_err(|error| unusable(path, error))
+}
+
+/// Checks that a run is resumed with its own configuration. It may go on for more steps, and save and validate at other
+/// times. Everything else decides its numbers.
 fn same_config(saved: &TrainerConfig, asked: &TrainerConfig, path: &Path) -> Result<(), DistillError> {
-    let value = |config: &TrainerConfig| serde_json::to_value(config).expect("a config serialises");
-    let (saved, asked) = (value(saved), value(asked));
-    let free = ["checkpoint_every", "validate_every", "patience"];
-    for (field, value) in saved.as_object().into_iter().flatten() {
-        if !free.contains(&field.as_str()) && *value != asked[field] {
-            return Err(DistillError::OtherConfig {
-                path: path.into(),
-                field: field.clone(),
-                saved: value.to_string(),
-                asked: asked[field].to_string(),
-            });
+    if saved.steps != asked.steps && asked.decay.depends_on_steps() {
+        log::warn!(
+            "the run was started for {} steps and goes on to {}: from here on its learning rate follows the new number",
+            saved.steps,
+            asked.steps
+        );
+    }
+    match first_difference(saved, asked, &["steps", "checkpoint_every", "validate_every", "patience"]) {
+        Some([field, saved, asked]) => Err(DistillError::OtherConfig { path: path.into(), field, saved, asked }),
+        None => Ok(()),
+    }
+}
+
+/// The first field in which two configurations differ, and its value in each. Fields in `free` may differ.
+pub(crate) fn first_difference<C: Serialize>(saved: &C, asked: &C, free: &[&str]) -> Option<[String; 3]> {
+    let [saved, asked] = [saved, asked].map(|config| serde_json::to_value(config).expect("a config serialises"));
+    let fields = saved.as_object().expect("a config has fields");
+    for (field, there) in fields {
+        let here = &asked[field];
+        if !free.contains(&field.as_str()) && there != here {
+            return Some([field.clone(), there.to_string(), here.to_string()]);
         }
     }
-    Ok(())
+    None
 }
 
 fn io<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> DistillError + 'a {
     move |source| DistillError::Io { action, path: path.into(), source }
 }
 
-fn torn(path: &Path, error: impl std::fmt::Display) -> DistillError {
+fn unusable(path: &Path, error: impl std::fmt::Display) -> DistillError {
     DistillError::Checkpoint { path: path.into(), reason: error.to_string() }
 }

@@ -1,61 +1,76 @@
-//! What a training run is told.
+//! The configuration of a training run.
 
 use burn::config::Config;
 use wheels_text::HelpBudget;
 
-use crate::{ConstraintConfig, Mixture};
+use crate::price::ConstraintConfig;
+use crate::rollout::Mixture;
 
-/// Configuration of a [`Trainer`](crate::Trainer): the same values on the same data give the same weights.
+/// Configuration of a [`Trainer`](crate::Trainer). The same values and the same data give the same weights, to the bit.
 #[derive(Config, Debug, PartialEq)]
 pub struct TrainerConfig {
-    /// Optimizer steps.
+    /// The number of optimizer steps.
     pub steps: usize,
-    /// Micro-batches that each worker adds up before a step.
+    /// The number of micro-batches that each worker computes in a step. Their gradients are added.
     #[config(default = 1)]
     pub accumulate: usize,
-    /// Micro-batches computed side by side, each on one thread. On the CPU the number of cores is best; on a GPU, 1.
+    /// The number of threads, each of which computes micro-batches of its own. On the CPU the number of cores is best; on a
+    /// GPU, 1.
     #[config(default = 1)]
     pub workers: usize,
-    /// Largest learning rate of the schedule.
+    /// The largest learning rate of the schedule.
     #[config(default = 2e-3)]
     pub learning_rate: f64,
-    /// Steps in which the learning rate rises from 0.
+    /// The number of steps in which the learning rate rises from 0 to the largest.
     #[config(default = 400)]
     pub warmup_steps: usize,
-    /// What the learning rate does after that.
+    /// The learning rate after warm-up.
     #[config(default = "Decay::InverseSqrt")]
     pub decay: Decay,
     /// AdamW's decoupled weight decay.
     #[config(default = 0.01)]
     pub weight_decay: f32,
-    /// Largest norm of the gradient of all weights together.
+    /// AdamW's decay of the second moment.
+    #[config(default = 0.98)]
+    pub beta_2: f32,
+    /// AdamW's epsilon.
+    #[config(default = 1e-9)]
+    pub epsilon: f32,
+    /// The largest norm of the gradient of all weights together. A larger gradient is scaled down to it.
     #[config(default = 1.0)]
     pub clip_norm: f64,
-    /// What a target network keeps of itself at each step: it follows the weights by an exponential mean, and the values
-    /// at the ends of paths are read from it. None trains without one.
+    /// The decay of a target network, such as 0.99. The target network is an exponential moving average of the weights, and
+    /// the values at the ends of paths come from it. None trains without a target network.
     pub target_decay: Option<f64>,
-    /// Steps between checkpoints.
+    /// The number of steps between checkpoints.
     #[config(default = 200)]
     pub checkpoint_every: usize,
-    /// Steps between validations.
+    /// The number of steps between validations.
     #[config(default = 500)]
     pub validate_every: usize,
-    /// Validations without a better score after which training stops; 0 never stops early.
+    /// Training stops after this many validations in a row without a better score. 0 never stops early.
     #[config(default = 0)]
     pub patience: usize,
 }
 
-/// The learning rate after warm-up, as a share of the largest.
+/// The learning rate after warm-up, as a fraction of the largest.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub enum Decay {
-    /// It stays.
+    /// It stays the same.
     Constant,
     /// `sqrt(warmup / step)` (Vaswani et al. 2017, arXiv 1706.03762, equation 3).
     InverseSqrt,
-    /// Falls in a straight line to 0 at the last step.
+    /// It falls linearly to 0 at the last step.
     Linear,
-    /// Falls along half a cosine to 0 at the last step.
+    /// It falls along half a cosine to 0 at the last step.
     Cosine,
+}
+
+impl Decay {
+    /// Whether the learning rate depends on the number of steps of the whole run.
+    pub(crate) fn depends_on_steps(self) -> bool {
+        matches!(self, Self::Linear | Self::Cosine)
+    }
 }
 
 impl TrainerConfig {
@@ -66,50 +81,64 @@ impl TrainerConfig {
             return self.learning_rate * step as f64 / warmup as f64;
         }
         let done = (step - warmup) as f64 / self.steps.saturating_sub(warmup).max(1) as f64;
-        self.learning_rate
-            * match self.decay {
-                Decay::Constant => 1.0,
-                Decay::InverseSqrt => (warmup as f64 / step as f64).sqrt(),
-                Decay::Linear => (1.0 - done).max(0.0),
-                Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()),
-            }
+        let fraction = match self.decay {
+            Decay::Constant => 1.0,
+            Decay::InverseSqrt => (warmup as f64 / step as f64).sqrt(),
+            Decay::Linear => (1.0 - done).max(0.0),
+            Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()),
+        };
+        self.learning_rate * fraction
     }
 }
 
-/// Configuration of [`Practice`](crate::Practice).
+/// Configuration of [`Rollouts`](crate::Rollouts).
 #[derive(Config, Debug, PartialEq)]
-pub struct PracticeConfig {
-    /// Steps of the whole run, over which prices settle.
+pub struct RolloutConfig {
+    /// The number of steps of the whole run, during which dual ascent slows down.
     pub steps: usize,
-    /// Largest number of source plus target tokens in a micro-batch, padding counted, budgets not.
+    /// The largest number of source and target tokens in a micro-batch, padding included. The tokens that state budgets do
+    /// not count.
     #[config(default = 2048)]
     pub batch_tokens: usize,
-    /// Whose texts are practised on.
+    /// Who writes the texts.
     #[config(default = "Mixture::new()")]
     pub mixture: Mixture,
-    /// The temperature of the teacher's law: below 1 it takes off the tail that label smoothing left.
+    /// The temperature of the teacher's distribution. Below 1 it removes the tail that label smoothing leaves.
     #[config(default = 0.7)]
     pub teacher_temperature: f64,
-    /// How often a lesson is used, once when it is new and then from the replay buffer.
+    /// How often a rollout is used on average: once when it is new, and then from the replay buffer.
     #[config(default = 3)]
     pub uses: usize,
-    /// The most bytes of lessons that are kept for replay.
+    /// The largest size of the replay buffer, bytes.
     #[config(default = 134_217_728)]
     pub replay_bytes: usize,
-    /// The wordings of budgets that are practised ([`HelpBudget::words`]): the others are left for tests.
-    #[config(default = "(0..HelpBudget::WORDINGS).filter(|&way| way != HelpBudget::HELD_OUT_WORDING).collect()")]
+    /// The fraction of the budgets that are a number of tokens, 0 to 1. The others are percentages.
+    #[config(default = "1.0 / 7.0")]
+    pub token_budget_fraction: f64,
+    /// The wordings in which prompts state budgets ([`HelpBudget::words`]), at least one. The others are left for tests.
+    #[config(
+        default = "(0..HelpBudget::WORDINGS).filter(|&wording| wording != HelpBudget::HELD_OUT_WORDING).collect()"
+    )]
     pub wordings: Vec<usize>,
-    /// Percentages that are not practised: those too are left for tests.
+    /// Budgets, in percent, that are never drawn, so that tests have unseen ones.
     #[config(default = "vec![8, 25, 45]")]
     pub held_out: Vec<u8>,
-    /// Further prompts for each micro-batch, from which a student learns only what their budgets cost
-    /// ([`ConstrainedPath`](crate::objective::ConstrainedPath)).
+    /// The number of extra prompts in a micro-batch that train only the price head
+    /// ([`PricePrompts`](crate::PricePrompts)).
     #[config(default = 192)]
-    pub rehearsal: usize,
-    /// Of so many tokens no sequence is written twice in a text, as where the student is to be used; 0 lets all come again.
+    pub price_prompts: usize,
+    /// A text is cut off at the length of the longest reference in its batch, multiplied by this ratio, plus
+    /// `max_length_offset`.
+    #[config(default = 2.0)]
+    pub max_length_ratio: f64,
+    /// The tokens that are added to the length at which a text is cut off; see `max_length_ratio`.
+    #[config(default = 8)]
+    pub max_length_offset: usize,
+    /// Forbids repeated n-grams of this size in the texts. Use the value with which the student will be deployed; 0
+    /// disables the check.
     #[config(default = 0)]
     pub no_repeat_ngram_size: usize,
-    /// The prices of help.
+    /// How the prices of help are found.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,
     /// Seed of the order of the data, of budgets and of sampled texts.

@@ -1,4 +1,4 @@
-//! burn-train's terminal dashboard over a run of a [`Trainer`](crate::Trainer).
+//! burn-train's terminal dashboard for a run of a [`Trainer`](crate::Trainer).
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
@@ -14,8 +14,8 @@ use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining
 
 use crate::StepReport;
 
-/// The dashboard that burn's own training shows: every number of the [`StepReport`]s as a curve, progress, time left, and
-/// a key to stop. It fills the terminal until it is dropped.
+/// The dashboard of burn's own training. It shows every number of the [`StepReport`]s as a curve, the progress and the
+/// time left, and has a key to stop the run. It fills the terminal until it is dropped.
 pub struct Dashboard {
     renderer: TuiMetricsRendererWrapper,
     interrupter: Interrupter,
@@ -24,23 +24,23 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// A dashboard over a run of so many `steps`, whose validations give a `score` of this name.
+    /// A dashboard for a run of `steps` steps. `score` is the name of the validation score.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where standard output is no terminal.
+    /// [`io::ErrorKind::Unsupported`] if standard output is not a terminal.
     pub fn new(steps: usize, score: &str) -> io::Result<Self> {
         if !io::stdout().is_terminal() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "a dashboard needs a terminal as standard output"));
         }
         let interrupter = Interrupter::new();
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
-        // One epoch of everything: steps are what it counts.
+        // The dashboard counts epochs and steps. A run is one epoch.
         renderer.start(1, 0, Some(steps), None);
         renderer.start_split("train", steps);
         Ok(Self { renderer, interrupter, known: HashSet::new(), score: score.into() })
     }
 
-    /// Shows a step, and breaks where the user has asked for the end of the run.
+    /// Shows a step, and breaks if the user has asked to stop.
     pub fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
         let own = [
             ("loss", report.loss),

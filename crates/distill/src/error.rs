@@ -1,4 +1,4 @@
-//! What can go wrong in training.
+//! Errors of training.
 
 use std::path::PathBuf;
 
@@ -7,22 +7,49 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DistillError {
     /// There is nothing to train on.
-    #[error("there are no training pairs: check the data file and the length limits")]
+    #[error("there are no training pairs: check the data file")]
     NoData,
+    /// Every pair is too long.
+    #[error(
+        "no training pairs are left: all {dropped} have more than {max_tokens} tokens (longest {longest}); raise \
+         max_tokens, or split the texts"
+    )]
+    NoPairs {
+        /// The number of pairs that were left out.
+        dropped: usize,
+        /// The largest number of tokens that a source may have.
+        max_tokens: usize,
+        /// The number of tokens in the longest source or target.
+        longest: usize,
+    },
     /// One pair is larger than a micro-batch may be.
     #[error("training pair {index} has {tokens} tokens, more than batch_tokens = {limit}: raise it or drop long pairs")]
     LongPair {
-        /// The pair, counted from 0.
+        /// The index of the pair, from 0.
         index: usize,
-        /// Its source and target tokens.
+        /// The number of its source and target tokens.
         tokens: usize,
-        /// The most that a micro-batch may hold.
+        /// The largest number of tokens in a micro-batch.
         limit: usize,
     },
-    /// A loss or a gradient is not a number.
+    /// An objective needs something that the data or the student does not have.
+    #[error("this objective needs {missing}: {remedy}")]
+    Requirement {
+        /// What is missing.
+        missing: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The budget levels are invalid.
+    #[error("the budget levels {levels:?} are invalid: they must rise from 0 to 1, such as 0, 0.1, 0.2, 0.5, 1")]
+    Levels {
+        /// The levels.
+        levels: Vec<f64>,
+    },
+    /// A loss or a gradient is not finite.
     #[error(
-        "{what} is {value} at step {step} ({place}): the weights before it are kept; lower the learning rate and resume \
-         from the last checkpoint"
+        "the {what} is {value} at step {step} ({position}): the weights are still those before this step; lower the \
+         learning rate and start in another folder"
     )]
     NotFinite {
         /// "loss" or "gradient norm".
@@ -31,48 +58,64 @@ pub enum DistillError {
         value: f64,
         /// The step, counted from 1.
         step: usize,
-        /// Where its data stood, such as "epoch 2, batch 31".
-        place: String,
+        /// The position in the data, such as "epoch 2, batch 31".
+        position: String,
     },
-    /// A teacher's law has not the columns of its student's.
+    /// The student has tokens that its teacher does not have.
     #[error(
-        "the student has {student} tokens and its teacher {teacher}: give both one tokenizer, with the help token in it"
+        "the student has {student} tokens and its teacher only {teacher}: both need the same tokenizer (apart from help \
+         tokens)"
     )]
     Vocabularies {
-        /// The student's logits.
+        /// The size of the student's vocabulary.
         student: usize,
-        /// The teacher's.
+        /// The size of the teacher's vocabulary.
         teacher: usize,
     },
     /// A prompt could not be made.
     #[error("training pair {index} has no prompt")]
     Prompt {
-        /// The pair, counted from 0.
+        /// The index of the pair, from 0.
         index: usize,
-        /// What was wrong with it.
+        /// The cause.
         #[source]
         source: wheels_text::TextError,
     },
-    /// The student could not practise with its teacher.
-    #[error("practice with the teacher failed")]
+    /// A rollout could not be written.
+    #[error("a rollout could not be written")]
     Decode(#[from] wheels_decode::DecodeError),
     /// A file or folder of the run could not be read or written.
     #[error("cannot {action} {}: check that the folder exists, is writable and has room", path.display())]
     Io {
-        /// "read", "write", ...
+        /// What failed, such as "read".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A file of a checkpoint is torn or of another model.
-    #[error("{} cannot be used ({reason}): delete that checkpoint to resume from the one before it", path.display())]
+    /// Weights or the optimizer's state could not be written.
+    #[error("cannot write {}: check that the folder is writable and the disk has room", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: burn::store::RecordError,
+    },
+    /// A file of a checkpoint is incomplete, damaged, or belongs to another model.
+    #[error("{} cannot be used ({reason}): delete this checkpoint to resume from the one before it", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint was made with other data or another configuration of the data.
+    #[error("the checkpoint cannot be resumed, because {reason}: use the same data and settings, or another folder")]
+    SourceState {
+        /// The difference.
         reason: String,
     },
     /// A checkpoint was made by a run with another configuration.
@@ -81,7 +124,7 @@ pub enum DistillError {
          start in another folder", path.display()
     )]
     OtherConfig {
-        /// The checkpoint's state.
+        /// The state file of the checkpoint.
         path: PathBuf,
         /// The first field that differs.
         field: String,
@@ -95,16 +138,16 @@ pub enum DistillError {
     Validation {
         /// The step, counted from 1.
         step: usize,
-        /// What the validation said.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Worker threads could not be started.
     #[error("cannot start {workers} worker threads: lower `workers`")]
     Workers {
-        /// How many were asked for.
+        /// The number of workers.
         workers: usize,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: rayon::ThreadPoolBuildError,
     },

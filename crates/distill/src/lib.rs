@@ -1,45 +1,86 @@
-//! Training: objectives, batches, the trainer and its checkpoints.
+//! Training a student: objectives, data, rollouts, prices of help, and the trainer.
 //!
-//! One [`Trainer`] serves every method: an [`Objective`] turns scored targets into a loss, and the trainer does the
-//! rest, which is the same for all of them: batches of like lengths, gradients summed over workers and micro-batches,
-//! clipping, AdamW, a schedule, validation, checkpoints that are whole or absent, and resumption bit for bit.
+//! One [`Trainer`] serves every method. A [`BatchSource`] makes batches: [`SupervisedBatches`] from pairs of texts, or
+//! [`Rollouts`] from texts that the student writes while it can ask its teacher for help. An [`Objective`] turns a scored
+//! batch into a loss. The trainer does the rest: gradients summed over workers and micro-batches, clipping, AdamW, a
+//! learning rate schedule, validation, checkpoints that are complete or absent, and resuming bit for bit. The functions of
+//! [`price`] find the prices of help, and [`ask_samples`] shows how well a student's log-odds of asking follow its
+//! divergence from the teacher.
 //!
-//! This crate knows token ids and tensors. It neither tokenizes nor measures text: validation is a closure.
+//! These are the stages of one step:
+//!
+//! ```text
+//! pair -> prompt (a budget in words) -> rollout (token ids: the student asks, the teacher answers)
+//!   -> training batch -> scored batch (tensors) -> loss -> gradients -> next student -> step report
+//! ```
+//!
+//! This crate works on token ids and tensors. It does not judge texts: the caller passes a closure that validates.
+//!
+//! Here a student learns to write like its teacher, by word-level distillation:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use burn::tensor::Device;
+//! use wheels_distill::objective::ForwardKl;
+//! use wheels_distill::{RolloutConfig, RolloutSampler, Rollouts, TokenizedDataset, Trainer, TrainerConfig};
+//! use wheels_lm::T5Config;
+//! use wheels_student::Student;
+//! use wheels_text::{Dataset, PromptTemplate, Tokenizer, TokenizerConfig};
+//!
+//! let lines = "{\"source\": \"one\", \"target\": \"uno\"}\n{\"source\": \"two\", \"target\": \"due\"}\n";
+//! let dataset = Dataset::from_reader(lines.as_bytes(), "numbers")?;
+//! let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), ["one".to_owned()])?;
+//! let pairs = TokenizedDataset::new(&dataset, &tokenizer, &PromptTemplate::default(), 64)?;
+//!
+//! // Two small models with random weights. The student lives on a device that tracks gradients.
+//! let config = T5Config { vocab_size: 259, d_model: 8, d_kv: 4, d_ff: 16, num_layers: 1, num_heads: 2, ..T5Config::default() };
+//! let teacher = config.init(&Device::flex());
+//! let student = Student::new(config.init(&Device::flex().autodiff()));
+//!
+//! // The student has no help token here, so it never asks.
+//! let sampler = RolloutSampler::new(RolloutConfig::new(4), &pairs, &teacher, None, tokenizer.suppressed_ids());
+//! let rollouts = Rollouts::new(sampler)?;
+//! let folder = tempfile::tempdir()?;
+//! let config = TrainerConfig::new(4).with_warmup_steps(1);
+//! let mut trainer = Trainer::resume(config, &ForwardKl, student, rollouts, folder.path())?;
+//!
+//! let outcome = trainer.train(&mut |_student| Ok(0.5), &mut |report| {
+//!     assert!(report.loss.is_finite());
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert_eq!((outcome.steps, outcome.best), (4, Some((4, 0.5))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-mod batches;
 mod checkpoint;
 mod config;
-mod constraint;
 #[cfg(feature = "dashboard")]
 mod dashboard;
+mod data;
+mod diagnostics;
 mod error;
-pub mod exact;
-mod guidance;
-mod learner;
-mod lessons;
-mod mixture;
 pub mod objective;
-mod practice;
-mod replay;
+pub mod price;
 mod report;
+mod rollout;
 mod scored;
+mod targets;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod trainer;
 mod workers;
 
-pub use batches::{Batches, Pair, TrainingBatch};
-pub use checkpoint::Checkpoints;
-pub use config::{Decay, PracticeConfig, TrainerConfig};
-pub use constraint::{BadPrices, ConstraintConfig, LagrangeMultiplier, Prices, Usage};
+pub use config::{Decay, RolloutConfig, TrainerConfig};
 #[cfg(feature = "dashboard")]
 pub use dashboard::Dashboard;
+pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, TokenizedDataset, TrainingBatch};
+pub use diagnostics::{AskSample, ask_samples};
 pub use error::DistillError;
-pub use guidance::{Guidance, GuidedRow, Rehearsal};
-pub use learner::Learner;
-pub use lessons::Lessons;
-pub use mixture::Mixture;
-pub use objective::{CrossEntropy, Loss, Objective};
-pub use practice::{MakePrompt, Practice, Reading};
-pub use report::{MetricsLog, StepReport};
-pub use scored::{Guided, Priced, Scored};
-pub use trainer::{Outcome, Trainer, Validate};
+pub use objective::{Loss, Objective};
+pub use report::StepReport;
+pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
+pub use scored::{PriceTargets, Scored, TeacherTensors};
+pub use targets::{PricePrompts, TeacherTargets};
+pub use trainer::{Trainer, TrainingOutcome, Validate};
 pub use workers::Workers;

@@ -1,4 +1,4 @@
-//! What a run writes down: one JSON object a line.
+//! The numbers of a run, and the file that holds them: one JSON object per line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::DistillError;
 pub struct StepReport {
     /// The step, counted from 1.
     pub step: usize,
-    /// The objective, per target token.
+    /// The value of the objective, per target token.
     pub loss: f64,
     /// Minus the log-likelihood of the targets, nats per token.
     pub nll: f64,
@@ -22,32 +22,33 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// The learning rate.
     pub learning_rate: f64,
-    /// Target tokens in the step, padding not counted.
+    /// Target tokens in the step, without padding.
     pub tokens: usize,
-    /// Seconds that the step took.
+    /// The duration of the step, seconds.
     pub seconds: f64,
-    /// The score of the validation after this step, where there was one; higher is better.
+    /// The score of the validation after this step. Higher is better. None if there was no validation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation: Option<f64>,
-    /// The parts of the loss, per target token, and what else the objective and the lessons report, by name.
+    /// The parts of the loss, per target token, and other numbers of the objective and of the data, by name. The docs of
+    /// the [`objective`](crate::objective#metrics) module explain them.
     #[serde(flatten)]
     pub parts: BTreeMap<String, f64>,
 }
 
 /// An append-only file of [`StepReport`]s.
 #[derive(Debug)]
-pub struct MetricsLog {
+pub(crate) struct MetricsLog {
     path: PathBuf,
     file: fs::File,
 }
 
 impl MetricsLog {
-    /// Opens `path`, keeping the reports of steps up to `step` and dropping what a killed run wrote after its last
-    /// checkpoint.
+    /// Opens the file at `path`. The reports up to `step` are kept. Later ones are dropped: a killed run wrote them after
+    /// its last checkpoint.
     ///
     /// # Errors
     /// [`DistillError::Io`].
-    pub fn open(path: impl AsRef<Path>, step: usize) -> Result<Self, DistillError> {
+    pub(crate) fn open(path: impl AsRef<Path>, step: usize) -> Result<Self, DistillError> {
         let path = path.as_ref().to_path_buf();
         let io = |action| {
             let path = path.clone();
@@ -58,8 +59,13 @@ impl MetricsLog {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(io("read")(error)),
         };
-        let known = |line: &&str| serde_json::from_str::<StepReport>(line).is_ok_and(|report| report.step <= step);
-        let kept: String = old.lines().filter(known).flat_map(|line| [line, "\n"]).collect();
+        let mut kept = String::new();
+        for line in old.lines() {
+            if serde_json::from_str::<StepReport>(line).is_ok_and(|report| report.step <= step) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
         fs::write(&path, kept).map_err(io("write"))?;
         let file = fs::OpenOptions::new().append(true).open(&path).map_err(io("open"))?;
         Ok(Self { path, file })
@@ -69,7 +75,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// [`DistillError::Io`].
-    pub fn write(&mut self, report: &StepReport) -> Result<(), DistillError> {
+    pub(crate) fn write(&mut self, report: &StepReport) -> Result<(), DistillError> {
         let mut line = serde_json::to_string(report).expect("numbers serialise");
         line.push('\n');
         self.file.write_all(line.as_bytes()).map_err(|source| DistillError::Io {

@@ -1,97 +1,108 @@
-//! A batch under teacher forcing: what the model says of given targets.
+//! A batch scored with teacher forcing: the student's logits and values at every position of given targets.
 
+use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use wheels_lm::{LanguageModel, LmOutput, TokenBatch, Values};
+use wheels_lm::{LanguageModel, LmOutput, TokenBatch};
+use wheels_student::{Student, Values};
 
-use crate::{Guidance, Learner, TrainingBatch};
+use crate::rollout::MIN_LOG_PROB;
+use crate::{RolloutRow, TeacherTargets, TrainingBatch};
 
-/// What a model says at every position of a batch of targets, beside what its teacher says.
+/// The student's logits and values at every position of a batch, with the teacher's log-probs there.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// `[batch, time, vocab]`; tracks gradients where the model does.
+    /// The student's logits, `[batch, time, vocab]`. They track gradients if the student does.
     pub logits: Tensor<3>,
-    /// The last hidden states, `[batch, time, width]`; tracked likewise.
-    pub hidden: Tensor<3>,
-    /// The model's values, which track gradients where it does; none for a plain language model.
+    /// V and V_C. They track gradients if the student does. None for a student without heads.
     pub values: Option<Values>,
-    /// What the model reads in the prompts of a [`Rehearsal`](crate::Rehearsal); none where there is none.
-    pub priced: Option<Priced>,
-    /// The token to be written at each position, `[batch, time]`; not tracked.
+    /// The prices that the student reads in the [`PricePrompts`](crate::PricePrompts). None if there are no such prompts.
+    pub price_targets: Option<PriceTargets>,
+    /// The token to write at each position, `[batch, time]`; not tracked.
     pub targets: Tensor<2, Int>,
-    /// 1 at a target, 0 at padding, `[batch, time]`; not tracked.
+    /// 1 at a target and 0 at padding, `[batch, time]`; not tracked.
     pub mask: Tensor<2>,
-    /// What the teacher says; none in supervised training.
-    pub guided: Option<Guided>,
-    /// The same batch as a target network scores it, not tracked; none where there is no such network.
-    pub target: Option<Box<Scored>>,
+    /// The teacher's targets. None in supervised training.
+    pub teacher: Option<TeacherTensors>,
+    /// The same batch as a target network scores it, not tracked. None without a target network.
+    pub target_network: Option<Box<Scored>>,
 }
 
-/// What help costs under some budgets, nats, `[prompts, 1]` each.
+/// Predicted and true prices of some prompts, nats, `[prompts, 1]` each.
 #[derive(Clone, Debug)]
-pub struct Priced {
-    /// As the model reads it in their words; tracks gradients where the model does.
-    pub said: Tensor<2>,
-    /// As it is; not tracked.
+pub struct PriceTargets {
+    /// The price that the student reads in the prompt. It tracks gradients if the student does.
+    pub predicted: Tensor<2>,
+    /// The price of the budget that the prompt states; not tracked.
     pub price: Tensor<2>,
 }
 
-/// A [`Guidance`] as tensors, none of them tracked.
+/// [`TeacherTargets`] as tensors, none of which is tracked.
 #[derive(Clone, Debug)]
-pub struct Guided {
+pub struct TeacherTensors {
     /// The teacher's log-probabilities, nats, `[batch, time, vocab]`.
-    pub teacher: Tensor<3>,
-    /// The student's help token, a column of the vocabulary that is no word.
-    pub help: Option<usize>,
-    /// 1 where the token was the teacher's, `[batch, time]`.
+    pub log_probs: Tensor<3>,
+    /// The student's help token, a column of the vocabulary that is not an ordinary token.
+    pub help_token: Option<usize>,
+    /// 1 where the teacher chose the token, `[batch, time]`.
     pub helped: Tensor<2>,
-    /// What help costs, nats, `[batch, 1]`.
+    /// The price of help, nats, `[batch, 1]`.
     pub price: Tensor<2>,
-    /// 1 in rows that the student wrote under the deployed rule, `[batch, 1]`.
+    /// 1 in rows that the student wrote as it will be deployed, `[batch, 1]`.
     pub deployed: Tensor<2>,
-    /// 1 in rows that end with an end mark, and so have no return after their last token, `[batch, 1]`.
+    /// 1 in rows that end with the end-of-text token and so have no return after it, `[batch, 1]`.
     pub ended: Tensor<2>,
 }
 
 impl Scored {
     /// Scores the targets of a batch in one forward pass.
-    pub fn new<M: Learner + ?Sized>(model: &M, batch: &TrainingBatch) -> Self {
-        let output = forced(model, &batch.prompts, batch.read.as_ref().unwrap_or(&batch.targets));
-        let plain = model.device().without_autodiff();
+    pub fn new<M: Module + LanguageModel>(student: &Student<M>, batch: &TrainingBatch) -> Self {
+        let inputs = batch.decoder_inputs.as_ref().unwrap_or(&batch.targets);
+        let output = teacher_forced(student, &batch.prompts, inputs);
+        let plain = LanguageModel::device(student).without_autodiff();
         let (rows, width) = (batch.targets.rows(), batch.targets.width());
         let inside = batch.targets.lengths().iter().flat_map(|&length| (0..width).map(move |t| t < length));
-        let rehearsal = batch.guidance.as_ref().and_then(|guidance| guidance.rehearsal.as_ref());
-        let priced = rehearsal.and_then(|rehearsal| {
-            let said = model.prices(&rehearsal.prompts)?;
-            let price = TensorData::new(rehearsal.prices.clone(), [rehearsal.prices.len(), 1]);
-            Some(Priced { said, price: Tensor::from_data(price, &plain) })
+        let price_prompts = batch.teacher.as_ref().and_then(|teacher| teacher.price_prompts.as_ref());
+        let price_targets = price_prompts.and_then(|given| {
+            let predicted = student.prices(&given.prompts)?;
+            let price = TensorData::new(given.prices.clone(), [given.prices.len(), 1]);
+            Some(PriceTargets { predicted, price: Tensor::from_data(price, &plain) })
         });
+        let vocab_size = student.spec().vocab_size;
         Self {
-            values: model.values(&output.hidden),
-            priced,
+            values: student.values(&output.hidden, [rows, width]),
+            price_targets,
             logits: output.logits,
-            hidden: output.hidden,
             targets: batch.targets.tensor(&plain),
             mask: flags(inside, [rows, width], &plain),
-            guided: batch.guidance.as_ref().map(|guidance| Guided::new(guidance, &plain)),
-            target: None,
+            teacher: batch.teacher.as_ref().map(|teacher| TeacherTensors::new(teacher, vocab_size, &plain)),
+            target_network: None,
         }
     }
 }
 
-impl Guided {
-    fn new(guidance: &Guidance, device: &Device) -> Self {
-        let [rows, width, _] = guidance.shape();
-        let column = |of: fn(&crate::GuidedRow) -> f32| {
-            let values: Vec<f32> = guidance.rows.iter().map(of).collect();
+impl TeacherTensors {
+    /// The targets for a student whose vocabulary has `vocab_size` columns. Columns that the teacher lacks get the
+    /// smallest log-prob, and columns that the student lacks are left out.
+    fn new(teacher: &TeacherTargets, vocab_size: usize, device: &Device) -> Self {
+        let [rows, width, columns] = teacher.shape();
+        let mut log_probs = Tensor::<3>::from_data(teacher.log_probs.clone(), (device, DType::F32));
+        if columns < vocab_size {
+            let missing = Tensor::full([rows, width, vocab_size - columns], MIN_LOG_PROB, device);
+            log_probs = Tensor::cat(vec![log_probs, missing], 2);
+        } else if columns > vocab_size {
+            log_probs = log_probs.narrow(2, 0, vocab_size);
+        }
+        let column = |of: fn(&RolloutRow) -> f32| {
+            let values: Vec<f32> = teacher.rows.iter().map(of).collect();
             Tensor::from_data(TensorData::new(values, [rows, 1]), device)
         };
-        let helped = guidance.rows.iter().flat_map(|row| {
+        let helped = teacher.rows.iter().flat_map(|row| {
             let rest = std::iter::repeat_n(false, width - row.helped.len());
             row.helped.iter().copied().chain(rest)
         });
         Self {
-            teacher: Tensor::from_data(guidance.teacher.clone(), (device, DType::F32)),
-            help: guidance.help.map(|token| token as usize),
+            log_probs,
+            help_token: teacher.help_token.map(|token| token as usize),
             helped: flags(helped, [rows, width], device),
             price: column(|row| row.price),
             deployed: column(|row| f32::from(u8::from(row.deployed))),
@@ -100,14 +111,22 @@ impl Guided {
     }
 }
 
-/// What a model says while it is made to write texts: it reads the start of each row, and its text but the last token.
-pub(crate) fn forced<M: LanguageModel + ?Sized>(model: &M, prompts: &TokenBatch, texts: &TokenBatch) -> LmOutput {
+/// The output of a model at every position of given texts. Each row reads its start token and then its text without the
+/// last token.
+///
+/// # Panics
+/// If a text is empty.
+pub(crate) fn teacher_forced<M: LanguageModel + ?Sized>(
+    model: &M,
+    prompts: &TokenBatch,
+    texts: &TokenBatch,
+) -> LmOutput {
     let mut context = model.prefill(prompts, 0);
-    let row = |(row, &start): (usize, &u32)| {
+    let mut inputs = Vec::with_capacity(texts.rows());
+    for (row, start) in context.starts().into_iter().enumerate() {
         let text = texts.row(row);
-        std::iter::once(start).chain(text[..text.len() - 1].iter().copied()).collect::<Vec<u32>>()
-    };
-    let inputs: Vec<_> = context.starts().iter().enumerate().map(row).collect();
+        inputs.push([&[start], &text[..text.len() - 1]].concat());
+    }
     model.forward(&TokenBatch::new(&inputs, model.spec().pad), &mut context)
 }
 

@@ -5,28 +5,29 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, Transaction};
+use wheels_lm::LanguageModel;
+use wheels_student::Student;
 
-use crate::checkpoint::{Best, State};
-use crate::{
-    Checkpoints, DistillError, Learner, Lessons, MetricsLog, Objective, Scored, StepReport, TrainerConfig,
-    TrainingBatch, Workers,
-};
+use crate::checkpoint::{Best, Checkpoints, State};
+use crate::objective::{Objective, Requirements};
+use crate::report::MetricsLog;
+use crate::{BatchSource, DistillError, Scored, StepReport, TrainerConfig, TrainingBatch, Workers};
 
-/// Trains a model by an objective on lessons.
+/// Trains a student to minimise an objective on batches from a source. A student without heads trains as a plain model.
 ///
-/// The batches of a step are computed by [`Workers`] side by side. Gradients are added in a fixed order, so a run gives
-/// the same bits whenever it is repeated with as many workers.
-pub struct Trainer<'a, M, L> {
+/// [`Workers`] compute the batches of a step in parallel. Gradients are added in a fixed order, so that a run with the same
+/// number of workers always gives the same bits.
+pub struct Trainer<'a, M: Module, B> {
     config: TrainerConfig,
     objective: &'a dyn Objective,
-    model: M,
+    student: Student<M>,
     optimizer: ModuleOptimizer,
     /// The target network, which tracks no gradients.
-    target: Option<M>,
-    lessons: L,
+    target: Option<Student<M>>,
+    source: B,
     workers: Workers,
     checkpoints: Checkpoints,
     metrics: MetricsLog,
@@ -37,110 +38,134 @@ pub struct Trainer<'a, M, L> {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// Steps that were made.
+pub struct TrainingOutcome {
+    /// The number of steps that were made.
     pub steps: usize,
-    /// The best validation score and its step; the last step without validation.
+    /// The step of the best validation, and its score. None if no validation gave a finite score.
     pub best: Option<(usize, f64)>,
     /// Whether validation stopped the run before its last step.
     pub stopped_early: bool,
 }
 
-/// A validation: a score of the model without gradients, higher is better.
-pub type Validate<'v, M> = dyn FnMut(&M) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> + 'v;
+/// A validation: it returns the score of a student, which carries no gradients. Higher is better.
+pub type Validate<'v, M> = dyn FnMut(&Student<M>) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> + 'v;
 
-impl<'a, M, L> Trainer<'a, M, L>
+impl<'a, M, B> Trainer<'a, M, B>
 where
-    M: Learner + Module + Clone + Send + Sync,
-    L: Lessons<M>,
+    M: LanguageModel + Module + ModuleDisplay + Clone + Send + Sync,
+    B: BatchSource<M>,
 {
-    /// A run in `folder`, from the start or, with `resume`, from the last checkpoint there if there is one.
-    ///
-    /// `model` lives on an autodiff device.
+    /// A new run in `folder`, which replaces an earlier run there. `student` lives on an autodiff device.
     ///
     /// # Errors
-    /// [`DistillError`] for data that cannot be batched, a folder that cannot be written and a checkpoint that cannot
-    /// be used.
+    /// [`DistillError::Requirement`] if the objective needs something that the data or the student does not have,
+    /// [`DistillError::Io`] if the folder cannot be written, and [`DistillError::Workers`].
     pub fn new(
         config: TrainerConfig,
         objective: &'a dyn Objective,
-        model: M,
-        mut lessons: L,
+        student: Student<M>,
+        source: B,
         folder: impl AsRef<Path>,
-        resume: bool,
     ) -> Result<Self, DistillError> {
-        let optimizer =
-            AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-9).with_weight_decay(config.weight_decay).init();
-        let workers = Workers::new(config.workers)?;
+        check_requirements(objective.requirements(), source.provides(), student.has_heads())?;
         let checkpoints = Checkpoints::new(folder)?;
-        let saved = if resume { checkpoints.load(&config, model.clone(), optimizer.clone())? } else { None };
-        let step = saved.as_ref().map_or(0, |(state, _, _)| state.step);
-        let metrics = MetricsLog::open(checkpoints.metrics(), step)?;
-        let (model, optimizer, best, stale_validations) = match saved {
-            None => (model, optimizer, None, 0),
-            Some((state, model, optimizer)) => {
-                lessons.restore(state.lessons).map_err(|reason| checkpoints.unusable(step, reason))?;
-                (model, optimizer, state.best, state.stale_validations)
-            }
-        };
-        let target = match config.target_decay {
-            None => None,
-            Some(_) if step > 0 => Some(checkpoints.load_target(step, model.valid())?),
-            Some(_) => Some(model.valid()),
-        };
+        let metrics = MetricsLog::open(checkpoints.metrics(), 0)?;
+        let optimizer = optimizer(&config);
+        let workers = Workers::new(config.workers)?;
+        let target = config.target_decay.map(|_| student.valid());
         Ok(Self {
             config,
             objective,
-            model,
+            student,
             optimizer,
             target,
-            lessons,
+            source,
             workers,
             checkpoints,
             metrics,
-            step,
-            best,
-            stale_validations,
+            step: 0,
+            best: None,
+            stale_validations: 0,
         })
     }
 
-    /// Steps made so far.
+    /// Continues the run in `folder` from its last checkpoint, bit for bit. Without a checkpoint it is a new run.
+    ///
+    /// `config` may have another number of steps, and other times of checkpoints and validations, than the run so far.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if the checkpoint is damaged, or was made with another configuration or other data.
+    pub fn resume(
+        config: TrainerConfig,
+        objective: &'a dyn Objective,
+        student: Student<M>,
+        mut source: B,
+        folder: impl AsRef<Path>,
+    ) -> Result<Self, DistillError> {
+        let checkpoints = Checkpoints::new(&folder)?;
+        let Some(saved) = checkpoints.load(&config, student.clone(), optimizer(&config))? else {
+            return Self::new(config, objective, student, source, folder);
+        };
+        check_requirements(objective.requirements(), source.provides(), student.has_heads())?;
+        let (state, student, optimizer) = saved;
+        source.restore(state.source)?;
+        let target = match config.target_decay {
+            Some(_) => Some(checkpoints.load_target(state.step, student.valid())?),
+            None => None,
+        };
+        Ok(Self {
+            workers: Workers::new(config.workers)?,
+            metrics: MetricsLog::open(checkpoints.metrics(), state.step)?,
+            config,
+            objective,
+            student,
+            optimizer,
+            target,
+            source,
+            checkpoints,
+            step: state.step,
+            best: state.best,
+            stale_validations: state.stale_validations,
+        })
+    }
+
+    /// The number of steps made so far.
     pub fn step(&self) -> usize {
         self.step
     }
 
-    /// Where the batches come from.
-    pub fn lessons(&self) -> &L {
-        &self.lessons
+    /// The source of the batches.
+    pub fn source(&self) -> &B {
+        &self.source
     }
 
-    /// The model as it is now, without gradients.
-    pub fn model(&self) -> M {
-        self.model.valid()
+    /// The student as it is now, without gradients.
+    pub fn student(&self) -> Student<M> {
+        self.student.valid()
     }
 
-    /// The weights of the best validation, or those of now where there was none.
+    /// The student of the best validation, or the present student if there was no validation.
     ///
     /// # Errors
-    /// [`DistillError::Checkpoint`] where they cannot be read back.
-    pub fn best(&self) -> Result<M, DistillError> {
+    /// [`DistillError::Checkpoint`] if its weights cannot be read.
+    pub fn best(&self) -> Result<Student<M>, DistillError> {
         match self.best {
-            Some(_) => self.checkpoints.load_best(self.model()),
-            None => Ok(self.model()),
+            Some(_) => self.checkpoints.load_best(self.student()),
+            None => Ok(self.student()),
         }
     }
 
-    /// Trains to the last step, until validation does not improve any more, or until `on_step` breaks off; the run can go
-    /// on from there.
+    /// Trains to the last step, until validations stop improving, or until `on_step` returns [`ControlFlow::Break`]. The
+    /// run can be resumed from there.
     ///
     /// # Errors
-    /// [`DistillError::NotFinite`] where a number is not finite, and whatever writing and validation return. What was
-    /// saved stays.
+    /// [`DistillError::NotFinite`] if a loss or gradient is not finite, and any error of the data, of writing and of
+    /// validation. The checkpoints stay.
     pub fn train(
         &mut self,
         validate: &mut Validate<'_, M>,
         on_step: &mut dyn FnMut(&StepReport) -> ControlFlow<()>,
-    ) -> Result<Outcome, DistillError> {
+    ) -> Result<TrainingOutcome, DistillError> {
         let (mut stopped_early, mut broken_off) = (false, false);
         while self.step < self.config.steps && !stopped_early && !broken_off {
             let mut report = self.train_step()?;
@@ -157,41 +182,42 @@ where
                 self.save()?;
             }
         }
-        Ok(Outcome {
+        Ok(TrainingOutcome {
             steps: self.step,
             best: self.best.map(|best| (best.step, best.score)),
             stopped_early: stopped_early && self.step < self.config.steps,
         })
     }
 
-    /// One optimizer step.
+    /// Makes one optimizer step.
     ///
     /// # Errors
-    /// [`DistillError::NotFinite`], and what making lessons can run into; the weights are then those before the step.
+    /// [`DistillError::NotFinite`], and any error of the data. The weights are then still those before the step.
     pub fn train_step(&mut self) -> Result<StepReport, DistillError> {
         let start = Instant::now();
         let count = self.workers.count() * self.config.accumulate.max(1);
-        let batches = self.lessons.next_batches(&self.model.valid(), count, &self.workers)?;
+        let batches = self.source.next_batches(&self.student.valid(), count, &self.workers)?;
         let tokens: usize = batches.iter().map(|batch| batch.targets.tokens()).sum();
 
         let (mut gradients, sums) = self.gradients(&batches, tokens);
-        let grad_norm = square_norm(&self.model, &gradients).sqrt();
+        let grad_norm = square_norm(&self.student, &gradients).sqrt();
         let step = self.step + 1;
         let mut parts: BTreeMap<String, f64> =
             sums.into_iter().map(|(name, sum)| (name.into(), sum / tokens as f64)).collect();
         let [loss, nll] = [LOSS, NLL].map(|name| parts.remove(name).unwrap_or(f64::NAN));
         for (what, value) in [("loss", loss), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
-                return Err(DistillError::NotFinite { what, value, step, place: self.lessons.place() });
+                let position = self.source.position();
+                return Err(DistillError::NotFinite { what, value, step, position });
             }
         }
         if grad_norm > self.config.clip_norm {
-            gradients = scale(&self.model, gradients, self.config.clip_norm / grad_norm);
+            gradients = scale(&self.student, gradients, self.config.clip_norm / grad_norm);
         }
         let learning_rate = self.config.learning_rate_at(step);
-        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        self.student = self.optimizer.step(learning_rate, self.student.clone(), gradients);
         if let (Some(decay), Some(target)) = (self.config.target_decay, self.target.take()) {
-            self.target = Some(blend(target, &self.model.valid(), decay));
+            self.target = Some(blend(target, &self.student.valid(), decay));
         }
         self.step = step;
         let mut report = StepReport {
@@ -205,32 +231,32 @@ where
             validation: None,
             parts,
         };
-        self.lessons.report(&mut report);
+        self.source.report(&mut report);
         Ok(report)
     }
 
     /// Writes a checkpoint of this step.
     ///
     /// # Errors
-    /// [`DistillError::Io`] and [`DistillError::Checkpoint`].
+    /// [`DistillError::Io`] and [`DistillError::Save`].
     pub fn save(&self) -> Result<(), DistillError> {
         let state = State {
             config: self.config.clone(),
             step: self.step,
-            lessons: self.lessons.state(),
+            source: self.source.state(),
             best: self.best,
             stale_validations: self.stale_validations,
         };
-        self.checkpoints.save(&state, &self.model, &self.optimizer, self.target.as_ref())
+        self.checkpoints.save(&state, &self.student, &self.optimizer, self.target.as_ref())
     }
 
     fn validate(&mut self, validate: &mut Validate<'_, M>) -> Result<f64, DistillError> {
         let step = self.step;
-        let score = validate(&self.model()).map_err(|source| DistillError::Validation { step, source })?;
-        if self.best.is_none_or(|best| score > best.score) {
+        let score = validate(&self.student()).map_err(|source| DistillError::Validation { step, source })?;
+        if score.is_finite() && self.best.is_none_or(|best| score > best.score) {
             self.best = Some(Best { step, score });
             self.stale_validations = 0;
-            self.checkpoints.save_best(&self.model())?;
+            self.checkpoints.save_best(&self.student())?;
         } else {
             self.stale_validations += 1;
         }
@@ -239,18 +265,18 @@ where
 
     /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss, the nll and all parts.
     fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
-        let (device, model, objective) = (wheels_lm::LanguageModel::device(&self.model), &self.model, self.objective);
-        let target = self.target.as_ref();
-        let results = self.workers.share(batches, |batches| {
-            let model = model.clone().fork(&device);
+        let (student, objective, target) = (&self.student, self.objective, self.target.as_ref());
+        let device = LanguageModel::device(student);
+        let results = self.workers.map_chunks(batches, |chunk| {
+            let fork = student.clone().fork(&device);
             let mut sum = GradientsAccumulator::new();
             let mut values = Vec::new();
-            for batch in batches {
-                let mut scored = Scored::new(&model, batch);
-                scored.target = target.map(|target| Box::new(Scored::new(target, batch)));
+            for batch in chunk {
+                let mut scored = Scored::new(&fork, batch);
+                scored.target_network = target.map(|network| Box::new(Scored::new(network, batch)));
                 let loss = objective.loss(&scored);
                 let gradients = (loss.total / tokens as f32).backward();
-                sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
+                sum.accumulate(&fork, GradientsParams::from_grads(gradients, &fork));
                 values.extend([(LOSS, loss.value), (NLL, loss.nll)]);
                 values.extend(loss.parts);
             }
@@ -259,7 +285,7 @@ where
         let mut sum = GradientsAccumulator::new();
         let (mut names, mut read) = (Vec::new(), Transaction::default());
         for (gradients, values) in results {
-            sum.accumulate(&self.model, gradients);
+            sum.accumulate(&self.student, gradients);
             for (name, value) in values {
                 names.push(name);
                 read = read.register(value);
@@ -273,10 +299,38 @@ where
     }
 }
 
+fn optimizer(config: &TrainerConfig) -> ModuleOptimizer {
+    AdamWConfig::new()
+        .with_beta_2(config.beta_2)
+        .with_epsilon(config.epsilon)
+        .with_weight_decay(config.weight_decay)
+        .init()
+}
+
+/// Checks that the data and the student have what an objective needs.
+fn check_requirements(needed: Requirements, provided: Requirements, heads: bool) -> Result<(), DistillError> {
+    for (needed, provided, missing, remedy) in [
+        (needed.teacher, provided.teacher, "a teacher", "train on rollouts, or choose the objective cross-entropy"),
+        (
+            needed.help_token,
+            provided.help_token,
+            "a help token",
+            "train on rollouts of a student with a help token (`with_help_token`)",
+        ),
+        (needed.value_heads, heads, "a student with heads", "add them with `Student::with_heads`"),
+    ] {
+        if needed && !provided {
+            return Err(DistillError::Requirement { missing, remedy });
+        }
+    }
+    Ok(())
+}
+
+/// The names under which the loss and the nll are summed beside the parts of the loss.
 const LOSS: &str = "loss";
 const NLL: &str = "nll";
 
-/// The square of the norm of all gradients together, read from the device once.
+/// The squared norm of all gradients together. It is read from the device once.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     struct Squares<'g>(&'g GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
@@ -289,7 +343,7 @@ fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
 }
 
-/// `decay` of the weights of one model and the rest of another's.
+/// One step of an exponential moving average: `decay` times the weights of `into`, plus `1 - decay` times those of `from`.
 fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
     struct Weights(GradientsParams);
     impl ModuleVisitor for Weights {
@@ -310,7 +364,7 @@ fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
     into.map(&mut Blend(weights.0, decay))
 }
 
-/// All gradients, times `factor`.
+/// All gradients, multiplied by `factor`.
 fn scale<M: Module>(model: &M, gradients: GradientsParams, factor: f64) -> GradientsParams {
     struct Scale(GradientsParams, GradientsParams, f64);
     impl ModuleVisitor for Scale {

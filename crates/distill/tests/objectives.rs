@@ -1,13 +1,14 @@
-//! Values and gradients of the objectives against their definitions, written out in `f64` and differentiated by finite
-//! differences.
+//! Values and gradients of the objectives, compared with their definitions. The definitions are written out in `f64`
+//! and differentiated by finite differences.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use wheels_distill::objective::{
-    AllActionConsistency, ConstrainedPath, ForwardKl, GeneralizedJsd, HelpWorth, PathConsistency, ValueSource,
+    AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, HelpValue, PathConsistency,
+    Requirements, ValueSource,
 };
-use wheels_distill::{Guided, Loss, Objective, Priced, Scored};
-use wheels_lm::Values;
+use wheels_distill::{Loss, Objective, PriceTargets, Scored, TeacherTensors};
+use wheels_student::Values;
 use wheels_text::Seed;
 
 const ROWS: usize = 3;
@@ -18,16 +19,16 @@ const HELP: usize = 5;
 const LENGTHS: [usize; ROWS] = [6, 4, 5];
 const ENDED: [bool; ROWS] = [true, true, false];
 const PRICES: [f64; ROWS] = [0.8, 2.0, 0.1];
-/// Prices of further budgets.
-const PRICED: [f64; 4] = [0.3, 1.0, 2.5, 7.0];
+/// The true prices of the price prompts.
+const PROMPT_PRICES: [f64; 4] = [0.3, 1.0, 2.5, 7.0];
 
 /// A batch of numbers without pattern.
 struct Batch {
     logits: Vec<f64>,
     value: Vec<f64>,
     cost: Vec<f64>,
-    said: Vec<f64>,
-    /// Log-probabilities; e^-30 in the help column.
+    predicted_prices: Vec<f64>,
+    /// Log-probs; -30 in the help column.
     teacher: Vec<f64>,
     targets: Vec<usize>,
     helped: Vec<bool>,
@@ -44,18 +45,23 @@ impl Batch {
         for row in teacher.chunks_exact_mut(VOCAB) {
             row[HELP] = f64::NEG_INFINITY;
             let total = log_sum_exp(row);
-            row.iter_mut().for_each(|log| *log = (*log - total).max(-30.0));
+            row.iter_mut().for_each(|log_prob| *log_prob = (*log_prob - total).max(-30.0));
         }
         let (value, cost) = (numbers(ROWS * TIME, 1.5), numbers(ROWS * TIME, 2.0));
-        let said = numbers(PRICED.len(), 3.0);
+        let predicted_prices = numbers(PROMPT_PRICES.len(), 3.0);
         let targets = (0..ROWS * TIME).map(|at| [0, 3, 6, 1, 4, 2, 3][at % 7]).collect();
         let helped = (0..ROWS * TIME).map(|at| at % 3 == 1).collect();
-        Self { logits, value, cost, said, teacher, targets, helped }
+        Self { logits, value, cost, predicted_prices, teacher, targets, helped }
     }
 
-    fn point(&self) -> Point {
-        let Self { logits, value, cost, said, .. } = self;
-        Point { logits: logits.clone(), value: value.clone(), cost: cost.clone(), said: said.clone() }
+    fn inputs(&self) -> Inputs {
+        let Self { logits, value, cost, predicted_prices, .. } = self;
+        Inputs {
+            logits: logits.clone(),
+            value: value.clone(),
+            cost: cost.clone(),
+            predicted_prices: predicted_prices.clone(),
+        }
     }
 
     fn scored(&self, device: &Device) -> Scored {
@@ -64,44 +70,45 @@ impl Batch {
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
             Tensor::<1>::from_floats(values.as_slice(), device)
         };
-        let flags = |flag: &dyn Fn(usize, usize) -> bool| {
-            let values: Vec<f32> = (0..ROWS * TIME).map(|at| f32::from(u8::from(flag(at / TIME, at % TIME)))).collect();
+        let flags = |is_set: &dyn Fn(usize, usize) -> bool| {
+            let values: Vec<f32> =
+                (0..ROWS * TIME).map(|at| f32::from(u8::from(is_set(at / TIME, at % TIME)))).collect();
             Tensor::<2>::from_data(TensorData::new(values, [ROWS, TIME]), &plain)
         };
-        let column =
-            |of: &dyn Fn(usize) -> f64| floats(&(0..ROWS).map(of).collect::<Vec<_>>(), &plain).reshape([ROWS, 1]);
+        let column = |value_of: &dyn Fn(usize) -> f64| {
+            floats(&(0..ROWS).map(value_of).collect::<Vec<_>>(), &plain).reshape([ROWS, 1])
+        };
+        let tracked = |values: &[f64]| floats(values, device).reshape([ROWS, TIME]).require_grad();
         let targets: Vec<i32> = self.targets.iter().map(|&target| target as i32).collect();
-        let grid = |values: &[f64]| floats(values, device).reshape([ROWS, TIME]).require_grad();
         Scored {
             logits: floats(&self.logits, device).reshape([ROWS, TIME, VOCAB]).require_grad(),
-            hidden: Tensor::zeros([ROWS, TIME, 1], device),
-            values: Some(Values { value: grid(&self.value), cost: grid(&self.cost) }),
-            priced: Some(Priced {
-                said: floats(&self.said, device).reshape([PRICED.len(), 1]).require_grad(),
-                price: floats(&PRICED, &plain).reshape([PRICED.len(), 1]),
+            values: Some(Values { value: tracked(&self.value), cost: tracked(&self.cost) }),
+            price_targets: Some(PriceTargets {
+                predicted: floats(&self.predicted_prices, device).reshape([PROMPT_PRICES.len(), 1]).require_grad(),
+                price: floats(&PROMPT_PRICES, &plain).reshape([PROMPT_PRICES.len(), 1]),
             }),
             targets: Tensor::<2, Int>::from_data(TensorData::new(targets, [ROWS, TIME]), &plain),
             mask: flags(&|row, t| t < LENGTHS[row]),
-            guided: Some(Guided {
-                teacher: floats(&self.teacher, &plain).reshape([ROWS, TIME, VOCAB]),
-                help: Some(HELP),
+            teacher: Some(TeacherTensors {
+                log_probs: floats(&self.teacher, &plain).reshape([ROWS, TIME, VOCAB]),
+                help_token: Some(HELP),
                 helped: flags(&|row, t| t < LENGTHS[row] && self.helped[row * TIME + t]),
                 price: column(&|row| PRICES[row]),
                 deployed: column(&|row| f64::from(u8::from(row != 1))),
                 ended: column(&|row| f64::from(u8::from(ENDED[row]))),
             }),
-            target: None,
+            target_network: None,
         }
     }
 }
 
-/// The numbers that a loss depends on.
+/// The numbers that a loss is differentiated in.
 #[derive(Clone)]
-struct Point {
+struct Inputs {
     logits: Vec<f64>,
     value: Vec<f64>,
     cost: Vec<f64>,
-    said: Vec<f64>,
+    predicted_prices: Vec<f64>,
 }
 
 fn log_sum_exp(values: &[f64]) -> f64 {
@@ -113,14 +120,15 @@ fn softplus(x: f64) -> f64 {
     x.exp().ln_1p()
 }
 
-/// Log-probabilities of words (help closed), and the log-sum-exp of the words' logits.
-fn words(logits: &[f64]) -> (Vec<f64>, f64) {
+/// The log-probs of the words without the help column, and the log-sum-exp of the words' logits.
+fn word_log_probs(logits: &[f64]) -> (Vec<f64>, f64) {
     let mut words = logits.to_vec();
     words[HELP] = f64::NEG_INFINITY;
     let total = log_sum_exp(&words);
     (words.iter().map(|logit| logit - total).collect(), total)
 }
 
+/// The row and the flat index of every target.
 fn positions() -> impl Iterator<Item = (usize, usize)> {
     (0..ROWS).flat_map(|row| (0..LENGTHS[row]).map(move |t| (row, row * TIME + t)))
 }
@@ -129,45 +137,47 @@ fn row_of(values: &[f64], at: usize) -> &[f64] {
     &values[at * VOCAB..(at + 1) * VOCAB]
 }
 
+/// KL(p || q) over the words, from log-probs.
 fn kl(p: &[f64], q: &[f64]) -> f64 {
     let words = (0..VOCAB).filter(|&word| word != HELP);
     words.map(|word| p[word].exp() * (p[word] - q[word])).sum()
 }
 
-fn floored(teacher: &[f64]) -> Vec<f64> {
-    teacher.iter().map(|log| log.max(-10.0)).collect()
+fn rewards(teacher: &[f64]) -> Vec<f64> {
+    teacher.iter().map(|log_prob| log_prob.max(-10.0)).collect()
 }
 
-/// Checks an objective: its value against `value`, and its slopes against central differences of `potential`, a function
-/// whose gradient at the batch is that of the objective.
-fn check(objective: &dyn Objective, value: impl Fn(&Point) -> f64, potential: impl Fn(&Point) -> f64) {
+/// Checks an objective. Its value must equal `value`. Its gradients must equal the central differences of `potential`,
+/// a function whose gradient at the batch is that of the objective.
+fn check(objective: &dyn Objective, value: impl Fn(&Inputs) -> f64, potential: impl Fn(&Inputs) -> f64) {
     let batch = Batch::new();
     let scored = batch.scored(&Device::flex().autodiff());
     let loss = objective.loss(&scored);
-    let point = batch.point();
-    let (got, expected) = (f64::from(loss.value.into_scalar::<f32>()), value(&point));
-    assert!((got - expected).abs() < 1e-4 * expected.abs().max(1.0), "the value is {got}, not {expected}");
+    let inputs = batch.inputs();
+    let (found, expected) = (f64::from(loss.value.into_scalar::<f32>()), value(&inputs));
+    assert!((found - expected).abs() < 1e-4 * expected.abs().max(1.0), "the value is {found}, not {expected}");
 
     let gradients = loss.total.backward();
-    let values = scored.values.as_ref().expect("set");
-    type Coordinate = fn(&mut Point) -> &mut Vec<f64>;
-    let slopes: [(&str, Option<Vec<f64>>, Coordinate); 4] = [
-        ("logits", scored.logits.grad(&gradients).map(read), |point| &mut point.logits),
-        ("value", values.value.grad(&gradients).map(read), |point| &mut point.value),
-        ("cost", values.cost.grad(&gradients).map(read), |point| &mut point.cost),
-        ("said", scored.priced.as_ref().expect("set").said.grad(&gradients).map(read), |point| &mut point.said),
+    let values = scored.values.as_ref().expect("the batch has values");
+    let predicted = &scored.price_targets.as_ref().expect("the batch has price targets").predicted;
+    type Field = fn(&mut Inputs) -> &mut Vec<f64>;
+    let fields: [(&str, Option<Vec<f64>>, Field); 4] = [
+        ("logits", scored.logits.grad(&gradients).map(read), |inputs| &mut inputs.logits),
+        ("value", values.value.grad(&gradients).map(read), |inputs| &mut inputs.value),
+        ("cost", values.cost.grad(&gradients).map(read), |inputs| &mut inputs.cost),
+        ("predicted_prices", predicted.grad(&gradients).map(read), |inputs| &mut inputs.predicted_prices),
     ];
-    for (name, slope, coordinate) in slopes {
-        let count = coordinate(&mut point.clone()).len();
-        let slope = slope.unwrap_or_else(|| vec![0.0; count]);
-        for (index, slope) in slope.into_iter().enumerate() {
-            let moved = |by: f64| {
-                let mut point = point.clone();
-                coordinate(&mut point)[index] += by;
-                potential(&point)
+    for (name, gradient, field) in fields {
+        let count = field(&mut inputs.clone()).len();
+        let gradient = gradient.unwrap_or_else(|| vec![0.0; count]);
+        for (index, found) in gradient.into_iter().enumerate() {
+            let potential_at = |offset: f64| {
+                let mut moved = inputs.clone();
+                field(&mut moved)[index] += offset;
+                potential(&moved)
             };
-            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope - expected).abs() < 2e-4, "{name} {index}: slope {slope}, not {expected}");
+            let expected = (potential_at(1e-5) - potential_at(-1e-5)) / 2e-5;
+            assert!((found - expected).abs() < 2e-4, "{name} {index}: gradient {found}, not {expected}");
         }
     }
 }
@@ -176,87 +186,90 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-fn forward_kl(point: &Point) -> f64 {
+fn forward_kl(inputs: &Inputs) -> f64 {
     let batch = Batch::new();
-    positions().map(|(_, at)| kl(row_of(&batch.teacher, at), &words(row_of(&point.logits, at)).0)).sum()
+    positions().map(|(_, at)| kl(row_of(&batch.teacher, at), &word_log_probs(row_of(&inputs.logits, at)).0)).sum()
 }
 
-fn reverse_kl(point: &Point) -> f64 {
+fn reverse_kl(inputs: &Inputs) -> f64 {
     let batch = Batch::new();
-    let distance = |at| kl(&words(row_of(&point.logits, at)).0, &floored(row_of(&batch.teacher, at)));
-    positions().map(|(_, at)| distance(at)).sum()
+    let divergence = |at| kl(&word_log_probs(row_of(&inputs.logits, at)).0, &rewards(row_of(&batch.teacher, at)));
+    positions().map(|(_, at)| divergence(at)).sum()
 }
 
-/// `L_words`, where the law that weighs is the same as that which is weighed.
-fn words_loss(point: &Point) -> f64 {
+/// `L_words` without its stop-gradients: it has the value of `L_words`, but not its gradient.
+fn words_loss(inputs: &Inputs) -> f64 {
     let batch = Batch::new();
-    let at_position = |at| {
-        let (own, rewards) = (words(row_of(&point.logits, at)).0, floored(row_of(&batch.teacher, at)));
+    let mut loss = 0.0;
+    for (_, at) in positions() {
+        let (own, rewards) = (word_log_probs(row_of(&inputs.logits, at)).0, rewards(row_of(&batch.teacher, at)));
         let mean = -kl(&own, &rewards);
-        let each = (0..VOCAB).filter(|&word| word != HELP);
-        each.map(|word| 0.5 * own[word].exp() * (rewards[word] - own[word] - mean).powi(2)).sum::<f64>()
-    };
-    positions().map(|(_, at)| at_position(at)).sum()
+        let words = (0..VOCAB).filter(|&word| word != HELP);
+        loss += words.map(|word| 0.5 * own[word].exp() * (rewards[word] - own[word] - mean).powi(2)).sum::<f64>();
+    }
+    loss
 }
 
-/// `L_help`, whose target and normaliser stay at the batch.
-fn help_loss(worth: HelpWorth, point: &Point) -> f64 {
+/// `L_help`. The target and the log-sum-exp are those of the batch, since no gradient flows through them.
+fn help_loss(help_value: HelpValue, inputs: &Inputs) -> f64 {
     let batch = Batch::new();
-    let likeliest = |law: &[f64]| {
-        (0..VOCAB).filter(|&word| word != HELP).max_by(|&a, &b| law[a].total_cmp(&law[b])).expect("words")
+    let most_likely = |log_probs: &[f64]| {
+        let words = (0..VOCAB).filter(|&word| word != HELP);
+        words.max_by(|&a, &b| log_probs[a].total_cmp(&log_probs[b])).expect("there are words")
     };
-    let at_position = |row: usize, at: usize| {
-        let (own, total) = words(row_of(&batch.logits, at));
+    let divergence = |at| kl(&word_log_probs(row_of(&batch.logits, at)).0, &rewards(row_of(&batch.teacher, at)));
+    let mut loss = 0.0;
+    for (row, at) in positions() {
+        let (own, total) = word_log_probs(row_of(&batch.logits, at));
         let teacher = row_of(&batch.teacher, at);
-        let distance = |at| kl(&words(row_of(&batch.logits, at)).0, &floored(row_of(&batch.teacher, at)));
-        let worth = match worth {
-            HelpWorth::Distance => distance(at),
-            HelpWorth::Ahead => {
-                let last = row * TIME + LENGTHS[row];
-                (at..last.min(at + 4)).map(|later| 0.5_f64.powi((later - at) as i32) * distance(later)).sum::<f64>()
-                    / 1.875
+        let value = match help_value {
+            HelpValue::Divergence => divergence(at),
+            HelpValue::Lookahead => {
+                let end = (row * TIME + LENGTHS[row]).min(at + 4);
+                (at..end).map(|later| 0.5_f64.powi((later - at) as i32) * divergence(later)).sum::<f64>() / 1.875
             }
-            HelpWorth::Regret => teacher[likeliest(teacher)] - teacher[likeliest(&own)],
-            HelpWorth::Disagreement if likeliest(teacher) == likeliest(&own) => 0.0,
-            HelpWorth::Disagreement => 2.0,
+            HelpValue::Regret => teacher[most_likely(teacher)] - teacher[most_likely(&own)],
+            HelpValue::Disagreement if most_likely(teacher) == most_likely(&own) => 0.0,
+            HelpValue::Disagreement => 2.0,
         };
-        huber(row_of(&point.logits, at)[HELP] - total - (worth.min(4.0) - PRICES[row]))
-    };
-    positions().map(|(row, at)| at_position(row, at)).sum()
+        loss += huber(row_of(&inputs.logits, at)[HELP] - total - (value.min(4.0) - PRICES[row]));
+    }
+    loss
 }
 
 fn huber(residual: f64) -> f64 {
     if residual.abs() <= 1.0 { residual * residual / 2.0 } else { residual.abs() - 0.5 }
 }
 
-/// The value at the end of a path is that of `end`, where it is given.
-fn path_loss(config: &PathConsistency, point: &Point, end: Option<&Point>, centre: f64) -> f64 {
+/// `L_path`. The mean step `centre` is subtracted from each step. The values at the ends of sub-paths are those of
+/// `end`, if it is given.
+fn path_loss(config: &PathConsistency, inputs: &Inputs, end: Option<&Inputs>, centre: f64) -> f64 {
     let batch = Batch::new();
     let mut loss = 0.0;
     for (row, &length) in LENGTHS.iter().enumerate() {
-        let value = |point: &Point, t: usize| {
+        let value = |inputs: &Inputs, t: usize| {
             let at = row * TIME + t;
             match config.value {
                 _ if t >= length => 0.0,
-                ValueSource::Head => point.value[at],
-                ValueSource::Unified => log_sum_exp(row_of(&point.logits, at)),
+                ValueSource::Head => inputs.value[at],
+                ValueSource::Unified => log_sum_exp(row_of(&inputs.logits, at)),
             }
         };
         for t in 0..length {
             if t + config.length >= length && !ENDED[row] {
                 continue;
             }
-            let steps = (t..length.min(t + config.length)).map(|t| step(config, point, &batch, row, t) - centre);
-            let end = value(end.unwrap_or(point), t + config.length);
-            loss += huber(end - value(point, t) + steps.sum::<f64>());
+            let steps = (t..length.min(t + config.length)).map(|t| step_term(config, inputs, &batch, row, t) - centre);
+            let end_value = value(end.unwrap_or(inputs), t + config.length);
+            loss += huber(end_value - value(inputs, t) + steps.sum::<f64>());
         }
     }
     loss
 }
 
-fn step(config: &PathConsistency, point: &Point, batch: &Batch, row: usize, t: usize) -> f64 {
+fn step_term(config: &PathConsistency, inputs: &Inputs, batch: &Batch, row: usize, t: usize) -> f64 {
     let at = row * TIME + t;
-    let logits = row_of(&point.logits, at);
+    let logits = row_of(&inputs.logits, at);
     let target = batch.targets[at];
     let (action, reward) = match batch.helped[at] {
         true => (HELP, -PRICES[row]),
@@ -266,58 +279,58 @@ fn step(config: &PathConsistency, point: &Point, batch: &Batch, row: usize, t: u
     reward - charge - config.alpha * (logits[action] - log_sum_exp(logits))
 }
 
-fn cost_loss(point: &Point) -> f64 {
+fn cost_loss(inputs: &Inputs) -> f64 {
     let batch = Batch::new();
-    let deployed = positions().filter(|(row, _)| *row != 1);
-    deployed
-        .map(|(row, at)| {
-            let to_come = (at..row * TIME + LENGTHS[row]).filter(|&later| batch.helped[later]).count();
-            huber(point.cost[at] - to_come as f64)
-        })
-        .sum()
+    let mut loss = 0.0;
+    for (row, at) in positions().filter(|(row, _)| *row != 1) {
+        let to_come = (at..row * TIME + LENGTHS[row]).filter(|&later| batch.helped[later]).count();
+        loss += huber(inputs.cost[at] - to_come as f64);
+    }
+    loss
 }
 
-fn price_loss(point: &Point) -> f64 {
-    let mean =
-        point.said.iter().zip(PRICED).map(|(said, price)| huber(said - price)).sum::<f64>() / PRICED.len() as f64;
-    mean * positions().count() as f64
+fn price_loss(inputs: &Inputs) -> f64 {
+    let losses = inputs.predicted_prices.iter().zip(PROMPT_PRICES).map(|(predicted, price)| huber(predicted - price));
+    losses.sum::<f64>() / PROMPT_PRICES.len() as f64 * positions().count() as f64
 }
 
 #[test]
-fn forward_kl_is_that_from_teacher_to_student() {
+fn forward_kl_goes_from_teacher_to_student() {
     check(&ForwardKl, forward_kl, forward_kl);
 }
 
 #[test]
-fn the_all_action_loss_has_the_gradient_of_the_reverse_kl() {
+fn the_words_loss_has_the_gradient_of_the_reverse_kl() {
     check(&AllActionConsistency::new().with_help(0.0), words_loss, reverse_kl);
 }
 
 #[test]
-fn the_help_loss_is_what_the_log_odds_miss_of_the_worth_of_help() {
-    for worth in [HelpWorth::Distance, HelpWorth::Regret, HelpWorth::Disagreement, HelpWorth::Ahead] {
-        let objective =
-            AllActionConsistency::new().with_help(0.5).with_help_huber(1.0).with_worth(worth).with_worth_cap(4.0);
-        let help = |point: &Point| 0.5 * help_loss(worth, point);
-        check(&objective, |point| words_loss(point) + help(point), |point| reverse_kl(point) + help(point));
+fn the_help_loss_pulls_the_log_odds_to_the_help_value_minus_the_price() {
+    for help_value in [HelpValue::Divergence, HelpValue::Regret, HelpValue::Disagreement, HelpValue::Lookahead] {
+        let objective = AllActionConsistency::new()
+            .with_help(0.5)
+            .with_help_huber(1.0)
+            .with_help_value(help_value)
+            .with_help_value_cap(4.0);
+        let help = |inputs: &Inputs| 0.5 * help_loss(help_value, inputs);
+        check(&objective, |inputs| words_loss(inputs) + help(inputs), |inputs| reverse_kl(inputs) + help(inputs));
     }
 }
 
 #[test]
-fn generalized_jsd_is_its_definition() {
+fn generalized_jsd_equals_its_definition() {
     for beta in [0.1, 0.5, 0.9] {
-        let divergence = move |point: &Point| {
+        let divergence = move |inputs: &Inputs| {
             let batch = Batch::new();
-            let at_position = |at| {
-                let (own, teacher) = (words(row_of(&point.logits, at)).0, row_of(&batch.teacher, at).to_vec());
-                let mixed: Vec<f64> = own
-                    .iter()
-                    .zip(&teacher)
-                    .map(|(own, teacher)| (beta * teacher.exp() + (1.0 - beta) * own.exp()).ln())
-                    .collect();
-                beta * kl(&teacher, &mixed) + (1.0 - beta) * kl(&own, &mixed)
-            };
-            positions().map(|(_, at)| at_position(at)).sum()
+            let mut sum = 0.0;
+            for (_, at) in positions() {
+                let (own, teacher) = (word_log_probs(row_of(&inputs.logits, at)).0, row_of(&batch.teacher, at));
+                let pairs = own.iter().zip(teacher);
+                let mixture: Vec<f64> =
+                    pairs.map(|(own, teacher)| (beta * teacher.exp() + (1.0 - beta) * own.exp()).ln()).collect();
+                sum += beta * kl(teacher, &mixture) + (1.0 - beta) * kl(&own, &mixture);
+            }
+            sum
         };
         check(&GeneralizedJsd { beta }, divergence, divergence);
     }
@@ -325,7 +338,7 @@ fn generalized_jsd_is_its_definition() {
 }
 
 #[test]
-fn path_residuals_send_their_gradient_through_policy_and_values() {
+fn path_residuals_send_gradients_through_the_policy_and_the_values() {
     for value in [ValueSource::Head, ValueSource::Unified] {
         for (length, alpha) in [(1, 1.0), (3, 1.0), (9, 1.0), (2, 0.6)] {
             if alpha != 1.0 && value == ValueSource::Unified {
@@ -333,16 +346,17 @@ fn path_residuals_send_their_gradient_through_policy_and_values() {
             }
             let config =
                 PathConsistency::new().with_length(length).with_alpha(alpha).with_centred(false).with_value(value);
-            check(&config, |point| path_loss(&config, point, None, 0.0), |point| path_loss(&config, point, None, 0.0));
+            let loss = |inputs: &Inputs| path_loss(&config, inputs, None, 0.0);
+            check(&config, loss, loss);
         }
     }
 }
 
-/// An objective on batches that a target network scores, too.
-struct WithTarget(PathConsistency);
+/// An objective on batches that a target network has scored as well.
+struct WithTargetNetwork(PathConsistency);
 
-impl WithTarget {
-    fn network() -> Batch {
+impl WithTargetNetwork {
+    fn batch() -> Batch {
         let mut batch = Batch::new();
         batch.logits.iter_mut().for_each(|logit| *logit *= -0.5);
         batch.value.iter_mut().for_each(|value| *value += 0.7);
@@ -350,43 +364,88 @@ impl WithTarget {
     }
 }
 
-impl Objective for WithTarget {
+impl Objective for WithTargetNetwork {
+    fn requirements(&self) -> Requirements {
+        self.0.requirements()
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
-        let target = Self::network().scored(&Device::flex().autodiff());
-        self.0.loss(&Scored { target: Some(Box::new(target)), ..scored.clone() })
+        let target = Self::batch().scored(&Device::flex().autodiff());
+        self.0.loss(&Scored { target_network: Some(Box::new(target)), ..scored.clone() })
     }
 }
 
 #[test]
-fn a_target_network_gives_the_values_at_the_ends_of_paths() {
+fn the_values_at_the_ends_of_paths_come_from_the_target_network() {
     for value in [ValueSource::Head, ValueSource::Unified] {
         let config = PathConsistency::new().with_length(2).with_centred(false).with_value(value);
-        let end = WithTarget::network().point();
-        let loss = |point: &Point| path_loss(&config, point, Some(&end), 0.0);
-        check(&WithTarget(config), loss, loss);
+        let end = WithTargetNetwork::batch().inputs();
+        let loss = |inputs: &Inputs| path_loss(&config, inputs, Some(&end), 0.0);
+        check(&WithTargetNetwork(config), loss, loss);
     }
 }
 
 #[test]
-fn centring_takes_off_the_mean_step() {
+fn centring_subtracts_the_mean_step() {
     let config = PathConsistency::new();
     let batch = Batch::new();
-    let point = batch.point();
-    let steps: Vec<f64> = positions().map(|(row, at)| step(&config, &point, &batch, row, at - row * TIME)).collect();
+    let inputs = batch.inputs();
+    let steps: Vec<f64> =
+        positions().map(|(row, at)| step_term(&config, &inputs, &batch, row, at - row * TIME)).collect();
     let centre = steps.iter().sum::<f64>() / steps.len() as f64;
-    check(&config, |point| path_loss(&config, point, None, centre), |point| path_loss(&config, point, None, centre));
+    let loss = |inputs: &Inputs| path_loss(&config, inputs, None, centre);
+    check(&config, loss, loss);
 }
 
 #[test]
-fn the_whole_recipe_is_the_sum_of_its_parts() {
+fn constrained_path_is_the_weighted_sum_of_its_parts() {
     let paths = PathConsistency::new().with_centred(false);
-    let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_worth_cap(4.0).with_paths(paths);
-    let rest = |point: &Point| {
-        0.5 * help_loss(HelpWorth::Distance, point)
-            + forward_kl(point)
-            + 0.1 * path_loss(&paths, point, None, 0.0)
-            + 0.05 * cost_loss(point)
-            + 5.0 * price_loss(point)
+    let config = ConstrainedPath::new().with_help(0.5).with_help_huber(1.0).with_help_value_cap(4.0).with_paths(paths);
+    let rest = |inputs: &Inputs| {
+        0.5 * help_loss(HelpValue::Divergence, inputs)
+            + forward_kl(inputs)
+            + 0.1 * path_loss(&paths, inputs, None, 0.0)
+            + 0.05 * cost_loss(inputs)
+            + 5.0 * price_loss(inputs)
     };
-    check(&config, |point| 0.3 * words_loss(point) + rest(point), |point| 0.3 * reverse_kl(point) + rest(point));
+    check(&config, |inputs| 0.3 * words_loss(inputs) + rest(inputs), |inputs| 0.3 * reverse_kl(inputs) + rest(inputs));
+}
+
+#[test]
+fn the_parts_of_a_loss_have_the_documented_names() {
+    let scored = Batch::new().scored(&Device::flex().autodiff());
+    let names = |objective: &dyn Objective| -> Vec<&str> {
+        objective.loss(&scored).parts.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(names(&AllActionConsistency::new()), ["words", "divergence", "help"]);
+    let all = ["words", "help", "forward", "path", "cost", "divergence", "asked", "price"];
+    assert_eq!(names(&ConstrainedPath::new()), all);
+    assert!(names(&ForwardKl).is_empty() && names(&PathConsistency::new()).is_empty());
+}
+
+#[test]
+fn each_objective_names_what_it_requires() {
+    let teacher = Requirements { teacher: true, ..Requirements::default() };
+    assert_eq!(CrossEntropy::new().requirements(), Requirements::default());
+    assert_eq!(ForwardKl.requirements(), teacher);
+    assert_eq!(GeneralizedJsd::new().requirements(), teacher);
+    assert_eq!(AllActionConsistency::new().requirements(), teacher);
+    let unified = PathConsistency::new().with_value(ValueSource::Unified);
+    assert_eq!(unified.requirements(), teacher);
+    assert_eq!(PathConsistency::new().requirements(), Requirements { value_heads: true, ..teacher });
+    let all = Requirements { teacher: true, help_token: true, value_heads: true };
+    assert_eq!(ConstrainedPath::new().requirements(), all);
+}
+
+#[test]
+fn help_values_are_read_by_their_earlier_names() {
+    for (text, help_value) in [
+        ("\"Distance\"", HelpValue::Divergence),
+        ("\"Divergence\"", HelpValue::Divergence),
+        ("\"Ahead\"", HelpValue::Lookahead),
+        ("\"Lookahead\"", HelpValue::Lookahead),
+    ] {
+        assert_eq!(serde_json::from_str::<HelpValue>(text).expect("a help value"), help_value);
+    }
+    assert_eq!(serde_json::to_string(&HelpValue::Divergence).expect("a string"), "\"Divergence\"");
 }

@@ -1,118 +1,158 @@
-//! Training on tables whose optimum is known.
+//! Training on small tables, compared with their exact optimum.
 
 use std::ops::ControlFlow;
 
 use burn::tensor::{Device, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use wheels_distill::exact::{Problem, Table, Words};
-use wheels_distill::objective::{PathConsistency, ValueSource};
+use wheels_distill::objective::{PathConsistency, Requirements, ValueSource};
+use wheels_distill::price::{ConstraintConfig, Usage, ascend};
+use wheels_distill::testing::{TabularDistribution, TabularProblem, WordPolicy};
 use wheels_distill::{
-    Decay, DistillError, Guidance, GuidedRow, LagrangeMultiplier, Lessons, Trainer, TrainerConfig, TrainingBatch,
-    Workers,
+    BatchSource, Decay, DistillError, RolloutRow, TeacherTargets, Trainer, TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{TabularLm, TabularLmConfig, TokenBatch};
-use wheels_text::Seed;
+use wheels_student::{LagrangeMultiplier, Prices, Student};
+use wheels_text::{HelpBudget, Prompt, Seed};
 
 const WORDS: usize = 4;
 const HELP: usize = 4;
 const EOS: usize = 1;
 const PRICE: f64 = 1.2;
-const LONGEST: usize = 10;
+const MAX_TOKENS: usize = 10;
+const ROWS: usize = 64;
+/// A number of tokens so large that a rate of help is a whole number of helped tokens, up to 1e-9.
+const TOKENS: f64 = 1e9;
 
-/// Logits of a teacher of four words, 1 the end of texts, by the last word.
-fn teacher() -> Table {
+/// A teacher of four words, of which 1 ends a text. The last word is the state.
+fn teacher() -> TabularDistribution {
     let logits = [[0.2, -0.5, 1.0, 0.4], [0.1, 0.0, -0.3, 0.9], [0.8, -0.2, -0.6, 1.1], [-0.4, 0.5, 1.3, 0.0]];
-    Table::from_logits(WORDS, EOS as u32, &logits.concat())
+    TabularDistribution::from_logits(WORDS, EOS as u32, &logits.concat())
 }
 
+/// Who chooses the actions of a path.
 #[derive(Clone, Copy)]
-enum Author {
+enum Writer {
+    /// The student samples from its own policy: on-policy paths.
     Student,
-    Chance,
+    /// Every action is equally likely: off-policy paths.
+    Uniform,
+    /// Even rows are the student's, odd rows are uniform.
     Both,
 }
 
-/// Paths over the table, with the teacher's law along them.
+/// A source of batches of paths over the table, with the teacher's log-probs along them.
 struct Paths {
-    author: Author,
+    writer: Writer,
     rng: ChaCha8Rng,
 }
 
+/// One path.
+struct TabularPath {
+    start: u32,
+    tokens: Vec<u32>,
+    helped: Vec<bool>,
+    ended: bool,
+}
+
 impl Paths {
-    /// One path: its tokens, whose they are, and whether it ended.
-    fn walk(&mut self, policy: Option<&[f32]>) -> (u32, Vec<u32>, Vec<bool>, bool) {
+    /// Draws a path. `policy` is the student's table of logits; without it, every action is equally likely.
+    fn draw_path(&mut self, policy: Option<&[f32]>) -> TabularPath {
         let teacher = teacher();
         let start = self.rng.random_range(0..WORDS);
-        let (mut state, mut tokens, mut helped) = (start, vec![], vec![]);
-        while tokens.len() < LONGEST {
+        let mut path = TabularPath { start: start as u32, tokens: vec![], helped: vec![], ended: false };
+        let mut state = start;
+        while path.tokens.len() < MAX_TOKENS && !path.ended {
             let action = match policy {
                 None => self.rng.random_range(0..=WORDS),
-                Some(logits) => self.draw(&logits[state * (WORDS + 1)..(state + 1) * (WORDS + 1)]),
+                Some(logits) => self.draw_action(&logits[state * (WORDS + 1)..(state + 1) * (WORDS + 1)]),
             };
-            let row = teacher.row(state);
-            let answer = (0..WORDS).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("words");
+            let log_probs = teacher.log_probs(state);
+            let answer = (0..WORDS).max_by(|&a, &b| log_probs[a].total_cmp(&log_probs[b])).expect("there are words");
             state = if action == HELP { answer } else { action };
-            tokens.push(state as u32);
-            helped.push(action == HELP);
-            if state == EOS {
-                return (start as u32, tokens, helped, true);
-            }
+            path.tokens.push(state as u32);
+            path.helped.push(action == HELP);
+            path.ended = state == EOS;
         }
-        (start as u32, tokens, helped, false)
+        path
     }
 
-    fn draw(&mut self, logits: &[f32]) -> usize {
+    fn draw_action(&mut self, logits: &[f32]) -> usize {
         let weights: Vec<f32> = logits.iter().map(|logit| logit.exp()).collect();
-        let mut left = self.rng.random::<f32>() * weights.iter().sum::<f32>();
-        let place = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        place.unwrap_or(weights.len() - 1)
+        let mut remaining = self.rng.random::<f32>() * weights.iter().sum::<f32>();
+        for (action, weight) in weights.iter().enumerate() {
+            remaining -= weight;
+            if remaining < 0.0 {
+                return action;
+            }
+        }
+        weights.len() - 1
+    }
+
+    /// Draws a batch of paths. `policy` is the student's table of logits.
+    fn draw_batch(&mut self, policy: &[f32]) -> TrainingBatch {
+        let teacher = teacher();
+        let (mut starts, mut targets, mut rows) = (vec![], vec![], vec![]);
+        for row in 0..ROWS {
+            let on_policy = match self.writer {
+                Writer::Student => true,
+                Writer::Uniform => false,
+                Writer::Both => row % 2 == 0,
+            };
+            let path = self.draw_path(on_policy.then_some(policy));
+            rows.push(RolloutRow {
+                prompt: Prompt {
+                    student: vec![path.start],
+                    expert: vec![path.start],
+                    budget: HelpBudget::percent(100),
+                },
+                tokens: path.tokens.clone(),
+                helped: path.helped,
+                budget: 1.0,
+                price: PRICE as f32,
+                deployed: false,
+                ended: path.ended,
+            });
+            starts.push(vec![path.start]);
+            targets.push(path.tokens);
+        }
+        let targets = TokenBatch::new(&targets, 0);
+        let mut log_probs = Vec::new();
+        for (row, start) in starts.iter().enumerate() {
+            let states = start.iter().chain(targets.row(row)).take(targets.row(row).len());
+            for &state in states {
+                log_probs.extend(teacher.log_probs(state as usize).iter().map(|log_prob| *log_prob as f32));
+                log_probs.push(-30.0);
+            }
+            log_probs.resize((row + 1) * targets.width() * (WORDS + 1), 0.0);
+        }
+        let shape = [targets.rows(), targets.width(), WORDS + 1];
+        let teacher = TeacherTargets {
+            log_probs: TensorData::new(log_probs, shape),
+            help_token: Some(HELP as u32),
+            rows,
+            price_prompts: None,
+        };
+        TrainingBatch { prompts: TokenBatch::new(&starts, 0), targets, decoder_inputs: None, teacher: Some(teacher) }
     }
 }
 
-impl Lessons<TabularLm> for Paths {
+impl BatchSource<TabularLm> for Paths {
+    fn provides(&self) -> Requirements {
+        Requirements { teacher: true, help_token: true, value_heads: false }
+    }
+
     fn next_batches(
         &mut self,
-        model: &TabularLm,
+        student: &Student<TabularLm>,
         count: usize,
         _: &Workers,
     ) -> Result<Vec<TrainingBatch>, DistillError> {
-        let logits: Vec<f32> = model.logits.val().into_data().iter::<f32>().collect();
-        let teacher = teacher();
-        let batches = (0..count).map(|_| {
-            let (mut starts, mut targets, mut rows) = (vec![], vec![], vec![]);
-            for row in 0..64 {
-                let own = match self.author {
-                    Author::Student => true,
-                    Author::Chance => false,
-                    Author::Both => row % 2 == 0,
-                };
-                let (start, tokens, helped, ended) = self.walk(own.then_some(logits.as_slice()));
-                starts.push(vec![start]);
-                targets.push(tokens);
-                rows.push(GuidedRow { helped, price: PRICE as f32, deployed: false, ended });
-            }
-            let targets = TokenBatch::new(&targets, 0);
-            let mut law = Vec::new();
-            for (row, start) in starts.iter().enumerate() {
-                let before = start.iter().chain(targets.row(row)).take(targets.row(row).len());
-                for &state in before {
-                    law.extend(teacher.row(state as usize).iter().map(|log| *log as f32).chain([-30.0]));
-                }
-                law.resize((row + 1) * targets.width() * (WORDS + 1), 0.0);
-            }
-            let shape = [targets.rows(), targets.width(), WORDS + 1];
-            let teacher = TensorData::new(law, shape);
-            let guidance = Guidance { teacher, help: Some(HELP as u32), rows, rehearsal: None };
-            TrainingBatch { prompts: TokenBatch::new(&starts, 0), targets, read: None, guidance: Some(guidance) }
-        });
-        Ok(batches.collect())
+        let policy: Vec<f32> = student.model.logits.val().into_data().iter::<f32>().collect();
+        Ok((0..count).map(|_| self.draw_batch(&policy)).collect())
     }
 
-    fn place(&self) -> String {
+    fn position(&self) -> String {
         "a table".into()
     }
 
@@ -120,17 +160,17 @@ impl Lessons<TabularLm> for Paths {
         serde_json::Value::Null
     }
 
-    fn restore(&mut self, _: serde_json::Value) -> Result<(), String> {
+    fn restore(&mut self, _: serde_json::Value) -> Result<(), DistillError> {
         Ok(())
     }
 }
 
-/// Trains a random table by unified path consistency on an author's paths, and demands that its log-policy and its
-/// values come near those of the optimum.
-fn finds_the_optimum(author: Author) {
+/// Trains a random table by unified path consistency on the paths of a writer. The log-policy and the values of the
+/// result must be close to those of the optimum.
+fn assert_optimum_is_found(writer: Writer) {
     let device = Device::flex().autodiff();
     device.seed(5);
-    let model = TabularLmConfig::new(WORDS + 1, 1).init(&device);
+    let student = Student::new(TabularLmConfig::new(WORDS + 1, 1).init(&device));
     let objective =
         PathConsistency::new().with_centred(false).with_length(3).with_value(ValueSource::Unified).with_huber(1e9);
     let config = TrainerConfig::new(1500)
@@ -142,20 +182,20 @@ fn finds_the_optimum(author: Author) {
         .with_checkpoint_every(usize::MAX)
         .with_validate_every(usize::MAX);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let paths = Paths { author, rng: Seed(9).rng() };
-    let mut trainer = Trainer::new(config, &objective, model, paths, folder.path(), false).expect("a trainer");
+    let paths = Paths { writer, rng: Seed(9).rng() };
+    let mut trainer = Trainer::new(config, &objective, student, paths, folder.path()).expect("a trainer");
     trainer.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())).expect("finite numbers");
 
-    let logits: Vec<f64> = trainer.model().logits.val().into_data().iter::<f64>().collect();
+    let logits: Vec<f64> = trainer.student().model.logits.val().into_data().iter::<f64>().collect();
     let teacher = teacher();
-    let solution = Problem::new(&teacher, PRICE, 400).solve();
+    let solution = TabularProblem::new(&teacher, PRICE, 400).solve();
     let (mut policy_error, mut value_error) = (0.0_f64, 0.0_f64);
     for state in (0..WORDS).filter(|&state| state != EOS) {
         let row = &logits[state * (WORDS + 1)..(state + 1) * (WORDS + 1)];
         let value = row.iter().map(|logit| logit.exp()).sum::<f64>().ln();
         value_error = value_error.max((value - solution.value(0, state)).abs());
-        for (logit, best) in row.iter().zip(solution.log_policy(0, state)) {
-            policy_error = policy_error.max((logit - value - best).abs());
+        for (logit, optimal) in row.iter().zip(solution.log_policy(0, state)) {
+            policy_error = policy_error.max((logit - value - optimal).abs());
         }
     }
     assert!(policy_error < 0.02 && value_error < 0.02, "errors {policy_error}, {value_error}");
@@ -163,34 +203,38 @@ fn finds_the_optimum(author: Author) {
 
 #[test]
 fn path_consistency_finds_the_optimum_on_policy() {
-    finds_the_optimum(Author::Student);
+    assert_optimum_is_found(Writer::Student);
 }
 
 #[test]
 fn path_consistency_finds_the_optimum_off_policy() {
-    finds_the_optimum(Author::Chance);
+    assert_optimum_is_found(Writer::Uniform);
 }
 
 #[test]
 fn path_consistency_finds_the_optimum_on_mixed_paths() {
-    finds_the_optimum(Author::Both);
+    assert_optimum_is_found(Writer::Both);
 }
 
 #[test]
 fn dual_ascent_finds_the_price_that_bisection_finds() {
     let teacher = teacher();
-    let weak = Table::from_logits(WORDS, EOS as u32, &[0.0, 0.3, 0.1, -0.2].repeat(WORDS));
-    let problem = Problem { words: Words::Fixed(&weak), ..Problem::new(&teacher, 0.0, 60) };
+    let weak = TabularDistribution::from_logits(WORDS, EOS as u32, &[0.0, 0.3, 0.1, -0.2].repeat(WORDS));
+    let problem = TabularProblem { words: WordPolicy::Fixed(&weak), ..TabularProblem::new(&teacher, 0.0, 60) };
     for budget in [0.1, 0.2, 0.3, 0.5] {
-        let mut multiplier = LagrangeMultiplier { budget, price: 3.0 };
+        let config = ConstraintConfig::new().with_levels(vec![0.0, budget, 1.0]).with_rate(0.6).with_max_price(10.0);
+        let level = |budget, price| LagrangeMultiplier { budget, price };
+        let levels = vec![level(0.0, 10.0), level(budget, 3.0), level(1.0, 0.0)];
+        let mut prices = Prices::new(levels).expect("the levels rise from 0 to 1");
         let mut rate = 0.0;
         for step in 0..2000 {
-            let expected = Problem { price: multiplier.price, ..problem }.solve().expected(2);
+            let expected = TabularProblem { price: prices.price(budget), ..problem }.solve().expected_use(2);
             rate = expected.helped / expected.length;
-            multiplier.ascend(rate, 0.6 / (1.0 + 3.0 * f64::from(step) / 2000.0), 10.0);
+            let usage = Usage { budget, helped: (rate * TOKENS).round() as usize, tokens: TOKENS as usize };
+            ascend(&mut prices, &[usage], &config, f64::from(step) / 2000.0);
         }
         assert!((rate - budget).abs() < 0.01 * budget, "budget {budget}: rate {rate}");
-        let price = problem.price_for(budget, 2);
-        assert!((multiplier.price - price).abs() < 0.01, "budget {budget}: {} is not {price}", multiplier.price);
+        let (found, expected) = (prices.price(budget), problem.price_for(budget, 2));
+        assert!((found - expected).abs() < 0.01, "budget {budget}: the price is {found}, not {expected}");
     }
 }

@@ -1,60 +1,61 @@
-//! Decoders on a data set: quality beside what it took.
+//! Running a decoder on a data set.
 
-use serde::{Deserialize, Serialize};
-use wheels_decode::{DecodeError, DecodeStats, Decoded, Decoder, Source, Trajectory};
-use wheels_text::{Dataset, HelpBudget, Prompt, PromptFormat, Seed, TextError, Tokenizer};
+use wheels_decode::{Decoded, Decoder};
+use wheels_text::{Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 
-use crate::Judged;
+use crate::{CorpusStats, DecodedText, EvalError, SystemOutput};
 
-/// An error of evaluation.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvalError {
-    /// A decoder failed.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A source could not be encoded, or a text not decoded.
-    #[error("example {index} of the data set, counted from 0")]
-    Text {
-        /// The example.
-        index: usize,
-        /// What was wrong with it.
-        #[source]
-        source: TextError,
-    },
-}
-
-/// A data set, ready to be decoded by any decoder whose student and teacher share a tokenizer.
+/// A data set with the tokenizer and the prompt template that turn it into prompts.
+///
+/// Every decoder whose models share this tokenizer can run on it: the student alone, the teacher alone, or a student
+/// with its teacher.
+///
+/// ```
+/// use wheels_decode::{Action, DecodeError, DecodeStats, Decoded, Decoder, End, Source, Step, Trajectory};
+/// use wheels_eval::Evaluation;
+/// use wheels_text::{Dataset, Example, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer, TokenizerConfig};
+///
+/// /// A decoder that copies its prompt.
+/// struct Copy;
+///
+/// impl Decoder for Copy {
+///     fn decode(&self, prompts: &[Prompt], _: Seed) -> Result<Decoded, DecodeError> {
+///         let mut trajectories = Vec::new();
+///         for prompt in prompts {
+///             let mut steps = Vec::new();
+///             for &token in &prompt.student {
+///                 let (action, source) = (Action::Token, Source::Student);
+///                 steps.push(Step { action, token, source, log_prob: 0.0, cost: 0.0 });
+///             }
+///             trajectories.push(Trajectory { steps, end: End::Eos });
+///         }
+///         Ok(Decoded { trajectories, stats: DecodeStats::default() })
+///     }
+/// }
+///
+/// let (source, target) = ("un editor di testo".to_owned(), "un editor di testo libero".to_owned());
+/// let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), [source.clone()])?;
+/// let data = Dataset::from_iter([Example { source, target }]);
+/// let template = PromptTemplate::default();
+///
+/// let evaluation = Evaluation::new(&data, &tokenizer, &template);
+/// let prompts = evaluation.prompts(HelpBudget::percent(20))?;
+/// let output = evaluation.run(&Copy, &prompts, Seed(7))?;
+/// assert_eq!(output.texts[0].text, "un editor di testo");
+/// assert_eq!(format!("{:.1}", evaluation.stats(&output).scores().bleu), "77.9");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     data: &'a Dataset,
     tokenizer: &'a Tokenizer,
-    format: &'a PromptFormat,
-}
-
-/// What one decoder made of a data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Its texts, in the order of the data.
-    pub texts: Vec<Written>,
-    /// What they took.
-    pub stats: DecodeStats,
-}
-
-/// A text and who wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// The text.
-    pub text: String,
-    /// Its tokens, with the end-of-text mark where it has one.
-    pub tokens: Vec<u32>,
-    /// Who chose each token: `s` for the student, `t` for an expert.
-    pub authors: String,
+    template: &'a PromptTemplate,
 }
 
 impl<'a> Evaluation<'a> {
-    /// An evaluation of `data`, with prompts in a student's `format`.
-    pub fn new(data: &'a Dataset, tokenizer: &'a Tokenizer, format: &'a PromptFormat) -> Self {
-        Self { data, tokenizer, format }
+    /// An evaluation on `data`. The tokenizer and the template are those of the student.
+    pub fn new(data: &'a Dataset, tokenizer: &'a Tokenizer, template: &'a PromptTemplate) -> Self {
+        Self { data, tokenizer, template }
     }
 
     /// The references, in the order of the data.
@@ -62,74 +63,66 @@ impl<'a> Evaluation<'a> {
         self.data.iter().map(|example| example.target.as_str())
     }
 
-    /// The prompts under a budget.
+    /// One prompt per example, in the order of the data. All of them have the same budget.
     ///
     /// # Errors
-    /// [`EvalError::Text`] for a source that is empty or too long.
+    /// [`EvalError::Prompt`] if a source is empty or too long.
     pub fn prompts(&self, budget: HelpBudget) -> Result<Vec<Prompt>, EvalError> {
-        let prompt = |(index, example): (usize, &wheels_text::Example)| {
-            let prompt = self.format.prompt(self.tokenizer, &example.source, budget);
-            prompt.map_err(|source| EvalError::Text { index, source })
-        };
-        self.data.iter().enumerate().map(prompt).collect()
+        let mut prompts = Vec::with_capacity(self.data.len());
+        for (index, example) in self.data.iter().enumerate() {
+            let prompt = self.template.prompt(self.tokenizer, &example.source, budget);
+            prompts.push(prompt.map_err(|source| EvalError::Prompt { index, source })?);
+        }
+        Ok(prompts)
     }
 
-    /// Decodes all prompts.
+    /// Runs a decoder on prompts, which are usually those of [`prompts`](Self::prompts).
     ///
     /// # Errors
-    /// [`EvalError::Decode`] where the decoder fails, and as for [`outcome`](Self::outcome).
-    pub fn run(&self, decoder: &dyn Decoder, prompts: &[Prompt], seed: Seed) -> Result<Outcome, EvalError> {
-        self.outcome(decoder.decode(prompts, seed)?)
+    /// [`EvalError::Decode`] if the decoder fails, and [`EvalError::Output`] as for [`output`](Self::output).
+    pub fn run(&self, decoder: &dyn Decoder, prompts: &[Prompt], seed: Seed) -> Result<SystemOutput, EvalError> {
+        self.output(decoder.decode(prompts, seed)?)
     }
 
-    /// The texts of what a decoder made of all prompts.
+    /// Turns the trajectories of a decoder into texts.
     ///
     /// # Errors
-    /// [`EvalError::Text`] where a text cannot be decoded.
-    pub fn outcome(&self, decoded: Decoded) -> Result<Outcome, EvalError> {
-        let text = |(index, trajectory): (usize, &Trajectory)| {
+    /// [`EvalError::Output`] if the tokenizer does not know a token.
+    pub fn output(&self, decoded: Decoded) -> Result<SystemOutput, EvalError> {
+        let mut texts = Vec::with_capacity(decoded.trajectories.len());
+        for (index, trajectory) in decoded.trajectories.iter().enumerate() {
             let text = self.tokenizer.decode(&trajectory.tokens());
-            text.map(|text| Written::new(text, trajectory)).map_err(|source| EvalError::Text { index, source })
-        };
-        let texts = decoded.trajectories.iter().enumerate().map(text).collect::<Result<_, _>>()?;
-        Ok(Outcome { texts, stats: decoded.stats })
+            let text = text.map_err(|source| EvalError::Output { index, source })?;
+            texts.push(DecodedText::new(text, trajectory));
+        }
+        Ok(SystemOutput { texts, stats: decoded.stats })
     }
 
-    /// Decodes all prompts with the teacher as the only model, and counts its work as the teacher's.
+    /// The statistics of an output against the references.
     ///
-    /// # Errors
-    /// [`EvalError::Decode`] where the decoder fails.
-    pub fn run_teacher(&self, teacher: &dyn Decoder, prompts: &[Prompt], seed: Seed) -> Result<Outcome, EvalError> {
-        let mut outcome = self.run(teacher, prompts, seed)?;
-        let stats = &mut outcome.stats;
-        stats.teacher = std::mem::take(&mut stats.student);
-        (stats.help_asked, stats.help_given) = (stats.tokens, stats.tokens);
-        for text in &mut outcome.texts {
-            text.authors = "t".repeat(text.tokens.len());
-        }
-        Ok(outcome)
-    }
-
-    /// The texts of an outcome beside the references.
-    pub fn judge(&self, outcome: &Outcome) -> Judged {
-        Judged::new(outcome.texts(), self.references())
+    /// # Panics
+    /// If the number of texts is not the number of examples.
+    pub fn stats(&self, output: &SystemOutput) -> CorpusStats {
+        CorpusStats::new(output.texts(), self.references())
     }
 }
 
-impl Written {
-    fn new(text: String, trajectory: &Trajectory) -> Self {
-        let author = |source| if source == Source::Student { 's' } else { 't' };
-        Self {
-            text,
-            tokens: trajectory.steps.iter().map(|step| step.token).collect(),
-            authors: trajectory.steps.iter().map(|step| author(step.source)).collect(),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use wheels_text::{Example, TokenizerConfig};
 
-impl Outcome {
-    /// The texts alone.
-    pub fn texts(&self) -> impl Iterator<Item = &str> + Clone {
-        self.texts.iter().map(|written| written.text.as_str())
+    use super::*;
+
+    #[test]
+    fn an_empty_source_is_an_error_that_names_the_example() {
+        let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), ["a".to_owned()]);
+        let tokenizer = tokenizer.expect("one line is enough for the bytes");
+        let pairs = [("a text", "un testo"), ("", "nulla")];
+        let examples = pairs.map(|(source, target)| Example { source: source.to_owned(), target: target.to_owned() });
+        let (data, template) = (Dataset::from_iter(examples), PromptTemplate::default());
+        let error = Evaluation::new(&data, &tokenizer, &template).prompts(HelpBudget::percent(20));
+        let error = error.expect_err("the second source is empty");
+        assert!(error.to_string().contains("example 1 of the data set"), "{error}");
+        assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
     }
 }

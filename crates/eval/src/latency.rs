@@ -1,69 +1,76 @@
-//! What a call of a model costs, and from it how long a text takes.
+//! The cost of a model call, and a model of latency at batch size 1.
+//!
+//! A measured latency mixes the models with the decoder, the batch size and the machine. The model here has two numbers
+//! per language model, a cost per call and a cost per token, and multiplies them with the calls and the tokens that a
+//! decoder counted. So it shows what a decoder would take if each text were decoded alone.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use wheels_decode::{DecodeStats, ModelUse};
-use wheels_lm::{LanguageModel, TokenBatch};
+use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
 
-/// Tokens that a text has while its calls are timed.
-const LENGTH: usize = 8;
-/// Tokens of the longer of the two calls that are timed.
-const DRAFT: usize = 9;
-/// Calls of which the fastest counts: whatever else the machine does makes the others slower.
+/// The length of the text before each timed call, tokens.
+const TEXT_TOKENS: usize = 8;
+/// The length of the long timed call, tokens. The short one has 1 token.
+const LONG_CALL_TOKENS: usize = 9;
+/// The number of timed calls of each length. The fastest one counts: other work of the machine only slows calls down.
 const CALLS: usize = 101;
 
-/// What one call of a model costs at batch 1, fitted to calls of 1 and of 9 tokens.
+/// The cost of one call of a model at batch size 1, fitted to calls with 1 and with 9 tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallCost {
-    /// Seconds of a call, whatever it reads.
+    /// Seconds per call, regardless of how many tokens it reads.
     pub seconds_per_call: f64,
-    /// Seconds more for each token that it reads.
+    /// Additional seconds for each token that the call reads.
     pub seconds_per_token: f64,
 }
 
-/// The costs of a student and its teacher.
+/// The cost of model calls for a student and its teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairCost {
-    /// Of the student.
+    /// The cost of the student's calls.
     pub student: CallCost,
-    /// Of the teacher.
+    /// The cost of the teacher's calls.
     pub teacher: CallCost,
 }
 
 impl CallCost {
-    /// Times a model, logits read from the device and all, on a text after `prompt`.
+    /// Times calls of a model that continue a text after `prompt`.
+    ///
+    /// A call includes reading the logits from the device.
+    ///
+    /// # Panics
+    /// If `prompt` is empty.
     pub fn measure(model: &dyn LanguageModel, prompt: &[u32]) -> Self {
-        let mut context = model.prefill(&TokenBatch::new(&[prompt], model.spec().pad), LENGTH + DRAFT);
-        let word = prompt[0];
-        let start = context.starts()[0];
-        let text: Vec<u32> = std::iter::once(start).chain([word; LENGTH - 1]).collect();
-        model.hidden_rows(&TokenBatch::new(&[&text], model.spec().pad), &[0], &mut context);
-        let mut fastest = |tokens: usize| {
-            let draft = TokenBatch::new(&[&vec![word; tokens]], model.spec().pad);
-            let calls = (0..CALLS).map(|_| {
-                let started = Instant::now();
-                let hidden = model.hidden_rows(&draft, &[0], &mut context);
-                let _ = model.head(hidden.flatten(0, 1)).into_data();
-                let elapsed = started.elapsed().as_secs_f64();
-                context.truncate(0, LENGTH);
-                elapsed
-            });
-            calls.fold(f64::INFINITY, f64::min)
-        };
-        let (one, many) = (fastest(1), fastest(DRAFT));
-        let seconds_per_token = ((many - one) / (DRAFT - 1) as f64).max(0.0);
-        Self { seconds_per_call: (one - seconds_per_token).max(0.0), seconds_per_token }
+        assert!(!prompt.is_empty(), "the prompt is empty; a call is timed after at least one token");
+        let pad = model.spec().pad;
+        let mut context = model.prefill(&TokenBatch::new(&[prompt], pad), TEXT_TOKENS + LONG_CALL_TOKENS);
+        let token = prompt[0];
+        let mut text = [token; TEXT_TOKENS];
+        text[0] = context.starts()[0];
+        model.hidden(&TokenBatch::new(&[text], pad), &[0], Positions::All, &mut context);
+        let short = fastest_call(model, &mut context, &[token]);
+        let long = fastest_call(model, &mut context, &[token; LONG_CALL_TOKENS]);
+        let seconds_per_token = ((long - short) / (LONG_CALL_TOKENS - 1) as f64).max(0.0);
+        Self { seconds_per_call: (short - seconds_per_token).max(0.0), seconds_per_token }
     }
 
-    /// How long a model's work takes at batch 1, its prompts not counted.
+    /// The time of a model's work at batch size 1, seconds. Reading the prompts is not included.
     pub fn seconds(&self, used: ModelUse) -> f64 {
         self.seconds_per_call * used.calls as f64 + self.seconds_per_token * used.tokens_processed as f64
     }
 }
 
 impl PairCost {
-    /// How long a token takes at batch 1, over how long it takes the teacher alone.
+    /// The modelled time per token at batch size 1, divided by the time per token of the teacher alone.
+    ///
+    /// With c calls and n tokens processed by the student (s) and the teacher (t), a seconds per call, b seconds per
+    /// token, and N tokens of text:
+    ///
+    /// ```text
+    /// latency = (a_s c_s + b_s n_s + a_t c_t + b_t n_t) / (N (a_t + b_t))
+    /// ```
     pub fn latency(&self, stats: &DecodeStats) -> f64 {
         let seconds = self.student.seconds(stats.student) + self.teacher.seconds(stats.teacher);
         let alone = self.teacher.seconds_per_call + self.teacher.seconds_per_token;
@@ -71,19 +78,58 @@ impl PairCost {
     }
 }
 
+/// The time of the fastest of many calls that read `tokens` after the text in `context`, seconds.
+fn fastest_call(model: &dyn LanguageModel, context: &mut Context, tokens: &[u32]) -> f64 {
+    let batch = TokenBatch::new(&[tokens], model.spec().pad);
+    let mut fastest = f64::INFINITY;
+    for _ in 0..CALLS {
+        let started = Instant::now();
+        let hidden = model.hidden(&batch, &[0], Positions::All, context);
+        // A device works in the background: only reading the logits waits until they are computed.
+        let _ = model.head(&hidden).into_data();
+        fastest = fastest.min(started.elapsed().as_secs_f64());
+        context.truncate(0, TEXT_TOKENS);
+    }
+    fastest
+}
+
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+    use wheels_lm::TabularLm;
+
     use super::*;
 
+    fn cost(seconds_per_call: f64, seconds_per_token: f64) -> CallCost {
+        CallCost { seconds_per_call, seconds_per_token }
+    }
+
+    fn used(calls: u64, tokens_processed: u64) -> ModelUse {
+        ModelUse { calls, tokens_processed, ..ModelUse::default() }
+    }
+
     #[test]
-    fn the_teacher_alone_takes_its_own_time() {
-        let cost = |call, token| CallCost { seconds_per_call: call, seconds_per_token: token };
+    fn latency_is_relative_to_the_teacher_alone() {
         let pair = PairCost { student: cost(1.0, 0.0), teacher: cost(3.0, 1.0) };
-        let used = |calls, tokens_processed| ModelUse { calls, tokens_processed, ..ModelUse::default() };
         let stats = |student, teacher| DecodeStats { tokens: 10, student, teacher, ..DecodeStats::default() };
         assert_eq!(pair.latency(&stats(used(0, 0), used(10, 10))), 1.0);
         assert_eq!(pair.latency(&stats(used(10, 10), used(0, 0))), 0.25);
-        // Two calls that read nine tokens in all.
+        // Two calls of the teacher that read nine tokens together.
         assert_eq!(pair.latency(&stats(used(10, 10), used(2, 9))), (10.0 + 6.0 + 9.0) / 40.0);
+    }
+
+    #[test]
+    fn the_measured_cost_of_a_model_is_not_negative() {
+        let model = TabularLm::from_logits(5, 1, vec![0.0; 25], &Device::flex());
+        let CallCost { seconds_per_call, seconds_per_token } = CallCost::measure(&model, &[3, 4, 1]);
+        assert!(seconds_per_call >= 0.0 && seconds_per_token >= 0.0);
+        assert!((0.0..1.0).contains(&(seconds_per_call + seconds_per_token)), "a table answers within a second");
+        assert!(seconds_per_call + seconds_per_token > 0.0, "a call takes some time");
+    }
+
+    #[test]
+    #[should_panic(expected = "the prompt is empty")]
+    fn an_empty_prompt_panics() {
+        CallCost::measure(&TabularLm::from_logits(5, 1, vec![0.0; 25], &Device::flex()), &[]);
     }
 }

@@ -1,11 +1,17 @@
-//! Evaluation for Training Wheels: how good a text is, and whether one system's texts are better than another's.
+//! Evaluation for Training Wheels: how good decoded texts are, how much help they took, and whether two systems differ.
 //!
-//! Text metrics live in [`metric`]: BLEU, chrF and chrF++ equal to sacrebleu's, and ROUGE equal to rouge-score's. Every metric
-//! is a value that adds up: make one per sentence, sum them, ask the sum for its score. A resampled corpus is then another
-//! sum, and a validation curve needs no second definition. [`paired_bootstrap`] compares two systems on one test set,
-//! [`Sweep`] places systems between a student and its teacher, and [`Results`] holds what tables and figures are drawn from.
+//! - [`metric`] scores texts against references. BLEU, chrF and chrF++ equal those of sacrebleu, and ROUGE equals that
+//!   of rouge-score.
+//! - [`statistics`] has bootstrap intervals, paired comparisons of two systems, and correlation.
+//! - [`Evaluation`] runs a decoder on a data set. [`SystemOutput`] holds its texts, and [`CorpusStats`] scores them.
+//! - [`Sweep`] places systems between the student alone and the teacher alone. [`CallCost`] and [`PairCost`] estimate
+//!   what their calls cost.
+//! - [`Results`] holds everything that tables and figures need. It is exported as JSON, CSV and Markdown.
 //!
-//! Nothing here reads a file or tokenises for a model; several references per sentence are not supported.
+//! The statistics of every metric add up: compute one value per sentence, sum them, and ask the sum for its score. The
+//! score of a resampled corpus is then the score of another sum.
+//!
+//! This crate reads and writes no files, draws no figures and trains nothing. It supports one reference per sentence.
 //!
 //! ```
 //! use wheels_eval::metric::{BleuStats, ChrfStats};
@@ -16,19 +22,23 @@
 //! assert_eq!(format!("BLEU {:.1}, chrF {:.1}", bleu.score(), chrf.score()), "BLEU 53.9, chrF 55.2");
 //! ```
 
-mod bootstrap;
-mod correlation;
+mod corpus_stats;
+mod error;
 mod evaluation;
-mod judged;
+mod export;
+mod help_counts;
 mod latency;
 pub mod metric;
 mod results;
+pub mod statistics;
 mod sweep;
+mod system_output;
 
-pub use bootstrap::{Comparison, Interval, bootstrap, paired_bootstrap};
-pub use correlation::{pearson, spearman};
-pub use evaluation::{EvalError, Evaluation, Outcome, Written};
-pub use judged::{ByMetric, Judged, Scores};
+pub use corpus_stats::{ByMetric, CorpusStats, Scores};
+pub use error::EvalError;
+pub use evaluation::Evaluation;
+pub use help_counts::HelpCounts;
 pub use latency::{CallCost, PairCost};
-pub use results::{Agreement, PARTS, Point, Results, Share, differing, help_by_kind, help_by_position};
-pub use sweep::{Row, Sweep};
+pub use results::{Agreement, Measurement, Results};
+pub use sweep::{Sweep, SweepRow};
+pub use system_output::{DecodedText, SystemOutput};

@@ -1,67 +1,80 @@
-//! Systems between a student alone and its teacher alone.
+//! A sweep of systems between the student alone and the teacher alone.
 
 use serde::{Deserialize, Serialize};
 
 use crate::metric::BleuStats;
-use crate::{ByMetric, Comparison, Interval, Judged, Outcome, Scores};
+use crate::statistics::{Comparison, Interval};
+use crate::{ByMetric, CorpusStats, Scores, SystemOutput};
 
-/// The two ends of a sweep, between which other systems are placed.
+/// The two ends of a sweep, the student alone and the teacher alone, with which all other systems are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
-    /// The student alone.
-    pub student: &'a Judged,
-    /// The teacher alone.
-    pub teacher: &'a Judged,
-    /// What the teacher wrote.
-    pub teacher_outcome: &'a Outcome,
+    /// The statistics of the student alone.
+    pub student: &'a CorpusStats,
+    /// The statistics of the teacher alone.
+    pub teacher: &'a CorpusStats,
+    /// The texts of the teacher alone.
+    pub teacher_output: &'a SystemOutput,
 }
 
-/// One line of a sweep, under the names that its JSON has.
+/// The quality of one system in a sweep, and the work that it took.
+///
+/// The field names are the keys of its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// "student", "teacher", "budgeted", "random", or "draft 4" for speculative decoding with drafts of 4 tokens.
+pub struct SweepRow {
+    /// The name of the system, such as `student`, `teacher` or `draft:4`.
     pub decoder: String,
     /// The budget as a fraction of the tokens, 0 to 1.
     pub budget: f64,
-    /// Scores against the references.
+    /// The scores against the references, 0 to 100.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Corpus BLEU against the teacher's own texts, 0 to 100.
+    /// The corpus BLEU against the texts of the teacher alone, 0 to 100.
     pub bleu_teacher: f64,
-    /// How much of the way from the student's score to the teacher's, 0 to 1, with its 95% interval.
+    /// The fraction of the gap between student and teacher that the system closes; see [`CorpusStats::gap_closed`].
     pub gap_closed: ByMetric<Interval>,
-    /// By how much it is better than random asking at the same rate, where that was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over_random: Option<ByMetric<Comparison>>,
-    /// Helped tokens over tokens, 0 to 1.
+    /// The difference to a system that asks at random positions and at the same rate, if that was measured.
+    #[serde(default, alias = "over_random", skip_serializing_if = "Option::is_none")]
+    pub versus_random: Option<ByMetric<Comparison>>,
+    /// The fraction of tokens that an expert chose, 0 to 1.
     pub help_rate: f64,
-    /// Times that a text's teacher was called, for each token.
+    /// Calls of the teacher per token. A batched forward pass counts once for each of its texts.
     pub teacher_calls_per_token: f64,
-    /// Tokens that the teacher read, for each token.
+    /// Tokens that the teacher read, per token of text. Tokens of prompts do not count.
     pub teacher_tokens_processed_per_token: f64,
-    /// Student steps for each token.
+    /// Steps of the student per token.
     pub student_steps_per_token: f64,
-    /// Wall time.
+    /// The number of texts that were cut at the decoder's length limit. Older files do not say it, and give 0.
+    #[serde(default)]
+    pub truncated: usize,
+    /// Wall time, seconds.
     pub seconds: f64,
 }
 
 impl Sweep<'_> {
-    /// The line of one system.
-    pub fn row(&self, decoder: &str, budget: f64, outcome: &Outcome, judged: &Judged) -> Row {
-        let stats = &outcome.stats;
-        let against_teacher = outcome.texts().zip(self.teacher_outcome.texts());
-        Row {
+    /// The row of one system. `stats` are the statistics of `output` against the references.
+    ///
+    /// `versus_random` is left empty.
+    ///
+    /// # Panics
+    /// If the data set is empty, or the system has another number of texts than student and teacher.
+    pub fn row(&self, decoder: &str, budget: f64, output: &SystemOutput, stats: &CorpusStats) -> SweepRow {
+        let work = &output.stats;
+        let pairs = output.texts().zip(self.teacher_output.texts());
+        let against_teacher: BleuStats = pairs.map(|(text, teacher)| BleuStats::of(text, teacher)).sum();
+        SweepRow {
             decoder: decoder.into(),
             budget,
-            scores: judged.scores(),
-            bleu_teacher: against_teacher.map(|(text, right)| BleuStats::of(text, right)).sum::<BleuStats>().score(),
-            gap_closed: judged.gap_closed(self.student, self.teacher),
-            over_random: None,
-            help_rate: stats.help_rate(),
-            teacher_calls_per_token: stats.teacher_calls_per_token(),
-            teacher_tokens_processed_per_token: stats.teacher_tokens_processed_per_token(),
-            student_steps_per_token: stats.student_steps_per_token(),
-            seconds: stats.elapsed.as_secs_f64(),
+            scores: stats.scores(),
+            bleu_teacher: against_teacher.score(),
+            gap_closed: stats.gap_closed(self.student, self.teacher),
+            versus_random: None,
+            help_rate: work.help_rate(),
+            teacher_calls_per_token: work.teacher_calls_per_token(),
+            teacher_tokens_processed_per_token: work.teacher_tokens_processed_per_token(),
+            student_steps_per_token: work.student_steps_per_token(),
+            truncated: output.truncated(),
+            seconds: work.elapsed.as_secs_f64(),
         }
     }
 }

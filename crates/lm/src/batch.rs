@@ -13,7 +13,7 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// Pads `rows` with `pad` to the length of the longest.
+    /// Pads `rows` with `pad` to the length of the longest row.
     pub fn new<R: AsRef<[u32]>>(rows: &[R], pad: u32) -> Self {
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
         let width = lengths.iter().copied().max().unwrap_or(0);
@@ -41,18 +41,18 @@ impl TokenBatch {
         self.width
     }
 
-    /// The number of tokens in each row, padding not counted.
+    /// The number of tokens in each row, without padding.
     pub fn lengths(&self) -> &[usize] {
         &self.lengths
     }
 
-    /// The tokens of a row, padding not counted.
+    /// The tokens of a row, without padding.
     pub fn row(&self, index: usize) -> &[u32] {
         let start = index * self.width;
         &self.ids[start..start + self.lengths[index]]
     }
 
-    /// The number of tokens in all rows, padding not counted.
+    /// The number of tokens in all rows, without padding.
     pub fn tokens(&self) -> usize {
         self.lengths.iter().sum()
     }
@@ -68,7 +68,7 @@ impl TokenBatch {
         Tensor::from_data(TensorData::new(ids, [self.rows(), self.width]), device)
     }
 
-    /// True where a position is padding, `[rows, width]`.
+    /// Whether each position is padding, `[rows, width]`.
     pub fn padding(&self, device: &Device) -> Tensor<2, Bool> {
         let mask: Vec<bool> =
             self.lengths.iter().flat_map(|&length| (0..self.width).map(move |t| t >= length)).collect();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_has_one_token_a_row() {
+    fn a_column_has_one_token_per_row() {
         let batch = TokenBatch::column(&[4, 9]);
         assert_eq!((batch.rows(), batch.width()), (2, 1));
         assert!(!batch.is_ragged());

@@ -1,4 +1,4 @@
-//! Keys and values of past positions.
+//! The keys and values of past positions.
 
 use burn::tensor::{Device, Tensor};
 
@@ -6,10 +6,10 @@ use crate::context::row_index;
 
 /// The keys and values that one attention layer has computed, preallocated and written in place.
 ///
-/// Slots past a row's length hold whatever was written there last: callers know the lengths and mask the rest. Taking
-/// tokens back is therefore free, and the next append overwrites them.
+/// Slots past a row's length hold whatever was written there last. Callers know the lengths and mask these slots. A
+/// rollback therefore costs nothing, and the next append overwrites the tokens that were rolled back.
 #[derive(Clone, Debug)]
-pub struct KvCache {
+pub(crate) struct KvCache {
     keys: Tensor<4>,
     values: Tensor<4>,
 }
@@ -19,24 +19,24 @@ impl KvCache {
     ///
     /// # Shapes
     /// Keys and values: `[batch, heads, capacity, d_head]`.
-    pub fn new(batch: usize, heads: usize, capacity: usize, d_head: usize, device: &Device) -> Self {
+    pub(crate) fn new(batch: usize, heads: usize, capacity: usize, d_head: usize, device: &Device) -> Self {
         let shape = [batch, heads, capacity, d_head];
         Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
     }
 
     /// The number of slots that each row has.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.keys.dims()[2]
     }
 
-    /// Writes keys and values of `rows`, each from its slot in `offsets` on.
+    /// Writes keys and values of `rows`. Each row is written from its slot in `offsets` on.
     ///
-    /// Neighbouring rows with one offset are written together, so that a batch in step costs one write. The cache
-    /// doubles when a write does not fit.
+    /// Neighbouring rows with the same offset are written together, so that a batch whose rows have one length costs
+    /// one write. The cache doubles its capacity if a write does not fit.
     ///
     /// # Shapes
     /// `keys`, `values`: `[rows, heads, time, d_head]`.
-    pub fn append(&mut self, rows: &[usize], offsets: &[usize], keys: Tensor<4>, values: Tensor<4>) {
+    pub(crate) fn append(&mut self, rows: &[usize], offsets: &[usize], keys: Tensor<4>, values: Tensor<4>) {
         let [_, heads, time, d_head] = keys.dims();
         self.reserve(offsets.iter().copied().max().unwrap_or(0) + time);
         let mut start = 0;
@@ -54,21 +54,21 @@ impl KvCache {
         }
     }
 
-    /// The first `length` slots of all rows, or of `rows` where they are given.
+    /// The first `length` slots of all rows, or of `rows` if they are given.
     ///
     /// # Shapes
     /// Keys and values: `[rows, heads, length, d_head]`.
-    pub fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
-        // Rows first: a selection copies what it is given, a narrowing nothing.
-        let of = |cache: &Tensor<4>| {
+    pub(crate) fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
+        // Rows are selected before slots, because a selection would copy a narrowed tensor as a whole.
+        let view_of = |cache: &Tensor<4>| {
             let rows = rows.map(|rows| cache.clone().select(0, row_index(rows, &cache.device())));
             rows.unwrap_or_else(|| cache.clone()).narrow(2, 0, length)
         };
-        (of(&self.keys), of(&self.values))
+        (view_of(&self.keys), view_of(&self.values))
     }
 
     /// Keeps the given rows, in that order.
-    pub fn select_rows(&mut self, rows: &[usize]) {
+    pub(crate) fn select_rows(&mut self, rows: &[usize]) {
         let index = row_index(rows, &self.keys.device());
         self.keys.inplace(|cache| cache.select(0, index.clone()));
         self.values.inplace(|cache| cache.select(0, index));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_is_overwritten() {
+    fn rolled_back_slots_are_overwritten() {
         let mut cache = KvCache::new(1, 1, 4, 1, &Device::default());
         cache.append(&[0], &[0], numbered(1, 3, 1.0), numbered(1, 3, 1.0));
         cache.append(&[0], &[1], numbered(1, 1, 9.0), numbered(1, 1, 9.0));

@@ -1,41 +1,59 @@
 //! What a model has read so far, row by row.
 
+use std::any::Any;
+use std::fmt::Debug;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::KvCache;
+use crate::TokenBatch;
 
-/// The encoder's side of a context: what every decoder layer attends to, computed once from the prompts.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    /// Keys and values of each decoder layer, `[batch, heads, source, d_head]`.
-    pub layers: Vec<(Tensor<4>, Tensor<4>)>,
-    /// Added to the attention scores: 0 at a token, a large negative number at padding, `[batch, 1, 1, source]`; absent
-    /// where no row is padded.
-    pub bias: Option<Tensor<4>>,
+/// The part of a [`Context`] that belongs to one model, such as its caches.
+///
+/// A model stores its state with [`Context::insert`] and finds it again by its type with [`Context::state`].
+pub trait ModelState: Any + Debug + Send {
+    /// Keeps the given rows, in that order. A row may be named more than once.
+    fn select_rows(&mut self, rows: &[usize]);
+
+    /// Forgets all but the first `length` tokens that a row has read since its prompt.
+    ///
+    /// A cache that is overwritten in place has nothing to do here, because the context knows the lengths.
+    fn truncate(&mut self, row: usize, length: usize);
 }
 
-/// The running state of a batch: prompts that were read and tokens that were appended since.
+/// The running state of a batch: prompts that were read, and the tokens that each row has read since.
 ///
-/// Rows are independent. They may differ in length, be taken back to an earlier length
+/// Rows are independent. They may differ in length, be cut back to an earlier length
 /// ([`truncate`](Self::truncate)), and be dropped or reordered ([`select_rows`](Self::select_rows)).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Context {
     starts: Vec<u32>,
     tokens: Vec<Vec<u32>>,
     remembers: bool,
-    /// What came before the starts, for models that look at tokens instead of tensors.
-    pub(crate) prompts: Vec<Vec<u32>>,
-    pub(crate) memory: Option<Memory>,
-    /// What help costs by a student's reading of its prompts, nats, `[batch, 1]`.
-    pub(crate) price: Option<Tensor<2>>,
-    pub(crate) layers: Vec<KvCache>,
+    states: Vec<Box<dyn ModelState>>,
 }
 
 impl Context {
-    /// A context in which each row begins with its token in `starts`, and which keeps what it reads if `remembers`.
-    pub(crate) fn new(starts: Vec<u32>, remembers: bool) -> Self {
-        let none = vec![Vec::new(); starts.len()];
-        Self { starts, tokens: none.clone(), remembers, prompts: none, memory: None, price: None, layers: Vec::new() }
+    /// A context for a model's [`prefill`](crate::LanguageModel::prefill) to return. Each row begins with its token in
+    /// `starts`. If `remembers` is false, every forward starts at the prompt again (a capacity of 0).
+    pub fn new(starts: Vec<u32>, remembers: bool) -> Self {
+        let tokens = vec![Vec::new(); starts.len()];
+        Self { starts, tokens, remembers, states: Vec::new() }
+    }
+
+    /// Stores a model's own state, in place of one of the same type.
+    pub fn insert<S: ModelState>(&mut self, state: S) {
+        self.states.retain(|other| !(other.as_ref() as &dyn Any).is::<S>());
+        self.states.push(Box::new(state));
+    }
+
+    /// The state of this type, if a model has stored one.
+    pub fn state<S: ModelState>(&self) -> Option<&S> {
+        self.states.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref())
+    }
+
+    /// The state of this type, to be changed.
+    pub fn state_mut<S: ModelState>(&mut self) -> Option<&mut S> {
+        self.states.iter_mut().find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut())
     }
 
     /// The number of rows.
@@ -43,12 +61,12 @@ impl Context {
         self.starts.len()
     }
 
-    /// The token that the first forward after the prompt must be given, for each row.
+    /// The token that each row reads first after its prompt.
     pub fn starts(&self) -> Vec<u32> {
         self.starts.clone()
     }
 
-    /// The tokens that a row has read since its prompt, its start included.
+    /// The tokens that a row has read since its prompt, its start token included.
     pub fn tokens(&self, row: usize) -> &[u32] {
         &self.tokens[row]
     }
@@ -63,39 +81,41 @@ impl Context {
         self.tokens.iter().map(Vec::len).collect()
     }
 
-    /// Whether forwards extend this context, or each starts at the prompt (capacity 0).
+    /// Whether forwards extend this context. If not, each forward starts at the prompt (capacity 0).
     pub fn remembers(&self) -> bool {
         self.remembers
     }
 
-    /// Takes a row back to its first `length` tokens.
+    /// Cuts a row back to its first `length` tokens.
     ///
     /// # Panics
     /// If the row is shorter than that.
     pub fn truncate(&mut self, row: usize, length: usize) {
         let held = self.length(row);
         assert!(length <= held, "cannot truncate row {row} to {length} tokens: it holds {held}");
-        self.tokens[row].truncate(length);
+        if length < held {
+            self.tokens[row].truncate(length);
+            for state in &mut self.states {
+                state.truncate(row, length);
+            }
+        }
     }
 
     /// Keeps the given rows, in that order. A row may be named more than once.
     pub fn select_rows(&mut self, rows: &[usize]) {
-        if rows.iter().copied().eq(0..self.batch()) {
+        if self.is_whole(rows) {
             return;
         }
         self.starts = rows.iter().map(|&row| self.starts[row]).collect();
         self.tokens = rows.iter().map(|&row| self.tokens[row].clone()).collect();
-        self.prompts = rows.iter().map(|&row| self.prompts[row].clone()).collect();
-        for layer in &mut self.layers {
-            layer.select_rows(rows);
+        for state in &mut self.states {
+            state.select_rows(rows);
         }
-        self.memory = self.memory.take().map(|memory| memory.select_rows(rows));
-        let select = |price: Tensor<2>| price.clone().select(0, row_index(rows, &price.device()));
-        self.price = self.price.take().map(select);
     }
 
-    /// Notes that `rows` have read the rows of `tokens`.
-    pub(crate) fn extend(&mut self, rows: &[usize], tokens: &crate::TokenBatch) {
+    /// Records that `rows` have read the rows of `tokens`. A model calls this at the end of its
+    /// [`hidden`](crate::LanguageModel::hidden). A context that does not [remember](Self::remembers) stays as it is.
+    pub fn extend(&mut self, rows: &[usize], tokens: &TokenBatch) {
         if self.remembers {
             for (index, &row) in rows.iter().enumerate() {
                 self.tokens[row].extend_from_slice(tokens.row(index));
@@ -104,29 +124,48 @@ impl Context {
     }
 
     /// Whether `rows` names every row once, in order.
-    pub(crate) fn is_whole(&self, rows: &[usize]) -> bool {
+    pub fn is_whole(&self, rows: &[usize]) -> bool {
         rows.iter().copied().eq(0..self.batch())
-    }
-}
-
-impl Memory {
-    /// The memory of the given rows.
-    pub(crate) fn select_rows(&self, rows: &[usize]) -> Self {
-        let Some((keys, _)) = self.layers.first() else { return self.clone() };
-        let index = row_index(rows, &keys.device());
-        Self {
-            layers: self
-                .layers
-                .iter()
-                .map(|(keys, values)| (keys.clone().select(0, index.clone()), values.clone().select(0, index.clone())))
-                .collect(),
-            bias: self.bias.clone().map(|bias| bias.select(0, index)),
-        }
     }
 }
 
 /// Row numbers as a tensor that `select` takes.
 pub(crate) fn row_index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-    Tensor::from_data(TensorData::new(rows.clone(), [rows.len()]), device)
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records what it was told.
+    #[derive(Debug, Default, PartialEq)]
+    struct Recorder(Vec<String>);
+
+    impl ModelState for Recorder {
+        fn select_rows(&mut self, rows: &[usize]) {
+            self.0.push(format!("rows {rows:?}"));
+        }
+
+        fn truncate(&mut self, row: usize, length: usize) {
+            self.0.push(format!("row {row} to {length}"));
+        }
+    }
+
+    #[test]
+    fn a_model_state_follows_the_rows() {
+        let mut context = Context::new(vec![0, 0], true);
+        context.insert(Recorder(vec!["replaced".into()]));
+        context.insert(Recorder::default());
+        context.extend(&[0, 1], &TokenBatch::new(&[vec![0, 5], vec![0]], 9));
+        context.truncate(0, 1);
+        context.truncate(1, 1);
+        context.select_rows(&[0, 1]);
+        context.select_rows(&[1]);
+        assert_eq!(context.tokens(0), [0]);
+        let told = context.state::<Recorder>().map(|recorder| recorder.0.as_slice());
+        assert_eq!(told, Some(&["row 0 to 1".to_owned(), "rows [1]".to_owned()][..]), "only what changes is told");
+    }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a model that comes from outside.
+//! Errors of loading and saving models.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub enum LmError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -20,20 +20,20 @@ pub enum LmError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A config.json is not what it should be.
-    #[error("{origin} is not a config that can be used")]
+    /// A config.json cannot be parsed.
+    #[error("{origin} is not a valid config.json of this model family")]
     Config {
         /// Where the config came from.
         origin: String,
-        /// What the parser said.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// A config.json asks for something that is not supported.
+    /// A config.json has a value that is not supported.
     #[error("{origin}: {field} is {value}; supported: {supported}")]
     Unsupported {
         /// Where the config came from.
@@ -42,15 +42,32 @@ pub enum LmError {
         field: &'static str,
         /// Its value.
         value: String,
-        /// What could stand there.
+        /// The supported values.
         supported: &'static str,
     },
-    /// The weights are not a safetensors container, or a torn one.
+    /// A size in config.json differs from the weight file.
+    #[error(
+        "{origin}: {field} is {value}, but the weights have {found} ({tensor}): use the config.json that belongs to the \
+         weights"
+    )]
+    Size {
+        /// Where the config came from.
+        origin: String,
+        /// The field of config.json.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The tensor or the stack of blocks that was compared.
+        tensor: String,
+        /// The size in the weight file.
+        found: usize,
+    },
+    /// The weights are not a safetensors file, or the file is torn.
     #[error("{origin} is not a whole safetensors file ({reason}); copy or download it again")]
     Safetensors {
         /// Where the weights came from.
         origin: String,
-        /// What the reader said.
+        /// What is wrong with it.
         reason: String,
     },
     /// The weights do not fit the config.
@@ -66,7 +83,7 @@ pub enum LmError {
     Save {
         /// The file.
         path: PathBuf,
-        /// What the writer said.
+        /// What went wrong.
         reason: String,
     },
 }

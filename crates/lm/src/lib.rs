@@ -1,45 +1,76 @@
 //! Language models on burn: token ids in, logits out.
 //!
-//! A model is weights and nothing else. What it has read so far lives in a [`Context`] that the caller owns: one
-//! context serves training (a whole target scored in one call), decoding (one token at a time) and speculation (a
-//! draft of a few tokens, some of which are taken back). [`LanguageModel`] is the whole interface, and
-//! encoder-decoder and decoder-only models look the same through it.
+//! A model holds weights only. What it has read so far lives in a [`Context`] that the caller owns. One context serves
+//! training (a whole target is scored in one call), decoding (one token at a time) and speculative decoding (several
+//! tokens at a time, some of which are rolled back). [`LanguageModel`] is the whole interface, and encoder-decoder and
+//! decoder-only models look the same through it. [`Pretrained`] opens folders in Hugging Face's layout.
 //!
-//! This crate knows no text, no tokenizer, no sampling and no hardware: those live in the crates around it.
+//! This crate knows no text, no tokenizer, no sampling and no hardware.
+//!
+//! # A model of your own
+//!
+//! A model outside this crate implements five methods and keeps its running state in the [`Context`]. This one counts
+//! upwards from the last token that it has read:
 //!
 //! ```
-//! use burn::tensor::Device;
-//! use wheels_lm::{LanguageModel, TabularLm, TabularLmConfig, TokenBatch};
+//! use burn::tensor::{Device, Tensor};
+//! use wheels_lm::{Context, Hidden, LanguageModel, ModelSpec, Positions, TokenBatch};
 //!
-//! let device = Device::default();
-//! let model: TabularLm = TabularLmConfig::new(5, 1).init(&device);
-//! let prompts = TokenBatch::new(&[vec![3, 1], vec![4, 2, 1]], 0);
-//! let mut context = model.prefill(&prompts, 16);
+//! struct Counter {
+//!     spec: ModelSpec,
+//! }
+//!
+//! impl LanguageModel for Counter {
+//!     fn spec(&self) -> &ModelSpec {
+//!         &self.spec
+//!     }
+//!     fn device(&self) -> Device {
+//!         Device::default()
+//!     }
+//!     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+//!         let starts = (0..prompts.rows()).map(|row| *prompts.row(row).last().expect("a prompt")).collect();
+//!         Context::new(starts, capacity > 0)
+//!     }
+//!     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
+//!         let next = tokens.tensor(&self.device()).add_scalar(1).remainder_scalar(self.spec.vocab_size as i32);
+//!         context.extend(rows, tokens);
+//!         Hidden::new(positions.select(next.one_hot::<3>(self.spec.vocab_size).float(), tokens.lengths()))
+//!     }
+//!     fn head(&self, hidden: &Hidden) -> Tensor<2> {
+//!         hidden.states() * 9.0
+//!     }
+//! }
+//!
+//! let model = Counter { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: 1 } };
+//! let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![4, 3]], 0), 16);
 //! let first = TokenBatch::column(&context.starts());
-//! let output = model.forward(&first, &mut context);
-//! assert_eq!(output.logits.dims(), [2, 1, 5]);
-//! assert_eq!(context.lengths(), vec![1, 1]);
+//! let next = model.forward(&first, &mut context).logits.argmax(2);
+//! assert_eq!(next.into_data().iter::<i64>().collect::<Vec<_>>(), [3, 4]);
+//! assert_eq!(context.lengths(), [1, 1]);
 //! ```
+//!
+//! A model with caches stores them in the context as a [`ModelState`], which can select rows and truncate a row.
 
 mod batch;
 mod cache;
 mod context;
 mod error;
-pub mod family;
+mod family;
+mod hidden;
 mod model;
-pub mod nn;
+mod nn;
 mod pretrained;
-mod repetition;
-mod student;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod weights;
 
 pub use batch::TokenBatch;
-pub use cache::KvCache;
-pub use context::{Context, Memory};
+pub use context::{Context, ModelState};
 pub use error::LmError;
 pub use family::t5::{FeedForward, T5, T5Config};
+#[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
+pub use hidden::{Hidden, Positions};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use pretrained::{Checkpoint, FloatFormat, Pretrained};
-pub use student::{PRICED_TOKENS, Student, Values};
-pub use weights::LoadReport;
+pub use weights::{WeightSource, load_weights, save_weights};

@@ -2,32 +2,37 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Context, TokenBatch};
+use crate::{Context, Hidden, Positions, TokenBatch};
 
 /// What a caller must know about a model to feed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// Rows of the output: logits have this many columns. The help token, where there is one, is among them.
+    /// The number of columns of the logits. Help tokens, if there are any, are among them.
     pub vocab_size: usize,
-    /// The id that fills short rows of a batch.
+    /// The width of the last hidden states.
+    pub d_model: usize,
+    /// The id that pads short rows of a batch.
     pub pad: u32,
     /// The id that ends a text.
     pub eos: u32,
 }
 
-/// What a forward pass gives back.
+/// What [`LanguageModel::forward`] returns.
 #[derive(Clone, Debug)]
 pub struct LmOutput {
-    /// Unnormalised log-probabilities of the token that follows each position, `[batch, time, vocab]`.
+    /// Unnormalised log-probabilities of the token after each position, `[batch, time, vocab]`.
     pub logits: Tensor<3>,
-    /// The last hidden state, from which the logits were read, `[batch, time, d_model]`.
-    pub hidden: Tensor<3>,
+    /// The last hidden states from which the logits were computed, one for each of the `batch * time` positions.
+    pub hidden: Hidden,
 }
 
-/// A language model: it reads a prompt once, and then continues it.
+/// A language model: it reads a prompt once and then continues it.
 ///
-/// The model is immutable; everything that changes is in the [`Context`]. A batch may be ragged in two ways: rows of
-/// one call may have different lengths, and rows of one context may have read different numbers of tokens.
+/// The model holds weights only. Everything that changes while a text grows lives in a [`Context`] that the caller
+/// owns. A batch may be ragged in two ways: the rows of one call may differ in length, and the rows of one context may
+/// have read different numbers of tokens.
+///
+/// The crate's documentation shows a complete model of another crate.
 pub trait LanguageModel {
     /// What a caller must know to feed this model.
     fn spec(&self) -> &ModelSpec;
@@ -35,44 +40,43 @@ pub trait LanguageModel {
     /// The device that holds the weights.
     fn device(&self) -> Device;
 
-    /// Reads a batch of prompts and returns the state from which they are continued.
+    /// Reads a batch of prompts and returns the context from which they are continued.
     ///
-    /// `capacity` is the number of tokens per row for which the caches are allocated ahead; they grow beyond it when
-    /// they must. A capacity of 0 asks for no cache at all: every forward then starts at the prompt again and leaves
-    /// the context as it was, which is how whole targets are scored in training.
+    /// `capacity` is the number of tokens per row for which caches are allocated ahead. Caches grow when a text becomes
+    /// longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt again
+    /// and leaves the context as it was. Training scores whole targets in this way.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context;
 
-    /// Continues the given `rows` of a context, in that order, by the rows of `tokens`, and returns the last hidden
-    /// states: what [`head`](Self::head) reads logits from, at as many positions as the caller wants.
+    /// Appends the rows of `tokens` to the given `rows` of a context, in that order, and returns the last hidden states
+    /// at the requested positions.
     ///
-    /// The first token that a row is given is its [`start`](Context::starts). Positions past the length of a short row
-    /// hold no meaning in the output, and leave no trace in the context.
+    /// The first token that a row reads is its [start token](Context::starts). States at positions past the end of a
+    /// short row are meaningless, and such positions leave no trace in the context.
     ///
     /// # Shapes
-    /// `tokens`: `[rows, time]`; the result: `[rows, time, d_model]`.
+    /// `tokens`: `[rows, time]`; the result has one state for each position that [`Positions`] selects.
     ///
     /// # Panics
-    /// If `rows` and `tokens` differ in number, or a row is named that the context does not have.
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3>;
+    /// If `rows` and `tokens` differ in number, if the context has no such row, or if another model made the context.
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden;
 
-    /// The logits of the tokens that follow, read from last hidden states.
+    /// The logits of the next token at each position of `hidden`.
     ///
-    /// Over a large vocabulary this is much of a small model's work.
+    /// With a large vocabulary this is much of the work of a small model, so callers ask for few positions at a time
+    /// ([`Hidden::chunks`]).
     ///
     /// # Shapes
     /// `[positions, d_model]` to `[positions, vocab]`.
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2>;
+    fn head(&self, hidden: &Hidden) -> Tensor<2>;
 
-    /// Continues all rows of a context, with logits at every position: [`hidden_rows`](Self::hidden_rows) for
-    /// `0..batch`, and their [`head`](Self::head).
+    /// Appends `tokens` to all rows of a context and returns the logits at every position.
     ///
     /// # Shapes
     /// `tokens`: `[batch, time]`; logits: `[batch, time, vocab]`.
     fn forward(&self, tokens: &TokenBatch, context: &mut Context) -> LmOutput {
         let rows: Vec<usize> = (0..context.batch()).collect();
-        let hidden = self.hidden_rows(tokens, &rows, context);
-        let [batch, time, width] = hidden.dims();
-        let logits = self.head(hidden.clone().reshape([batch * time, width]));
-        LmOutput { logits: logits.reshape([batch, time, self.spec().vocab_size]), hidden }
+        let hidden = self.hidden(tokens, &rows, Positions::All, context);
+        let logits = self.head(&hidden).reshape([tokens.rows(), tokens.width(), self.spec().vocab_size]);
+        LmOutput { logits, hidden }
     }
 }

@@ -1,14 +1,14 @@
-//! Model folders as Hugging Face lays them out: config.json and model.safetensors.
+//! Model folders in Hugging Face's layout: config.json and model.safetensors.
 
 use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::store::SafetensorsStore;
 use burn::tensor::{DType, Device, Tensor};
 use serde::Deserialize;
 
-use crate::{Context, LanguageModel, LmError, LoadReport, ModelSpec, T5, T5Config, TokenBatch, family, weights};
+use crate::weights::{self, WeightSource};
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, T5, T5Config, TokenBatch, family};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum FloatFormat {
     F32,
     /// 16 bits, IEEE half precision.
     F16,
-    /// 16 bits with the exponent of 32.
+    /// 16 bits with the exponent range of f32 (bfloat16).
     BF16,
 }
 
@@ -43,7 +43,7 @@ pub struct Checkpoint<'a> {
     pub weights: &'a [u8],
 }
 
-/// A model of any family that this crate knows, as its config.json names it.
+/// A model of any supported family. The `model_type` in its config.json names the family.
 #[derive(Module, Debug)]
 pub enum Pretrained {
     /// T5, versions 1.0 and 1.1.
@@ -59,15 +59,14 @@ impl Pretrained {
     /// Opens a folder.
     ///
     /// # Errors
-    /// [`LmError`] where a file is missing or torn, the family is not known, or weights and config do not fit.
+    /// [`LmError`] if a file is missing or torn, the family is not supported, or weights and config do not fit.
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
         let path = folder.join("config.json");
         let config = fs::read_to_string(&path).map_err(|source| LmError::Read { path: path.clone(), source })?;
         let weights = folder.join("model.safetensors");
         fs::File::open(&weights).map_err(|source| LmError::Read { path: weights.clone(), source })?;
-        let store = SafetensorsStore::from_file(&weights);
-        Self::build(&config, &path.display().to_string(), store, &weights.display().to_string(), device)
+        Self::from_parts(&config, &path.display().to_string(), WeightSource::File(&weights), device)
     }
 
     /// Opens a checkpoint in memory.
@@ -75,15 +74,14 @@ impl Pretrained {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>, device: &Device) -> Result<Self, LmError> {
-        let store = SafetensorsStore::from_bytes(Some(checkpoint.weights.to_vec()));
-        Self::build(checkpoint.config, checkpoint.origin, store, checkpoint.origin, device)
+        let Checkpoint { origin, config, weights } = checkpoint;
+        Self::from_parts(config, origin, WeightSource::Bytes { origin, bytes: weights }, device)
     }
 
-    fn build(
+    fn from_parts(
         config: &str,
         config_origin: &str,
-        store: SafetensorsStore,
-        origin: &str,
+        weights: WeightSource<'_>,
         device: &Device,
     ) -> Result<Self, LmError> {
         let parse = |source| LmError::Config { origin: config_origin.into(), source };
@@ -92,9 +90,10 @@ impl Pretrained {
             "t5" => {
                 let config: T5Config = serde_json::from_str(config).map_err(parse)?;
                 config.check(config_origin)?;
-                let mut model = config.init(device);
-                let report = weights::load(&mut model, store, &family::t5::NAMES, device, origin)?;
-                warn_of_unused(&report, origin);
+                config.check_sizes(&weights.shapes()?, config_origin)?;
+                let mut model = config.lazy(device);
+                let unused = weights::load(&mut model, weights, &family::t5::NAMES, device)?;
+                warn_of_unused(&unused, &weights.origin());
                 Ok(Self::T5(model))
             }
             _ => Err(LmError::Unsupported {
@@ -106,15 +105,20 @@ impl Pretrained {
         }
     }
 
-    /// The width of the last hidden states, d_model.
-    pub fn width(&self) -> usize {
+    /// The same model with `vocab_size` rows in its vocabulary, for tokens that were added to the tokenizer. New rows are
+    /// the mean of the existing ones.
+    ///
+    /// # Panics
+    /// If the model has more rows than that.
+    #[must_use]
+    pub fn with_vocab_size(self, vocab_size: usize) -> Self {
         match self {
-            Self::T5(model) => model.config().d_model,
+            Self::T5(model) => Self::T5(model.with_vocab_size(vocab_size)),
         }
     }
 
-    /// Writes config.json and model.safetensors into a folder, which is made where it is missing; each file whole or
-    /// not at all. The folder opens in Python's transformers.
+    /// Writes config.json and model.safetensors into a folder, which is created if it is missing. Each file is written
+    /// whole or not at all. The folder opens in Python's transformers.
     ///
     /// # Errors
     /// [`LmError::Write`] and [`LmError::Save`].
@@ -129,21 +133,17 @@ impl Pretrained {
         config.push('\n');
         weights::write(&path, config.as_bytes())?;
         match self {
-            Self::T5(model) => weights::save(model, &folder.join("model.safetensors"), names, format.into()),
+            Self::T5(model) => weights::save(model, &folder.join("model.safetensors"), names, format),
         }
     }
 }
 
-/// Older checkpoints repeat tied embeddings under other names: those are no news.
-fn warn_of_unused(report: &LoadReport, origin: &str) {
-    let news: Vec<&str> = report
-        .unused
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !name.ends_with("embed_tokens.weight") && *name != "lm_head.weight")
-        .collect();
-    if !news.is_empty() {
-        log::warn!("{origin} holds tensors that the model has no place for: {}", news.join(", "));
+/// Warns of tensors that were not used, except for the copies of tied embeddings that older checkpoints hold.
+fn warn_of_unused(unused: &[String], origin: &str) {
+    let is_copy = |name: &str| name.ends_with("embed_tokens.weight") || name == "lm_head.weight";
+    let unknown: Vec<&str> = unused.iter().map(String::as_str).filter(|name| !is_copy(name)).collect();
+    if !unknown.is_empty() {
+        log::warn!("{origin} holds tensors that the model does not use: {}", unknown.join(", "));
     }
 }
 
@@ -166,15 +166,51 @@ impl LanguageModel for Pretrained {
         }
     }
 
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
         match self {
-            Self::T5(model) => model.hidden_rows(tokens, rows, context),
+            Self::T5(model) => model.hidden(tokens, rows, positions, context),
         }
     }
 
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+    fn head(&self, hidden: &Hidden) -> Tensor<2> {
         match self {
             Self::T5(model) => model.head(hidden),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grown_vocabulary_keeps_the_logits_of_its_old_tokens() {
+        let device = Device::flex();
+        for tie_word_embeddings in [true, false] {
+            let config = T5Config {
+                vocab_size: 12,
+                d_model: 8,
+                d_kv: 4,
+                d_ff: 16,
+                num_layers: 1,
+                num_heads: 2,
+                tie_word_embeddings,
+                ..T5Config::default()
+            };
+            let model = Pretrained::T5(config.init(&device));
+            let logits = |model: &Pretrained| {
+                let mut context = model.prefill(&TokenBatch::new(&[vec![3, 4, 1]], 0), 0);
+                let logits = model.forward(&TokenBatch::column(&context.starts()), &mut context).logits;
+                logits.into_data().iter::<f32>().collect::<Vec<_>>()
+            };
+            let before = logits(&model);
+            let grown = model.with_vocab_size(14);
+            assert_eq!(grown.spec().vocab_size, 14);
+            let after = logits(&grown);
+            assert_eq!(after.len(), 14);
+            assert!(before.iter().zip(&after).all(|(before, after)| (before - after).abs() < 1e-5));
+            let mean = before.iter().sum::<f32>() / 12.0;
+            assert!((after[13] - mean).abs() < 1e-4, "{} is not {mean}", after[13]);
         }
     }
 }

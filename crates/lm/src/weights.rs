@@ -1,71 +1,173 @@
 //! Weights between burn modules and safetensors files, through burn-store.
 
-use burn::store::{
-    ApplyResult, BurnToPyTorchAdapter, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot,
-    PyTorchToBurnAdapter, SafetensorsStore,
-};
-use burn::tensor::{DType, Device};
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
-use crate::LmError;
+use burn::store::{
+    BurnToPyTorchAdapter, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter,
+    SafetensorsStore,
+};
+use burn::tensor::{DType, Device};
+use safetensors::tensor::Metadata;
 
-/// How the names of a family's tensors here and in Hugging Face's files turn into each other: (pattern, replacement).
+use crate::{FloatFormat, LmError};
+
+/// Where weights are read from, and what error messages call it.
+#[derive(Clone, Copy, Debug)]
+pub enum WeightSource<'a> {
+    /// A safetensors file.
+    File(&'a Path),
+    /// The bytes of a safetensors file.
+    Bytes {
+        /// What error messages call it.
+        origin: &'a str,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+}
+
+/// How the tensor names of a family map from Hugging Face's files and to them: (pattern, replacement).
 pub(crate) struct Names {
     pub(crate) load: &'static [(&'static str, &'static str)],
     pub(crate) save: &'static [(&'static str, &'static str)],
 }
 
-/// What loading a checkpoint found beside the weights that it needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Tensors of the file that the model has no place for, by the names that they would have here.
-    pub unused: Vec<String>,
+impl Names {
+    /// The names in the file are those of the module.
+    pub(crate) const SAME: Self = Self { load: &[], save: &[] };
 }
 
-/// Fills `module` from a store; every parameter must be there and fit.
+/// The names and shapes of the tensors in a file, read from its header alone.
+pub(crate) struct Shapes(BTreeMap<String, Vec<usize>>);
+
+impl Shapes {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(crate) fn size(&self, tensor: &str, dimension: usize) -> Option<usize> {
+        self.0.get(tensor)?.get(dimension).copied()
+    }
+}
+
+/// The most bytes that a header may have. The safetensors format has the same limit.
+const MAX_HEADER: u64 = 100_000_000;
+
+impl WeightSource<'_> {
+    /// What error messages call this source.
+    pub fn origin(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Bytes { origin, .. } => (*origin).to_owned(),
+        }
+    }
+
+    fn store(&self) -> SafetensorsStore {
+        match self {
+            Self::File(path) => SafetensorsStore::from_file(path),
+            Self::Bytes { bytes, .. } => SafetensorsStore::from_bytes(Some(bytes.to_vec())),
+        }
+    }
+
+    /// # Errors
+    /// [`LmError::Safetensors`] if the header is torn, or the file ends before its last tensor.
+    pub(crate) fn shapes(&self) -> Result<Shapes, LmError> {
+        let torn = |reason: String| LmError::Safetensors { origin: self.origin(), reason };
+        let too_short = || torn("the file is shorter than its header".into());
+        let (header, length) = match self {
+            Self::File(path) => {
+                let read = |source| LmError::Read { path: path.into(), source };
+                let mut file = fs::File::open(path).map_err(read)?;
+                let length = file.metadata().map_err(read)?.len();
+                let mut size = [0; 8];
+                file.read_exact(&mut size).map_err(|_| too_short())?;
+                let size = u64::from_le_bytes(size);
+                if size > MAX_HEADER || size + 8 > length {
+                    return Err(too_short());
+                }
+                let mut header = vec![0; size as usize];
+                file.read_exact(&mut header).map_err(read)?;
+                (header, length as usize)
+            }
+            Self::Bytes { bytes, .. } => {
+                let (size, rest) = bytes.split_first_chunk::<8>().ok_or_else(too_short)?;
+                let header = rest.get(..u64::from_le_bytes(*size) as usize).ok_or_else(too_short)?;
+                (header.to_vec(), bytes.len())
+            }
+        };
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| torn(error.to_string()))?;
+        let expected = 8 + header.len() + metadata.data_len();
+        if length != expected {
+            return Err(torn(format!("it has {length} bytes, and its header describes {expected}")));
+        }
+        let tensors = metadata.tensors();
+        Ok(Shapes(tensors.into_iter().map(|(name, info)| (name, info.shape.clone())).collect()))
+    }
+}
+
+/// Fills a burn module with the weights of a safetensors file whose tensor names are those of the module.
 ///
 /// # Errors
-/// [`LmError::Safetensors`] for a torn file, [`LmError::Weights`] for tensors that are missing or of another shape.
+/// [`LmError::Safetensors`] if the file is torn, and [`LmError::Weights`] if tensors are missing or have other shapes.
+pub fn load_weights<M: ModuleSnapshot>(
+    module: &mut M,
+    source: WeightSource<'_>,
+    device: &Device,
+) -> Result<(), LmError> {
+    load(module, source, &Names::SAME, device).map(drop)
+}
+
+/// Writes the weights of a burn module to a safetensors file, whole or not at all.
+///
+/// # Errors
+/// [`LmError::Save`] if the weights cannot be serialised, and [`LmError::Write`] if the file cannot be written.
+pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path, format: FloatFormat) -> Result<(), LmError> {
+    save(module, path, &Names::SAME, format)
+}
+
+/// Fills `module`; every parameter must be in the file. Returns the names of the tensors that the model has no use for.
+///
+/// # Errors
+/// As [`load_weights`].
 pub(crate) fn load<M: ModuleSnapshot>(
     module: &mut M,
-    store: SafetensorsStore,
+    source: WeightSource<'_>,
     names: &Names,
     device: &Device,
-    origin: &str,
-) -> Result<LoadReport, LmError> {
-    let theirs = KeyRemapper::from_pattern_iter(names.load.iter().copied());
-    let mut store = store
-        .remap(theirs.expect("the patterns of a family are valid"))
+) -> Result<Vec<String>, LmError> {
+    let origin = source.origin();
+    let remapper = KeyRemapper::from_pattern_iter(names.load.iter().copied());
+    let mut store = source
+        .store()
+        .remap(remapper.expect("the patterns of a family are valid"))
         .with_from_adapter(PyTorchToBurnAdapter.chain(FloatCastAdapter::to(float_dtype(device))))
         .skip_enum_variants(true)
         .validate(false)
         .allow_partial(true);
     let result = module
         .load_from(&mut store)
-        .map_err(|error| LmError::Safetensors { origin: origin.into(), reason: error.to_string() })?;
-    report(result, origin)
-}
-
-fn report(result: ApplyResult, origin: &str) -> Result<LoadReport, LmError> {
-    let missing = result.missing.iter().map(|(path, _)| format!("{path} is missing"));
-    let problems: Vec<String> = result.errors.iter().map(ToString::to_string).chain(missing).collect();
-    if problems.is_empty() {
-        Ok(LoadReport { unused: result.unused })
-    } else {
-        Err(LmError::Weights { origin: origin.into(), problems })
-    }
+        .map_err(|error| LmError::Safetensors { origin: origin.clone(), reason: error.to_string() })?;
+    let mut problems: Vec<String> = result.errors.iter().map(ToString::to_string).collect();
+    problems.extend(result.missing.iter().map(|(path, _)| format!("{path} is missing")));
+    if problems.is_empty() { Ok(result.unused) } else { Err(LmError::Weights { origin, problems }) }
 }
 
 /// Writes `module` to `path`, whole or not at all.
 ///
 /// # Errors
-/// [`LmError::Save`] where the weights cannot be serialised, [`LmError::Write`] where the file cannot be written.
-pub(crate) fn save<M: ModuleSnapshot>(module: &M, path: &Path, names: &Names, format: DType) -> Result<(), LmError> {
-    let ours = KeyRemapper::from_pattern_iter(names.save.iter().copied());
+/// As [`save_weights`].
+pub(crate) fn save<M: ModuleSnapshot>(
+    module: &M,
+    path: &Path,
+    names: &Names,
+    format: FloatFormat,
+) -> Result<(), LmError> {
+    let remapper = KeyRemapper::from_pattern_iter(names.save.iter().copied());
     let mut store = SafetensorsStore::from_bytes(None)
-        .remap(ours.expect("the patterns of a family are valid"))
-        .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(format)))
+        .remap(remapper.expect("the patterns of a family are valid"))
+        .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(format.into())))
         .skip_enum_variants(true)
         .clear_metadata()
         .metadata("format", "pt");
@@ -86,7 +188,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
         .map_err(|source| LmError::Write { path: path.into(), source })
 }
 
-/// The format in which weights reach a device: flex32 is a way to compute with numbers that are stored as f32.
+/// The format in which weights are stored on a device. Flex32 is a way to compute with numbers that are stored as f32.
 fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,

@@ -1,12 +1,14 @@
-//! How much of a text the expert may write.
+//! How many tokens of an output may come from an expert.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TextError, wording::WORDINGS};
+use crate::TextError;
+use crate::wording::WORDINGS;
 
-/// The help that a text may use: a share of its tokens, or a number of them.
+/// How many tokens of an output may come from an expert: a percentage of the output tokens, or a number of tokens.
 ///
 /// ```
 /// use wheels_text::HelpBudget;
@@ -20,37 +22,34 @@ use crate::{TextError, wording::WORDINGS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HelpBudget {
-    /// At most this share of the output tokens, in whole percent from 0 to 100.
+    /// At most this percentage of the output tokens, a whole number from 0 to 100.
     Percent(u8),
     /// At most this many output tokens.
     Tokens(u32),
 }
 
 impl HelpBudget {
-    /// How many ways there are to say a budget.
+    /// The number of ways to state a budget in words; see [`HelpBudget::words`].
     pub const WORDINGS: usize = WORDINGS.len();
 
-    /// The way to say a budget that training leaves out, so that tests have one that no student has read.
+    /// The wording that training leaves out, so that tests can use a wording that no student has read.
     pub const HELD_OUT_WORDING: usize = 7;
 
-    /// A share of the output tokens in whole percent.
+    /// A budget in whole percent of the output tokens.
     ///
     /// # Panics
     /// If `percent` is more than 100.
-    #[must_use]
     pub fn percent(percent: u8) -> Self {
         assert!(percent <= 100, "a budget of {percent}% is more than 100%");
         Self::Percent(percent)
     }
 
-    /// A number of output tokens.
-    #[must_use]
+    /// A budget of a number of output tokens.
     pub fn tokens(tokens: u32) -> Self {
         Self::Tokens(tokens)
     }
 
-    /// The share that this is of a text of `length` tokens, 0 to 1.
-    #[must_use]
+    /// The budget as a fraction (0 to 1) of an output of `length` tokens.
     pub fn share(self, length: usize) -> f64 {
         match self {
             Self::Percent(percent) => f64::from(percent) / 100.0,
@@ -58,16 +57,15 @@ impl HelpBudget {
         }
     }
 
-    /// Whether the token at `position` (from 0) may come from the expert when `spent` tokens before it already have.
+    /// Whether the token at `position` (from 0) may come from the expert if `spent` earlier tokens already have.
     ///
-    /// For p percent the rule is `spent < ceil(p (position + 1) / 100)` in exact integers, for n tokens `spent < n`.
-    /// A text that asks only where this says yes keeps to its budget at every prefix: the first t tokens hold at most
-    /// `ceil(p t / 100)`, or n, of the expert's.
-    #[must_use]
+    /// For p percent the rule is `spent < ceil(p (position + 1) / 100)` in exact integers. For n tokens the rule is
+    /// `spent < n`. If a decoder asks only when this is true, every prefix of the output keeps to the budget: of its
+    /// first t tokens, at most `ceil(p t / 100)`, or n, are the expert's.
     pub fn allows(self, spent: usize, position: usize) -> bool {
         match self {
             Self::Percent(percent) => {
-                // 128 bits hold 100 times any position.
+                // 128 bits, because 100 times a position may not fit in 64.
                 let allowed = (u128::from(percent) * (position as u128 + 1)).div_ceil(100);
                 (spent as u128) < allowed
             }
@@ -75,10 +73,10 @@ impl HelpBudget {
         }
     }
 
-    /// The budget in English words, ending in a colon, as the student reads it before its task.
+    /// The budget in English words with a colon at the end, as the student reads it before the text.
     ///
-    /// There are [`HelpBudget::WORDINGS`] ways to say a budget; `wording` counts round, so that any number is good.
-    #[must_use]
+    /// `wording` chooses one of [`HelpBudget::WORDINGS`] sentences. It is taken modulo that number, so every value is
+    /// valid.
     pub fn words(self, wording: usize) -> String {
         let wording = &WORDINGS[wording % WORDINGS.len()];
         let (sentence, number) = match self {
@@ -114,27 +112,27 @@ impl TryFrom<String> for HelpBudget {
     }
 }
 
-/// Reads "20%", "20 percent", "3 tokens", "1 token", and a bare "0", which is no help in either unit.
+/// Parses "20%", "20 percent", "3 tokens", "1 token", and "0" without a unit, which means no help in either unit.
 impl FromStr for HelpBudget {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let bad = |reason| Err(TextError::Budget { given: text.to_owned(), reason });
+        let invalid = |reason| Err(TextError::Budget { given: text.to_owned(), reason });
         let trimmed = text.trim();
         let end = trimmed.find(|c: char| !(c.is_ascii_digit() || "+-.,".contains(c))).unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(end);
         let unit = unit.trim().to_ascii_lowercase();
         if number.starts_with('-') {
-            return bad("it is negative");
+            return invalid("it is negative");
         }
         if number.contains(['.', ',']) {
-            return bad("it is not a whole number");
+            return invalid("it is not a whole number");
         }
         if number.is_empty() {
-            return bad("it does not start with a number");
+            return invalid("it does not start with a number");
         }
         let Ok(number) = number.parse::<u32>() else {
-            return bad(if number.bytes().all(|b| b.is_ascii_digit()) {
+            return invalid(if number.bytes().all(|b| b.is_ascii_digit()) {
                 "the number is too large"
             } else {
                 "it does not start with a number"
@@ -143,12 +141,12 @@ impl FromStr for HelpBudget {
         match unit.as_str() {
             "%" | "percent" => match u8::try_from(number) {
                 Ok(percent @ 0..=100) => Ok(Self::Percent(percent)),
-                _ => bad("it is more than 100%"),
+                _ => invalid("it is more than 100%"),
             },
             "token" | "tokens" => Ok(Self::Tokens(number)),
             "" if number == 0 => Ok(Self::Percent(0)),
-            "" => bad("its unit is missing"),
-            _ => bad("its unit is unknown"),
+            "" => invalid("its unit is missing"),
+            _ => invalid("its unit is unknown"),
         }
     }
 }
@@ -156,6 +154,7 @@ impl FromStr for HelpBudget {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use std::collections::HashSet;
 
     use proptest::prelude::*;
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn budgets_read_as_a_person_writes_them() {
+    fn budgets_are_parsed_in_all_documented_forms() {
         for (text, budget) in [
             ("20%", HelpBudget::Percent(20)),
             (" 20 % ", HelpBudget::Percent(20)),
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_makes_no_sense_is_told_what_does() {
+    fn invalid_budgets_are_rejected_with_a_hint() {
         for (text, reason) in [
             ("-3%", "negative"),
             ("-1 tokens", "negative"),
@@ -211,12 +210,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "101%")]
-    fn more_than_everything_panics() {
+    fn more_than_100_percent_panics() {
         let _ = HelpBudget::percent(101);
     }
 
     #[test]
-    fn edges_are_nothing_and_everything() {
+    fn zero_never_allows_help_and_100_percent_always_does() {
         for position in [0, 1, 99, usize::MAX] {
             assert!(!HelpBudget::percent(0).allows(0, position));
             assert!(!HelpBudget::tokens(0).allows(0, position));
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn wordings_are_many_distinct_and_name_the_number() {
+    fn wordings_are_distinct_and_contain_the_number() {
         const { assert!(HelpBudget::WORDINGS >= 6) }
         let mut seen = HashSet::new();
         for wording in 0..HelpBudget::WORDINGS {
@@ -256,14 +255,14 @@ mod tests {
         }
 
         #[test]
-        fn who_always_asks_spends_the_whole_budget(percent in 0_u8..=100, length in 1_usize..400) {
+        fn always_asking_spends_the_whole_budget(percent in 0_u8..=100, length in 1_usize..400) {
             let budget = HelpBudget::percent(percent);
             let spent = (0..length).fold(0, |spent, at| spent + usize::from(budget.allows(spent, at)));
             prop_assert_eq!(spent, (usize::from(percent) * length).div_ceil(100));
         }
 
         #[test]
-        fn printed_budgets_read_back(budget in any_budget()) {
+        fn displayed_budgets_parse_to_the_same_budget(budget in any_budget()) {
             prop_assert_eq!(budget.to_string().parse::<HelpBudget>().unwrap(), budget);
             let json = serde_json::to_string(&budget).unwrap();
             prop_assert_eq!(&json, &format!("\"{budget}\""));

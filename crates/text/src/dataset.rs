@@ -1,33 +1,31 @@
-//! Pairs of texts, in files with one pair a line.
+//! Pairs of a source text and a target text, in files of JSON lines.
 
-use std::{
-    fmt::Write,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::{LineProblem, Seed, TextError, files};
 
-/// A text and what should become of it.
+/// A source text, and the target text that a model should generate for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Example {
-    /// The text given.
+    /// The text that a model reads.
     pub source: String,
-    /// The text wanted.
+    /// The text that a model should generate.
     pub target: String,
 }
 
-/// Examples in order.
+/// An ordered list of examples.
 ///
 /// ```
 /// use wheels_text::{Dataset, Seed};
 ///
 /// let lines = "{\"source\": \"one\", \"target\": \"uno\"}\n{\"source\": \"two\", \"target\": \"due\"}\n";
-/// let dataset = Dataset::from_jsonl_reader(lines.as_bytes(), "numbers")?;
+/// let dataset = Dataset::from_reader(lines.as_bytes(), "numbers")?;
 /// let (held_out, rest) = dataset.shuffled(Seed(7)).split(1);
 /// assert_eq!((held_out.len(), rest.len()), (1, 1));
 /// # Ok::<(), wheels_text::TextError>(())
@@ -36,36 +34,45 @@ pub struct Example {
 pub struct Dataset(Vec<Example>);
 
 impl Dataset {
-    /// Reads a file of JSON objects with the fields `source` and `target`, one a line.
+    /// Reads a file of JSON lines: one JSON object with the fields `source` and `target` per line.
     ///
-    /// Blank lines, further fields and a byte-order mark are passed over.
-    ///
-    /// # Errors
-    /// If the file cannot be read or holds no examples, or a line is not UTF-8, not such an object, or has an empty
-    /// field; the message carries the file and the line.
-    pub fn from_jsonl(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        read_lines(open(path.as_ref())?, path.as_ref(), json)
-    }
-
-    /// Reads JSON lines from anything; `name` stands for the file in messages.
+    /// Empty lines, other fields and a byte-order mark are ignored.
     ///
     /// # Errors
-    /// As [`Dataset::from_jsonl`].
-    pub fn from_jsonl_reader(reader: impl BufRead, name: impl AsRef<Path>) -> Result<Self, TextError> {
-        read_lines(reader, name.as_ref(), json)
+    /// If the file cannot be read or has no examples, or if a line is not UTF-8, is not such an object, or has an empty
+    /// field. The message names the file and the line.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+        Self::from_reader(BufReader::new(file), path)
     }
 
-    /// Reads a file with a source, a tab and a target on each line; there is no quoting and no heading.
+    /// Reads JSON lines from a reader. Error messages use `name` as the name of the file.
     ///
     /// # Errors
-    /// As [`Dataset::from_jsonl`], and if a line has not exactly two columns.
-    pub fn from_tsv(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        read_lines(open(path.as_ref())?, path.as_ref(), columns)
+    /// For the reasons of [`Dataset::open`].
+    pub fn from_reader(reader: impl BufRead, name: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = name.as_ref();
+        let mut examples = Vec::new();
+        // Lines are split as bytes, so that an encoding error has a line number too.
+        for (index, bytes) in reader.split(b'\n').enumerate() {
+            let bytes = bytes.map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+            match parse_line(&bytes, index == 0) {
+                Ok(example) => examples.extend(example),
+                Err(problem) => {
+                    return Err(TextError::Line { path: path.to_owned(), line: index + 1, problem });
+                }
+            }
+        }
+        if examples.is_empty() {
+            return Err(TextError::Empty { path: path.to_owned() });
+        }
+        Ok(Self(examples))
     }
 
-    /// Writes one JSON object a line, atomically.
+    /// Writes the examples as JSON lines atomically. Creates the folder if it does not exist.
     ///
-    /// The spelling is that of Python's `json.dumps(..., ensure_ascii=False)`.
+    /// The lines are spelled as Python's `json.dumps(..., ensure_ascii=False)` spells them.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -73,50 +80,44 @@ impl Dataset {
         let mut text = String::new();
         for Example { source, target } in &self.0 {
             writeln!(text, r#"{{"source": {}, "target": {}}}"#, quoted(source), quoted(target))
-                .expect("a string takes any text");
+                .expect("writing to a string cannot fail");
         }
         files::write_atomically(path, text)
     }
 
-    /// How many examples there are.
-    #[must_use]
+    /// The number of examples.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are no examples.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The examples in order.
+    /// Iterates over the examples in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Example> {
         self.0.iter()
     }
 
     /// The examples as a slice.
-    #[must_use]
     pub fn examples(&self) -> &[Example] {
         &self.0
     }
 
-    /// The examples in an order that the seed decides.
-    #[must_use]
+    /// Shuffles the examples. The order depends only on the seed and on the number of examples.
     pub fn shuffled(mut self, seed: Seed) -> Self {
         self.0.shuffle(&mut seed.stream("shuffle").rng());
         self
     }
 
-    /// The first `count` examples, or all if there are fewer, and the rest.
-    #[must_use]
+    /// Splits into the first `count` examples and the rest. If there are fewer, the rest is empty.
     pub fn split(mut self, count: usize) -> (Self, Self) {
         let rest = self.0.split_off(count.min(self.0.len()));
         (self, Self(rest))
     }
 
-    /// The first `count` examples, or all if there are fewer.
-    #[must_use]
+    /// Keeps the first `count` examples, or all if there are fewer.
     pub fn take(self, count: usize) -> Self {
         self.split(count).0
     }
@@ -150,38 +151,8 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("text is JSON")
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, TextError> {
-    let file = File::open(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
-    Ok(BufReader::new(file))
-}
-
-fn read_lines(
-    reader: impl BufRead,
-    path: &Path,
-    parse: fn(&str) -> Result<Example, LineProblem>,
-) -> Result<Dataset, TextError> {
-    let mut examples = Vec::new();
-    // Lines are split as bytes, so that an error of encoding has a line number too.
-    for (index, bytes) in reader.split(b'\n').enumerate() {
-        let bytes = bytes.map_err(|source| TextError::Read { path: path.to_owned(), source })?;
-        match example(&bytes, index == 0, parse) {
-            Ok(example) => examples.extend(example),
-            Err(problem) => {
-                return Err(TextError::Line { path: path.to_owned(), line: index + 1, problem });
-            }
-        }
-    }
-    if examples.is_empty() {
-        return Err(TextError::Empty { path: path.to_owned() });
-    }
-    Ok(Dataset(examples))
-}
-
-fn example(
-    bytes: &[u8],
-    first: bool,
-    parse: fn(&str) -> Result<Example, LineProblem>,
-) -> Result<Option<Example>, LineProblem> {
+/// Parses one line without its line feed. An empty line gives `None`.
+fn parse_line(bytes: &[u8], first: bool) -> Result<Option<Example>, LineProblem> {
     let line =
         std::str::from_utf8(bytes).map_err(|error| LineProblem::InvalidUtf8 { byte: error.valid_up_to() + 1 })?;
     let line = if first { line.trim_start_matches('\u{feff}') } else { line };
@@ -189,7 +160,7 @@ fn example(
     if line.trim().is_empty() {
         return Ok(None);
     }
-    let example = parse(line)?;
+    let example: Example = serde_json::from_str(line).map_err(|error| json_problem(&error))?;
     for (field, text) in [("source", &example.source), ("target", &example.target)] {
         if text.trim().is_empty() {
             return Err(LineProblem::EmptyField { field });
@@ -198,14 +169,11 @@ fn example(
     Ok(Some(example))
 }
 
-fn json(line: &str) -> Result<Example, LineProblem> {
-    serde_json::from_str(line).map_err(LineProblem::Json)
-}
-
-fn columns(line: &str) -> Result<Example, LineProblem> {
-    let columns: Vec<&str> = line.split('\t').collect();
-    let &[source, target] = columns.as_slice() else {
-        return Err(LineProblem::Columns { found: columns.len() });
-    };
-    Ok(Example { source: source.to_owned(), target: target.to_owned() })
+/// The parser's message with the column only.
+///
+/// The parser sees one line at a time, so that the line number in its message is always 1 and would mislead.
+fn json_problem(error: &serde_json::Error) -> LineProblem {
+    let message = error.to_string();
+    let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+    LineProblem::Json { column: error.column(), reason: reason.to_owned() }
 }

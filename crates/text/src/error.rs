@@ -1,93 +1,93 @@
-//! What can go wrong with text.
+//! The errors of this crate.
 
-use std::{io, path::PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-/// An error of this crate; its message says what was wrong, with the value, and what to try.
+/// An error of this crate.
+///
+/// Each message says what was wrong, with the value, and what to try. The cause is in
+/// [`source`](std::error::Error::source) and not in the message, so a program should print both.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
     /// A file or folder cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}; check the path and its permissions", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-
     /// A file or folder cannot be written.
-    #[error("cannot write {}: {source}; choose a folder that you may write to", path.display())]
+    #[error("cannot write {}; choose a folder that is writable and has free space", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-
-    /// A folder holds no tokenizer.json.
-    #[error("no tokenizer.json in {}: name the folder of a model, or train a tokenizer and save it there", folder.display())]
+    /// A folder has no tokenizer.json.
+    #[error(
+        "there is no tokenizer.json in {}; name the folder of a model, or train a tokenizer and save it there",
+        folder.display()
+    )]
     NoTokenizer {
         /// The folder that was searched.
         folder: PathBuf,
     },
-
-    /// A tokenizer.json that does not parse.
-    #[error("{} is not a tokenizer.json that can be read: {source}; is the file complete?", origin.display())]
+    /// A tokenizer.json cannot be parsed.
+    #[error("{} is not a valid tokenizer.json; check that the file is complete", origin.display())]
     BadTokenizer {
         /// The file, or `<bytes>`.
         origin: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         source: tokenizers::Error,
     },
-
-    /// A tokenizer without a token that every model here needs.
-    #[error("the tokenizer has no {token}: prompts need <pad> and </s> as T5's tokenizers have them")]
+    /// A tokenizer has no padding token or no end-of-text token.
+    #[error("the tokenizer has no token {token}; use a tokenizer with <pad> and </s>, as T5's have")]
     MissingToken {
         /// The token as text.
         token: &'static str,
     },
-
-    /// A vocabulary too small for the bytes and the special tokens.
-    #[error("a vocabulary of {vocab_size} tokens is too small: byte-level tokens need at least {least}")]
+    /// A vocabulary is too small for the bytes and the special tokens.
+    #[error(
+        "a vocabulary of {vocab_size} tokens is too small; the bytes and the special tokens of a byte-level tokenizer \
+         need at least {least}"
+    )]
     SmallVocab {
-        /// The size asked for.
+        /// The size requested.
         vocab_size: usize,
-        /// The smallest size that works.
+        /// The smallest possible size.
         least: usize,
     },
-
-    /// Training a tokenizer on nothing.
-    #[error("no text to train a tokenizer on: give at least one line")]
+    /// There is no text to train a tokenizer on.
+    #[error("there is no text to train a tokenizer on; give at least one line")]
     NothingToTrain,
-
-    /// Training a tokenizer failed.
-    #[error("training the tokenizer failed: {source}")]
+    /// A tokenizer cannot be trained.
+    #[error("the tokenizer cannot be trained; try other settings or other text")]
     Train {
-        /// What the tokenizer said.
+        /// The tokenizer's error.
         source: tokenizers::Error,
     },
-
-    /// A text could not be turned into tokens.
-    #[error("cannot encode a text of {chars} characters: {source}")]
+    /// A text cannot be encoded as tokens.
+    #[error("the tokenizer cannot encode a text of {chars} characters; check its tokenizer.json")]
     Encode {
-        /// The length of the text in characters.
+        /// The length of the text, characters.
         chars: usize,
-        /// What the tokenizer said.
+        /// The tokenizer's error.
         source: tokenizers::Error,
     },
-
-    /// Tokens could not be turned into text.
-    #[error("cannot decode {tokens} tokens: {source}")]
+    /// Tokens cannot be decoded to text.
+    #[error("the tokenizer cannot decode a text of {tokens} tokens; check its tokenizer.json")]
     Decode {
-        /// How many tokens.
+        /// The number of tokens.
         tokens: usize,
-        /// What the tokenizer said.
+        /// The tokenizer's error.
         source: tokenizers::Error,
     },
-
-    /// A token id that the tokenizer does not have.
+    /// A token id is not in the vocabulary.
     #[error(
-        "token {id} is not in the vocabulary of {vocab_size} tokens: do the model and the tokenizer belong together?"
+        "token {id} is not in the vocabulary of {vocab_size} tokens; use the tokenizer that the model was trained with"
     )]
     UnknownId {
         /// The id.
@@ -95,28 +95,30 @@ pub enum TextError {
         /// The size of the vocabulary.
         vocab_size: usize,
     },
-
-    /// A help token that the tokenizer does not have.
+    /// The tokenizer has no help token for an expert.
     #[error(
-        "no help token called {name:?} ({}): add it with add_help_token before training the student",
+        "there is no help token for the expert {name:?} ({}); add it with add_help_token before training the student",
         known_names(known)
     )]
     UnknownHelp {
         /// The expert's name.
         name: String,
-        /// The names that exist.
+        /// The names that have a help token.
         known: Vec<String>,
     },
-
-    /// A name that cannot be part of a help token.
-    #[error("{name:?} cannot name an expert: use lower-case letters, digits, '-' and '_', as in \"teacher\"")]
+    /// A name cannot be part of a help token.
+    #[error(
+        "{name:?} is not a valid name of an expert; use lower-case letters, digits, '-' and '_', as in \"teacher\""
+    )]
     HelpName {
         /// The name.
         name: String,
     },
-
-    /// A help token that would not get the next free id.
-    #[error("the help token {name:?} would get the id {id} in place of {expected}: the vocabulary has gaps")]
+    /// A new help token did not get the next free id.
+    #[error(
+        "the help token for {name:?} would get the id {id} instead of {expected}, because the vocabulary has gaps; use \
+         a tokenizer whose ids are contiguous"
+    )]
     HelpId {
         /// The expert's name.
         name: String,
@@ -125,87 +127,75 @@ pub enum TextError {
         /// The next free id.
         expected: u32,
     },
-
-    /// A budget that makes no sense.
+    /// A text is not a help budget.
     #[error(
-        "{given:?} is not a help budget, {reason}: write a whole percentage from 0% to 100% such as \"20%\", or a \
-         number of tokens such as \"3 tokens\""
+        "{given:?} is not a help budget because {reason}; write a whole percentage from 0% to 100% such as \"20%\", or \
+         a number of tokens such as \"3 tokens\""
     )]
     Budget {
-        /// What was given.
+        /// The text.
         given: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-
-    /// Nothing to read in a prompt.
-    #[error("the text is empty: give at least one word")]
+    /// A source text is empty.
+    #[error("the text is empty; give at least one word")]
     EmptyText,
-
-    /// A prompt past its limit.
+    /// A prompt is longer than its template allows.
     #[error(
-        "the text makes {tokens} tokens with its prompt and the limit is {limit}: split it into shorter texts, one or \
-         two sentences each, or raise max_tokens if the model was trained on longer ones"
+        "the text has {tokens} tokens with its prompt and the limit is {limit}; split it into shorter texts of one or \
+         two sentences, or raise max_tokens if the model was trained on longer texts"
     )]
     TooLong {
-        /// The length of the whole prompt in tokens, with prefix, budget and end mark.
+        /// The length of the whole prompt, tokens: budget, prefix, text and end-of-text token.
         tokens: usize,
         /// The most tokens allowed.
         limit: usize,
     },
-
-    /// A prompt.json that does not parse.
-    #[error("{} is not a prompt format: {source}; fix it, or remove it for the default", path.display())]
-    PromptFormat {
+    /// A prompt.json cannot be parsed.
+    #[error("{} is not a valid prompt template; fix it, or remove the file to use the default", path.display())]
+    PromptTemplate {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         source: serde_json::Error,
     },
-
-    /// A line of a dataset that cannot be used.
-    #[error("{}:{line}: {problem}", path.display())]
+    /// A generation_config.json cannot be parsed.
+    #[error("{} is not a valid generation config; fix it, or remove the file to use the default", path.display())]
+    GenerationConfig {
+        /// The file.
+        path: PathBuf,
+        /// The parser's error.
+        source: serde_json::Error,
+    },
+    /// A number in a generation_config.json is out of its range.
+    #[error("{}: {field} is {value}; it must be {range}", path.display())]
+    GenerationValue {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// The valid values.
+        range: &'static str,
+    },
+    /// A line of a dataset is not a valid example.
+    #[error("{}:{line}: invalid example", path.display())]
     Line {
         /// The file, or the name given for a reader.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
+        #[source]
         problem: LineProblem,
     },
-
-    /// A dataset without examples.
-    #[error("{} holds no examples: expected one a line", path.display())]
+    /// A dataset has no examples.
+    #[error("{} has no examples; write one JSON object with \"source\" and \"target\" per line", path.display())]
     Empty {
         /// The file, or the name given for a reader.
         path: PathBuf,
-    },
-
-    /// A package list that is not there.
-    #[error(
-        "no list named *{wanted} in {}: run `apt-get update -o Acquire::Languages=en,{language}` as root on the \
-         release wanted, or name another folder or suite",
-        folder.display()
-    )]
-    NoLists {
-        /// The folder of lists.
-        folder: PathBuf,
-        /// The end of the file's name.
-        wanted: String,
-        /// The language to ask for.
-        language: String,
-    },
-
-    /// A compressed package list that cannot be unpacked.
-    #[error(
-        "cannot unpack {}: {reason}; unpack it by hand to a file of the same name without its last extension",
-        path.display()
-    )]
-    Unpack {
-        /// The file.
-        path: PathBuf,
-        /// What is missing or what failed.
-        reason: String,
     },
 }
 
@@ -213,44 +203,31 @@ pub enum TextError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineProblem {
-    /// Bytes that are not UTF-8.
-    #[error("invalid UTF-8 at byte {byte} of the line: convert the file to UTF-8")]
+    /// The line is not UTF-8.
+    #[error("invalid UTF-8 at byte {byte} of the line; convert the file to UTF-8")]
     InvalidUtf8 {
-        /// Where in the line, counted from 1.
+        /// The position of the first invalid byte in the line, from 1.
         byte: usize,
     },
-
-    /// Broken JSON, or JSON without the right fields.
-    #[error("{}: expected an object such as {{\"source\": \"...\", \"target\": \"...\"}}", json_problem(.0))]
-    Json(#[source] serde_json::Error),
-
-    /// The wrong number of columns.
-    #[error("expected 2 columns with a tab between them (source, target), found {found}")]
-    Columns {
-        /// How many there are.
-        found: usize,
+    /// The line is not JSON, or has not the right fields.
+    #[error("{reason} (column {column}); write an object such as {{\"source\": \"...\", \"target\": \"...\"}}")]
+    Json {
+        /// The position of the problem in the line, from 1.
+        column: usize,
+        /// The parser's message.
+        reason: String,
     },
-
-    /// An empty source or target.
-    #[error("the {field} is empty")]
+    /// The source or the target is empty.
+    #[error("the {field} is empty; fill it, or remove the line")]
     EmptyField {
         /// The field.
         field: &'static str,
     },
 }
 
-/// The parser's message with the column in the line; its own line number is always 1 and would mislead.
-fn json_problem(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    match message.rsplit_once(" at line ") {
-        Some((problem, _)) => format!("{problem} (column {})", error.column()),
-        None => message,
-    }
-}
-
 fn known_names(known: &[String]) -> String {
     if known.is_empty() {
-        "the tokenizer has none".to_owned()
+        "the tokenizer has no help tokens".to_owned()
     } else {
         format!("the tokenizer has {}", known.join(", "))
     }

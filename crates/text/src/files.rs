@@ -1,40 +1,41 @@
-//! Files that are whole or not there.
+//! Reads files, and writes them atomically.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-    process,
-};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process;
 
 use crate::TextError;
 
-/// Writes a file so that a reader, or a crash, sees the old content or the new and nothing between.
+/// Writes a file so that a reader sees either the old content or the new content, even after a crash.
 ///
-/// The folder is made if it is missing.
+/// Creates the folder if it does not exist.
 ///
 /// # Errors
-/// [`TextError::Write`]; the old content is then still there.
+/// [`TextError::Write`] if the file cannot be written. The old content is then unchanged.
 pub fn write_atomically(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<(), TextError> {
     let path = path.as_ref();
-    // In the same folder, so that the rename stays on one file system.
+    // The temporary file is in the same folder, because only a rename within one file system is atomic.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", process::id()));
     let temporary = Path::new(&temporary);
-    let write = || -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = File::create(temporary)?;
-        file.write_all(content.as_ref())?;
-        file.sync_all()?;
-        fs::rename(temporary, path)
-    };
-    write().map_err(|source| {
-        // What was written is of no use; that it may not exist either is no second error.
+    replace(path, temporary, content.as_ref()).map_err(|source| {
+        // An error here is ignored: the temporary file may not exist, and the first error says what went wrong.
         let _ = fs::remove_file(temporary);
         TextError::Write { path: path.to_owned(), source }
     })
+}
+
+/// Writes the temporary file and renames it to `path`.
+fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(temporary)?;
+    file.write_all(content)?;
+    // Without this, a crash after the rename could leave an empty file.
+    file.sync_all()?;
+    fs::rename(temporary, path)
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
@@ -44,10 +45,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+    fn writing_replaces_the_file_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/deep/file.json");
         write_atomically(&path, b"one").unwrap();
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_a_file_cannot_be_written_to() {
+    fn writing_into_a_file_as_if_it_were_a_folder_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();

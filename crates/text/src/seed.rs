@@ -1,16 +1,18 @@
-//! One number enters at the top of a program; each use of chance takes a stream of its own from it.
+//! Reproducible random numbers: every use takes a stream of its own, derived from one seed.
 
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 /// The increment of SplitMix64: 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A seed from which named and numbered streams of random numbers grow.
+/// A seed from which named and numbered streams of random numbers are derived.
 ///
-/// Streams depend on the seed and on their names alone, so that a new use of chance changes none of the others. The
-/// hashes are written out here (FNV-1a and the finaliser of SplitMix64): one seed means the same numbers on every
-/// platform and with every version of the compiler.
+/// A program takes one seed from its user and passes a stream of it to each use of random numbers. A stream depends
+/// only on the seed and on its name, so adding a new use does not change the numbers of the others. The hash functions
+/// are written out here (FNV-1a and the finaliser of SplitMix64), because those of the standard library may change
+/// between versions. So one seed gives the same numbers on every platform and with every version of the compiler.
 ///
 /// ```
 /// use wheels_text::Seed;
@@ -23,21 +25,18 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The seed of the stream called `name`.
-    #[must_use]
+    /// The seed of the stream with this name.
     pub fn stream(self, name: &str) -> Seed {
         Seed(mix(mix(self.0) ^ fnv1a(name.as_bytes())))
     }
 
-    /// The seed of the `index`-th of many equal uses: a row of a batch, a step of a run, an epoch.
-    #[must_use]
+    /// The seed of the stream with this number, for uses that repeat: rows of a batch, steps of a run, epochs.
     pub fn nth(self, index: u64) -> Seed {
-        // The complement keeps numbered streams apart from named ones.
+        // The complement makes numbered streams differ from named ones.
         Seed(mix(mix(!self.0).wrapping_add(index.wrapping_add(1).wrapping_mul(GOLDEN))))
     }
 
-    /// A generator that starts at this seed.
-    #[must_use]
+    /// A random number generator that starts at this seed.
     pub fn rng(self) -> ChaCha8Rng {
         let mut key = [0; 32];
         let mut state = self.0;
@@ -70,8 +69,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hashes_are_the_published_ones() {
-        // FNV-1a's test vectors, and the first outputs of SplitMix64 from state 0 and 1234567.
+    fn hashes_match_the_published_test_vectors() {
+        // FNV-1a's test vectors, and the first outputs of SplitMix64 from the states 0 and 1234567.
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_means_the_same_numbers_for_ever() {
+    fn seeds_give_the_same_numbers_in_every_version() {
         let seed = Seed(7);
         assert_eq!(seed.stream("shuffle"), Seed(0x3aa2_b28b_6214_5ef9));
         assert_eq!(seed.nth(0), Seed(0x19cd_99e6_943b_14ad));

@@ -1,22 +1,29 @@
-//! Printable text as tokens arrive.
+//! Turns tokens into printable text while they are generated.
 
 use crate::{TextError, Tokenizer};
 
-/// Tokens that a decoder may still need to see before new ones: T5's takes the space off the first token it is given.
+/// The number of printed tokens that stay in the window when the others are dropped.
+///
+/// A tokenizer decodes some tokens differently at the start of a text: T5's removes the space of the first token.
 const KEPT: usize = 4;
-/// Tokens after which the printed ones are forgotten, so that a push costs the same at any length.
+/// The number of tokens at which printed tokens are dropped.
+///
+/// Each push decodes the whole window. A bounded window makes a push cost the same at any length of text.
 const WINDOW: usize = 32;
-/// The replacement characters that bytes still to come can change: an unfinished character is at most three bytes.
+/// The most replacement characters at the end of a text that later tokens can still change.
+///
+/// An unfinished character in UTF-8 has at most three bytes, and each of them may decode to one replacement character.
 const UNFINISHED: usize = 3;
 
-/// Turns tokens into text piece by piece, and holds back what is not yet a whole character.
+/// Turns tokens into text piece by piece, and holds back bytes that are not yet a whole character.
 ///
-/// The pieces joined are exactly [`Tokenizer::decode`] of all the tokens for byte-level tokenizers and for T5's.
+/// For byte-level tokenizers and for T5's, the joined pieces equal [`Tokenizer::decode`] of all the tokens.
+/// [`Tokenizer::stream`] makes one.
 ///
 /// ```
-/// use wheels_text::{Tokenizer, TrainTokenizer};
+/// use wheels_text::{Tokenizer, TokenizerConfig};
 ///
-/// let tokenizer = Tokenizer::train(TrainTokenizer { vocab_size: 259, ..Default::default() }, ["a".to_owned()])?;
+/// let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), ["a".to_owned()])?;
 /// let mut stream = tokenizer.stream();
 /// let euro = tokenizer.encode("€")?;
 /// assert_eq!(euro.len(), 3);
@@ -29,20 +36,18 @@ const UNFINISHED: usize = 3;
 #[derive(Clone, Debug)]
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    /// The last tokens, never special ones.
+    /// The last tokens, without special ones.
     window: Vec<u32>,
-    /// How many bytes of the window's text have been handed out.
+    /// The number of bytes of the window's text that have been returned.
     printed: usize,
 }
 
 impl<'a> TextStream<'a> {
-    /// A stream at the start of a text.
-    #[must_use]
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+    pub(crate) fn new(tokenizer: &'a Tokenizer) -> Self {
         Self { tokenizer, window: Vec::new(), printed: 0 }
     }
 
-    /// Takes a token and returns the text that is certain with it, if any.
+    /// Takes the next token and returns the new text that later tokens cannot change, if there is any.
     ///
     /// # Errors
     /// If the id is not in the vocabulary.
@@ -67,10 +72,10 @@ impl<'a> TextStream<'a> {
         Ok(piece)
     }
 
-    /// Ends the text and returns what was held back; a character that never became whole comes as U+FFFD.
+    /// Ends the text and returns the rest of it. An unfinished character is returned as U+FFFD.
     ///
     /// # Errors
-    /// If the tokenizer refuses its own tokens.
+    /// If the tokenizer cannot decode the tokens.
     pub fn finish(mut self) -> Result<Option<String>, TextError> {
         let text = self.tokenizer.decode(&self.window)?;
         Ok(self.take(&text))
@@ -83,7 +88,7 @@ impl<'a> TextStream<'a> {
     }
 }
 
-/// How many bytes of a text no further token can change.
+/// The number of bytes of a text that later tokens cannot change.
 fn certain(text: &str) -> usize {
     text.char_indices()
         .rev()

@@ -1,17 +1,13 @@
-//! Text to token ids and back.
+//! Encodes text as token ids and decodes token ids to text.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
-    models::{
-        TrainerWrapper,
-        bpe::{BPE, BpeTrainer},
-    },
-    pre_tokenizers::byte_level::ByteLevel,
 };
 
 use crate::{TextError, TextStream, files};
@@ -21,34 +17,47 @@ const PAD: &str = "<pad>";
 const EOS: &str = "</s>";
 const UNK: &str = "<unk>";
 
-/// How to train a byte-level tokenizer.
+/// The settings for training a byte-level BPE tokenizer; see [`Tokenizer::train`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrainTokenizer {
-    /// The most tokens to have, the special ones and the 256 bytes included.
+pub struct TokenizerConfig {
+    /// The most tokens of the vocabulary, including the special tokens and the 256 bytes. Default: 8,000.
     pub vocab_size: usize,
-    /// How often a pair of tokens must occur to become one.
+    /// The number of times that a pair of tokens must occur before it becomes one token. Default: 2.
     pub min_frequency: u64,
 }
 
-impl Default for TrainTokenizer {
-    /// 8,000 tokens from pairs seen twice or more.
+impl Default for TokenizerConfig {
     fn default() -> Self {
         Self { vocab_size: 8000, min_frequency: 2 }
     }
 }
 
-/// A tokenizer as Hugging Face's tokenizer.json describes it.
+impl TokenizerConfig {
+    /// Sets the most tokens of the vocabulary.
+    #[must_use]
+    pub fn with_vocab_size(self, vocab_size: usize) -> Self {
+        Self { vocab_size, ..self }
+    }
+
+    /// Sets the number of times that a pair of tokens must occur before it becomes one token.
+    #[must_use]
+    pub fn with_min_frequency(self, min_frequency: u64) -> Self {
+        Self { min_frequency, ..self }
+    }
+}
+
+/// A tokenizer that reads and writes Hugging Face's tokenizer.json.
 ///
-/// Reads any tokenizer.json with `<pad>` and `</s>` (T5's Unigram among them) and trains byte-level BPE. Text is only
-/// ever text: the name of a special token inside it is encoded like any other characters, never as that token, so
-/// that no input can end itself or ask for help. Padding and truncation that a file prescribes are switched off, for
-/// nothing may be cut silently.
+/// It reads every tokenizer.json that has the tokens `<pad>` and `</s>`, such as T5's Unigram tokenizers, and it trains
+/// byte-level BPE tokenizers. The name of a special token inside a text is encoded like any other characters and never
+/// as that token. So no input can end itself or ask for help. If a file asks for padding or truncation, both are
+/// switched off, because a text must not be cut without notice.
 ///
 /// ```
-/// use wheels_text::{TrainTokenizer, Tokenizer};
+/// use wheels_text::{Tokenizer, TokenizerConfig};
 ///
 /// let lines = ["a text editor", "un editor di testo"].map(String::from);
-/// let mut tokenizer = Tokenizer::train(TrainTokenizer { vocab_size: 300, min_frequency: 2 }, lines)?;
+/// let mut tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(300), lines)?;
 /// let ids = tokenizer.encode("un editor")?;
 /// assert_eq!(tokenizer.decode(&ids)?, "un editor");
 ///
@@ -70,7 +79,7 @@ impl Tokenizer {
     /// Opens the tokenizer.json in a model's folder.
     ///
     /// # Errors
-    /// If there is none, or as [`Tokenizer::from_file`].
+    /// If the folder has no such file, or for the reasons of [`Tokenizer::from_file`].
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, TextError> {
         let folder = folder.as_ref();
         let path = folder.join(FILE);
@@ -83,7 +92,7 @@ impl Tokenizer {
     /// Opens a tokenizer.json.
     ///
     /// # Errors
-    /// If the file cannot be read, does not parse, or lacks `<pad>` or `</s>`.
+    /// If the file cannot be read or parsed, or has no `<pad>` or no `</s>`.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
         let path = path.as_ref();
         Self::parse(&files::read(path)?, path.to_owned())
@@ -92,7 +101,7 @@ impl Tokenizer {
     /// Opens the content of a tokenizer.json.
     ///
     /// # Errors
-    /// If it does not parse, or lacks `<pad>` or `</s>`.
+    /// If the content cannot be parsed, or has no `<pad>` or no `</s>`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TextError> {
         Self::parse(bytes, PathBuf::from("<bytes>"))
     }
@@ -104,7 +113,7 @@ impl Tokenizer {
     }
 
     fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, TextError> {
-        inner.with_truncation(None).expect("switching truncation off needs no room for special tokens");
+        inner.with_truncation(None).expect("switching truncation off cannot fail");
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
         let special = inner
@@ -123,20 +132,20 @@ impl Tokenizer {
         })
     }
 
-    /// Trains byte-level BPE on lines of text, with `<pad>`, `</s>` and `<unk>` as tokens 0, 1 and 2 in T5's order.
+    /// Trains byte-level BPE on lines of text, with `<pad>`, `</s>` and `<unk>` as tokens 0, 1 and 2, as in T5.
     ///
-    /// Every byte is a token and nothing is normalised, so that any text comes back exactly. Equal lines in any order
-    /// give an equal tokenizer.
+    /// Every byte is a token and the text is not normalised, so decoding an encoded text gives exactly that text. The
+    /// order of the lines does not change the tokenizer.
     ///
     /// # Errors
-    /// If there are no lines, or the vocabulary has no room for the bytes.
-    pub fn train<I>(config: TrainTokenizer, lines: I) -> Result<Self, TextError>
+    /// If there are no lines, or if the vocabulary is too small for the 256 bytes and the special tokens.
+    pub fn train<I>(config: TokenizerConfig, lines: I) -> Result<Self, TextError>
     where
         I: IntoIterator<Item = String>,
         I::IntoIter: Send,
     {
         let specials = [PAD, EOS, UNK].map(|token| AddedToken::from(token, true));
-        let alphabet: std::collections::HashSet<char> = ByteLevel::alphabet().into_iter().collect();
+        let alphabet: HashSet<char> = ByteLevel::alphabet().into_iter().collect();
         let least = specials.len() + alphabet.len();
         if config.vocab_size < least {
             return Err(TextError::SmallVocab { vocab_size: config.vocab_size, least });
@@ -161,12 +170,12 @@ impl Tokenizer {
         inner.train(&mut trainer, lines).map_err(|source| TextError::Train { source })?;
         let tokenizer = Self::wrap(inner.into())?;
         if tokenizer.vocab_size < config.vocab_size {
-            log::info!("the text gave {} tokens of the {} asked for", tokenizer.vocab_size, config.vocab_size);
+            log::info!("the vocabulary has {} of the {} tokens requested", tokenizer.vocab_size, config.vocab_size);
         }
         Ok(tokenizer)
     }
 
-    /// Writes tokenizer.json into a folder, atomically; the folder is made if it is missing.
+    /// Writes tokenizer.json into a folder atomically. Creates the folder if it does not exist.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -175,10 +184,10 @@ impl Tokenizer {
         files::write_atomically(folder.as_ref().join(FILE), json)
     }
 
-    /// The tokens of a text, without any special ones.
+    /// Encodes a text as token ids, without special tokens.
     ///
     /// # Errors
-    /// If the tokenizer refuses the text.
+    /// If the tokenizer cannot encode the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let encoding = self
             .inner
@@ -186,7 +195,7 @@ impl Tokenizer {
             .map_err(|source| TextError::Encode { chars: text.chars().count(), source })?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some(unk) = self.unk {
-            // A Unigram model holds "</s>" among its pieces and would find it in a text.
+            // A Unigram model has "</s>" among its pieces, so the name in a text would become the special token.
             for id in &mut ids {
                 if self.special.contains(id) {
                     *id = unk;
@@ -196,17 +205,17 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The tokens of a whole text and its end mark: what a model reads, or is to write.
+    /// Encodes a whole text as token ids with the end-of-text token, as a model reads or writes it.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`].
+    /// For the reasons of [`Tokenizer::encode`].
     pub fn encode_with_end(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let mut ids = self.encode(text)?;
         ids.push(self.eos());
         Ok(ids)
     }
 
-    /// The text of tokens, without the special ones.
+    /// Decodes token ids to text. Special tokens are left out.
     ///
     /// # Errors
     /// If an id is not in the vocabulary.
@@ -217,72 +226,53 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|source| TextError::Decode { tokens: ids.len(), source })
     }
 
-    /// A stream that turns tokens into printable text as they arrive.
-    #[must_use]
+    /// A stream that turns tokens into printable text while they are generated.
     pub fn stream(&self) -> TextStream<'_> {
         TextStream::new(self)
     }
 
-    /// The number of token ids, added tokens included: one more than the largest id.
-    #[must_use]
+    /// The number of token ids, including added tokens: the largest id plus 1.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
-    /// The id that fills up the rows of a batch; T5 also starts every output with it.
-    #[must_use]
+    /// The id of the padding token. T5 also starts every output with it.
     pub fn pad(&self) -> u32 {
         self.pad
     }
 
-    /// The id that ends a text.
-    #[must_use]
+    /// The id of the end-of-text token.
     pub fn eos(&self) -> u32 {
         self.eos
     }
 
-    /// The id that stands for what the vocabulary cannot say, if there is one.
-    #[must_use]
-    pub fn unk(&self) -> Option<u32> {
-        self.unk
-    }
-
-    /// The ids that are marks and not text, in order.
-    #[must_use]
-    pub fn special_ids(&self) -> Vec<u32> {
-        self.special.iter().copied().collect()
-    }
-
-    /// The marks that no text is written with: all but the end-of-text mark.
-    #[must_use]
-    pub fn unwritten_ids(&self) -> Vec<u32> {
+    /// The special ids that a model must not generate, ascending: all except the end-of-text token.
+    pub fn suppressed_ids(&self) -> Vec<u32> {
         self.special.iter().copied().filter(|&id| id != self.eos()).collect()
     }
 
-    /// Whether an id is a mark and not text.
-    #[must_use]
+    /// Whether an id is a special token, which has no text.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.contains(&id)
     }
 
-    /// The token behind an id as the vocabulary spells it.
-    #[must_use]
+    /// The token with this id as the vocabulary spells it, if there is one.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Adds the token `<help:NAME>`, with which a student calls an expert, as the next id, and returns that id.
+    /// Adds the help token `<help:NAME>`, with which a student asks an expert for help, and returns its id.
     ///
-    /// A name that is there already keeps its id.
+    /// The id is the next free one. If the token exists already, it keeps its id.
     ///
     /// # Errors
-    /// If the name is not made of lower-case letters, digits, '-' and '_', or the next id is not free.
+    /// If the name has other characters than lower-case letters, digits, '-' and '_', or if the next id is not free.
     pub fn add_help_token(&mut self, name: &str) -> Result<u32, TextError> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if name.is_empty() || !name.bytes().all(fits) {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+        if name.is_empty() || !name.bytes().all(valid) {
             return Err(TextError::HelpName { name: name.to_owned() });
         }
-        let token = help(name);
+        let token = help_token(name);
         if let Some(id) = self.inner.token_to_id(&token) {
             return Ok(id);
         }
@@ -297,29 +287,31 @@ impl Tokenizer {
         Ok(id)
     }
 
-    /// The id of `<help:NAME>`.
+    /// The id of the help token `<help:NAME>`.
     ///
     /// # Errors
-    /// If there is no such token; the message lists those that there are.
+    /// If there is no such token. The message lists the help tokens that exist.
     pub fn help_token(&self, name: &str) -> Result<u32, TextError> {
-        self.inner.token_to_id(&help(name)).ok_or_else(|| TextError::UnknownHelp {
+        self.inner.token_to_id(&help_token(name)).ok_or_else(|| TextError::UnknownHelp {
             name: name.to_owned(),
             known: self.help_tokens().into_iter().map(|(name, _)| name).collect(),
         })
     }
 
-    /// The experts that the student can call, with their ids, in the order of the ids.
-    #[must_use]
+    /// The names of all experts that have a help token, each with the token's id, ascending by id.
     pub fn help_tokens(&self) -> Vec<(String, u32)> {
-        let name = |id: &u32| {
-            let token = self.token(*id)?;
-            let name = token.strip_prefix("<help:")?.strip_suffix('>')?;
-            Some((name.to_owned(), *id))
-        };
-        self.special.iter().filter_map(name).collect()
+        let mut experts = Vec::new();
+        for &id in &self.special {
+            let token = self.token(id);
+            let name = token.as_deref().and_then(|token| token.strip_prefix("<help:")?.strip_suffix('>'));
+            if let Some(name) = name {
+                experts.push((name.to_owned(), id));
+            }
+        }
+        experts
     }
 }
 
-fn help(name: &str) -> String {
+fn help_token(name: &str) -> String {
     format!("<help:{name}>")
 }

@@ -1,18 +1,19 @@
-//! The ways to say a budget in English, as data.
+//! The English sentences that state a budget, as data.
 //!
-//! `{}` stands for the number. Models learn from these sentences: change one and every student trained with it reads
-//! something that it has never seen, so add new ones at the end and leave the others as they are.
+//! `{}` is replaced by the number. Students are trained on these sentences, and a trained student has never seen a
+//! changed one. So add new sentences at the end, and do not change the existing ones.
 
-/// One way to say a budget.
+/// One way to state a budget.
 pub(crate) struct Wording {
-    /// A share of the output, in percent.
+    /// A budget in percent of the output tokens.
     pub(crate) percent: &'static str,
-    /// One token.
+    /// A budget of one token.
     pub(crate) token: &'static str,
-    /// Any other number of tokens.
+    /// A budget of any other number of tokens.
     pub(crate) tokens: &'static str,
 }
 
+/// All ways to state a budget; a wording is an index into this list.
 pub(crate) const WORDINGS: [Wording; 32] = [
     Wording {
         percent: "use the teacher for at most {} percent of the words:",

@@ -1,7 +1,9 @@
-//! Datasets: what is read, what is refused and where.
+//! Reading, writing and splitting datasets, and the errors of invalid files.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
 
 use proptest::prelude::*;
 use wheels_text::{Dataset, Example, Seed, TextError};
@@ -15,11 +17,11 @@ fn numbers(count: usize) -> Dataset {
 }
 
 fn jsonl(bytes: &[u8]) -> Result<Dataset, TextError> {
-    Dataset::from_jsonl_reader(bytes, "data.jsonl")
+    Dataset::from_reader(bytes, "data.jsonl")
 }
 
 #[test]
-fn json_lines_are_read_past_blank_lines_marks_and_other_fields() {
+fn empty_lines_byte_order_marks_and_other_fields_are_ignored() {
     let text =
         "\u{feff}{\"source\": \"a\", \"target\": \"b\", \"id\": 3}\r\n\n  \n{\"target\":\"d\\u00e8\",\"source\":\"c\"}";
     let dataset = jsonl(text.as_bytes()).unwrap();
@@ -27,7 +29,7 @@ fn json_lines_are_read_past_blank_lines_marks_and_other_fields() {
 }
 
 #[test]
-fn a_broken_line_is_named_with_its_file_and_number() {
+fn an_invalid_line_is_reported_with_its_file_and_number() {
     let good = "{\"source\": \"a\", \"target\": \"b\"}\n\n";
     for (line, problem) in [
         (&b"{\"source\": \"a\""[..], "EOF"),
@@ -39,10 +41,11 @@ fn a_broken_line_is_named_with_its_file_and_number() {
         (b"{\"source\": \"a\", \"target\": \"\"}", "the target is empty"),
         (b"{\"source\": \"caf\xe9\", \"target\": \"b\"}", "invalid UTF-8 at byte 16"),
     ] {
-        let message = jsonl(&[good.as_bytes(), line, b"\n"].concat()).unwrap_err().to_string();
-        assert!(message.starts_with("data.jsonl:3: "), "{message}");
-        assert!(message.contains(problem), "{message}");
-        assert!(!message.contains("line 1"), "{message}");
+        let error = jsonl(&[good.as_bytes(), line, b"\n"].concat()).unwrap_err();
+        assert_eq!(error.to_string(), "data.jsonl:3: invalid example");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains(problem), "{cause}");
+        assert!(!cause.contains("line 1"), "{cause}");
     }
 }
 
@@ -52,27 +55,13 @@ fn a_file_without_examples_is_an_error() {
         assert!(matches!(jsonl(bytes), Err(TextError::Empty { .. })));
     }
     let folder = tempfile::tempdir().unwrap();
-    let message = Dataset::from_jsonl(folder.path().join("none.jsonl")).unwrap_err().to_string();
+    let message = Dataset::open(folder.path().join("none.jsonl")).unwrap_err().to_string();
     assert!(message.contains("cannot read") && message.contains("none.jsonl"), "{message}");
-    assert!(Dataset::from_jsonl(folder.path()).is_err());
+    assert!(Dataset::open(folder.path()).is_err());
 }
 
 #[test]
-fn two_columns_make_an_example() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("data.tsv");
-    fs::write(&path, "a \"quoted\"\tb\r\n\nc\td\n").unwrap();
-    let dataset = Dataset::from_tsv(&path).unwrap();
-    assert_eq!(dataset.examples(), [pair("a \"quoted\"", "b"), pair("c", "d")]);
-    for (text, problem) in [("a\tb\nc", "found 1"), ("a\tb\nc\td\te", "found 3"), ("a\tb\nc\t", "target is empty")] {
-        fs::write(&path, text).unwrap();
-        let message = Dataset::from_tsv(&path).unwrap_err().to_string();
-        assert!(message.contains("data.tsv:2: ") && message.contains(problem), "{message}");
-    }
-}
-
-#[test]
-fn a_shuffle_is_the_seeds_alone() {
+fn the_shuffled_order_depends_only_on_the_seed() {
     let shuffled = numbers(8).shuffled(Seed(7));
     let order: Vec<_> = shuffled.iter().map(|example| example.source.as_str()).collect();
     assert_eq!(order, ["n1", "n0", "n7", "n6", "n3", "n5", "n2", "n4"]);
@@ -80,7 +69,7 @@ fn a_shuffle_is_the_seeds_alone() {
 }
 
 #[test]
-fn parts_keep_the_order_and_lose_nothing() {
+fn splitting_keeps_the_order_and_every_example() {
     let (first, rest) = numbers(5).split(2);
     assert_eq!((first.len(), rest.len()), (2, 3));
     assert_eq!(rest.examples()[0], pair("n2", "m2"));
@@ -90,7 +79,7 @@ fn parts_keep_the_order_and_lose_nothing() {
 }
 
 #[test]
-fn saved_lines_are_spelled_as_python_spells_them() {
+fn saved_lines_are_spelled_as_in_python() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.jsonl");
     let dataset: Dataset = [pair("\u{1}\u{1f}\u{7f}\u{2028}\"\\/\t\u{8}\u{c}😀è", "t")].into_iter().collect();
@@ -102,7 +91,7 @@ fn saved_lines_are_spelled_as_python_spells_them() {
 
 proptest! {
     #[test]
-    fn saved_examples_read_back(texts in prop::collection::vec(("[^ ]\\PC*", ".*[^ \n\r\t]"), 1..20)) {
+    fn saved_examples_are_read_back_unchanged(texts in prop::collection::vec(("[^ ]\\PC*", ".*[^ \n\r\t]"), 1..20)) {
         let dataset: Dataset = texts
             .iter()
             .filter(|(source, target)| !source.trim().is_empty() && !target.trim().is_empty())
@@ -112,11 +101,11 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/data.jsonl");
         dataset.save_jsonl(&path).unwrap();
-        prop_assert_eq!(Dataset::from_jsonl(&path).unwrap(), dataset);
+        prop_assert_eq!(Dataset::open(&path).unwrap(), dataset);
     }
 
     #[test]
-    fn a_shuffle_keeps_every_example(count in 0_usize..60, seed in any::<u64>()) {
+    fn shuffling_keeps_every_example(count in 0_usize..60, seed in any::<u64>()) {
         let before: BTreeSet<_> = numbers(count).into_iter().collect();
         let after: BTreeSet<_> = numbers(count).shuffled(Seed(seed)).into_iter().collect();
         prop_assert_eq!(before, after);

@@ -1,12 +1,13 @@
-//! Tokenizers: training, files, special tokens, streams.
+//! Tokenizers: training, files, special tokens and streams.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, sync::LazyLock};
+use std::fs;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use wheels_text::{TextError, TextStream, Tokenizer, TrainTokenizer};
+use wheels_text::{TextError, Tokenizer, TokenizerConfig};
 
-/// A tiny Unigram tokenizer in the shape of T5's, with padding and truncation left on.
+/// A tiny Unigram tokenizer like T5's, whose file asks for padding and truncation.
 const UNIGRAM: &[u8] = include_bytes!("unigram.json");
 
 const LINES: [&str; 5] = [
@@ -19,31 +20,33 @@ const LINES: [&str; 5] = [
 
 fn train(lines: impl IntoIterator<Item = &'static str>, vocab_size: usize) -> Tokenizer {
     let lines: Vec<String> = lines.into_iter().map(String::from).collect();
-    Tokenizer::train(TrainTokenizer { vocab_size, min_frequency: 1 }, lines).unwrap()
+    Tokenizer::train(TokenizerConfig { vocab_size, min_frequency: 1 }, lines).unwrap()
 }
 
 static BYTES: LazyLock<Tokenizer> = LazyLock::new(|| train(LINES, 320));
 
 fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, String) {
-    let mut stream = TextStream::new(tokenizer);
+    let mut stream = tokenizer.stream();
     let pieces: Vec<String> = ids.iter().filter_map(|id| stream.push(*id).unwrap()).collect();
     let text = pieces.concat() + &stream.finish().unwrap().unwrap_or_default();
     (pieces, text)
 }
 
 #[test]
-fn special_tokens_come_first_in_t5s_order() {
-    assert_eq!(BYTES.special_ids(), [0, 1, 2]);
-    assert_eq!(BYTES.unwritten_ids(), [0, 1, 2].into_iter().filter(|&id| id != BYTES.eos()).collect::<Vec<_>>());
-    assert_eq!((BYTES.pad(), BYTES.eos(), BYTES.unk()), (0, 1, Some(2)));
-    assert_eq!(BYTES.token(0).as_deref(), Some("<pad>"));
-    assert_eq!(BYTES.token(1).as_deref(), Some("</s>"));
+fn special_tokens_come_first_in_the_order_of_t5() {
+    assert_eq!((BYTES.pad(), BYTES.eos()), (0, 1));
+    for (id, token) in [(0, "<pad>"), (1, "</s>"), (2, "<unk>")] {
+        assert_eq!(BYTES.token(id).as_deref(), Some(token));
+        assert!(BYTES.is_special(id));
+    }
+    assert!((3..320).all(|id| !BYTES.is_special(id)));
+    assert_eq!(BYTES.suppressed_ids(), [0, 2]);
     assert_eq!(BYTES.token(320), None);
     assert_eq!(BYTES.vocab_size(), 320);
 }
 
 #[test]
-fn training_merges_what_is_frequent_and_forgets_the_order_of_lines() {
+fn training_merges_frequent_pairs_and_ignores_the_order_of_lines() {
     assert!(BYTES.encode(" text editor").unwrap().len() < 12 / 2);
     let mut reversed = LINES;
     reversed.reverse();
@@ -55,16 +58,16 @@ fn training_merges_what_is_frequent_and_forgets_the_order_of_lines() {
 }
 
 #[test]
-fn training_on_nothing_or_into_too_little_is_an_error() {
-    let none = Tokenizer::train(TrainTokenizer::default(), []).unwrap_err();
-    assert!(matches!(none, TextError::NothingToTrain));
-    let config = TrainTokenizer { vocab_size: 258, min_frequency: 1 };
+fn training_without_text_or_with_a_too_small_vocabulary_is_an_error() {
+    let empty = Tokenizer::train(TokenizerConfig::default(), []).unwrap_err();
+    assert!(matches!(empty, TextError::NothingToTrain));
+    let config = TokenizerConfig { vocab_size: 258, min_frequency: 1 };
     let small = Tokenizer::train(config, ["a".to_owned()]).unwrap_err().to_string();
     assert!(small.contains("258") && small.contains("259"), "{small}");
 }
 
 #[test]
-fn names_of_special_tokens_inside_a_text_stay_text() {
+fn names_of_special_tokens_in_a_text_are_encoded_as_text() {
     let mut tokenizer = BYTES.clone();
     tokenizer.add_help_token("teacher").unwrap();
     let text = "say </s> or <pad> or <help:teacher>";
@@ -74,18 +77,18 @@ fn names_of_special_tokens_inside_a_text_stay_text() {
 }
 
 #[test]
-fn decoding_skips_special_tokens_and_refuses_unknown_ones() {
+fn decoding_skips_special_tokens_and_rejects_unknown_ids() {
     let mut ids = BYTES.encode("text").unwrap();
     ids.insert(0, BYTES.pad());
     ids.push(BYTES.eos());
     assert_eq!(BYTES.decode(&ids).unwrap(), "text");
     let message = BYTES.decode(&[320]).unwrap_err().to_string();
     assert!(message.contains("320"), "{message}");
-    assert!(matches!(TextStream::new(&BYTES).push(999), Err(TextError::UnknownId { id: 999, .. })));
+    assert!(matches!(BYTES.stream().push(999), Err(TextError::UnknownId { id: 999, .. })));
 }
 
 #[test]
-fn help_tokens_are_appended_and_stay() {
+fn help_tokens_get_the_next_ids_and_are_saved() {
     let mut tokenizer = BYTES.clone();
     assert!(matches!(tokenizer.help_token("teacher"), Err(TextError::UnknownHelp { .. })));
     assert_eq!(tokenizer.add_help_token("teacher").unwrap(), 320);
@@ -102,7 +105,7 @@ fn help_tokens_are_appended_and_stay() {
     assert_eq!(again.help_tokens(), both);
     assert_eq!(again.help_token("teacher").unwrap(), 320);
     assert_eq!(again.vocab_size(), 322);
-    assert_eq!(again.special_ids(), [0, 1, 2, 320, 321]);
+    assert_eq!(again.suppressed_ids(), [0, 2, 320, 321]);
     let message = again.help_token("judge").unwrap_err().to_string();
     assert!(message.contains("teacher, search-2"), "{message}");
     for name in ["", "Teacher", "a b", "a>", "è"] {
@@ -111,7 +114,7 @@ fn help_tokens_are_appended_and_stay() {
 }
 
 #[test]
-fn a_help_token_changes_no_other_token() {
+fn adding_a_help_token_changes_no_other_token() {
     let mut tokenizer = BYTES.clone();
     tokenizer.add_help_token("teacher").unwrap();
     for line in LINES {
@@ -120,7 +123,7 @@ fn a_help_token_changes_no_other_token() {
 }
 
 #[test]
-fn folders_and_files_that_are_no_tokenizers_say_so() {
+fn folders_and_files_without_a_valid_tokenizer_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Tokenizer::from_dir(&folder), Err(TextError::NoTokenizer { .. })));
     let path = folder.path().join("tokenizer.json");
@@ -134,7 +137,7 @@ fn folders_and_files_that_are_no_tokenizers_say_so() {
 }
 
 #[test]
-fn t5s_unigram_opens_and_cuts_or_pads_nothing() {
+fn a_unigram_tokenizer_opens_without_its_padding_and_truncation() {
     let mut tokenizer = Tokenizer::from_bytes(UNIGRAM).unwrap();
     let text = "hello world hello world";
     let ids = tokenizer.encode(text).unwrap();
@@ -142,21 +145,21 @@ fn t5s_unigram_opens_and_cuts_or_pads_nothing() {
     assert_eq!(tokenizer.decode(&ids).unwrap(), text);
     assert_eq!(streamed(&tokenizer, &ids).1, text);
     assert_eq!(tokenizer.vocab_size(), 12);
-    // "</s>" is a piece of the model itself: it must not end a text from inside.
+    // "</s>" is a piece of the Unigram model. In a text it must not become the end-of-text token.
     assert!(!tokenizer.encode("hello </s> world").unwrap().contains(&tokenizer.eos()));
     assert_eq!(tokenizer.add_help_token("teacher").unwrap(), 12);
     assert_eq!(tokenizer.encode(text).unwrap(), ids);
 }
 
 #[test]
-fn a_stream_of_t5s_tokens_keeps_its_spaces_at_any_length() {
+fn a_stream_of_unigram_tokens_keeps_the_spaces_at_any_length() {
     let tokenizer = Tokenizer::from_bytes(UNIGRAM).unwrap();
     let ids: Vec<u32> = [1, 4, 0, 5].into_iter().cycle().take(400).collect();
     assert_eq!(streamed(&tokenizer, &ids).1, tokenizer.decode(&ids).unwrap());
 }
 
 #[test]
-fn a_character_is_printed_when_it_is_whole() {
+fn a_stream_returns_a_character_when_it_is_complete() {
     let bare = train(["a"], 259);
     let ids = bare.encode("a😀è").unwrap();
     assert_eq!(ids.len(), 1 + 4 + 2);
@@ -172,20 +175,20 @@ fn a_character_is_printed_when_it_is_whole() {
 }
 
 #[test]
-fn long_runs_of_white_space_encode() {
+fn long_runs_of_white_space_are_encoded_and_decoded() {
     let text = format!("a{}b", " \n".repeat(20_000));
     assert_eq!(BYTES.decode(&BYTES.encode(&text).unwrap()).unwrap(), text);
 }
 
 proptest! {
     #[test]
-    fn any_text_comes_back_from_its_tokens(text in any::<String>()) {
+    fn decoding_an_encoded_text_gives_that_text(text in any::<String>()) {
         let ids = BYTES.encode(&text).unwrap();
         prop_assert_eq!(BYTES.decode(&ids).unwrap(), text);
     }
 
     #[test]
-    fn a_stream_of_a_text_is_that_text_in_whole_characters(
+    fn a_stream_gives_the_text_in_whole_characters(
         text in prop_oneof![any::<String>(), "[ a-zè😀日]{0,120}"]
     ) {
         let ids = BYTES.encode(&text).unwrap();
@@ -196,12 +199,12 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_of_any_tokens_is_what_decoding_gives(ids in prop::collection::vec(0_u32..320, 0..150)) {
+    fn a_stream_of_any_tokens_equals_decoding_them(ids in prop::collection::vec(0_u32..320, 0..150)) {
         prop_assert_eq!(streamed(&BYTES, &ids).1, BYTES.decode(&ids).unwrap());
     }
 
     #[test]
-    fn a_saved_tokenizer_is_the_same_tokenizer(text in any::<String>()) {
+    fn a_saved_tokenizer_encodes_as_before(text in any::<String>()) {
         static SAVED: LazyLock<Tokenizer> = LazyLock::new(|| {
             let folder = tempfile::tempdir().unwrap();
             BYTES.save(&folder).unwrap();

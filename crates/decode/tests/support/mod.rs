@@ -1,48 +1,56 @@
-//! Small worlds to decode in. Each test file uses a part of it.
+//! Small models, prompts and experts for the tests. Each test file uses a part of them.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use proptest::prelude::*;
 use rand::RngExt;
 use wheels_decode::{
-    Advice, Case, Consultation, DecodeError, Decoded, Expert, Question, Source, Trajectory, Vocabulary,
+    DecodeError, Decoded, Expert, ExpertSession, HelpRequest, HelpResponse, RequestInfo, Source, Trajectory, Vocabulary,
 };
 use wheels_lm::{LanguageModel, TabularLm, TabularLmConfig, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
-/// Words are 0 to 5; 1 ends a text.
-pub const WORDS: usize = 6;
+/// The number of tokens that a text can contain: 0 to 5.
+pub const TOKENS: usize = 6;
 /// The first help token.
-pub const HELP: u32 = WORDS as u32;
-/// The mark that ends a text.
+pub const HELP: u32 = TOKENS as u32;
+/// The end-of-text token.
 pub const EOS: u32 = 1;
+/// A budget for every token.
+pub const FULL: HelpBudget = HelpBudget::Percent(100);
 
+/// A prompt that student and expert read alike.
 pub fn prompt(ids: &[u32], budget: HelpBudget) -> Prompt {
     Prompt { student: ids.to_vec(), expert: ids.to_vec(), budget }
 }
 
 /// Prompts of different lengths and contents, all with one budget.
 pub fn prompts(count: usize, budget: HelpBudget) -> Vec<Prompt> {
-    let mut rng = Seed(count as u64).stream("prompts").rng();
-    (0..count)
-        .map(|_| {
-            let length = rng.random_range(1..7);
-            let mut ids: Vec<u32> = (0..length).map(|_| rng.random_range(2..WORDS as u32)).collect();
-            ids.push(EOS);
-            prompt(&ids, budget)
-        })
-        .collect()
+    prompts_with(&vec![budget; count])
 }
 
-/// A table of random logits that looks two tokens back, over the words and so many help tokens.
+/// Prompts of different lengths and contents, one for each budget.
+pub fn prompts_with(budgets: &[HelpBudget]) -> Vec<Prompt> {
+    let mut rng = Seed(budgets.len() as u64).stream("prompts").rng();
+    let mut prompts = Vec::with_capacity(budgets.len());
+    for &budget in budgets {
+        let length = rng.random_range(1..7);
+        let mut ids: Vec<u32> = (0..length).map(|_| rng.random_range(2..TOKENS as u32)).collect();
+        ids.push(EOS);
+        prompts.push(prompt(&ids, budget));
+    }
+    prompts
+}
+
+/// A table of random logits over the text tokens and a number of help tokens. It depends on the last two tokens.
 pub fn table(help_tokens: usize, seed: u64) -> TabularLm {
     let mut rng = Seed(seed).stream("table").rng();
-    let vocab = WORDS + help_tokens;
+    let vocab = TOKENS + help_tokens;
     let logits = (0..vocab.pow(3)).map(|_| rng.random_range(-2.0..2.0)).collect();
     TabularLm::from_logits(vocab, 2, logits, &Device::flex())
 }
 
-/// A table whose every row is the same.
+/// A model with the same logits after every text.
 pub fn constant(logits: &[f32]) -> TabularLm {
     TabularLmConfig::new(logits.len(), 0).with_logits(logits.to_vec(), &Device::flex())
 }
@@ -57,22 +65,22 @@ pub fn logits_after(model: &dyn LanguageModel, prompt: &[u32], text: &[u32]) -> 
     all[(time - 1) * vocab..].to_vec()
 }
 
-/// The likeliest word by its definition, help columns left out.
-pub fn likeliest(logits: &[f32], words: usize) -> u32 {
+/// The most likely of the first `tokens` tokens by its definition. Help tokens come after them.
+pub fn most_likely(logits: &[f32], tokens: usize) -> u32 {
     let mut best = 0;
-    for word in 1..words {
-        if logits[word] > logits[best] {
-            best = word;
+    for token in 1..tokens {
+        if logits[token] > logits[best] {
+            best = token;
         }
     }
     best as u32
 }
 
-/// The model's greedy text, token by token, each from the start and without a cache; the end mark included.
-pub fn greedy_by_hand(model: &dyn LanguageModel, prompt: &[u32], words: usize, max_tokens: usize) -> Vec<u32> {
+/// The model's greedy text with its end-of-text token. Each token is computed from the start and without a cache.
+pub fn greedy_reference(model: &dyn LanguageModel, prompt: &[u32], tokens: usize, max_tokens: usize) -> Vec<u32> {
     let mut text = Vec::new();
     while text.len() < max_tokens && text.last() != Some(&model.spec().eos) {
-        text.push(likeliest(&logits_after(model, prompt, &text), words));
+        text.push(most_likely(&logits_after(model, prompt, &text), tokens));
     }
     text
 }
@@ -85,54 +93,61 @@ pub fn sources(trajectory: &Trajectory) -> Vec<Source> {
     trajectory.steps.iter().map(|step| step.source).collect()
 }
 
-/// Trajectories only: the parts of a result that a batch must not change.
+/// The trajectories of a result. A batch must not change them.
 pub fn texts(decoded: Result<Decoded, DecodeError>) -> Vec<Trajectory> {
     decoded.unwrap().trajectories
 }
 
-/// Any budget.
 pub fn any_budget() -> impl Strategy<Value = HelpBudget> {
     prop_oneof![(0_u8..=100).prop_map(HelpBudget::percent), (0_u32..8).prop_map(HelpBudget::tokens)]
 }
 
-/// The most tokens of help that the first `length` tokens of a text may hold.
-pub fn most(budget: HelpBudget, length: usize) -> usize {
+/// The largest number of helped tokens among the first `length` tokens of a text.
+pub fn allowed(budget: HelpBudget, length: usize) -> usize {
     match budget {
         HelpBudget::Percent(percent) => (usize::from(percent) * length).div_ceil(100),
         HelpBudget::Tokens(tokens) => tokens as usize,
     }
 }
 
-/// An expert that knows one answer.
+/// An expert that always answers with the same tokens.
 #[derive(Clone)]
-pub struct Tool(pub Vec<u32>);
+pub struct FixedAnswer(pub Vec<u32>);
 
-impl Expert for Tool {
-    fn consult<'a>(&'a self, _: Vec<Case<'a>>, _: &'a Vocabulary) -> Result<Box<dyn Consultation + 'a>, DecodeError> {
+impl Expert for FixedAnswer {
+    fn open_session<'a>(
+        &'a self,
+        _: Vec<RequestInfo<'a>>,
+        _: &'a Vocabulary,
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
         Ok(Box::new(self.clone()))
     }
 }
 
-impl Consultation for Tool {
-    fn answer(&mut self, questions: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        Ok(vec![Advice { tokens: self.0.clone(), cost: 2.5, ..Advice::default() }; questions.len()])
+impl ExpertSession for FixedAnswer {
+    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
+        Ok(vec![HelpResponse { tokens: self.0.clone(), cost: 2.5, ..HelpResponse::default() }; requests.len()])
     }
 
     fn select_rows(&mut self, _: &[usize]) {}
 }
 
-/// An expert that is out.
-pub struct Closed;
+/// An expert that cannot answer.
+pub struct Unavailable;
 
-impl Expert for Closed {
-    fn consult<'a>(&'a self, _: Vec<Case<'a>>, _: &'a Vocabulary) -> Result<Box<dyn Consultation + 'a>, DecodeError> {
-        Ok(Box::new(Closed))
+impl Expert for Unavailable {
+    fn open_session<'a>(
+        &'a self,
+        _: Vec<RequestInfo<'a>>,
+        _: &'a Vocabulary,
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
+        Ok(Box::new(Unavailable))
     }
 }
 
-impl Consultation for Closed {
-    fn answer(&mut self, _: &[Question<'_>]) -> Result<Vec<Advice>, DecodeError> {
-        Err(DecodeError::Expert("the line is dead".into()))
+impl ExpertSession for Unavailable {
+    fn answer(&mut self, _: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
+        Err(DecodeError::Expert("the server does not respond".into()))
     }
 
     fn select_rows(&mut self, _: &[usize]) {}

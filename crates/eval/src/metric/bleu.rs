@@ -1,4 +1,4 @@
-//! BLEU.
+//! BLEU: modified n-gram precision with a brevity penalty.
 
 use std::iter::Sum;
 use std::ops::Add;
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 use super::ngrams;
 use super::tokenize::tokenize_13a;
 
-/// The longest n-gram that counts.
+/// The longest n-grams that are counted, words.
 const ORDERS: usize = 4;
 
-/// What BLEU (Papineni et al., 2002, <https://aclanthology.org/P02-1040>) needs to know of a text and its reference;
-/// statistics of several sentences add up.
+/// The counts from which BLEU is computed (Papineni et al., 2002, <https://aclanthology.org/P02-1040>).
 ///
-/// Over the sum of all sentences, with m_n matching and t_n written n-grams, h and r the lengths in words of text and
-/// reference:
+/// They belong to one text and its reference, or are a sum over several. Let m_n be the matching n-grams, t_n all
+/// n-grams of the texts, and h and r the lengths of texts and references in words. Then:
 ///
 /// ```text
 /// BLEU = 100 * min(1, exp(1 - r / h)) * (p_1 p_2 p_3 p_4)^(1/4),   p_n = m_n / t_n
 /// ```
 ///
-/// Where m_n = 0 < t_n, p_n = 1 / (2^k t_n) for the k-th such order (`exp` smoothing). The numbers equal sacrebleu's at its
-/// defaults, see [`BleuStats::SIGNATURE`]; with one reference for each text.
+/// If m_n = 0 and t_n > 0, p_n is 1 / (2^k t_n) for the k-th such order (`exp` smoothing). The scores equal those of
+/// sacrebleu with its default settings; see [`BleuStats::SIGNATURE`]. Words and punctuation are split by its tokenizer
+/// `13a`. There is one reference for each text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BleuStats {
-    /// Words of the text.
+    /// The number of words in the text.
     pub text_length: u64,
-    /// Words of the reference.
+    /// The number of words in the reference.
     pub reference_length: u64,
-    /// Matching n-grams, for n = 1 to 4; an n-gram matches at most as often as the reference has it.
+    /// The number of matching n-grams, for n = 1 to 4. Each counts at most as often as it occurs in the reference.
     pub matches: [u64; ORDERS],
-    /// N-grams of the text, for n = 1 to 4.
+    /// The number of n-grams in the text, for n = 1 to 4.
     pub totals: [u64; ORDERS],
 }
 
 impl BleuStats {
-    /// The signature of the sacrebleu scores that [`score`](Self::score) equals.
+    /// The sacrebleu signature of [`score`](Self::score).
     pub const SIGNATURE: &str = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0";
 
     /// The statistics of one text against its reference.
@@ -51,18 +51,18 @@ impl BleuStats {
         stats
     }
 
-    /// Corpus BLEU, 0 to 100; 0 where there is no 4-gram at all, as in a corpus of very short texts.
+    /// Corpus BLEU, 0 to 100. It is 0 if no text has a 4-gram.
     pub fn score(&self) -> f64 {
-        self.over_orders(ORDERS)
+        self.mean_over_orders(ORDERS)
     }
 
-    /// BLEU of a single sentence, 0 to 100: the mean is over the orders that the text is long enough for
-    /// (`effective_order` in sacrebleu).
+    /// Sentence BLEU, 0 to 100: the mean includes only the n-gram orders that occur in the text (`effective_order` in
+    /// sacrebleu).
     pub fn sentence_score(&self) -> f64 {
-        self.over_orders(self.totals.iter().take_while(|&&total| total > 0).count())
+        self.mean_over_orders(self.totals.iter().take_while(|&&total| total > 0).count())
     }
 
-    /// The smoothed precisions p_1 to p_4, in percent; all 0 where nothing matches.
+    /// The smoothed precisions p_1 to p_4, in percent. All are 0 if nothing matches.
     pub fn precisions(&self) -> [f64; ORDERS] {
         let mut precisions = [0.0; ORDERS];
         if self.matches.iter().all(|&matches| matches == 0) {
@@ -83,7 +83,7 @@ impl BleuStats {
         precisions
     }
 
-    /// The factor, 0 to 1, that a text shorter than its reference is charged.
+    /// The brevity penalty min(1, exp(1 - r / h)), 0 to 1. It is below 1 if the text is shorter than the reference.
     pub fn brevity_penalty(&self) -> f64 {
         if self.text_length >= self.reference_length {
             1.0
@@ -94,7 +94,8 @@ impl BleuStats {
         }
     }
 
-    fn over_orders(&self, orders: usize) -> f64 {
+    /// The brevity penalty times the geometric mean of the first `orders` precisions.
+    fn mean_over_orders(&self, orders: usize) -> f64 {
         let precisions = &self.precisions()[..orders];
         if precisions.iter().all(|&precision| precision > 0.0) && orders > 0 {
             let mean_log = precisions.iter().map(|precision| precision.ln()).sum::<f64>() / orders as f64;
@@ -135,20 +136,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sentence_of_the_paper_has_its_modified_precision() {
-        // Example 2 of Papineni et al.: seven times "the", of which the reference has two.
+    fn the_example_of_the_paper_has_its_modified_precision() {
+        // Example 2 of Papineni et al.: "the" occurs seven times in the text and twice in the reference.
         let stats = BleuStats::of("the the the the the the the", "The cat is on the mat and the dog");
         assert_eq!((stats.matches[0], stats.totals[0]), (2, 7));
     }
 
     #[test]
-    fn a_text_half_as_long_pays_e_to_the_minus_one() {
+    fn a_text_half_as_long_has_a_brevity_penalty_of_one_over_e() {
         let stats = BleuStats::of("a b c d", "a b c d e f g h");
         assert!((stats.score() - 100.0 * (-1.0f64).exp()).abs() < 1e-9);
     }
 
     #[test]
-    fn nothing_scores_zero_and_is_no_nan() {
+    fn empty_texts_score_zero_and_not_nan() {
         assert_eq!(BleuStats::default().score(), 0.0);
         assert_eq!(BleuStats::default().sentence_score(), 0.0);
     }

@@ -1,4 +1,4 @@
-//! chrF and chrF++.
+//! chrF and chrF++: F-scores of character n-grams, and of word n-grams.
 
 use std::iter::Sum;
 use std::ops::Add;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::ngrams;
 use super::whitespace::{is_space, words};
 
-/// The longest n-gram of characters.
+/// The longest character n-grams.
 const CHAR_ORDERS: usize = 6;
-/// The longest n-gram of words, in chrF++.
+/// The longest word n-grams, which only chrF++ counts.
 const WORD_ORDERS: usize = 2;
-/// Recall counts BETA times as much as precision.
+/// The weight of recall relative to precision.
 const BETA: f64 = 2.0;
 
-/// The n-grams of one order, on both sides and shared.
+/// The numbers of n-grams of one order: in the text, in the reference, and in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Matches {
-    /// N-grams of the text; 0 in a sentence whose reference is too short to have one.
-    pub text: u64,
-    /// N-grams of the reference.
-    pub reference: u64,
-    /// N-grams in both, each as often as the rarer side has it.
-    pub shared: u64,
+struct Matches {
+    /// The number in the text, or 0 if the reference has no n-gram of this order.
+    text: u64,
+    /// The number in the reference.
+    reference: u64,
+    /// The number in both. An n-gram counts as often as it occurs on the side where it is rarer.
+    shared: u64,
 }
 
 impl Matches {
@@ -49,30 +49,31 @@ impl Add for Matches {
     }
 }
 
-/// What chrF (Popović, 2015, <https://aclanthology.org/W15-3049>) and chrF++ (Popović, 2017,
-/// <https://aclanthology.org/W17-4770>) need to know of a text and its reference; statistics of several sentences add up.
+/// The counts from which chrF (Popović, 2015, <https://aclanthology.org/W15-3049>) and chrF++ (Popović, 2017,
+/// <https://aclanthology.org/W17-4770>) are computed.
 ///
-/// With P and R the means of the n-gram precisions and recalls over the orders that occur on both sides, and beta = 2:
+/// They belong to one text and its reference, or are a sum over several. Let P and R be the means of the n-gram
+/// precisions and recalls over the orders that occur on both sides, and beta = 2. Then:
 ///
 /// ```text
 /// chrF = 100 * (1 + beta^2) P R / (beta^2 P + R)
 /// ```
 ///
-/// chrF takes n-grams of 1 to 6 characters without whitespace; chrF++ also those of 1 and 2 words, with one punctuation mark
-/// cut off a word's end, or else off its start. The numbers equal sacrebleu's; see [`ChrfStats::SIGNATURE`] and
-/// [`ChrfStats::SIGNATURE_PLUS_PLUS`].
+/// chrF counts n-grams of 1 to 6 characters (Unicode scalar values) and ignores whitespace. chrF++ also counts n-grams
+/// of 1 and 2 words; a punctuation mark at the end of a word, or else at its start, is a word of its own. The scores
+/// equal those of sacrebleu; see [`ChrfStats::SIGNATURE`] and [`ChrfStats::SIGNATURE_PLUS_PLUS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChrfStats {
-    /// N-grams of characters (Unicode scalar values), for n = 1 to 6.
-    pub chars: [Matches; CHAR_ORDERS],
-    /// N-grams of words, for n = 1 and 2.
-    pub words: [Matches; WORD_ORDERS],
+    /// Character n-grams, for n = 1 to 6.
+    chars: [Matches; CHAR_ORDERS],
+    /// Word n-grams, for n = 1 and 2.
+    words: [Matches; WORD_ORDERS],
 }
 
 impl ChrfStats {
-    /// The signature of the sacrebleu scores that [`score`](Self::score) equals.
+    /// The sacrebleu signature of [`score`](Self::score).
     pub const SIGNATURE: &str = "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0";
-    /// The signature of the sacrebleu scores that [`score_plus_plus`](Self::score_plus_plus) equals.
+    /// The sacrebleu signature of [`score_plus_plus`](Self::score_plus_plus).
     pub const SIGNATURE_PLUS_PLUS: &str = "nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:2.6.0";
 
     /// The statistics of one text against its reference.
@@ -85,12 +86,12 @@ impl ChrfStats {
         }
     }
 
-    /// chrF, 0 to 100, of a sentence or of a corpus.
+    /// chrF of a sentence or a corpus, 0 to 100.
     pub fn score(&self) -> f64 {
         f_score(self.chars.iter())
     }
 
-    /// chrF++, 0 to 100, of a sentence or of a corpus.
+    /// chrF++ of a sentence or a corpus, 0 to 100.
     pub fn score_plus_plus(&self) -> f64 {
         f_score(self.chars.iter().chain(&self.words))
     }
@@ -119,15 +120,16 @@ impl<'a> Sum<&'a Self> for ChrfStats {
     }
 }
 
+/// The characters of a text without whitespace.
 fn characters(text: &str) -> Vec<char> {
     text.chars().filter(|&c| !is_space(c)).collect()
 }
 
-/// Words, each with one ASCII punctuation mark cut off its end or, failing that, its start.
+/// The words of a text, with one ASCII punctuation mark split off the end of each, or else off its start.
 fn words_and_marks(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for word in words(text) {
-        // An ASCII mark is one byte: cutting there keeps to the boundaries of characters.
+        // An ASCII mark is one byte, so both parts are valid UTF-8. A word of one character is not split.
         let cut = if word.chars().nth(1).is_none() {
             0
         } else if word.ends_with(|c: char| c.is_ascii_punctuation()) {
@@ -143,6 +145,7 @@ fn words_and_marks(text: &str) -> Vec<&str> {
     parts
 }
 
+/// The F-score, 0 to 100, of the mean precision and the mean recall over the orders that both sides have.
 fn f_score<'a>(orders: impl Iterator<Item = &'a Matches>) -> f64 {
     let (mut precision, mut recall, mut count) = (0.0, 0.0, 0.0);
     for matches in orders.filter(|matches| matches.text > 0 && matches.reference > 0) {
@@ -163,18 +166,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_mark_is_cut_off_a_word_at_its_end_before_its_start() {
+    fn one_punctuation_mark_is_split_off_the_end_or_else_the_start() {
         assert_eq!(words_and_marks("(hi) \"no x. . è!"), ["(hi", ")", "\"", "no", "x", ".", ".", "è", "!"]);
     }
 
     #[test]
-    fn recall_counts_more_than_precision() {
+    fn recall_weighs_more_than_precision() {
         let (long, short) = (ChrfStats::of("abcdef", "abc"), ChrfStats::of("abc", "abcdef"));
         assert!(long.score() > short.score());
     }
 
     #[test]
-    fn nothing_scores_zero_and_is_no_nan() {
+    fn empty_texts_score_zero_and_not_nan() {
         assert_eq!(ChrfStats::default().score(), 0.0);
         assert_eq!(ChrfStats::of("", "parola").score_plus_plus(), 0.0);
     }

@@ -1,4 +1,13 @@
-//! Metrics on text, as sums of per-sentence statistics.
+//! Text metrics as sums of per-sentence statistics: BLEU, chrF, chrF++ and ROUGE.
+//!
+//! | Metric | Type | Equal to |
+//! |---|---|---|
+//! | BLEU | [`BleuStats`] | sacrebleu 2.6.0 |
+//! | chrF, chrF++ | [`ChrfStats`] | sacrebleu 2.6.0 |
+//! | ROUGE-1, ROUGE-2, ROUGE-L, ROUGE-Lsum | [`RougeStats`] | rouge-score 0.1.2 |
+//!
+//! Each type is computed from one text and its reference, and adds up over sentences. A score of the sum is the score
+//! of the corpus.
 
 mod bleu;
 mod chrf;
@@ -9,7 +18,12 @@ mod tokenize;
 mod whitespace;
 
 pub use bleu::BleuStats;
-pub use chrf::{ChrfStats, Matches};
-pub use porter::porter_stem;
+pub use chrf::ChrfStats;
 pub use rouge::{PrecisionRecall, RougeStats, Stemming};
-pub use tokenize::tokenize_13a;
+
+/// A file of `assets/golden/metrics`, which the script beside it made with the reference implementations.
+#[cfg(test)]
+fn golden(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/metrics").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

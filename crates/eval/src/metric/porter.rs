@@ -1,9 +1,9 @@
-//! The Porter stemmer.
+//! The Porter stemmer for English.
 
-/// Step 1a, on plurals.
+/// The rules of step 1a, for plurals.
 const PLURALS: &[(&str, &str)] = &[("sses", "ss"), ("ies", "i"), ("ss", "ss"), ("s", "")];
 
-/// Step 2, where m > 0 before the suffix.
+/// The rules of step 2, which need m > 0 before the suffix.
 const DOUBLE_SUFFIXES: &[(&str, &str)] = &[
     ("ational", "ate"),
     ("tional", "tion"),
@@ -27,11 +27,11 @@ const DOUBLE_SUFFIXES: &[(&str, &str)] = &[
     ("fulli", "ful"),
 ];
 
-/// Step 3, where m > 0 before the suffix.
+/// The rules of step 3, which need m > 0 before the suffix.
 const SUFFIXES: &[(&str, &str)] =
     &[("icate", "ic"), ("ative", ""), ("alize", "al"), ("iciti", "ic"), ("ical", "ic"), ("ful", ""), ("ness", "")];
 
-/// Step 4, where m > 1 before the suffix; a suffix comes before those that it ends with.
+/// The rules of step 4, which need m > 1 before the suffix. A suffix comes before any shorter suffix that ends it.
 const ENDINGS: &[(&str, &str)] = &[
     ("al", ""),
     ("ance", ""),
@@ -54,29 +54,24 @@ const ENDINGS: &[(&str, &str)] = &[
     ("ize", ""),
 ];
 
-/// The stem of an English word in lower case, after Porter, "An algorithm for suffix stripping" (Program 14, 1980).
+/// The stem of an English word in lower case (Porter, "An algorithm for suffix stripping", Program 14, 1980).
 ///
-/// Suffixes fall off in five steps. A rule applies where enough is left before its suffix, as counted by m: a word is
-/// `[C](VC)^m[V]`, with C and V for runs of consonants and of vowels. The stem need not be a word.
+/// Suffixes are removed in five steps. A rule applies only if enough of the word is left before its suffix. The paper
+/// measures this by m: a word has the form `[C](VC)^m[V]`, in which C is a run of consonants and V a run of vowels. The
+/// stem need not be a word.
 ///
-/// The stems equal those of [nltk](https://www.nltk.org/api/nltk.stem.porter.html)'s `PorterStemmer` in its default mode,
-/// which changes the paper's algorithm in the following:
+/// The stems equal those of `PorterStemmer` in [nltk](https://www.nltk.org/api/nltk.stem.porter.html) in its default
+/// mode. They differ from those of the paper in these points:
 ///
-/// - A dozen irregular words have their stems in a table, and words of one or two letters stay.
-/// - `ies` and `ied` become `ie` in words of four letters, and `ied` becomes `i` in all others: `dies`, `tied`.
-/// - A vowel and a consonant alone count as short, as what ends in consonant, vowel, consonant does (the paper's `*o`), so
-///   that `use` keeps its `e`.
-/// - `y` becomes `i` after any consonant but one that begins the word (the paper: after any stem with a vowel), so `spy`
-///   and `spies` share a stem, and `enjoy` stays.
-/// - Step 2 takes `bli` for `abli`, adds `fulli` and `logi`, and goes on with what `alli` leaves.
-///
-/// ```
-/// use wheels_eval::metric::porter_stem;
-///
-/// let words = ["relational", "hopping", "hoping", "flies", "dies", "enjoyment"];
-/// assert_eq!(words.map(porter_stem), ["relat", "hop", "hope", "fli", "die", "enjoy"]);
-/// ```
-pub fn porter_stem(word: &str) -> String {
+/// - A dozen irregular words have their stems in a table, and words of one or two letters do not change.
+/// - `ies` and `ied` become `ie` in words of four letters (`dies`, `tied`). `ied` becomes `i` in longer words.
+/// - A word of one vowel and one consonant counts as short, like a word that ends in consonant, vowel, consonant (the
+///   paper's `*o`). So `use` keeps its `e`.
+/// - `y` becomes `i` after a consonant that is not the first letter (in the paper: after a stem with a vowel). So `spy`
+///   and `spies` have the same stem, and `enjoy` does not change.
+/// - Step 2 has `bli` instead of `abli`, has the further suffixes `fulli` and `logi`, and continues after it has
+///   replaced `alli`.
+pub(super) fn porter_stem(word: &str) -> String {
     if let Some(stem) = irregular(word) {
         return stem.to_owned();
     }
@@ -94,6 +89,7 @@ pub fn porter_stem(word: &str) -> String {
     word
 }
 
+/// The stem of an irregular word.
 fn irregular(word: &str) -> Option<&'static str> {
     Some(match word {
         "sky" | "skies" => "sky",
@@ -129,12 +125,12 @@ fn remove_ed_and_ing(word: &mut String) {
     } else if word.ends_with("eed") {
         replace(word, &[("eed", "ee")], |stem| measure(stem) > 0);
     } else if replace(word, &[("ed", ""), ("ing", "")], has_vowel) {
-        mend(word);
+        repair_end(word);
     }
 }
 
-/// The second half of step 1b: gives a word whose `ed` or `ing` is gone its end back.
-fn mend(word: &mut String) {
+/// The second half of step 1b: repairs the end of a word from which `ed` or `ing` was removed.
+fn repair_end(word: &mut String) {
     if ["at", "bl", "iz"].iter().any(|end| word.ends_with(end)) {
         word.push('e');
     } else if ends_in_double_consonant(word) {
@@ -153,10 +149,10 @@ fn replace_y(word: &mut String) {
 
 /// Step 2.
 fn simplify_double_suffix(word: &mut String) {
-    // What is left of "ationalli" and the like has a suffix of this step again.
+    // "ationalli" becomes "ational", which is another suffix of this step.
     replace(word, &[("alli", "al")], |stem| measure(stem) > 0);
     if word.ends_with("logi") {
-        // The l counts with the stem, so that "geology" is treated as "archaeology" is.
+        // The l belongs to the stem here, so "geology" is treated like "archaeology".
         replace(word, &[("ogi", "og")], |stem| measure(stem) > 0);
     } else {
         replace(word, DOUBLE_SUFFIXES, |stem| measure(stem) > 0);
@@ -176,12 +172,13 @@ fn remove_e(word: &mut String) {
 
 /// Step 5b.
 fn shorten_double_l(word: &mut String) {
-    // The first l counts with the stem.
+    // The first l belongs to the stem.
     replace(word, &[("ll", "l")], |stem| measure(&format!("{stem}l")) > 1);
 }
 
-/// Applies the first rule (suffix, replacement) whose suffix the word has, if `condition` holds of what is before it;
-/// whether it did.
+/// Applies the first rule (suffix, replacement) whose suffix matches, if `condition` is true of the stem before it.
+///
+/// Returns whether the word changed. If the condition is false, no further rule is tried.
 fn replace(word: &mut String, rules: &[(&str, &str)], condition: impl Fn(&str) -> bool) -> bool {
     let Some((suffix, replacement)) = rules.iter().find(|(suffix, _)| word.ends_with(suffix)) else {
         return false;
@@ -194,12 +191,12 @@ fn replace(word: &mut String, rules: &[(&str, &str)], condition: impl Fn(&str) -
     holds
 }
 
-/// The characters of a word.
+/// The number of characters in a word.
 fn length(word: &str) -> usize {
     word.chars().count()
 }
 
-/// Whether each character is a consonant: all but a, e, i, o, u, and y after a consonant.
+/// Whether each character is a consonant. Vowels are a, e, i, o, u, and y after a consonant.
 fn consonants(word: &str) -> Vec<bool> {
     let mut consonants: Vec<bool> = Vec::with_capacity(word.len());
     for c in word.chars() {
@@ -212,23 +209,24 @@ fn consonants(word: &str) -> Vec<bool> {
     consonants
 }
 
-/// The paper's m: how often a consonant follows a vowel.
+/// The paper's m: the number of times that a consonant follows a vowel.
 fn measure(stem: &str) -> usize {
     consonants(stem).windows(2).filter(|pair| *pair == [false, true]).count()
 }
 
-/// The paper's `*v*`.
+/// The paper's `*v*`: whether the stem has a vowel.
 fn has_vowel(stem: &str) -> bool {
     consonants(stem).contains(&false)
 }
 
-/// The paper's `*d`.
+/// The paper's `*d`: whether the stem ends in two equal consonants.
 fn ends_in_double_consonant(stem: &str) -> bool {
     let ending: Vec<char> = stem.chars().rev().take(2).collect();
     matches!(ending[..], [last, before] if last == before) && consonants(stem).ends_with(&[true])
 }
 
-/// The paper's `*o`: consonant, vowel, consonant at the end, the last not w, x or y. Also a vowel and a consonant alone.
+/// The paper's `*o`: whether the stem ends in consonant, vowel, consonant, and the last is not w, x or y. A stem of one
+/// vowel and one consonant is short as well.
 fn is_short(stem: &str) -> bool {
     let consonants = consonants(stem);
     let ends_in_cvc = consonants.ends_with(&[true, false, true]) && !stem.ends_with(['w', 'x', 'y']);
@@ -240,7 +238,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures_are_those_of_the_paper() {
+    fn stems_match_nltk_on_the_golden_words() {
+        let json = crate::metric::golden("stems.json");
+        let stems: std::collections::BTreeMap<String, String> = serde_json::from_str(&json).expect("words and stems");
+        assert!(stems.len() >= 2000, "only {} stems", stems.len());
+        for (word, stem) in stems {
+            assert_eq!(porter_stem(&word), stem, "{word}");
+        }
+    }
+
+    #[test]
+    fn inflected_words_lose_their_endings() {
+        let words = ["relational", "hopping", "hoping", "flies", "dies", "enjoyment"];
+        assert_eq!(words.map(porter_stem), ["relat", "hop", "hope", "fli", "die", "enjoy"]);
+    }
+
+    #[test]
+    fn the_measure_m_matches_the_examples_of_the_paper() {
         for (m, words) in [
             (0, ["tr", "ee", "tree", "y", "by"].as_slice()),
             (1, &["trouble", "oats", "trees", "ivy"]),
@@ -251,21 +265,21 @@ mod tests {
     }
 
     #[test]
-    fn y_is_a_vowel_after_a_consonant_only() {
+    fn y_is_a_vowel_only_after_a_consonant() {
         assert_eq!(consonants("syzygy"), [true, false, true, false, true, false]);
         assert_eq!(consonants("toy"), [true, false, true]);
         assert_eq!(consonants("yyyy"), [true, false, true, false]);
     }
 
     #[test]
-    fn the_generalizations_of_the_paper_lose_all_their_suffixes() {
+    fn the_long_examples_of_the_paper_lose_all_suffixes() {
         assert_eq!(porter_stem("generalizations"), "gener");
         assert_eq!(porter_stem("oscillators"), "oscil");
     }
 
     #[test]
-    fn the_first_suffix_that_a_word_has_decides_alone() {
-        // m is 1 before "ement", which must not fall; it is 2 before "ent", which is never asked.
+    fn only_the_first_matching_suffix_is_tried() {
+        // m is 1 before "ement", so it stays. m is 2 before "ent", but that rule is not tried.
         assert_eq!(porter_stem("element"), "element");
     }
 }

@@ -1,4 +1,4 @@
-//! ROUGE.
+//! ROUGE: overlap of n-grams and of common subsequences.
 
 use std::iter::Sum;
 use std::ops::Add;
@@ -8,27 +8,28 @@ use serde::{Deserialize, Serialize};
 use super::ngrams;
 use super::porter::porter_stem;
 
-/// The longest word that is not stemmed, in characters.
-const NEVER_STEMMED: usize = 3;
+/// The length of the longest words that are not stemmed, characters.
+const LONGEST_UNSTEMMED: usize = 3;
 
-/// Whether words are compared by their stems.
+/// Whether ROUGE compares words or their stems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stemming {
-    /// Words are compared as they are.
+    /// Compare words.
     #[default]
     Off,
-    /// Words of more than three characters are compared by their [stems](porter_stem). The stemmer is for English.
+    /// Compare the stems of words of more than three characters. The stemmer is for English: Porter, "An algorithm for
+    /// suffix stripping" (Program 14, 1980), with the changes of nltk's `PorterStemmer`, as in rouge-score.
     Porter,
 }
 
-/// Precision, recall and F1 of one kind of ROUGE: each 0 to 1 for one text, and a sum of such over several.
+/// Precision, recall and F1 of one kind of ROUGE: 0 to 1 each for one text, and a sum of these over several texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PrecisionRecall {
-    /// What is shared, over what the text has.
+    /// The shared units, divided by those of the text.
     pub precision: f64,
-    /// What is shared, over what the reference has.
+    /// The shared units, divided by those of the reference.
     pub recall: f64,
-    /// Their harmonic mean for one text; 0 where both are 0.
+    /// The harmonic mean of precision and recall for one text. It is 0 if both are 0.
     pub f1: f64,
 }
 
@@ -39,7 +40,12 @@ impl PrecisionRecall {
         Self { precision, recall, f1 }
     }
 
-    fn over(self, count: f64) -> Self {
+    fn of_ngrams(text: &[String], reference: &[String], order: usize) -> Self {
+        let shared = ngrams::shared(text, reference, order);
+        Self::of(shared, ngrams::total(text, order), ngrams::total(reference, order))
+    }
+
+    fn divided_by(self, count: f64) -> Self {
         Self { precision: self.precision / count, recall: self.recall / count, f1: self.f1 / count }
     }
 }
@@ -52,98 +58,101 @@ impl Add for PrecisionRecall {
     }
 }
 
-/// ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin, 2004, <https://aclanthology.org/W04-1013>) of a text against its
-/// reference; those of several texts add up.
+/// ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin, 2004, <https://aclanthology.org/W04-1013>).
 ///
-/// For one text, with s of its t units shared with the reference, which has r:
+/// They belong to one text and its reference, or are a sum over several. If a text has t units, its reference has r,
+/// and they share s, then for this text:
 ///
 /// ```text
 /// P = s / t,   R = s / r,   F1 = 2 P R / (P + R)
 /// ```
 ///
-/// - ROUGE-N: units are n-grams of words; s counts each as often as both sides have it (equation 1 of the paper is R).
-/// - ROUGE-L: units are words; s is the length of the longest common subsequence (equations 2 to 4).
-/// - ROUGE-Lsum: units are words, and each line is a sentence. A word of a reference's sentence is shared if it is in the
-///   longest common subsequence of that sentence with any of the text's (equations 5 to 7), but a word counts at most as
-///   often as the text has it. Of a text and a reference of one line each, ROUGE-Lsum is ROUGE-L.
+/// - ROUGE-N: the units are n-grams of words. An n-gram is shared as often as it occurs on the side where it is rarer
+///   (equation 1 of the paper is R).
+/// - ROUGE-L: the units are words, and s is the length of the longest common subsequence (equations 2 to 4).
+/// - ROUGE-Lsum: the units are words, and each line is a sentence. A word in a sentence of the reference is shared if
+///   it is in the longest common subsequence of this sentence and any sentence of the text (equations 5 to 7). A word
+///   is shared at most as often as it occurs in the text. If text and reference have one line each, ROUGE-Lsum equals
+///   ROUGE-L.
 ///
-/// The score of a corpus is the mean F1 of its texts. The numbers equal those of Google's
-/// [rouge-score](https://pypi.org/project/rouge-score/) 0.1.2, from which come the bound on repeated words and F1 where the
-/// paper weighs recall; there is one reference for each text.
+/// The score of a corpus is the mean F1 of its texts. The scores equal those of Google's
+/// [rouge-score](https://pypi.org/project/rouge-score/) 0.1.2, which differs from the paper in two points: it limits
+/// repeated words in ROUGE-Lsum, and its F1 gives precision and recall the same weight. Each text has one reference.
 ///
-/// Words are runs of ASCII letters and digits in lower case, and everything else separates them: `perché` is `perch`, and a
-/// Chinese text has no words, so that it scores 0 even against itself.
+/// Words are runs of ASCII letters and digits in lower case, and all other characters separate words. So `perché`
+/// becomes `perch`, and a Chinese text has no words and scores 0 even against itself.
 ///
 /// ```
 /// use wheels_eval::metric::{RougeStats, Stemming};
 ///
 /// let pairs = [("an editor of texts", "a text editor"), ("a C library", "library for C")];
-/// let rouge: RougeStats = pairs.iter().map(|(text, reference)| RougeStats::of(text, reference, Stemming::Porter)).sum();
+/// let stats = pairs.map(|(text, reference)| RougeStats::of(text, reference, Stemming::Porter));
+/// let rouge: RougeStats = stats.iter().sum();
 /// assert_eq!(format!("{:.1} {:.1}", rouge.rouge_1(), rouge.rouge_l()), "61.9 31.0");
 /// assert_eq!(format!("{:.3}", rouge.mean().one.precision), "0.583");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RougeStats {
-    /// ROUGE-1, summed over texts.
+    /// The sum of ROUGE-1 over the texts.
     pub one: PrecisionRecall,
-    /// ROUGE-2, summed over texts.
+    /// The sum of ROUGE-2 over the texts.
     pub two: PrecisionRecall,
-    /// ROUGE-L, summed over texts.
+    /// The sum of ROUGE-L over the texts.
     pub l: PrecisionRecall,
-    /// ROUGE-Lsum, summed over texts.
+    /// The sum of ROUGE-Lsum over the texts.
     pub l_sum: PrecisionRecall,
-    /// Texts.
+    /// The number of texts.
     pub count: u64,
 }
 
 impl RougeStats {
     /// The statistics of one text against its reference.
     pub fn of(text: &str, reference: &str, stemming: Stemming) -> Self {
-        let [text_lines, reference_lines] = [text, reference].map(|side| lines(side, stemming));
-        let [text, reference] = [&text_lines, &reference_lines].map(|lines| lines.concat());
-        let ngrams = |n| {
-            let [in_text, in_reference] = [&text, &reference].map(|words| ngrams::total(words, n));
-            PrecisionRecall::of(ngrams::shared(&text, &reference, n), in_text, in_reference)
-        };
-        let words = |shared| PrecisionRecall::of(shared, text.len() as u64, reference.len() as u64);
-        let union: Vec<_> = reference_lines.iter().flat_map(|line| union_subsequence(line, &text_lines)).collect();
+        let (text_lines, reference_lines) = (lines(text, stemming), lines(reference, stemming));
+        let (text, reference) = (text_lines.concat(), reference_lines.concat());
+        let (text_length, reference_length) = (text.len() as u64, reference.len() as u64);
+        let subsequence = common_subsequence(&reference, &text).len() as u64;
+        let mut union = Vec::new();
+        for line in &reference_lines {
+            union.extend(union_subsequence(line, &text_lines));
+        }
         Self {
-            one: ngrams(1),
-            two: ngrams(2),
-            l: words(common_subsequence(&reference, &text).len() as u64),
-            l_sum: words(ngrams::shared(&union, &text, 1)),
+            one: PrecisionRecall::of_ngrams(&text, &reference, 1),
+            two: PrecisionRecall::of_ngrams(&text, &reference, 2),
+            l: PrecisionRecall::of(subsequence, text_length, reference_length),
+            l_sum: PrecisionRecall::of(ngrams::shared(&union, &text, 1), text_length, reference_length),
             count: 1,
         }
     }
 
-    /// The mean of the texts: each sum over the count, so that all numbers are 0 to 1; all 0 where there is no text.
+    /// The mean over the texts: precision, recall and F1 are 0 to 1 again. All are 0 if there is no text.
     pub fn mean(&self) -> Self {
-        let over_count = |sums: PrecisionRecall| sums.over(self.count.max(1) as f64);
+        let count = self.count.max(1) as f64;
         Self {
-            one: over_count(self.one),
-            two: over_count(self.two),
-            l: over_count(self.l),
-            l_sum: over_count(self.l_sum),
+            one: self.one.divided_by(count),
+            two: self.two.divided_by(count),
+            l: self.l.divided_by(count),
+            l_sum: self.l_sum.divided_by(count),
             count: self.count.min(1),
         }
     }
 
-    /// ROUGE-1 of a text or of a corpus: the mean F1, 0 to 100.
+    /// ROUGE-1 of a text or a corpus: the mean F1, 0 to 100.
     pub fn rouge_1(&self) -> f64 {
         100.0 * self.mean().one.f1
     }
 
-    /// ROUGE-2 of a text or of a corpus: the mean F1, 0 to 100.
+    /// ROUGE-2 of a text or a corpus: the mean F1, 0 to 100.
     pub fn rouge_2(&self) -> f64 {
         100.0 * self.mean().two.f1
     }
 
-    /// ROUGE-L of a text or of a corpus: the mean F1, 0 to 100.
+    /// ROUGE-L of a text or a corpus: the mean F1, 0 to 100.
     pub fn rouge_l(&self) -> f64 {
         100.0 * self.mean().l.f1
     }
 
-    /// ROUGE-Lsum of a text or of a corpus: the mean F1, 0 to 100.
+    /// ROUGE-Lsum of a text or a corpus: the mean F1, 0 to 100.
     pub fn rouge_l_sum(&self) -> f64 {
         100.0 * self.mean().l_sum.f1
     }
@@ -175,26 +184,31 @@ impl<'a> Sum<&'a Self> for RougeStats {
     }
 }
 
-/// The words of each line.
+/// The words of each line of a text, or their stems.
 fn lines(text: &str, stemming: Stemming) -> Vec<Vec<String>> {
     text.lines().map(|line| words(line, stemming)).collect()
 }
 
 fn words(text: &str, stemming: Stemming) -> Vec<String> {
-    let compared = |word: &str| match stemming {
-        Stemming::Porter if word.len() > NEVER_STEMMED => porter_stem(word),
-        Stemming::Porter | Stemming::Off => word.to_owned(),
-    };
-    // In this order: the Kelvin sign is a k in lower case.
-    let text = text.to_lowercase();
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).map(compared).collect()
+    let mut words = Vec::new();
+    // Lower case comes first: it turns the Kelvin sign, which is not ASCII, into a k.
+    for word in text.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()) {
+        match stemming {
+            _ if word.is_empty() => (),
+            Stemming::Porter if word.len() > LONGEST_UNSTEMMED => words.push(porter_stem(word)),
+            Stemming::Porter | Stemming::Off => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
-/// The places of the words of `reference` that are in its longest common subsequence with `text`, from the last to the
-/// first. Of several such subsequences, whose choice matters to the union over lines, it is the one that rouge-score reads:
-/// from the ends, equal last words are paired, and where either may be left out, that of the reference is.
+/// The positions in `reference` of the words of its longest common subsequence with `text`, from the last to the first.
+///
+/// There may be several longest subsequences, and the union over lines depends on which one is taken. This is the one
+/// of rouge-score: it goes back from the ends and pairs equal last words. If either last word can be left out, it
+/// leaves out that of the reference.
 fn common_subsequence(reference: &[String], text: &[String]) -> Vec<usize> {
-    // lengths[i][j]: of the first i words of the reference and the first j of the text.
+    // lengths[i][j] is the length for the first i words of the reference and the first j words of the text.
     let mut lengths = vec![vec![0u32; text.len() + 1]; reference.len() + 1];
     for (i, left) in reference.iter().enumerate() {
         for (j, right) in text.iter().enumerate() {
@@ -203,26 +217,26 @@ fn common_subsequence(reference: &[String], text: &[String]) -> Vec<usize> {
         }
     }
     let (mut i, mut j) = (reference.len(), text.len());
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     while i > 0 && j > 0 {
         if reference[i - 1] == text[j - 1] {
             (i, j) = (i - 1, j - 1);
-            places.push(i);
+            positions.push(i);
         } else if lengths[i][j - 1] > lengths[i - 1][j] {
             j -= 1;
         } else {
             i -= 1;
         }
     }
-    places
+    positions
 }
 
-/// The words of a line of the reference that are in a common subsequence with any line of the text.
+/// The words of one line of the reference that are in its longest common subsequence with any line of the text.
 fn union_subsequence(reference: &[String], text: &[Vec<String>]) -> Vec<String> {
     let mut shared = vec![false; reference.len()];
     for line in text {
-        for place in common_subsequence(reference, line) {
-            shared[place] = true;
+        for position in common_subsequence(reference, line) {
+            shared[position] = true;
         }
     }
     reference.iter().zip(shared).filter(|(_, shared)| *shared).map(|(word, _)| word.clone()).collect()
@@ -237,24 +251,24 @@ mod tests {
     }
 
     #[test]
-    fn the_sentences_of_the_paper_have_its_scores() {
-        // Section 3.1: S2 shares "police the gunman" with S1, S3 "the gunman".
+    fn the_example_sentences_of_the_paper_have_its_scores() {
+        // Section 3.1: S2 shares "police the gunman" with S1, and S3 shares "the gunman".
         let reference = "police killed the gunman";
         assert_eq!(rouge("police kill the gunman", reference).l.f1, 0.75);
         assert_eq!(rouge("the gunman kill police", reference).l.f1, 0.5);
-        // For ROUGE-2 they are the same.
+        // ROUGE-2 does not distinguish them.
         assert_eq!(rouge("police kill the gunman", reference).two, rouge("the gunman kill police", reference).two);
     }
 
     #[test]
-    fn the_union_of_the_paper_has_four_words_of_five() {
+    fn the_example_union_of_the_paper_has_four_of_five_words() {
         // Section 3.2: w1 w2 w3 w4 w5 against w1 w2 w6 w7 w8 and w1 w3 w8 w9 w5.
         let stats = rouge("w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5", "w1 w2 w3 w4 w5");
         assert_eq!(stats.l_sum.recall, 4.0 / 5.0);
     }
 
     #[test]
-    fn a_word_of_the_union_counts_as_often_as_the_text_has_it() {
+    fn a_word_of_the_union_counts_at_most_as_often_as_in_the_text() {
         let stats = rouge("the", "the cat\nthe dog");
         assert_eq!((stats.l_sum.precision, stats.l_sum.recall), (1.0, 0.25));
     }
@@ -270,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_scores_zero_and_is_no_nan() {
+    fn empty_texts_score_zero_and_not_nan() {
         assert_eq!(RougeStats::default().rouge_1(), 0.0);
         assert_eq!(rouge("", "word"), RougeStats { count: 1, ..RougeStats::default() });
         assert_eq!(rouge("我喜欢", "我喜欢").rouge_l_sum(), 0.0);

@@ -1,4 +1,4 @@
-//! The `13a` word tokenizer of BLEU.
+//! The word tokenizer `13a` of BLEU.
 
 use std::sync::LazyLock;
 
@@ -6,31 +6,26 @@ use regex::Regex;
 
 use super::whitespace::{is_space, words};
 
-/// Substitutions, in order, on a text with one space on either side.
+/// The substitutions, in order. The text has a space added on either side.
 static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
     let rule = |pattern| Regex::new(pattern).expect("the pattern is a constant that compiles");
     [
-        // ASCII punctuation stands alone, except apostrophe, comma, hyphen and full stop.
+        // ASCII punctuation is split off, except apostrophe, comma, hyphen and full stop.
         (rule(r"[ -&(-+:-@\[-`{-~/]"), " ${0} "),
-        // Full stop and comma stand alone, unless a digit is before them ...
+        // A full stop or a comma is split off if no digit precedes it ...
         (rule(r"([^0-9])([.,])"), "${1} ${2} "),
-        // ... and one after.
+        // ... or no digit follows it.
         (rule(r"([.,])([^0-9])"), " ${1} ${2}"),
-        // A hyphen stands alone after a digit.
+        // A hyphen is split off after a digit.
         (rule(r"([0-9])(-)"), "${1} ${2} "),
     ]
 });
 
-/// Splits a text into words and punctuation as the WMT script mteval-v13a does, and sacrebleu after it under the name `13a`.
+/// Splits a text into words and punctuation, as sacrebleu's tokenizer `13a` and the WMT script mteval-v13a do.
 ///
-/// Only the digits and the punctuation of ASCII matter to its rules; everything else, such as `«` or an ideographic full
-/// stop, stays with its word.
-///
-/// ```
-/// let tokens = wheels_eval::metric::tokenize_13a("Costa 1,50 (circa), l'uno.");
-/// assert_eq!(tokens, ["Costa", "1,50", "(", "circa", ")", ",", "l'uno", "."]);
-/// ```
-pub fn tokenize_13a(text: &str) -> Vec<String> {
+/// The rules know only the digits and the punctuation of ASCII. All other marks, such as `«` or an ideographic full
+/// stop, stay attached to their word.
+pub(super) fn tokenize_13a(text: &str) -> Vec<String> {
     let text = text
         .trim_end_matches(is_space)
         .replace("<skipped>", "")
@@ -50,7 +45,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_ascii_punctuation_mark_but_four_stands_alone_between_letters() {
+    fn tokens_match_sacrebleu_on_the_golden_pairs() {
+        #[derive(serde::Deserialize)]
+        struct Pair {
+            hypothesis: String,
+            tokens: Vec<String>,
+        }
+        for line in crate::metric::golden("pairs.jsonl").lines() {
+            let pair: Pair = serde_json::from_str(line).expect("a pair on every line");
+            assert_eq!(tokenize_13a(&pair.hypothesis), pair.tokens, "{:?}", pair.hypothesis);
+        }
+    }
+
+    #[test]
+    fn a_price_stays_whole_and_punctuation_is_split_off() {
+        let tokens = tokenize_13a("Costa 1,50 (circa), l'uno.");
+        assert_eq!(tokens, ["Costa", "1,50", "(", "circa", ")", ",", "l'uno", "."]);
+    }
+
+    #[test]
+    fn ascii_punctuation_between_letters_is_split_off_except_apostrophe_and_hyphen() {
         for mark in (' '..='~').filter(char::is_ascii_punctuation) {
             let tokens = tokenize_13a(&format!("a{mark}b"));
             let expected = if "'-".contains(mark) { 1 } else { 3 };
@@ -59,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_mark_stays_between_ascii_digits_only() {
+    fn a_decimal_mark_stays_only_between_ascii_digits() {
         assert_eq!(tokenize_13a("1.5 ٣.٤ 1-2"), ["1.5", "٣", ".", "٤", "1", "-", "2"]);
     }
 }

@@ -1,4 +1,5 @@
-//! Model families: one file each.
+//! Model families, one file each.
 
-pub mod t5;
-pub mod tabular;
+pub(crate) mod t5;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod tabular;

@@ -5,48 +5,49 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::context::Memory;
+use crate::cache::KvCache;
+use crate::context::row_index;
 use crate::nn::{Attention, Feed, Packing, RelativeBias, causal_mask, padding_mask};
-use crate::weights::Names;
-use crate::{Context, KvCache, LanguageModel, LmError, ModelSpec, TokenBatch};
+use crate::weights::{Names, Shapes};
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch};
 
-/// Configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
+/// The configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct T5Config {
-    /// Rows of the embedding table.
+    /// The number of rows of the embedding table.
     pub vocab_size: usize,
-    /// Width of the hidden states.
+    /// The width of the hidden states.
     pub d_model: usize,
-    /// Width of one attention head.
+    /// The width of one attention head.
     pub d_kv: usize,
-    /// Width of the feed-forward layers.
+    /// The width of the feed-forward layers.
     pub d_ff: usize,
-    /// Encoder blocks.
+    /// The number of encoder blocks.
     pub num_layers: usize,
-    /// Decoder blocks; as many as the encoder has where it is absent.
+    /// The number of decoder blocks. `None` means as many as encoder blocks.
     pub num_decoder_layers: Option<usize>,
-    /// Attention heads.
+    /// The number of attention heads.
     pub num_heads: usize,
-    /// Buckets of the relative position bias.
+    /// The number of buckets of the relative position bias.
     pub relative_attention_num_buckets: usize,
-    /// The distance, in tokens, from which all positions share a bucket.
+    /// The distance from which on all positions share one bucket, tokens.
     pub relative_attention_max_distance: usize,
-    /// Written for other libraries; nothing is dropped here.
+    /// The dropout rate, which is kept for other libraries. Dropout is not implemented here.
     pub dropout_rate: f64,
-    /// Added to the variance in the layer norms.
+    /// Added to the variance in the layer norms, for numerical stability.
     pub layer_norm_epsilon: f64,
-    /// Scale of the initial weights.
+    /// The scale of the initial weights.
     pub initializer_factor: f64,
-    /// The feed-forward layers.
+    /// The kind of feed-forward layers.
     pub feed_forward_proj: FeedForward,
-    /// Whether the output reads the embedding table.
+    /// Whether the output head shares the weights of the embedding table.
     pub tie_word_embeddings: bool,
     /// The padding id.
     pub pad_token_id: u32,
     /// The id that ends a text.
     pub eos_token_id: u32,
-    /// The id that the decoder starts from.
+    /// The id with which every decoder input starts.
     pub decoder_start_token_id: u32,
     /// Always "t5".
     pub model_type: String,
@@ -59,10 +60,10 @@ pub struct T5Config {
 /// The kinds of feed-forward layers that T5 checkpoints have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FeedForward {
-    /// Version 1.0.
+    /// Plain layers with ReLU, as in version 1.0.
     #[serde(rename = "relu")]
     Relu,
-    /// Version 1.1.
+    /// Gated layers with GELU, as in version 1.1.
     #[serde(rename = "gated-gelu")]
     GatedGelu,
 }
@@ -94,7 +95,7 @@ impl Default for T5Config {
     }
 }
 
-/// Hugging Face's names of our tensors. A norm's `weight` becomes burn's `gamma` in the adapter.
+/// How Hugging Face's tensor names map to ours. The adapter of burn-store turns the `weight` of a norm into `gamma`.
 pub(crate) const NAMES: Names = Names {
     load: &[
         (r"block\.0\.layer\.0\.SelfAttention\.relative_attention_bias\.", "bias."),
@@ -121,27 +122,80 @@ pub(crate) const NAMES: Names = Names {
 };
 
 impl T5Config {
-    /// A model of random weights, drawn as transformers draws them.
+    /// A model with random weights from the distributions that transformers uses.
     ///
-    /// Seed the device first ([`Device::seed`]) to draw the same ones again.
+    /// Seed the device first ([`Device::seed`]) to draw the same weights again.
     pub fn init(&self, device: &Device) -> T5 {
+        self.lazy(device).materialize()
+    }
+
+    /// A model whose random weights are drawn when they are first read. Loading replaces them before that.
+    pub(crate) fn lazy(&self, device: &Device) -> T5 {
         let table = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
         let head = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
-        let model = T5 {
+        T5 {
             shared: EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(table).init(device),
             encoder: Stack::init(self, self.num_layers, false, device),
             decoder: Stack::init(self, self.num_decoder_layers.unwrap_or(self.num_layers), true, device),
             lm_head: (!self.tie_word_embeddings).then(|| {
                 LinearConfig::new(self.d_model, self.vocab_size).with_bias(false).with_initializer(head).init(device)
             }),
-            spec: ModelSpec { vocab_size: self.vocab_size, pad: self.pad_token_id, eos: self.eos_token_id },
+            spec: ModelSpec {
+                vocab_size: self.vocab_size,
+                d_model: self.d_model,
+                pad: self.pad_token_id,
+                eos: self.eos_token_id,
+            },
             config: self.clone(),
+        }
+    }
+
+    /// Compares every size in the config with the weight file before anything is allocated.
+    ///
+    /// # Errors
+    /// [`LmError::Size`] names the first field that differs, with both values.
+    pub(crate) fn check_sizes(&self, shapes: &Shapes, origin: &str) -> Result<(), LmError> {
+        let layers = |stack: &str| {
+            let prefix = format!("{stack}.block.");
+            let blocks = shapes.names().filter_map(|name| name.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
+            blocks.max().map_or(0, |last: usize| last + 1)
         };
-        model.materialize()
+        let attention = "encoder.block.0.layer.0.SelfAttention";
+        let size = |tensor: &str, dimension: usize| Some((tensor.to_owned(), shapes.size(tensor, dimension)?));
+        let feed = |name: &str| size(&format!("encoder.block.0.layer.1.DenseReluDense.{name}.weight"), 0);
+        let heads = size(&format!("{attention}.relative_attention_bias.weight"), 1);
+        let inner = size(&format!("{attention}.q.weight"), 0);
+        let decoder_layers = self.num_decoder_layers.unwrap_or(self.num_layers);
+        for (field, value, found) in [
+            ("vocab_size", self.vocab_size, size("shared.weight", 0)),
+            ("d_model", self.d_model, size("shared.weight", 1)),
+            ("d_ff", self.d_ff, feed("wi").or_else(|| feed("wi_0"))),
+            ("num_heads", self.num_heads, heads),
+            ("num_heads * d_kv", self.num_heads.saturating_mul(self.d_kv), inner),
+            (
+                "relative_attention_num_buckets",
+                self.relative_attention_num_buckets,
+                size(&format!("{attention}.relative_attention_bias.weight"), 0),
+            ),
+            ("num_layers", self.num_layers, Some(("encoder.block".into(), layers("encoder")))),
+            ("num_decoder_layers", decoder_layers, Some(("decoder.block".into(), layers("decoder")))),
+        ] {
+            match found {
+                Some((_, found)) if found == value => {}
+                Some((tensor, found)) => {
+                    return Err(LmError::Size { origin: origin.into(), field, value, tensor, found });
+                }
+                None => {
+                    let problems = vec![format!("the tensor that shows {field} is missing")];
+                    return Err(LmError::Weights { origin: origin.into(), problems });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
-    /// [`LmError::Unsupported`] where a size is zero or an id is past the vocabulary.
+    /// [`LmError::Unsupported`] if a size is zero or an id is not in the vocabulary.
     pub(crate) fn check(&self, origin: &str) -> Result<(), LmError> {
         let wrong = |field, value: String, supported| {
             Err(LmError::Unsupported { origin: origin.into(), field, value, supported })
@@ -215,8 +269,7 @@ impl Stack {
         };
         Self {
             bias: RelativeBias::init(
-                config.relative_attention_num_buckets,
-                config.num_heads,
+                [config.relative_attention_num_buckets, config.num_heads],
                 config.relative_attention_max_distance,
                 !decoder,
                 factor / (config.d_model as f64).sqrt(),
@@ -243,6 +296,28 @@ impl T5 {
         &self.config
     }
 
+    /// The same model with `vocab_size` rows in its vocabulary. New rows are the mean of the existing ones.
+    ///
+    /// # Panics
+    /// If the model has more rows than that.
+    #[must_use]
+    pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
+        let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
+        if missing > 0 {
+            let grow = |weight: Tensor<2>, dim: usize| {
+                let mean = weight.clone().mean_dim(dim);
+                Tensor::cat(vec![weight, mean.repeat_dim(dim, missing)], dim)
+            };
+            self.shared.weight = self.shared.weight.map(|weight| grow(weight.detach(), 0));
+            if let Some(head) = &mut self.lm_head {
+                head.weight = head.weight.clone().map(|weight| grow(weight.detach(), 1));
+            }
+            self.spec.vocab_size = vocab_size;
+            self.config.vocab_size = vocab_size;
+        }
+        self
+    }
+
     /// The encoder's last hidden states.
     ///
     /// # Shapes
@@ -252,7 +327,7 @@ impl T5 {
         packing.grid(self.encode_list(tokens, &packing))
     }
 
-    /// The encoder's last hidden states, as `packing` lists them.
+    /// The encoder's last hidden states in the order of `packing`.
     fn encode_list(&self, tokens: &TokenBatch, packing: &Packing) -> Tensor<2> {
         let device = self.device();
         let mut bias = self.encoder.bias.forward(&[0], tokens.width(), tokens.width());
@@ -269,15 +344,58 @@ impl T5 {
         self.encoder.final_norm.forward(x)
     }
 
-    /// What the decoder layers need of the encoded prompts.
-    fn memory(&self, prompts: &TokenBatch) -> Memory {
+    /// The keys and values that the decoder reads from the encoded prompts.
+    fn encoder_memory(&self, prompts: &TokenBatch) -> EncoderMemory {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
-        Memory {
+        EncoderMemory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
             bias: padding_mask(prompts, &self.device()),
         }
+    }
+}
+
+/// What a T5 keeps in a [`Context`].
+#[derive(Debug)]
+struct T5State {
+    memory: EncoderMemory,
+    /// One cache for each decoder layer. Empty in a context that does not remember.
+    caches: Vec<KvCache>,
+}
+
+/// The encoder's side of a context: what every decoder layer attends to, computed once from the prompts.
+#[derive(Clone, Debug)]
+struct EncoderMemory {
+    /// Keys and values of each decoder layer, `[batch, heads, source, d_head]`.
+    layers: Vec<(Tensor<4>, Tensor<4>)>,
+    /// Added to the attention scores: 0 at a token and a large negative number at padding, `[batch, 1, 1, source]`.
+    /// None if no row is padded.
+    bias: Option<Tensor<4>>,
+}
+
+impl ModelState for T5State {
+    fn select_rows(&mut self, rows: &[usize]) {
+        for cache in &mut self.caches {
+            cache.select_rows(rows);
+        }
+        self.memory = self.memory.select_rows(rows);
+    }
+
+    fn truncate(&mut self, _row: usize, _length: usize) {
+        // The caches are masked by the lengths in the context, and overwritten by the next append.
+    }
+}
+
+impl EncoderMemory {
+    fn select_rows(&self, rows: &[usize]) -> Self {
+        let Some((keys, _)) = self.layers.first() else { return self.clone() };
+        let index = row_index(rows, &keys.device());
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (keys, values) in &self.layers {
+            layers.push((keys.clone().select(0, index.clone()), values.clone().select(0, index.clone())));
+        }
+        Self { layers, bias: self.bias.clone().map(|bias| bias.select(0, index)) }
     }
 }
 
@@ -292,19 +410,22 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        let mut memory = self.memory(prompts);
+        let mut memory = self.encoder_memory(prompts);
+        let mut caches = Vec::new();
         if capacity > 0 {
-            // Lays the rows out one after another: a selection of some would copy the transposed view of heads whole.
+            // Selecting all rows lays them out one after another. Later selections would otherwise copy the transposed
+            // view of the heads as a whole.
             memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
             let config = &self.config;
-            let cache = || KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device());
-            context.layers = self.decoder.block.iter().map(|_| cache()).collect();
+            for _ in &self.decoder.block {
+                caches.push(KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device()));
+            }
         }
-        context.memory = Some(memory);
+        context.insert(T5State { memory, caches });
         context
     }
 
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
         assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
         let device = self.device();
         let whole = context.is_whole(rows);
@@ -317,17 +438,17 @@ impl LanguageModel for T5 {
         if tokens.width() > 1 || !aligned {
             bias = bias + causal_mask(distinct, tokens.width(), end, &device);
         }
-        let memory = context.memory.as_ref().expect("prefill encodes the prompts");
-        let selected = (!whole).then(|| memory.select_rows(rows));
-        let memory = selected.as_ref().unwrap_or(memory);
-
-        // Nothing learns through a cache.
+        // Contexts with caches carry no gradients, so that packing costs nothing there.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
+        let state = context.state_mut::<T5State>().expect("this context was made by the prefill of a T5");
+        let selected = (!whole).then(|| state.memory.select_rows(rows));
+        let memory = selected.as_ref().unwrap_or(&state.memory);
+
         let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
         for (index, block) in self.decoder.block.iter().enumerate() {
             let normed = block.attention_norm.forward(x.clone());
             let (mut keys, mut values) = block.attention.keys_values(normed.clone(), &packing);
-            if let Some(cache) = context.layers.get_mut(index) {
+            if let Some(cache) = state.caches.get_mut(index) {
                 cache.append(rows, &offsets, keys, values);
                 (keys, values) = cache.view((!whole).then_some(rows), end);
             }
@@ -339,17 +460,20 @@ impl LanguageModel for T5 {
             x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
         }
         context.extend(rows, tokens);
-        packing.grid(self.decoder.final_norm.forward(x))
+        let states = packing.grid(self.decoder.final_norm.forward(x));
+        Hidden::new(positions.select(states, tokens.lengths()))
     }
 
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+    fn head(&self, hidden: &Hidden) -> Tensor<2> {
+        let states = hidden.states();
         match &self.lm_head {
-            Some(head) => head.forward(hidden),
+            Some(head) => head.forward(states),
             None => {
-                // The table stands first, where a product of matrices reads it as it lies: its transpose would be copied
-                // into place for every forward, which costs more than a few positions' logits.
+                // The table is the left factor, because a matrix product reads it there without copying it. As the
+                // right factor its transpose would be copied at every forward, which costs more than the logits of a
+                // few positions.
                 let scale = (self.config.d_model as f64).powf(-0.5);
-                self.shared.weight.val().matmul((hidden * scale).transpose()).transpose()
+                self.shared.weight.val().matmul((states * scale).transpose()).transpose()
             }
         }
     }

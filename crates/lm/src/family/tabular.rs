@@ -1,19 +1,19 @@
-//! A model that is a table: exact, tiny and trainable, for tests that must know the truth.
+//! A language model that is a table of logits: exact, tiny and trainable, for tests that must know the right answer.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Context, LanguageModel, ModelSpec, TokenBatch};
+use crate::{Context, Hidden, LanguageModel, ModelSpec, ModelState, Positions, TokenBatch};
 
 /// Configuration of a [`TabularLm`].
 #[derive(Config, Debug)]
 pub struct TabularLmConfig {
     /// Number of tokens, help tokens included.
     pub vocab_size: usize,
-    /// How many of the last tokens (of the prompt and of the text so far) decide the next one.
+    /// The number of last tokens, of the prompt and of the text so far, on which the next one depends.
     pub order: usize,
-    /// The id that fills short rows, and stands where the history is shorter than `order`.
+    /// The id that pads short rows, and a history that is shorter than `order`.
     #[config(default = 0)]
     pub pad_token_id: u32,
     /// The id that ends a text.
@@ -47,12 +47,17 @@ impl TabularLmConfig {
     }
 
     fn with_param(&self, logits: Param<Tensor<2>>) -> TabularLm {
-        let spec = ModelSpec { vocab_size: self.vocab_size, pad: self.pad_token_id, eos: self.eos_token_id };
+        let spec = ModelSpec {
+            vocab_size: self.vocab_size,
+            d_model: self.vocab_size,
+            pad: self.pad_token_id,
+            eos: self.eos_token_id,
+        };
         TabularLm { logits, order: self.order, spec }
     }
 }
 
-/// A language model whose next-token logits are one row of a table, chosen by the last few tokens.
+/// A language model whose next-token logits are one row of a table, selected by the last few tokens.
 #[derive(Module, Debug)]
 pub struct TabularLm {
     /// One row for each state, `[vocab^order, vocab]`.
@@ -68,7 +73,7 @@ impl TabularLm {
         TabularLmConfig::new(vocab_size, order).with_logits(logits, device)
     }
 
-    /// The row of the table that follows `history`: its last `order` tokens read as digits, the latest least.
+    /// The row of the table for `history`: its last `order` tokens as digits of a number, the latest token last.
     pub fn state(&self, history: &[u32]) -> usize {
         let known = history.len().min(self.order);
         let missing = std::iter::repeat_n(self.spec.pad, self.order - known);
@@ -87,23 +92,33 @@ impl LanguageModel for TabularLm {
         self.logits.val().device()
     }
 
-    /// The last token of each prompt becomes the start of its row, the rest its history.
+    /// The last token of each prompt becomes the start of its row, and the tokens before it its history.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
-        let pad = self.spec.pad;
-        let starts = (0..prompts.rows()).map(|row| prompts.row(row).last().copied().unwrap_or(pad)).collect();
+        let (mut starts, mut histories) = (Vec::new(), Vec::new());
+        for row in 0..prompts.rows() {
+            match prompts.row(row).split_last() {
+                Some((&last, history)) => {
+                    starts.push(last);
+                    histories.push(history.to_vec());
+                }
+                None => {
+                    starts.push(self.spec.pad);
+                    histories.push(Vec::new());
+                }
+            }
+        }
         let mut context = Context::new(starts, capacity > 0);
-        context.prompts = (0..prompts.rows())
-            .map(|row| prompts.row(row).split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default())
-            .collect();
+        context.insert(Histories(histories));
         context
     }
 
     /// The hidden states are the logits.
-    fn hidden_rows(&self, tokens: &TokenBatch, rows: &[usize], context: &mut Context) -> Tensor<3> {
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
         assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
+        let Histories(histories) = context.state().expect("this context was made by the prefill of a TabularLm");
         let mut states = Vec::with_capacity(rows.len() * tokens.width());
         for (index, &row) in rows.iter().enumerate() {
-            let mut history = [context.prompts[row].as_slice(), context.tokens(row)].concat();
+            let mut history = [histories[row].as_slice(), context.tokens(row)].concat();
             for &token in tokens.row(index) {
                 history.push(token);
                 states.push(self.state(&history) as i32);
@@ -113,11 +128,26 @@ impl LanguageModel for TabularLm {
         context.extend(rows, tokens);
         let count = states.len();
         let states = Tensor::<1, Int>::from_data(TensorData::new(states, [count]), &self.device());
-        self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size])
+        let grid = self.logits.val().select(0, states).reshape([rows.len(), tokens.width(), self.spec.vocab_size]);
+        Hidden::new(positions.select(grid, tokens.lengths()))
     }
 
-    fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden
+    fn head(&self, hidden: &Hidden) -> Tensor<2> {
+        hidden.states()
+    }
+}
+
+/// The tokens of each prompt before its start token.
+#[derive(Debug)]
+struct Histories(Vec<Vec<u32>>);
+
+impl ModelState for Histories {
+    fn select_rows(&mut self, rows: &[usize]) {
+        self.0 = rows.iter().map(|&row| self.0[row].clone()).collect();
+    }
+
+    fn truncate(&mut self, _row: usize, _length: usize) {
+        // The context keeps what was read after the prompt.
     }
 }
 

@@ -1,4 +1,4 @@
-//! Multi-head attention, without caches and without opinions about positions.
+//! Multi-head attention. Caches and position biases belong to the caller.
 
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
@@ -8,9 +8,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::{MASKED, Packing};
 use crate::TokenBatch;
 
-/// Multi-head attention with linear maps without bias and scores that are not scaled, as in T5.
+/// Multi-head attention as in T5: the linear maps have no bias, and the scores are not scaled.
 #[derive(Module, Debug)]
-pub struct Attention {
+pub(crate) struct Attention {
     q: Linear,
     k: Linear,
     v: Linear,
@@ -20,9 +20,10 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Maps drawn as transformers draws them for T5: queries with variance `1 / (d_model * d_head)`, keys and values
-    /// with `1 / d_model`, the output with `1 / (heads * d_head)`, times `factor^2`.
-    pub fn init(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
+    /// Linear maps with random weights, which have the same distributions as in Hugging Face's T5. The variance is
+    /// `factor^2 / (d_model * d_head)` for queries, `factor^2 / d_model` for keys and values, and
+    /// `factor^2 / (heads * d_head)` for the output.
+    pub(crate) fn init(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
         let inner = heads * d_head;
         let linear = |d_input: usize, d_output: usize, variance: f64| {
             let initializer = Initializer::Normal { mean: 0.0, std: factor / variance.sqrt() };
@@ -38,20 +39,21 @@ impl Attention {
         }
     }
 
-    /// Keys and values of `x`.
+    /// The keys and values of `x`.
     ///
     /// # Shapes
     /// `x`: `[positions, d_model]`; keys and values: `[batch, heads, time, d_head]`.
-    pub fn keys_values(&self, x: Tensor<2>, packing: &Packing) -> (Tensor<4>, Tensor<4>) {
+    pub(crate) fn keys_values(&self, x: Tensor<2>, packing: &Packing) -> (Tensor<4>, Tensor<4>) {
         (self.split(self.k.forward(x.clone()), packing), self.split(self.v.forward(x), packing))
     }
 
-    /// What `x` finds in `keys` and `values`.
+    /// Attends from the positions of `x` to `keys` and `values`.
     ///
     /// # Shapes
-    /// `x`: `[positions, d_model]`, in `packing` `[batch, query, d_model]`; `keys`, `values`: `[batch, heads, key, d_head]`;
-    /// `bias`: anything that broadcasts to `[batch, heads, query, key]`; the result: `[positions, d_model]`.
-    pub fn forward(
+    /// `x`: `[positions, d_model]`, whose grid in `packing` is `[batch, query, d_model]`; `keys`, `values`:
+    /// `[batch, heads, key, d_head]`; `bias`: anything that broadcasts to `[batch, heads, query, key]`; the result:
+    /// `[positions, d_model]`.
+    pub(crate) fn forward(
         &self,
         x: Tensor<2>,
         packing: &Packing,
@@ -75,11 +77,11 @@ impl Attention {
     }
 }
 
-/// Lets a query see the slots up to its own: query `i` of row `r` stands at slot `offsets[r] + i`.
+/// Masks the slots after each query. Query `i` of row `r` is at slot `offsets[r] + i`.
 ///
 /// # Shapes
 /// `[rows, 1, queries, slots]`.
-pub fn causal_mask(offsets: &[usize], queries: usize, slots: usize, device: &Device) -> Tensor<4> {
+pub(crate) fn causal_mask(offsets: &[usize], queries: usize, slots: usize, device: &Device) -> Tensor<4> {
     let mask: Vec<f32> = offsets
         .iter()
         .flat_map(|offset| (0..queries).map(move |query| offset + query))
@@ -88,11 +90,11 @@ pub fn causal_mask(offsets: &[usize], queries: usize, slots: usize, device: &Dev
     Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device)
 }
 
-/// Hides the padding of a batch from every query; `None` where there is none.
+/// Masks the padding of a batch for every query. None if no row is padded.
 ///
 /// # Shapes
 /// `[batch, 1, 1, time]`.
-pub fn padding_mask(tokens: &TokenBatch, device: &Device) -> Option<Tensor<4>> {
+pub(crate) fn padding_mask(tokens: &TokenBatch, device: &Device) -> Option<Tensor<4>> {
     tokens.is_ragged().then(|| {
         let mask: Vec<f32> = tokens
             .lengths()

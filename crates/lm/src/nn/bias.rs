@@ -3,35 +3,29 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// A learned scalar for each head and each bucket of distances between a query and a key (Raffel et al. 2020,
-/// arXiv 1910.10683, section 2.1): near distances have buckets of their own, far ones share logarithmic buckets.
+/// A learned scalar for each head and each bucket of distances between a query and a key (Raffel et al. 2020, arXiv
+/// 1910.10683, section 2.1). Each short distance has its own bucket, and long distances share logarithmic buckets.
 #[derive(Module, Debug)]
-pub struct RelativeBias {
+pub(crate) struct RelativeBias {
     /// `[buckets, heads]`.
-    pub weight: Param<Tensor<2>>,
+    pub(crate) weight: Param<Tensor<2>>,
     max_distance: usize,
     bidirectional: bool,
 }
 
 impl RelativeBias {
-    /// Scalars drawn from a normal distribution with the given standard deviation.
-    pub fn init(
-        buckets: usize,
-        heads: usize,
-        max_distance: usize,
-        bidirectional: bool,
-        std: f64,
-        device: &Device,
-    ) -> Self {
-        let weight = Initializer::Normal { mean: 0.0, std }.init([buckets, heads], device);
+    /// Scalars for `[buckets, heads]`, drawn from a normal distribution with the given standard deviation.
+    pub(crate) fn init(shape: [usize; 2], max_distance: usize, bidirectional: bool, std: f64, device: &Device) -> Self {
+        let weight = Initializer::Normal { mean: 0.0, std }.init(shape, device);
         Self { weight, max_distance, bidirectional }
     }
 
-    /// The bias of `keys` slots, from 0 on, for `queries` queries a row, of which the first stands at the row's offset.
+    /// The bias between the `queries` queries of each row and the first `keys` slots. The first query of a row is at
+    /// the row's offset.
     ///
     /// # Shapes
     /// `[offsets, heads, queries, keys]`.
-    pub fn forward(&self, offsets: &[usize], queries: usize, keys: usize) -> Tensor<4> {
+    pub(crate) fn forward(&self, offsets: &[usize], queries: usize, keys: usize) -> Tensor<4> {
         let buckets: Vec<i32> = offsets
             .iter()
             .flat_map(|&offset| (0..queries).map(move |query| (offset + query) as i64))
@@ -44,7 +38,7 @@ impl RelativeBias {
         weight.transpose().select(1, buckets).reshape([heads, offsets.len(), queries, keys]).swap_dims(0, 1)
     }
 
-    /// The bucket of a key that stands `distance` positions after its query.
+    /// The bucket of a key that is `distance` positions after its query.
     fn bucket(&self, distance: i64) -> usize {
         let mut buckets = self.weight.lazy_shape()[0];
         let mut first = 0;
@@ -61,7 +55,7 @@ impl RelativeBias {
         if distance < exact {
             return first + distance;
         }
-        // In f32, as the reference computes it: at the edges of buckets the rounding decides.
+        // In f32 like the reference implementation, because rounding decides at the edges of the buckets.
         let octaves = (distance as f32 / exact as f32).ln() / (self.max_distance as f32 / exact as f32).ln();
         first + (exact + (octaves * (buckets - exact) as f32) as usize).min(buckets - 1)
     }
@@ -72,11 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_distances_have_their_own_bucket_and_far_ones_share_the_last() {
-        let causal = RelativeBias::init(32, 1, 128, false, 1.0, &Device::default());
+    fn short_distances_have_their_own_bucket_and_long_ones_share_the_last() {
+        let causal = RelativeBias::init([32, 1], 128, false, 1.0, &Device::default());
         assert_eq!([0, -1, -15, 3].map(|d| causal.bucket(d)), [0, 1, 15, 0]);
         assert_eq!([-16, -127, -128, -5000].map(|d| causal.bucket(d)), [16, 31, 31, 31]);
-        let both = RelativeBias::init(32, 1, 128, true, 1.0, &Device::default());
+        let both = RelativeBias::init([32, 1], 128, true, 1.0, &Device::default());
         assert_eq!([0, -7, 7, 8, -128, 500].map(|d| both.bucket(d)), [0, 7, 23, 24, 15, 31]);
     }
 }

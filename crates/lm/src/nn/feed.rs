@@ -5,9 +5,9 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{gelu_approximate, relu};
 use burn::tensor::{Device, Tensor};
 
-/// Two linear maps with a nonlinearity between them.
+/// Feed-forward layers: linear maps with a nonlinearity between them.
 #[derive(Module, Debug)]
-pub enum Feed {
+pub(crate) enum Feed {
     /// `wo(relu(wi x))`.
     Plain(Plain),
     /// `wo(gelu(wi_0 x) * (wi_1 x))` (Shazeer 2020, arXiv 2002.05202), with GELU in its tanh approximation.
@@ -16,27 +16,27 @@ pub enum Feed {
 
 /// The maps of [`Feed::Plain`].
 #[derive(Module, Debug)]
-pub struct Plain {
+pub(crate) struct Plain {
     wi: Linear,
     wo: Linear,
 }
 
 /// The maps of [`Feed::Gated`].
 #[derive(Module, Debug)]
-pub struct Gated {
+pub(crate) struct Gated {
     wi_0: Linear,
     wi_1: Linear,
     wo: Linear,
 }
 
 impl Feed {
-    /// A plain one, with weights of variance `factor^2 / d_input`.
-    pub fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
+    /// Plain layers with random weights of variance `factor^2 / d_input`.
+    pub(crate) fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Plain(Plain { wi: linear(d_model, d_ff, factor, device), wo: linear(d_ff, d_model, factor, device) })
     }
 
-    /// A gated one, with weights of variance `factor^2 / d_input`.
-    pub fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
+    /// Gated layers with random weights of variance `factor^2 / d_input`.
+    pub(crate) fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Gated(Gated {
             wi_0: linear(d_model, d_ff, factor, device),
             wi_1: linear(d_model, d_ff, factor, device),
@@ -44,9 +44,11 @@ impl Feed {
         })
     }
 
+    /// Applies the layers to each position.
+    ///
     /// # Shapes
-    /// `[positions, d_model]` to the same.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    /// `[positions, d_model]` to `[positions, d_model]`.
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Plain(Plain { wi, wo }) => wo.forward(relu(wi.forward(x))),
             Self::Gated(Gated { wi_0, wi_1, wo }) => {

@@ -1,14 +1,14 @@
-//! Layers that families share.
+//! The layers that model families share.
 
 mod attention;
 mod bias;
 mod feed;
 mod packing;
 
-pub use attention::{Attention, causal_mask, padding_mask};
-pub use bias::RelativeBias;
-pub use feed::{Feed, Gated, Plain};
-pub use packing::Packing;
+pub(crate) use attention::{Attention, causal_mask, padding_mask};
+pub(crate) use bias::RelativeBias;
+pub(crate) use feed::Feed;
+pub(crate) use packing::Packing;
 
-/// Added to an attention score to take its position out: its exponential is zero in every float format.
-pub const MASKED: f32 = -3.0e4;
+/// Added to an attention score to mask its position: the exponential of the sum is zero in every float format.
+pub(crate) const MASKED: f32 = -3.0e4;

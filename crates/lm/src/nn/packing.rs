@@ -4,36 +4,36 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::TokenBatch;
 
-/// Where the tokens of a batch stand: in a grid of rows of one width, or in a list, row after row.
+/// Two layouts of the positions of a batch: a grid of rows with padding, and a list, row after row.
 ///
-/// Attention needs the grid. Everything else in a transformer looks at one position at a time, and a list need not
-/// hold the grid's padding.
+/// Attention needs the grid. Everything else in a transformer works on one position at a time, so that a list without
+/// padding is enough.
 #[derive(Clone, Debug)]
-pub struct Packing {
+pub(crate) struct Packing {
     rows: usize,
     time: usize,
-    /// Absent where the list is the grid itself.
+    /// None if the list holds all slots of the grid.
     places: Option<Places>,
 }
 
 #[derive(Clone, Debug)]
 struct Places {
-    /// The slot of the grid in which each token stands, `[tokens]`.
+    /// The slot of the grid that holds each token, `[tokens]`.
     slots: Tensor<1, Int>,
-    /// The token that stands in each slot, any at padding, `[rows * time]`.
+    /// The token in each slot of the grid, `[rows * time]`. Slots of padding name any token.
     tokens: Tensor<1, Int>,
 }
 
 impl Packing {
-    /// The list of all slots, padding included.
-    pub fn padded(batch: &TokenBatch) -> Self {
+    /// Lists all slots, padding included.
+    pub(crate) fn padded(batch: &TokenBatch) -> Self {
         Self { rows: batch.rows(), time: batch.width(), places: None }
     }
 
-    /// The list of tokens without padding.
+    /// Lists the tokens without padding.
     ///
-    /// The gradient of a list is scattered over the grid: for training, [`padded`](Self::padded) is the cheaper one.
-    pub fn packed(batch: &TokenBatch, device: &Device) -> Self {
+    /// For training, [`padded`](Self::padded) is cheaper, because the gradient of this list is scattered over the grid.
+    pub(crate) fn packed(batch: &TokenBatch, device: &Device) -> Self {
         let places = batch.is_ragged().then(|| {
             let (mut slots, mut tokens) = (Vec::with_capacity(batch.tokens()), Vec::new());
             for (row, &length) in batch.lengths().iter().enumerate() {
@@ -51,9 +51,11 @@ impl Packing {
         Self { rows: batch.rows(), time: batch.width(), places }
     }
 
+    /// The listed positions of a grid.
+    ///
     /// # Shapes
     /// `[rows, time, width]` to `[positions, width]`.
-    pub fn list(&self, grid: Tensor<3>) -> Tensor<2> {
+    pub(crate) fn list(&self, grid: Tensor<3>) -> Tensor<2> {
         let all = grid.flatten(0, 1);
         match &self.places {
             Some(places) => all.select(0, places.slots.clone()),
@@ -61,11 +63,11 @@ impl Packing {
         }
     }
 
-    /// Padding holds no meaning in the grid.
+    /// The grid of a list. Its values at padding are meaningless.
     ///
     /// # Shapes
     /// `[positions, width]` to `[rows, time, width]`.
-    pub fn grid(&self, list: Tensor<2>) -> Tensor<3> {
+    pub(crate) fn grid(&self, list: Tensor<2>) -> Tensor<3> {
         let width = list.dims()[1];
         let all = match &self.places {
             Some(places) => list.select(0, places.tokens.clone()),
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_holds_the_tokens_and_the_grid_holds_them_again() {
+    fn a_grid_keeps_its_tokens_through_a_list() {
         let device = Device::default();
         let batch = TokenBatch::new(&[vec![5, 6], vec![7], vec![8, 9, 4]], 0);
         let ids = batch.tensor(&device).float().unsqueeze_dim::<3>(2);

@@ -1,0 +1,90 @@
+//! A decoded text for people.
+
+use serde::Serialize;
+
+use crate::Error;
+use crate::decode::{Source, Trajectory};
+use crate::text::Tokenizer;
+
+/// A decoded text, and who wrote it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// The number of its tokens, the end-of-text token included.
+    pub tokens: usize,
+    /// How many of them an expert chose.
+    pub helped: usize,
+    /// Whether the text was cut at the length limit.
+    pub truncated: bool,
+    /// The text in pieces by one author each. Their texts add up to `text`.
+    pub spans: Vec<AnswerSpan>,
+}
+
+/// A piece of a text by one author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AnswerSpan {
+    /// The piece.
+    pub text: String,
+    /// Whether an expert wrote it.
+    pub helped: bool,
+}
+
+impl Answer {
+    /// # Errors
+    /// [`Error::Text`] if a token is not in the tokenizer's vocabulary.
+    pub(crate) fn new(tokenizer: &Tokenizer, trajectory: &Trajectory) -> Result<Self, Error> {
+        let mut stream = tokenizer.stream();
+        let mut spans: Vec<AnswerSpan> = Vec::new();
+        let mut push = |text: Option<String>, helped: Option<bool>| {
+            let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+            match spans.last_mut() {
+                Some(last) if helped.is_none_or(|helped| last.helped == helped) => last.text.push_str(&text),
+                _ => spans.push(AnswerSpan { text, helped: helped.unwrap_or(false) }),
+            }
+        };
+        for step in &trajectory.steps {
+            push(stream.push(step.token)?, Some(step.source != Source::Student));
+        }
+        push(stream.finish()?, None);
+        Ok(Self {
+            text: spans.iter().map(|span| span.text.as_str()).collect(),
+            tokens: trajectory.steps.len(),
+            helped: trajectory.helped(),
+            truncated: trajectory.is_truncated(),
+            spans,
+        })
+    }
+
+    /// The text with `open` and `close` around what an expert wrote. White space at the ends of a piece stays outside.
+    pub fn marked(&self, open: &str, close: &str) -> String {
+        let mut marked = String::new();
+        for AnswerSpan { text, helped } in &self.spans {
+            let inner = text.trim();
+            if !*helped || inner.is_empty() {
+                marked.push_str(text);
+                continue;
+            }
+            let start = text.len() - text.trim_start().len();
+            marked.push_str(&text[..start]);
+            marked.push_str(open);
+            marked.push_str(inner);
+            marked.push_str(close);
+            marked.push_str(&text[start + inner.len()..]);
+        }
+        marked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_stand_around_words_and_not_around_spaces() {
+        let span = |text: &str, helped| AnswerSpan { text: text.into(), helped };
+        let spans = vec![span("un", false), span(" editor di ", true), span("testo", false), span(" ", true)];
+        let answer = Answer { text: String::new(), tokens: 6, helped: 3, truncated: false, spans };
+        assert_eq!(answer.marked("[", "]"), "un [editor di] testo ");
+    }
+}

@@ -1,0 +1,353 @@
+//! The front door of training: a student, a teacher and two data sets in, a pair that keeps its budgets out.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use burn::config::Config;
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::Decoder;
+use crate::distill::objective::{ConstrainedPath, Objective};
+use crate::distill::{
+    BatchSource, Decay, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenizedDataset, Trainer, TrainerConfig,
+    TrainingOutcome,
+};
+use crate::eval::Evaluation;
+use crate::eval::statistics::{pearson, spearman};
+use crate::lm::{FloatFormat, LanguageModel, Pretrained};
+use crate::student::{Prices, Student, StudentConfig};
+use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer, write_atomically};
+use crate::{CalibrationConfig, Error, Method, Pair, TextModel, device};
+
+/// The configuration of a [`Distillation`]. It is saved as distillation.json in the folder of the run.
+#[derive(Config, Debug)]
+pub struct DistillationConfig {
+    /// The optimizer and its schedule.
+    #[config(
+        default = "TrainerConfig::new(2_000).with_learning_rate(1e-3).with_warmup_steps(100).with_decay(Decay::Linear).with_checkpoint_every(100).with_validate_every(250)"
+    )]
+    pub trainer: TrainerConfig,
+    /// The texts to train on, and the prices of help.
+    #[config(default = "RolloutConfig::new(2_000)")]
+    pub rollout: RolloutConfig,
+    /// The sizes of the heads of a student that has none yet.
+    #[config(default = "StudentConfig::new()")]
+    pub student: StudentConfig,
+    /// Pairs with more tokens than this on either side are left out.
+    #[config(default = 128)]
+    pub max_tokens: usize,
+    /// Texts of the validation set that are decoded in each validation and in the report at the end.
+    #[config(default = 100)]
+    pub valid_texts: usize,
+    /// The budget of the validations, percent.
+    #[config(default = 20)]
+    pub valid_budget: u8,
+    /// Budgets of the report at the end, percent.
+    #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
+    pub report_budgets: Vec<u8>,
+    /// The calibration at the end.
+    #[config(default = "CalibrationConfig::new()")]
+    pub calibration: CalibrationConfig,
+    /// Whether the language model stays as it is, and only the heads are trained.
+    #[config(default = false)]
+    pub heads_only: bool,
+    /// Whether the weights are saved in half precision.
+    #[config(default = false)]
+    pub half_precision: bool,
+}
+
+impl DistillationConfig {
+    /// The same configuration for another number of optimizer steps. The warm-up takes at most a fifth of them.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.trainer.steps = steps;
+        self.rollout.steps = steps;
+        self.trainer.warmup_steps = self.trainer.warmup_steps.min(steps / 5);
+        self
+    }
+}
+
+/// Trains a student to write like its teacher, and to ask it for help within a budget.
+///
+/// [`run`](Self::run) does everything: it tokenises the data, adds heads to the student, trains it on references and on
+/// its own texts, validates and writes checkpoints, finds the prices of help, calibrates the student on the validation
+/// texts, and saves the result. Run again with the same folder and configuration, it goes on where it stopped.
+pub struct Distillation<'a> {
+    student: TextModel,
+    teacher: &'a TextModel,
+    objective: Box<dyn Objective + 'a>,
+    config: DistillationConfig,
+    on_step: Box<OnStep<'a>>,
+}
+
+/// Is told of each step, and can break the run off.
+type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
+
+/// What a [`Distillation`] leaves behind.
+#[derive(Debug)]
+pub struct Distilled {
+    /// The trained student with its teacher.
+    pub pair: Pair,
+    /// How the training ended.
+    pub outcome: TrainingOutcome,
+    /// How the student keeps its budgets on validation texts. Empty if it cannot ask, or if the run was broken off.
+    pub budgets: Vec<BudgetReport>,
+}
+
+/// How a student uses one budget on validation texts, without enforcement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetReport {
+    /// The budget, percent of the tokens.
+    pub budget: u8,
+    /// The price of help, nats. None if the run found no prices.
+    pub price: Option<f64>,
+    /// Help used with calibrated thresholds, percent of the tokens.
+    pub used: f64,
+    /// Help used as trained, without calibration, percent of the tokens.
+    pub used_uncalibrated: f64,
+    /// chrF against the references, with calibrated thresholds.
+    pub chrf: f64,
+    /// The mean absolute error of the help that V_C predicts for a text, tokens.
+    pub forecast_error: f64,
+    /// Pearson's correlation of the predicted and the used help over texts.
+    pub forecast_correlation: f64,
+    /// Spearman's correlation of the log-odds of asking and the divergence from the teacher, over tokens.
+    pub ask_correlation: f64,
+}
+
+impl<'a> Distillation<'a> {
+    /// A distillation of `teacher` into `student` with the whole recipe, [`ConstrainedPath`], and default settings.
+    pub fn new(student: TextModel, teacher: &'a TextModel) -> Self {
+        Self {
+            student,
+            teacher,
+            objective: Box::new(ConstrainedPath::new()),
+            config: DistillationConfig::new(),
+            on_step: Box::new(|_| ControlFlow::Continue(())),
+        }
+    }
+
+    /// Minimises another objective, such as [`ForwardKl`](crate::distill::objective::ForwardKl). An objective without a
+    /// help token trains a student that cannot ask.
+    #[must_use]
+    pub fn objective(self, objective: impl Objective + 'a) -> Self {
+        Self { objective: Box::new(objective), ..self }
+    }
+
+    /// Uses a method: its objective and its texts.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.objective = method.objective();
+        self.config.rollout.mixture = method.mixture();
+        self
+    }
+
+    /// Sets the number of optimizer steps.
+    #[must_use]
+    pub fn steps(self, steps: usize) -> Self {
+        Self { config: self.config.with_steps(steps), ..self }
+    }
+
+    /// Replaces the whole configuration.
+    #[must_use]
+    pub fn config(self, config: DistillationConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    /// Calls `on_step` after each step, for a progress bar or to break off. A run that is broken off can go on later.
+    #[must_use]
+    pub fn on_step(self, on_step: impl FnMut(&StepReport) -> ControlFlow<()> + 'a) -> Self {
+        Self { on_step: Box::new(on_step), ..self }
+    }
+
+    /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`.
+    ///
+    /// # Errors
+    /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the folder
+    /// cannot be written or belongs to another run. What was saved stays.
+    pub fn run(self, train: &Dataset, valid: &Dataset, folder: impl AsRef<Path>) -> Result<Distilled, Error> {
+        let Self { student, teacher, objective, mut config, mut on_step } = self;
+        let folder = folder.as_ref();
+        student.check_teacher(teacher)?;
+        let needs = objective.requirements();
+        let help_token = student.tokenizer.help_token("teacher").ok();
+        if needs.help_token && help_token.is_none() {
+            return Err(Error::NoHelpToken);
+        }
+        let asks = help_token.is_some() && objective.trains_help();
+        if config.heads_only && !asks {
+            return Err(Error::HeadsOnly);
+        }
+        let mut base = student;
+        if asks {
+            base.template.budget = BudgetPlacement::Before;
+        }
+        if !(needs.help_token && needs.value_heads) {
+            // Only the whole recipe learns prices from prompts.
+            config.rollout.price_prompts = 0;
+        }
+        config.rollout.no_repeat_ngram_size = base.generation.no_repeat_ngram_size;
+
+        let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?;
+        let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
+        log::info!("training on {} pairs; {} validation texts", pairs.examples().len(), valid.len());
+        let sampler =
+            RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, teacher.suppressed_ids());
+        let mut rollouts = Rollouts::new(sampler)?;
+        if let Some(prices) = &base.prices {
+            rollouts = rollouts.with_prices(prices)?;
+        }
+        let workers = default_workers(config.trainer.workers, &LanguageModel::device(&teacher.model));
+        let trainer_config = config.trainer.clone().with_workers(workers);
+        let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
+        let mut trainer = Trainer::resume(trainer_config, objective.as_ref(), model, rollouts, folder)?;
+
+        let run = Run { base: &base, teacher, help_token, asks, config };
+        run.save_settings(folder)?;
+        let mut broken_off = false;
+        let outcome = run.train(&mut trainer, &valid, &mut |report| {
+            let flow = on_step(report);
+            broken_off |= flow.is_break();
+            flow
+        })?;
+        let prices = trainer.source().prices().filter(|_| asks).cloned();
+        let mut pair = run.pair(&trainer.best()?, prices);
+        let mut budgets = Vec::new();
+        if asks && !broken_off {
+            budgets = run.calibrate(&mut pair, &valid)?;
+            save_json(&budgets, &folder.join("budgets.json"))?;
+        }
+        let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
+        pair.student.save(folder, format)?;
+        Ok(Distilled { pair, outcome, budgets })
+    }
+}
+
+/// What stays the same in a run.
+struct Run<'a> {
+    /// The student as it was given, with the prompt template of the run.
+    base: &'a TextModel,
+    teacher: &'a TextModel,
+    help_token: Option<u32>,
+    /// Whether the run trains the student to ask.
+    asks: bool,
+    config: DistillationConfig,
+}
+
+impl Run<'_> {
+    /// A student of this run with its teacher.
+    fn pair(&self, model: &Student<Pretrained>, prices: Option<Prices>) -> Pair {
+        let student = TextModel { model: model.clone(), calibration: None, prices, ..self.base.clone() };
+        Pair { student, teacher: self.teacher.clone(), help_token: self.help_token }
+    }
+
+    /// Writes everything but the weights, so that the folder of an unfinished run explains itself.
+    fn save_settings(&self, folder: &Path) -> Result<(), Error> {
+        self.base.tokenizer.save(folder)?;
+        self.base.template.save(folder)?;
+        self.base.generation.save(folder)?;
+        save_json(&self.config, &folder.join("distillation.json"))
+    }
+
+    /// Trains, with the chrF of the student under one budget as the validation score.
+    fn train<B: BatchSource<Pretrained>>(
+        &self,
+        trainer: &mut Trainer<'_, Pretrained, B>,
+        valid: &Dataset,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<TrainingOutcome, Error> {
+        let texts = valid.clone().take(self.config.valid_texts);
+        let evaluation = Evaluation::new(&texts, &self.base.tokenizer, &self.base.template);
+        let budget = HelpBudget::percent(if self.asks { self.config.valid_budget } else { 0 });
+        let mut validate = |model: &Student<Pretrained>| {
+            let pair = self.pair(model, None);
+            // With enforcement, a student that asks too often gains nothing by it.
+            let decoder = if self.asks { pair.decoder() } else { pair.student_alone() };
+            let output = evaluation.run(&decoder, &evaluation.prompts(budget)?, Seed(0))?;
+            Ok(evaluation.stats(&output).scores().chrf)
+        };
+        Ok(trainer.train(&mut validate, on_step)?)
+    }
+
+    /// Calibrates a student, and reports how it uses its budgets.
+    fn calibrate(&self, pair: &mut Pair, valid: &Dataset) -> Result<Vec<BudgetReport>, Error> {
+        let uncalibrated = pair.clone();
+        let calibration = pair.calibrate(valid, &self.config.calibration, &mut |trial| {
+            let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
+            log::info!("calibrated {rate:.0}%: {used:.1}% used past a threshold of {:.3}", trial.threshold);
+        })?;
+        pair.student.calibration = Some(calibration);
+        let texts = valid.clone().take(self.config.valid_texts);
+        let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
+        self.config.report_budgets.iter().map(report).collect()
+    }
+}
+
+fn save_json(value: &impl Serialize, path: &Path) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(value).expect("numbers are JSON");
+    Ok(write_atomically(path, json + "\n")?)
+}
+
+/// The examples whose texts fit the limits, so that validation and training see the same kind of texts.
+fn kept(
+    dataset: &Dataset,
+    tokenizer: &Tokenizer,
+    template: &PromptTemplate,
+    max_tokens: usize,
+) -> Result<Dataset, Error> {
+    let tokenized = TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?;
+    Ok(tokenized.examples().iter().map(|&example| example.clone()).collect())
+}
+
+/// The student on an autodiff device, with heads for its help token if it is trained.
+fn prepare<M>(student: Student<M>, config: &DistillationConfig, help_token: Option<u32>) -> Student<M>
+where
+    M: LanguageModel + Module + ModuleDisplay,
+{
+    // Training starts from a validation snapshot, whichever device the student was opened on.
+    let mut student = student.valid().train();
+    if let Some(token) = help_token
+        && !student.has_heads()
+    {
+        student = student.with_heads(&config.student, token);
+    }
+    if config.heads_only { student.with_frozen_model() } else { student }
+}
+
+/// As many workers as were asked for. The default of 1 means the number of cores on the CPU.
+fn default_workers(asked: usize, model_device: &Device) -> usize {
+    let is_cpu =
+        device::open(&device::DeviceSpec::best(device::PlatformName::Cpu)).is_ok_and(|cpu| cpu.device == *model_device);
+    match std::thread::available_parallelism() {
+        Ok(cores) if asked <= 1 && is_cpu => cores.get(),
+        _ => asked.max(1),
+    }
+}
+
+fn budget_report(pair: &Pair, uncalibrated: &Pair, texts: &Dataset, percent: u8) -> Result<BudgetReport, Error> {
+    let budget = HelpBudget::percent(percent);
+    let evaluation = Evaluation::new(texts, &pair.student.tokenizer, &pair.student.template);
+    let prompts: Vec<Prompt> = evaluation.prompts(budget)?;
+    let as_trained = uncalibrated.unenforced().decode(&prompts, Seed(0))?.stats.help_rate();
+    let decoded = pair.unenforced().decode(&prompts, Seed(0))?;
+    let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
+    let output = evaluation.output(decoded)?;
+    let forecast = pair.forecast(&prompts).unwrap_or_else(|| vec![0.0; used.len()]);
+    let errors: f64 = used.iter().zip(&forecast).map(|(used, forecast)| (used - forecast).abs()).sum();
+    let samples = pair.ask_samples(texts, budget)?;
+    let log_odds: Vec<f64> = samples.iter().map(|sample| sample.log_odds).collect();
+    let divergences: Vec<f64> = samples.iter().map(|sample| sample.divergence).collect();
+    let prices = pair.student.prices.as_ref();
+    Ok(BudgetReport {
+        budget: percent,
+        price: prices.map(|prices| prices.price(f64::from(percent) / 100.0)),
+        used: 100.0 * output.stats.help_rate(),
+        used_uncalibrated: 100.0 * as_trained,
+        chrf: evaluation.stats(&output).scores().chrf,
+        forecast_error: errors / used.len() as f64,
+        forecast_correlation: pearson(&used, &forecast),
+        ask_correlation: spearman(&log_odds, &divergences),
+    })
+}

@@ -1,0 +1,189 @@
+//! A student and its teacher, ready to work together.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use crate::decode::{
+    BudgetedDecoder, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
+};
+use crate::distill::{AskSample, PromptSource, RolloutConfig, RolloutSampler, TokenizedDataset, ask_samples};
+use crate::lm::{LanguageModel, TokenBatch};
+use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, Seed};
+use crate::{Answer, Error, ModelFile, TextModel};
+
+/// A student, its teacher, and the token with which the one asks the other.
+///
+/// Each prompt carries its own budget, and each text finds its own threshold from it, so that one decoder serves texts
+/// with different budgets.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The student.
+    pub student: TextModel,
+    /// The teacher.
+    pub teacher: TextModel,
+    /// The student's help token for "teacher". None for a student that cannot ask.
+    pub help_token: Option<u32>,
+}
+
+/// Texts whose ask samples are computed together.
+const SAMPLED_TOGETHER: usize = 50;
+
+impl Pair {
+    /// Puts a student and its teacher together.
+    ///
+    /// # Errors
+    /// [`Error::Vocabularies`] if they do not have the same tokenizer.
+    pub fn new(student: TextModel, teacher: TextModel) -> Result<Self, Error> {
+        student.check_teacher(&teacher)?;
+        Ok(Self { help_token: student.tokenizer.help_token("teacher").ok(), student, teacher })
+    }
+
+    /// Opens the folders of a student and a teacher.
+    ///
+    /// # Errors
+    /// As [`TextModel::open`] and [`new`](Self::new).
+    pub fn open(student: impl AsRef<Path>, teacher: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        Self::new(TextModel::open(student, device)?, TextModel::open(teacher, device)?)
+    }
+
+    /// Puts together a student and a teacher from the files of their folders in memory, such as embedded ones.
+    ///
+    /// # Errors
+    /// As [`TextModel::from_files`] and [`new`](Self::new).
+    pub fn from_files(student: &[ModelFile<'_>], teacher: &[ModelFile<'_>], device: &Device) -> Result<Self, Error> {
+        Self::new(
+            TextModel::from_files("the embedded student", student, device)?,
+            TextModel::from_files("the embedded teacher", teacher, device)?,
+        )
+    }
+
+    /// The prompt for a text, in the student's template.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if the text is empty or too long.
+    pub fn prompt(&self, text: &str, budget: HelpBudget) -> Result<Prompt, Error> {
+        Ok(self.student.template.prompt(&self.student.tokenizer, text, budget)?)
+    }
+
+    /// The prompts for some texts under one budget.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`] names the first text that is empty or too long.
+    pub fn prompts<S: AsRef<str>>(&self, texts: &[S], budget: HelpBudget) -> Result<Vec<Prompt>, Error> {
+        let TextModel { template, tokenizer, .. } = &self.student;
+        let mut prompts = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            let prompt = template.prompt(tokenizer, text.as_ref(), budget);
+            prompts.push(prompt.map_err(|source| Error::Prompt { index: index + 1, source })?);
+        }
+        Ok(prompts)
+    }
+
+    /// Writes a text within a budget, which the decoder enforces.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt) and [`Decoder::decode`].
+    pub fn generate(&self, text: &str, budget: HelpBudget) -> Result<Answer, Error> {
+        let decoded = self.decoder().decode(&[self.prompt(text, budget)?], Seed(0))?;
+        Ok(self.answers(&decoded)?.remove(0))
+    }
+
+    /// Decoded texts for people.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if a token is not in the tokenizer's vocabulary.
+    pub fn answers(&self, decoded: &Decoded) -> Result<Vec<Answer>, Error> {
+        decoded.trajectories.iter().map(|text| Answer::new(&self.student.tokenizer, text)).collect()
+    }
+
+    /// The student, which asks its teacher within the budget of each prompt. Budgets are enforced.
+    pub fn decoder(&self) -> BudgetedDecoder<'_> {
+        self.decoder_with(self.policy())
+    }
+
+    /// A policy that asks its teacher.
+    pub fn decoder_with<'a>(&'a self, policy: Policy<'a>) -> BudgetedDecoder<'a> {
+        self.decoder_of(policy, Teacher::new(&self.teacher.model))
+    }
+
+    /// A policy that asks a teacher with settings of its own, such as a tolerance.
+    pub fn decoder_of<'a>(&'a self, policy: Policy<'a>, teacher: Teacher<'a>) -> BudgetedDecoder<'a> {
+        // A student without a help token can still ask by a rule that does not read one. The id is past its vocabulary.
+        let help_token = self.help_token.unwrap_or(self.vocab_size() as u32);
+        BudgetedDecoder::new(policy, Experts::new().with(help_token, teacher)).with_generation(&self.student.generation)
+    }
+
+    /// The student's policy: the sampler of its generation config, and the calibrated threshold of each budget.
+    pub fn policy(&self) -> Policy<'_> {
+        let policy = Policy::new(&self.student.model, Sampler::from(&self.student.generation));
+        policy.with_calibration(self.student.calibration.as_ref())
+    }
+
+    /// The student's policy for prompts that state the budget `stated`, whatever budget the texts have. The threshold
+    /// moves by the difference of the two prices.
+    ///
+    /// # Errors
+    /// [`Error::Prices`] if the student has no prices.
+    pub fn policy_with_stated_budget(&self, stated: HelpBudget) -> Result<Policy<'_>, Error> {
+        let prices = self.student.prices.as_ref().ok_or(Error::Prices)?;
+        Ok(self.policy().with_stated_budget(stated, prices))
+    }
+
+    /// The student alone.
+    pub fn student_alone(&self) -> BudgetedDecoder<'_> {
+        self.alone(&self.student, PromptSide::Student)
+    }
+
+    /// The teacher alone. Its tokens and its work count as the teacher's.
+    pub fn teacher_alone(&self) -> BudgetedDecoder<'_> {
+        self.alone(&self.teacher, PromptSide::Expert)
+    }
+
+    fn alone<'a>(&'a self, model: &'a TextModel, side: PromptSide) -> BudgetedDecoder<'a> {
+        let policy = Policy::new(&model.model, Sampler::from(&self.student.generation));
+        let policy = policy.with_help_rule(HelpRule::Never).with_prompt_side(side);
+        let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
+        BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
+    }
+
+    /// The number of helped tokens that the student's V_C predicts for each prompt. None for a student without heads.
+    pub fn forecast(&self, prompts: &[Prompt]) -> Option<Vec<f64>> {
+        let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+        self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()))
+    }
+
+    /// The student's log-odds of asking, and its divergence from the teacher, at each token that it writes greedily under
+    /// a budget. Empty for a student that cannot ask.
+    ///
+    /// # Errors
+    /// If a text cannot be tokenised or decoding fails.
+    pub fn ask_samples(&self, dataset: &Dataset, budget: HelpBudget) -> Result<Vec<AskSample>, Error> {
+        if self.help_token.is_none() || !self.student.model.has_heads() {
+            return Ok(vec![]);
+        }
+        let TextModel { tokenizer, template, generation, .. } = &self.student;
+        let template = template.clone().with_budget(BudgetPlacement::Before);
+        let data = TokenizedDataset::new(dataset, tokenizer, &template, usize::MAX)?;
+        let config = RolloutConfig::new(1).with_no_repeat_ngram_size(generation.no_repeat_ngram_size);
+        let sampler =
+            RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.teacher.suppressed_ids());
+        let indices: Vec<u32> = (0..data.pairs().len() as u32).collect();
+        let mut samples = Vec::new();
+        for indices in indices.chunks(SAMPLED_TOGETHER) {
+            let rollout = sampler.greedy(&self.student.model, indices, budget, template.wording)?;
+            samples.extend(ask_samples(&sampler, &self.student.model, &rollout));
+        }
+        Ok(samples)
+    }
+
+    /// A decoder without enforcement: the help that it uses shows what the student learned.
+    pub(crate) fn unenforced(&self) -> BudgetedDecoder<'_> {
+        self.decoder().with_enforcement(Enforcement::Off)
+    }
+
+    /// The number of columns of the student's logits.
+    pub(crate) fn vocab_size(&self) -> usize {
+        self.student.model.spec().vocab_size
+    }
+}

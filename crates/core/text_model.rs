@@ -1,0 +1,219 @@
+//! A model with everything that it needs to read and write text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::decode::Calibration;
+use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained, WeightSource};
+use crate::student::{Prices, Student};
+use crate::text::{GenerationConfig, PromptTemplate, TextError, Tokenizer, write_atomically};
+
+/// What a model folder holds.
+#[derive(Clone, Debug)]
+pub struct TextModel {
+    /// The weights, config.json and model.safetensors, and a student's heads if the folder has them.
+    pub model: Student<Pretrained>,
+    /// tokenizer.json.
+    pub tokenizer: Tokenizer,
+    /// prompt.json. The default if the folder has none.
+    pub template: PromptTemplate,
+    /// generation_config.json. The default if the folder has none.
+    pub generation: GenerationConfig,
+    /// calibration.json: thresholds for each rate of help. A student without it asks where its help token says so.
+    pub calibration: Option<Calibration>,
+    /// prices.json: the price of help at each budget, as training found it.
+    pub prices: Option<Prices>,
+}
+
+/// A file of a model in memory: its name and its bytes.
+pub type ModelFile<'a> = (&'a str, &'a [u8]);
+
+const CALIBRATION: &str = "calibration.json";
+/// The name of [`CALIBRATION`] in folders of earlier versions.
+const OLD_CALIBRATION: &str = "asking.json";
+const PRICES: &str = "prices.json";
+const HEADS: &str = "heads.safetensors";
+
+impl TextModel {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// [`Error`] if a file is missing or torn, or if model and tokenizer do not belong together.
+    pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let mut model = Student::new(Pretrained::load(folder, device)?);
+        let tokenizer = Tokenizer::from_dir(folder)?;
+        if let Some(help_token) = first_help_token(&tokenizer) {
+            model = model.with_heads_in(folder, help_token)?;
+        }
+        let calibration = match read_if_there(&folder.join(CALIBRATION))? {
+            Some(json) => Some(parse_calibration(&json, &folder.join(CALIBRATION))?),
+            None => match read_if_there(&folder.join(OLD_CALIBRATION))? {
+                Some(json) => Some(parse_calibration(&json, &folder.join(OLD_CALIBRATION))?),
+                None => None,
+            },
+        };
+        let prices = match read_if_there(&folder.join(PRICES))? {
+            Some(json) => Some(parse_prices(&json, &folder.join(PRICES))?),
+            None => None,
+        };
+        let template = PromptTemplate::from_dir(folder)?;
+        let generation = GenerationConfig::from_dir(folder)?;
+        Self { model, tokenizer, template, generation, calibration, prices }.checked(&folder.display().to_string())
+    }
+
+    /// Opens the files of a folder in memory; `origin` is what error messages call it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_files(origin: &str, files: &[ModelFile<'_>], device: &Device) -> Result<Self, Error> {
+        let find = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes);
+        let required = |file| find(file).ok_or_else(|| Error::MissingFile { origin: origin.into(), file });
+        let text = |name: &str| find(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let path = |name: &str| PathBuf::from(origin).join(name);
+
+        let config = String::from_utf8_lossy(required("config.json")?).into_owned();
+        let checkpoint = Checkpoint { origin, config: &config, weights: required("model.safetensors")? };
+        let mut model = Student::new(Pretrained::from_checkpoint(checkpoint, device)?);
+        let tokenizer = Tokenizer::from_bytes(required("tokenizer.json")?)?;
+        if let (Some(bytes), Some(help_token)) = (find(HEADS), first_help_token(&tokenizer)) {
+            let weights = WeightSource::Bytes { origin, bytes };
+            model = model.with_stored_heads(text("student_config.json").as_deref(), weights, help_token)?;
+        }
+        let prompt = text("prompt.json");
+        let template = prompt.as_deref().map(PromptTemplate::from_json).transpose()?.unwrap_or_default();
+        let generation = match (text("generation_config.json"), &prompt) {
+            (Some(json), _) => GenerationConfig::from_json(&json)?,
+            (None, Some(prompt)) => GenerationConfig::from_legacy_prompt_json(prompt)?.unwrap_or_default(),
+            (None, None) => GenerationConfig::default(),
+        };
+        let mut calibration = None;
+        for name in [OLD_CALIBRATION, CALIBRATION] {
+            if let Some(json) = text(name) {
+                calibration = Some(parse_calibration(&json, &path(name))?);
+            }
+        }
+        let prices = text(PRICES).map(|json| parse_prices(&json, &path(PRICES))).transpose()?;
+        Self { model, tokenizer, template, generation, calibration, prices }.checked(origin)
+    }
+
+    /// The same model with a help token for an expert of this name, such as "teacher". A token that is there already
+    /// stays. A new one takes the first id that the tokenizer does not use, and the model gets a row for it if it has
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if the name is invalid or the tokenizer cannot take the token.
+    pub fn with_help_token(mut self, name: &str) -> Result<Self, Error> {
+        let help_token = self.tokenizer.add_help_token(name)?;
+        let rows = help_token as usize + 1;
+        if rows > self.model.spec().vocab_size {
+            // Heads were trained for the old vocabulary.
+            self.model = Student::new(self.model.model.with_vocab_size(rows));
+        }
+        Ok(self)
+    }
+
+    /// Writes all files of the model into a folder, which is created if it is missing. The folder opens in Python's
+    /// transformers.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), Error> {
+        let folder = folder.as_ref();
+        self.model.save(folder, format)?;
+        self.tokenizer.save(folder)?;
+        self.template.save(folder)?;
+        self.generation.save(folder)?;
+        save_or_remove(&self.calibration, folder.join(CALIBRATION))?;
+        save_or_remove(&self.prices, folder.join(PRICES))
+    }
+
+    /// Writes calibration.json into a folder.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if it cannot be written.
+    pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
+        save_json(calibration, folder.as_ref().join(CALIBRATION))
+    }
+
+    /// Checks that the same id means the same token to a teacher, help tokens aside.
+    ///
+    /// # Errors
+    /// [`Error::Vocabularies`] with the first id that differs.
+    pub(crate) fn check_teacher(&self, teacher: &Self) -> Result<(), Error> {
+        let help: Vec<u32> = self.tokenizer.help_tokens().into_iter().map(|(_, id)| id).collect();
+        for id in (0..self.tokenizer.vocab_size() as u32).filter(|id| !help.contains(id)) {
+            let (student, teacher) = (self.tokenizer.token(id), teacher.tokenizer.token(id));
+            if student != teacher {
+                return Err(Error::Vocabularies { id, student, teacher });
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids that no text contains: special tokens other than the end of text, and rows without a token.
+    pub(crate) fn suppressed_ids(&self) -> Vec<u32> {
+        let unused = self.tokenizer.vocab_size() as u32..self.model.spec().vocab_size as u32;
+        self.tokenizer.suppressed_ids().into_iter().chain(unused).collect()
+    }
+
+    fn checked(self, origin: &str) -> Result<Self, Error> {
+        let (spec, tokenizer) = (self.model.spec(), &self.tokenizer);
+        if tokenizer.vocab_size() > spec.vocab_size || tokenizer.eos() != spec.eos || tokenizer.pad() != spec.pad {
+            return Err(Error::Tokenizer {
+                origin: origin.into(),
+                tokens: tokenizer.vocab_size(),
+                rows: spec.vocab_size,
+                ids: (tokenizer.pad(), tokenizer.eos()),
+                model_ids: (spec.pad, spec.eos),
+            });
+        }
+        Ok(self)
+    }
+}
+
+/// The help token that a student's heads serve.
+fn first_help_token(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.help_tokens().first().map(|(_, id)| *id)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { path: path.into(), source }),
+    }
+}
+
+fn parse_calibration(json: &str, path: &Path) -> Result<Calibration, Error> {
+    parse(json, path, "make it again with the example `calibrate`")
+}
+
+fn parse_prices(json: &str, path: &Path) -> Result<Prices, Error> {
+    parse(json, path, "copy it again from the folder that `distill` wrote")
+}
+
+fn parse<T: DeserializeOwned>(json: &str, path: &Path, remedy: &'static str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|source| Error::Json { path: path.into(), remedy, source })
+}
+
+fn save_json(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(value).expect("numbers are JSON");
+    Ok(write_atomically(path, json + "\n")?)
+}
+
+/// Writes a file, or removes one that belongs to an earlier model.
+fn save_or_remove(value: &Option<impl Serialize>, path: PathBuf) -> Result<(), Error> {
+    match value {
+        Some(value) => save_json(value, path),
+        None if path.exists() => {
+            fs::remove_file(&path).map_err(|source| Error::Text(TextError::Write { path, source }))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,144 @@
+//! Decoding with experts within a budget.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use wheels_text::{GenerationConfig, Prompt, Seed};
+
+use crate::batch::Batch;
+use crate::policy::check_prompt;
+use crate::settings::DecodeSettings;
+use crate::{
+    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, RequestInfo, Step,
+    Trajectory, Verification,
+};
+
+/// A decoder in which a policy writes, and experts answer when it asks and the budget has room.
+///
+/// At every step the student reads its text, and its help rule decides whether to ask. If it asks and the ledger of the
+/// text is open, the expert's token is appended, and the student reads it like its own. If the ledger is closed, the
+/// student's own token is appended. Without experts this is plain decoding; with a teacher as the policy's model it is
+/// the teacher alone.
+pub struct BudgetedDecoder<'a> {
+    policy: Policy<'a>,
+    experts: Experts<'a>,
+    settings: DecodeSettings,
+}
+
+impl<'a> BudgetedDecoder<'a> {
+    /// A decoder that writes up to 256 tokens per text and 32 texts at a time, and enforces budgets.
+    pub fn new(policy: Policy<'a>, experts: Experts<'a>) -> Self {
+        let settings = DecodeSettings {
+            generation: GenerationConfig::default(),
+            batch_size: 32,
+            enforcement: Enforcement::On,
+            verification: Verification::default(),
+        };
+        Self { policy, experts, settings }
+    }
+
+    /// Applies the limits of a generation config: the length of texts, and `no_repeat_ngram_size`.
+    ///
+    /// The sampler is part of the policy: [`Sampler::from`](crate::Sampler#impl-From<%26GenerationConfig>-for-Sampler)
+    /// makes one from a generation config.
+    #[must_use]
+    pub fn with_generation(mut self, generation: &GenerationConfig) -> Self {
+        self.settings.generation = generation.clone();
+        self
+    }
+
+    /// Ends each text after this many steps at the latest. The end-of-text token counts as a step.
+    #[must_use]
+    pub fn with_max_new_tokens(mut self, max_new_tokens: usize) -> Self {
+        self.settings.generation.max_new_tokens = max_new_tokens;
+        self
+    }
+
+    /// Forbids repeated n-grams of this size (Hugging Face's `no_repeat_ngram_size`); 0 disables the check. The same
+    /// tokens are masked for the student and for a [`Teacher`](crate::Teacher), so that speculative decoding stays
+    /// lossless.
+    #[must_use]
+    pub fn with_no_repeat_ngram_size(mut self, size: usize) -> Self {
+        self.settings.generation.no_repeat_ngram_size = size;
+        self
+    }
+
+    /// Writes this many texts at a time. Prompts of similar length are written together.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
+        assert!(batch_size > 0, "a batch size of 0 writes nothing");
+        self.settings.batch_size = batch_size;
+        self
+    }
+
+    /// Enforces budgets or not.
+    #[must_use]
+    pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.settings.enforcement = enforcement;
+        self
+    }
+
+    /// Lets experts roll back what the student wrote since the last call; see [`Verification`].
+    #[must_use]
+    pub fn with_verification(mut self, verification: Verification) -> Self {
+        self.settings.verification = verification;
+        self
+    }
+
+    /// Decodes while an observer is told of every step, for example a closure that prints tokens as they come.
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode`].
+    pub fn decode_with(
+        &self,
+        prompts: &[Prompt],
+        seed: Seed,
+        observer: &mut dyn Observer,
+    ) -> Result<Decoded, DecodeError> {
+        let started = Instant::now();
+        let Self { policy, experts, settings } = self;
+        let vocabulary =
+            experts.vocabulary(policy.model.spec()).with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size);
+        let rules: Vec<HelpRule> = prompts.iter().map(|prompt| policy.help_rule(prompt)).collect();
+        policy.check(&vocabulary, &rules)?;
+        settings.verification.check()?;
+        for (row, prompt) in prompts.iter().enumerate() {
+            check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
+        }
+
+        let mut texts = Vec::with_capacity(prompts.len());
+        for (row, (prompt, rule)) in prompts.iter().zip(rules).enumerate() {
+            texts.push((RequestInfo { prompt_index: row, prompt, seed: seed.nth(row as u64) }, rule));
+        }
+        texts.sort_by_key(|(request, _)| Reverse(policy.prompt_side.of(request.prompt).len()));
+
+        let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
+        let mut stats = DecodeStats::default();
+        for texts in texts.chunks(settings.batch_size) {
+            let (texts, cost) = Batch::open(policy, experts, &vocabulary, settings, texts)?.write(observer)?;
+            written.extend(texts);
+            stats += cost;
+        }
+        written.sort_by_key(|text| text.0);
+        stats.elapsed = started.elapsed();
+        log::debug!(
+            "{} texts: {} tokens in {:.2?}, help asked {}, given {}, rolled back {}",
+            prompts.len(),
+            stats.tokens,
+            stats.elapsed,
+            stats.help_asked,
+            stats.help_given,
+            stats.rolled_back
+        );
+        Ok(Decoded { trajectories: written.into_iter().map(|text| text.1).collect(), stats })
+    }
+}
+
+impl Decoder for BudgetedDecoder<'_> {
+    fn decode(&self, prompts: &[Prompt], seed: Seed) -> Result<Decoded, DecodeError> {
+        self.decode_with(prompts, seed, &mut |_: usize, _: &Step| {})
+    }
+}

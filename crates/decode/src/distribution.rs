@@ -1,0 +1,203 @@
+//! The next-token distribution of one row of logits.
+
+use crate::Vocabulary;
+
+/// The next-token distribution of one row of logits, and beside it how much the student wants help.
+///
+/// Help tokens are not part of the distribution. Whatever needs exponentials is computed when it is called: a greedy
+/// choice needs none.
+#[derive(Clone, Copy, Debug)]
+pub struct Distribution<'a> {
+    /// The logits, minus infinity at the tokens that cannot be written.
+    logits: &'a [f32],
+    best: u32,
+    help: f64,
+    expert: usize,
+}
+
+impl<'a> Distribution<'a> {
+    /// Reads the row of logits after `text`. Sets the logits of help tokens, and of tokens that would repeat an n-gram,
+    /// to minus infinity in place.
+    ///
+    /// Returns `None` if some logit is NaN, or if the largest one is infinite.
+    pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
+        if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
+            return None;
+        }
+        let help_logits = vocabulary.expert_tokens().iter().map(|&token| column(logits, token));
+        let (expert, _) = largest(help_logits.clone());
+        let help = log_sum_exp(help_logits);
+        for token in vocabulary.help_tokens().chain(vocabulary.repeated(text)) {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        let (best, max) = largest(logits.iter().copied());
+        max.is_finite().then_some(Self { logits, best: best as u32, help, expert })
+    }
+
+    /// The most likely token. Of equally likely ones, the one with the lowest id.
+    pub fn best(&self) -> u32 {
+        self.best
+    }
+
+    /// The expert with the highest help logit. It is the first of several equal ones, and the first of all if the
+    /// student has no help logits.
+    pub fn expert(&self) -> usize {
+        self.expert
+    }
+
+    /// The logits, minus infinity at the tokens that cannot be written.
+    pub fn logits(&self) -> &[f32] {
+        self.logits
+    }
+
+    /// The log-odds of asking, nats: with tau any expert's help token, log pi(tau | s) / (1 - pi(tau | s)).
+    ///
+    /// Minus infinity if the student has no help logits.
+    pub fn help_log_odds(&self) -> f64 {
+        if self.help == f64::NEG_INFINITY { self.help } else { self.help - self.log_total() }
+    }
+
+    /// The log-probability of a token, nats.
+    pub fn log_prob(&self, token: u32) -> f64 {
+        f64::from(self.logits[token as usize]) - self.log_total()
+    }
+
+    /// How much less likely a token is than the most likely one: the difference of their log-probabilities, nats.
+    pub fn regret(&self, token: u32) -> f64 {
+        f64::from(self.max()) - f64::from(self.logits[token as usize])
+    }
+
+    /// The probability of the most likely token.
+    pub fn max_prob(&self) -> f64 {
+        self.mass().recip()
+    }
+
+    /// The probability of the most likely token minus that of the second.
+    pub fn margin(&self) -> f64 {
+        let best = self.best as usize;
+        let (_, second) = largest(self.logits[..best].iter().chain(&self.logits[best + 1..]).copied());
+        (1.0 - f64::from((second - self.max()).exp())) / self.mass()
+    }
+
+    /// The entropy, nats.
+    pub fn entropy(&self) -> f64 {
+        let (mut mass, mut moment) = (0.0, 0.0);
+        for &logit in self.logits {
+            let below = logit - self.max();
+            let weight = f64::from(below.exp());
+            if weight > 0.0 {
+                mass += weight;
+                moment += weight * f64::from(below);
+            }
+        }
+        mass.ln() - moment / mass
+    }
+
+    /// The logit of the most likely token.
+    pub(crate) fn max(&self) -> f32 {
+        self.logits[self.best as usize]
+    }
+
+    /// The sum of exp(logit - max).
+    fn mass(&self) -> f64 {
+        self.logits.iter().map(|&logit| f64::from((logit - self.max()).exp())).sum()
+    }
+
+    fn log_total(&self) -> f64 {
+        f64::from(self.max()) + self.mass().ln()
+    }
+}
+
+/// A column of a row, minus infinity if the row lacks it.
+fn column(logits: &[f32], token: u32) -> f32 {
+    logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)
+}
+
+/// The first index of the largest value, and the value. Index 0 and minus infinity if there are no values.
+fn largest(values: impl Iterator<Item = f32>) -> (usize, f32) {
+    values.enumerate().fold((0, f32::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
+}
+
+fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f64 {
+    let (_, max) = largest(values.clone());
+    if max == f32::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
+    f64::from(max) + values.map(|value| f64::from((value - max).exp())).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use wheels_lm::ModelSpec;
+
+    use super::*;
+
+    fn vocabulary(size: usize, expert_tokens: &[u32], closed: &[u32]) -> Vocabulary {
+        let spec = ModelSpec { vocab_size: size, d_model: size, pad: 0, eos: 1 };
+        Vocabulary::new(&spec, expert_tokens.to_vec(), closed.to_vec())
+    }
+
+    fn close(left: f64, right: f64) {
+        assert!((left - right).abs() < 1e-6, "{left} is not {right}");
+    }
+
+    #[test]
+    fn measures_equal_those_of_the_softmax() {
+        let probs: [f64; 3] = [0.5, 0.125, 0.375];
+        let mut logits = probs.map(|p| (p.ln() + 3.0) as f32);
+        let distribution = Distribution::read(&mut logits, &vocabulary(3, &[], &[]), &[]).expect("finite logits");
+        assert_eq!(distribution.best(), 0);
+        close(distribution.max_prob(), 0.5);
+        close(distribution.margin(), 0.125);
+        close(distribution.entropy(), -probs.iter().map(|p| p * p.ln()).sum::<f64>());
+        close(distribution.log_prob(2), 0.375_f64.ln());
+        assert_eq!(distribution.help_log_odds(), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn help_tokens_are_not_part_of_the_distribution() {
+        // Token 1 has an expert, and token 3 has none. Both have larger logits than every other token.
+        let vocabulary = vocabulary(4, &[1], &[3]);
+        let mut logits = [0.0, 5.0, 0.0, 9.0];
+        let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");
+        assert_eq!(distribution.best(), 0);
+        close(distribution.max_prob(), 0.5);
+        close(distribution.margin(), 0.0);
+        close(distribution.entropy(), 2.0_f64.ln());
+        close(distribution.help_log_odds(), 5.0 - 2.0_f64.ln());
+    }
+
+    #[test]
+    fn the_most_likely_expert_is_asked_by_the_odds_of_all() {
+        let mut logits = [0.0, 1.0, 2.0];
+        let distribution = Distribution::read(&mut logits, &vocabulary(3, &[1, 2], &[]), &[]).expect("finite logits");
+        assert_eq!(distribution.expert(), 1);
+        close(distribution.help_log_odds(), (1.0_f64.exp() + 2.0_f64.exp()).ln());
+    }
+
+    #[test]
+    fn without_help_logits_the_first_expert_is_asked() {
+        let mut logits = [0.0, 1.0];
+        let distribution = Distribution::read(&mut logits, &vocabulary(2, &[2, 3], &[]), &[]).expect("finite logits");
+        assert_eq!((distribution.expert(), distribution.best()), (0, 1));
+        assert_eq!(distribution.help_log_odds(), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn nan_and_infinite_logits_are_rejected() {
+        let vocabulary = vocabulary(3, &[2], &[]);
+        for bad in [[0.0, f32::NAN, 0.0], [0.0, 0.0, f32::NAN], [0.0, f32::INFINITY, 0.0]] {
+            assert!(Distribution::read(&mut bad.clone(), &vocabulary, &[]).is_none(), "{bad:?}");
+        }
+        let mut nothing = [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0];
+        assert!(Distribution::read(&mut nothing, &vocabulary, &[]).is_none());
+    }
+
+    #[test]
+    fn ties_go_to_the_lowest_id() {
+        let mut logits = [1.0, 2.0, 2.0];
+        assert_eq!(Distribution::read(&mut logits, &vocabulary(3, &[], &[]), &[]).expect("finite logits").best(), 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! The experts that a student can ask.
+
+use wheels_lm::ModelSpec;
+
+use crate::{DecodeError, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo, Vocabulary};
+
+/// The experts that a student can ask, each by a help token of its own.
+///
+/// Help tokens without an expert are listed, too, because a student must never write them. Without experts, decoding is
+/// plain decoding.
+#[derive(Default)]
+pub struct Experts<'a> {
+    experts: Vec<(u32, Box<dyn Expert + 'a>)>,
+    closed_tokens: Vec<u32>,
+}
+
+impl<'a> Experts<'a> {
+    /// No experts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an expert that answers to `help_token`.
+    ///
+    /// # Panics
+    /// If the token was added before.
+    #[must_use]
+    pub fn with(mut self, help_token: u32, expert: impl Expert + 'a) -> Self {
+        self.check_is_new(help_token);
+        self.experts.push((help_token, Box::new(expert)));
+        self
+    }
+
+    /// Adds a help token without an expert, for a student that has learned to ask but decodes alone.
+    ///
+    /// # Panics
+    /// If the token was added before.
+    #[must_use]
+    pub fn with_closed_token(mut self, help_token: u32) -> Self {
+        self.check_is_new(help_token);
+        self.closed_tokens.push(help_token);
+        self
+    }
+
+    /// Whether there are no experts.
+    pub fn is_empty(&self) -> bool {
+        self.experts.is_empty()
+    }
+
+    /// The vocabulary of a student with these help tokens.
+    pub fn vocabulary(&self, student: &ModelSpec) -> Vocabulary {
+        let tokens = self.experts.iter().map(|(token, _)| *token).collect();
+        Vocabulary::new(student, tokens, self.closed_tokens.clone())
+    }
+
+    /// Opens a session with every expert.
+    pub(crate) fn open_sessions<'b>(
+        &'b self,
+        requests: &[RequestInfo<'b>],
+        vocabulary: &'b Vocabulary,
+    ) -> Result<ExpertSessions<'b>, DecodeError> {
+        let mut sessions = Vec::with_capacity(self.experts.len());
+        for (index, (_, expert)) in self.experts.iter().enumerate() {
+            let mut own = requests.to_vec();
+            for request in &mut own {
+                request.seed = request.seed.stream("expert").nth(index as u64);
+            }
+            sessions.push(expert.open_session(own, vocabulary)?);
+        }
+        Ok(ExpertSessions { sessions })
+    }
+
+    fn check_is_new(&self, help_token: u32) {
+        let mut taken = self.experts.iter().map(|(token, _)| token).chain(&self.closed_tokens);
+        assert!(!taken.any(|&token| token == help_token), "help token {help_token} was added before");
+    }
+}
+
+/// The sessions of all experts for one batch of texts.
+pub(crate) struct ExpertSessions<'a> {
+    sessions: Vec<Box<dyn ExpertSession + 'a>>,
+}
+
+/// A request and the expert that it goes to.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'t> {
+    pub(crate) expert: usize,
+    pub(crate) request: HelpRequest<'t>,
+}
+
+impl ExpertSessions<'_> {
+    /// One response for each of `rows` rows. Each expert is asked once, for all rows that call it. Rows that do not
+    /// call get an empty response.
+    pub(crate) fn answer(&mut self, calls: &[Call<'_>], rows: usize) -> Result<Vec<HelpResponse>, DecodeError> {
+        let mut responses = vec![HelpResponse::default(); rows];
+        for (expert, session) in self.sessions.iter_mut().enumerate() {
+            let requests: Vec<HelpRequest<'_>> =
+                calls.iter().filter(|call| call.expert == expert).map(|call| call.request).collect();
+            if requests.is_empty() {
+                continue;
+            }
+            let answered = session.answer(&requests)?;
+            assert_eq!(answered.len(), requests.len(), "expert {expert} must answer every request once");
+            for (request, response) in requests.iter().zip(answered) {
+                responses[request.row] = response;
+            }
+        }
+        Ok(responses)
+    }
+
+    /// Keeps the given rows, in that order.
+    pub(crate) fn select_rows(&mut self, rows: &[usize]) {
+        for session in &mut self.sessions {
+            session.select_rows(rows);
+        }
+    }
+
+    /// The work of all experts so far.
+    pub(crate) fn used(&self) -> ModelUse {
+        self.sessions.iter().map(|session| session.used()).sum()
+    }
+}

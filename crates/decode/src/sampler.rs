@@ -1,0 +1,285 @@
+//! From a next-token distribution to one token.
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use wheels_text::GenerationConfig;
+
+use crate::{DecodeError, Distribution};
+
+/// How a token is chosen.
+///
+/// Random numbers are drawn on the host, one uniform number for each token, so that one seed gives one text on every
+/// device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// The most likely token. Of equally likely ones, the one with the lowest id.
+    #[default]
+    Greedy,
+    /// A draw from softmax(logits / temperature), after the filters, which apply in the order in which they stand here.
+    Sample {
+        /// The logits are divided by this. Below 1, likely tokens become more likely; above 1, less.
+        temperature: f64,
+        /// Keep only this many most likely tokens. Of equally likely ones, those with the lowest ids.
+        #[serde(default)]
+        top_k: Option<usize>,
+        /// Keep only the smallest set of most likely tokens whose probabilities add up to this (Holtzman et al. 2020,
+        /// arXiv 1904.09751).
+        #[serde(default)]
+        top_p: Option<f64>,
+    },
+}
+
+/// A token and its log-probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampledToken {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability under the sampler, nats. It is 0 for a greedy choice, which could not have been another.
+    pub log_prob: f64,
+}
+
+/// The tokens that a sampler can draw, with their probabilities, which add up to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidates(Vec<(u32, f64)>);
+
+impl Candidates {
+    /// The probability of a token.
+    pub fn prob(&self, token: u32) -> f64 {
+        self.0.iter().find(|(id, _)| *id == token).map_or(0.0, |candidate| candidate.1)
+    }
+
+    /// Accepts a token that was drawn from `draft`, or returns another one in its place (Leviathan et al. 2023, arXiv
+    /// 2211.17192, algorithm 1). Over draws and decisions the result is distributed like these candidates.
+    pub(crate) fn replacement(&self, token: u32, draft: &Self, rng: &mut impl Rng) -> Option<u32> {
+        if rng.random::<f64>() * draft.prob(token) < self.prob(token) {
+            return None;
+        }
+        let excess = |&(id, p): &(u32, f64)| (id, (p - draft.prob(id)).max(0.0));
+        let rest: Vec<(u32, f64)> = self.0.iter().map(excess).filter(|candidate| candidate.1 > 0.0).collect();
+        // Two equal distributions have no excess. A token that rounding rejects there is replaced by a plain draw.
+        let rest = if rest.is_empty() { &self.0 } else { &rest };
+        Some(draw(rest, rng.random()).token)
+    }
+}
+
+impl From<&GenerationConfig> for Sampler {
+    /// The sampler that a generation config asks for: greedy, unless `do_sample` is true.
+    fn from(config: &GenerationConfig) -> Self {
+        match config.do_sample {
+            false => Self::Greedy,
+            true => Self::Sample { temperature: config.temperature, top_k: config.top_k, top_p: config.top_p },
+        }
+    }
+}
+
+impl Sampler {
+    /// Draws from the model's own distribution.
+    pub fn plain() -> Self {
+        Self::Sample { temperature: 1.0, top_k: None, top_p: None }
+    }
+
+    /// The tokens that can be drawn, with their probabilities.
+    pub fn candidates(&self, distribution: &Distribution<'_>) -> Candidates {
+        let weights = match *self {
+            Self::Greedy => vec![(distribution.best(), 1.0)],
+            Self::Sample { temperature, top_k, top_p } => filtered_weights(distribution, temperature, top_k, top_p),
+        };
+        let total = total(&weights);
+        Candidates(weights.into_iter().map(|(id, weight)| (id, weight / total)).collect())
+    }
+
+    /// Chooses a token. Takes one uniform number from `rng` for a draw, and none for a greedy choice.
+    pub fn choose(&self, distribution: &Distribution<'_>, rng: &mut impl Rng) -> SampledToken {
+        match *self {
+            Self::Greedy => SampledToken { token: distribution.best(), log_prob: 0.0 },
+            Self::Sample { temperature, top_k, top_p } => {
+                draw(&filtered_weights(distribution, temperature, top_k, top_p), rng.random())
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`DecodeError::Sampler`] if a setting is out of range.
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        let Self::Sample { temperature, top_k, top_p } = *self else { return Ok(()) };
+        let wrong = |setting, value, supported| Err(DecodeError::Sampler { setting, value, supported });
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return wrong("temperature", temperature, "above 0 (for the most likely token, decode greedily)");
+        }
+        if top_k == Some(0) {
+            return wrong("top_k", 0.0, "1 or more");
+        }
+        match top_p {
+            Some(top_p) if !(top_p > 0.0 && top_p <= 1.0) => wrong("top_p", top_p, "above 0 and at most 1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The tokens that the filters leave, with their weights. They are in the order of their ids without a filter, and in
+/// falling order of their weights with one.
+fn filtered_weights(
+    distribution: &Distribution<'_>,
+    temperature: f64,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+) -> Vec<(u32, f64)> {
+    let max = f64::from(distribution.max());
+    let weigh = |logit: f32| ((f64::from(logit) - max) / temperature).exp();
+    let tokens = (0..).zip(distribution.logits());
+    let mut weights: Vec<(u32, f64)> =
+        tokens.map(|(id, &logit)| (id, weigh(logit))).filter(|token| token.1 > 0.0).collect();
+    if top_k.is_none() && top_p.is_none() {
+        return weights;
+    }
+    let falling = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if let Some(k) = top_k.filter(|&k| k < weights.len()) {
+        weights.select_nth_unstable_by(k, falling);
+        weights.truncate(k);
+    }
+    weights.sort_unstable_by(falling);
+    if let Some(p) = top_p {
+        let enough = p * total(&weights);
+        let (mut reached, mut kept) = (0.0, 0);
+        while kept < weights.len() && reached < enough {
+            reached += weights[kept].1;
+            kept += 1;
+        }
+        weights.truncate(kept.max(1));
+    }
+    weights
+}
+
+fn draw(weights: &[(u32, f64)], uniform: f64) -> SampledToken {
+    let total = total(weights);
+    let mut left = uniform * total;
+    let mut chosen = weights[0];
+    for &token in weights {
+        chosen = token;
+        left -= token.1;
+        if left < 0.0 {
+            break;
+        }
+    }
+    SampledToken { token: chosen.0, log_prob: (chosen.1 / total).ln() }
+}
+
+fn total(weights: &[(u32, f64)]) -> f64 {
+    weights.iter().map(|token| token.1).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use wheels_lm::ModelSpec;
+    use wheels_text::Seed;
+
+    use super::*;
+    use crate::Vocabulary;
+
+    const LOGITS: [f32; 7] = [0.3, -1.0, 2.0, 0.3, 1.5, 9.0, -40.0];
+    /// Token 5 is a help token.
+    const HELP: u32 = 5;
+
+    fn vocabulary() -> Vocabulary {
+        let spec = ModelSpec { vocab_size: LOGITS.len(), d_model: LOGITS.len(), pad: 0, eos: 1 };
+        Vocabulary::new(&spec, vec![HELP], vec![])
+    }
+
+    /// The distribution of a sampler by its definition: tokens in falling order while the filters want more.
+    fn filtered(temperature: f64, top_k: usize, top_p: f64) -> [f64; LOGITS.len()] {
+        let mut distribution = LOGITS.map(|logit| (f64::from(logit) / temperature).exp());
+        distribution[HELP as usize] = 0.0;
+        let mut order: Vec<usize> = (0..distribution.len()).collect();
+        order.sort_by(|&a, &b| distribution[b].total_cmp(&distribution[a]));
+        for &id in &order[top_k.min(distribution.len())..] {
+            distribution[id] = 0.0;
+        }
+        let sum: f64 = distribution.iter().sum();
+        let mut before = 0.0;
+        for &id in &order {
+            let weight = distribution[id] / sum;
+            distribution[id] = if before < top_p { weight } else { 0.0 };
+            before += weight;
+        }
+        let sum: f64 = distribution.iter().sum();
+        distribution.map(|weight| weight / sum)
+    }
+
+    #[test]
+    fn draws_follow_the_filtered_softmax() {
+        const DRAWS: usize = 40_000;
+        let mut rng = Seed(11).rng();
+        for (temperature, top_k, top_p) in [
+            (1.0, None, None),
+            (0.7, Some(3), None),
+            (1.5, None, Some(0.8)),
+            (1.0, Some(4), Some(0.9)),
+            (2.0, Some(9), Some(1.0)),
+        ] {
+            let sampler = Sampler::Sample { temperature, top_k, top_p };
+            let distribution = filtered(temperature, top_k.unwrap_or(usize::MAX), top_p.unwrap_or(f64::INFINITY));
+            let mut logits = LOGITS;
+            let read = Distribution::read(&mut logits, &vocabulary(), &[]).expect("finite logits");
+            let mut counts = [0.0; LOGITS.len()];
+            for _ in 0..DRAWS {
+                let token = sampler.choose(&read, &mut rng);
+                counts[token.token as usize] += 1.0;
+                assert!(
+                    (token.log_prob - distribution[token.token as usize].ln()).abs() < 1e-9,
+                    "{sampler:?} {token:?}"
+                );
+            }
+            // Pearson's chi-squared over the tokens that are expected at least once. 20.5 is the 0.999 quantile for 5
+            // degrees of freedom, the largest number of them.
+            let chi_squared: f64 = distribution
+                .iter()
+                .zip(counts)
+                .map(|(p, count)| (p * DRAWS as f64, count))
+                .filter(|(expected, _)| *expected >= 1.0)
+                .map(|(expected, count)| (count - expected) * (count - expected) / expected)
+                .sum();
+            assert!(chi_squared < 20.5, "{sampler:?}: {chi_squared}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_leaves_one_token_is_greedy() {
+        let mut logits = LOGITS;
+        let distribution = Distribution::read(&mut logits, &vocabulary(), &[]).expect("finite logits");
+        let mut rng = Seed(3).rng();
+        let greedy = Sampler::Greedy.choose(&distribution, &mut rng);
+        assert_eq!(greedy, SampledToken { token: 2, log_prob: 0.0 });
+        for (top_k, top_p) in [(Some(1), None), (None, Some(1e-9))] {
+            let sampler = Sampler::Sample { temperature: 1.0, top_k, top_p };
+            assert_eq!(sampler.choose(&distribution, &mut rng), greedy);
+        }
+    }
+
+    #[test]
+    fn of_equal_tokens_the_filter_keeps_the_lowest_ids() {
+        let mut logits = [1.0_f32; 6];
+        let spec = ModelSpec { vocab_size: 6, d_model: 6, pad: 0, eos: 1 };
+        let vocabulary = Vocabulary::new(&spec, vec![], vec![]);
+        let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");
+        let ids: Vec<u32> = filtered_weights(&distribution, 1.0, Some(3), None).iter().map(|token| token.0).collect();
+        assert_eq!(ids, [0, 1, 2]);
+    }
+
+    #[test]
+    fn invalid_sampler_settings_are_rejected() {
+        let sample = |temperature, top_k, top_p| Sampler::Sample { temperature, top_k, top_p }.check();
+        for bad in [
+            sample(0.0, None, None),
+            sample(-1.0, None, None),
+            sample(f64::NAN, None, None),
+            sample(1.0, Some(0), None),
+            sample(1.0, None, Some(0.0)),
+            sample(1.0, None, Some(1.1)),
+        ] {
+            assert!(matches!(bad, Err(DecodeError::Sampler { .. })));
+        }
+        assert!(sample(0.7, Some(1), Some(1.0)).is_ok());
+        assert!(Sampler::Greedy.check().is_ok());
+    }
+}

@@ -1,0 +1,236 @@
+//! One text while it is written.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::ledger::BudgetLedger;
+use crate::settings::DecodeSettings;
+use crate::{
+    Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, HelpRequest, HelpResponse,
+    HelpRule, Policy, PromptSide, RequestInfo, Source, Step, Trajectory, Verification, Vocabulary,
+};
+
+/// A text that is being written, with its ledger and its random generators.
+pub(crate) struct Sequence {
+    /// The index of the prompt among those that the decoder was given.
+    pub(crate) prompt_index: usize,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) ledger: BudgetLedger,
+    /// The tokens of the steps.
+    text: Vec<u32>,
+    /// The length of the prefix up to the last token of an expert, which is never rolled back.
+    verified: usize,
+    end: Option<End>,
+    max_tokens: usize,
+    /// The help rule of this text; an adaptive rule changes as the text grows.
+    help_rule: HelpRule,
+    verification: Verification,
+    /// Who wrote the tokens that the policy chooses.
+    writer: Source,
+    /// The distributions from which the tokens after the verified prefix were drawn, for speculative sampling.
+    drafts: Vec<Candidates>,
+    /// Separate generators for tokens and for help, so that a draw of one does not move the other. A rollback does not
+    /// rewind them: what is written again is drawn again.
+    token_rng: ChaCha8Rng,
+    help_rng: ChaCha8Rng,
+}
+
+/// Whether a sequence asks, and which expert it calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Decision {
+    /// Whether the policy wants help.
+    pub(crate) asks: bool,
+    /// The expert that is called. None if the policy does not ask, or if help is closed.
+    pub(crate) expert: Option<usize>,
+    /// The log-probability of this decision, nats. 0 if help is closed.
+    log_prob: f64,
+}
+
+impl Decision {
+    /// The call that verifies the end of a text, which the policy does not choose.
+    pub(crate) fn verify_end(expert: usize) -> Self {
+        Self { asks: true, expert: Some(expert), log_prob: 0.0 }
+    }
+}
+
+impl Sequence {
+    pub(crate) fn new(
+        request: &RequestInfo<'_>,
+        policy: &Policy<'_>,
+        help_rule: HelpRule,
+        settings: &DecodeSettings,
+    ) -> Self {
+        let max_tokens = settings.generation.limit(request.prompt.expert.len());
+        Self {
+            prompt_index: request.prompt_index,
+            steps: Vec::new(),
+            ledger: BudgetLedger::new(request.prompt.budget, settings.enforcement),
+            text: Vec::new(),
+            verified: 0,
+            end: (max_tokens == 0).then_some(End::Length),
+            max_tokens,
+            help_rule,
+            verification: settings.verification,
+            writer: match policy.prompt_side {
+                PromptSide::Student => Source::Student,
+                PromptSide::Expert => Source::Expert(0),
+            },
+            drafts: Vec::new(),
+            // The name of the stream is part of every published result, because it decides what a seed draws.
+            token_rng: request.seed.stream("word").rng(),
+            help_rng: request.seed.stream("help").rng(),
+        }
+    }
+
+    /// The tokens so far.
+    pub(crate) fn text(&self) -> &[u32] {
+        &self.text
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Decides whether to call an expert.
+    pub(crate) fn decide(&mut self, distribution: &Distribution<'_>, vocabulary: &Vocabulary) -> Decision {
+        let has_experts = !vocabulary.expert_tokens().is_empty();
+        let open = has_experts && self.is_open();
+        let written = self.text.len() - self.verified;
+        let asks = has_experts && self.help_rule.score(distribution, written, &mut self.help_rng) > 0.0;
+        Decision {
+            asks,
+            expert: (asks && open).then(|| distribution.expert()),
+            log_prob: if open { self.help_rule.log_prob(asks) } else { 0.0 },
+        }
+    }
+
+    /// Whether an expert is to verify the end of this text, which the student has just finished.
+    pub(crate) fn wants_end_verified(&self, vocabulary: &Vocabulary) -> bool {
+        let verifies = self.verification.verify_end && self.verification.can_roll_back();
+        let wanted = verifies && !vocabulary.expert_tokens().is_empty();
+        wanted && self.is_finished() && self.ledger.is_open(self.text.len() - 1)
+    }
+
+    /// The request of this sequence: how its text goes on, or whether its end is accepted.
+    pub(crate) fn request(&self, row: usize, distribution: &Distribution<'_>) -> HelpRequest<'_> {
+        let review_from = self.review_from();
+        let at_end = self.is_finished();
+        let acceptance = match self.verification.rule {
+            AcceptanceRule::Regret => Acceptance::Regret(self.verification.tolerance_nats),
+            AcceptanceRule::Surprise => Acceptance::Surprise(self.verification.tolerance_nats),
+            AcceptanceRule::Sampling => Acceptance::Sampling(&self.drafts[review_from - self.verified..]),
+        };
+        let proposal = (!at_end).then(|| distribution.best());
+        HelpRequest { row, text: &self.text, review_from, acceptance, proposal, at_end }
+    }
+
+    /// Appends the policy's own token.
+    pub(crate) fn push_own(
+        &mut self,
+        policy: &Policy<'_>,
+        distribution: &Distribution<'_>,
+        decision: Decision,
+        eos: u32,
+    ) {
+        let sampled = policy.sampler.choose(distribution, &mut self.token_rng);
+        if self.verification.rule == AcceptanceRule::Sampling {
+            self.drafts.push(policy.sampler.candidates(distribution));
+        }
+        // If the expert declined, the probability of calling does not enter: the student's token follows in both cases.
+        let not_asking = if decision.expert.is_none() { decision.log_prob } else { 0.0 };
+        self.append(
+            Step {
+                action: Action::Token,
+                token: sampled.token,
+                source: self.writer,
+                log_prob: (not_asking + sampled.log_prob) as f32,
+                cost: 0.0,
+            },
+            eos,
+        );
+    }
+
+    /// Rolls back what an expert did not accept and appends its tokens, as far as the text and its budget have room.
+    ///
+    /// # Errors
+    /// [`DecodeError::RollbackTooFar`] if the request did not allow this rollback, and [`DecodeError::Response`] if the
+    /// student cannot write one of the tokens.
+    pub(crate) fn apply_help(
+        &mut self,
+        expert: usize,
+        response: &HelpResponse,
+        decision: Decision,
+        vocabulary: &Vocabulary,
+    ) -> Result<(), DecodeError> {
+        self.roll_back(expert, response.rollback)?;
+        self.help_rule = self.help_rule.after_call(response.rollback == 0);
+        let mut step = Step {
+            action: Action::Help(vocabulary.expert_tokens()[expert]),
+            token: 0,
+            source: Source::Expert(expert),
+            log_prob: decision.log_prob as f32,
+            cost: response.cost,
+        };
+        for &token in &response.tokens {
+            if self.is_finished() || !self.is_open() {
+                break;
+            }
+            if !vocabulary.contains(token) {
+                return Err(DecodeError::Response { expert, row: self.prompt_index, token });
+            }
+            self.ledger.charge();
+            self.append(Step { token, ..step }, vocabulary.eos());
+            self.verified = self.text.len();
+            self.drafts.clear();
+            step = Step { action: Action::Forced, log_prob: 0.0, cost: 0.0, ..step };
+        }
+        Ok(())
+    }
+
+    /// Pays for a call that accepted the end of the text.
+    pub(crate) fn accept_end(&mut self, cost: f32) {
+        self.ledger.charge();
+        if let Some(last) = self.steps.last_mut() {
+            last.cost += cost;
+        }
+    }
+
+    /// The finished text.
+    pub(crate) fn into_trajectory(self) -> Trajectory {
+        Trajectory { steps: self.steps, end: self.end.unwrap_or(End::Length) }
+    }
+
+    fn is_open(&self) -> bool {
+        self.ledger.is_open(self.text.len())
+    }
+
+    /// The first position that may be rolled back: one after the verified prefix at which the ledger has room for an
+    /// answer. The ledger then has room at all later positions, too.
+    fn review_from(&self) -> usize {
+        let open = |&position: &usize| self.verification.can_roll_back() && self.ledger.is_open(position);
+        (self.verified..self.text.len()).find(open).unwrap_or(self.text.len())
+    }
+
+    fn roll_back(&mut self, expert: usize, rollback: usize) -> Result<(), DecodeError> {
+        let open = self.text.len() - self.review_from();
+        if rollback > open {
+            return Err(DecodeError::RollbackTooFar { expert, row: self.prompt_index, rollback, open });
+        }
+        if rollback > 0 {
+            self.text.truncate(self.text.len() - rollback);
+            self.steps.truncate(self.text.len());
+            self.drafts.truncate(self.text.len() - self.verified);
+            self.end = None;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, step: Step, eos: u32) {
+        self.text.push(step.token);
+        self.steps.push(step);
+        if step.token == eos {
+            self.end = Some(End::Eos);
+        } else if self.text.len() == self.max_tokens {
+            self.end = Some(End::Length);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What a decoder keeps to, whatever the policy.
+
+use wheels_text::GenerationConfig;
+
+use crate::{Enforcement, Verification};
+
+/// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
+#[derive(Clone, Debug)]
+pub(crate) struct DecodeSettings {
+    pub(crate) generation: GenerationConfig,
+    pub(crate) batch_size: usize,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) verification: Verification,
+}

@@ -1,0 +1,94 @@
+//! The tokens that a student can write.
+
+use wheels_lm::ModelSpec;
+
+/// The tokens that a student can write: every id below [`size`](Self::size) that is not a help token.
+///
+/// Help tokens are columns of the student's logits, but no text contains them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocabulary {
+    size: usize,
+    eos: u32,
+    /// The help token of each expert.
+    expert_tokens: Vec<u32>,
+    /// Help tokens without an expert.
+    closed_tokens: Vec<u32>,
+    no_repeat_ngram_size: usize,
+}
+
+impl Vocabulary {
+    pub(crate) fn new(spec: &ModelSpec, expert_tokens: Vec<u32>, closed_tokens: Vec<u32>) -> Self {
+        Self { size: spec.vocab_size, eos: spec.eos, expert_tokens, closed_tokens, no_repeat_ngram_size: 0 }
+    }
+
+    /// The same vocabulary, in which no n-gram of this size may be written twice in a text. 0 disables the check.
+    pub(crate) fn with_no_repeat_ngram_size(self, size: usize) -> Self {
+        Self { no_repeat_ngram_size: size, ..self }
+    }
+
+    /// The number of columns of the student's logits, help tokens included.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> u32 {
+        self.eos
+    }
+
+    /// The help tokens of the experts, in the order of the experts.
+    pub(crate) fn expert_tokens(&self) -> &[u32] {
+        &self.expert_tokens
+    }
+
+    /// Whether the student can write `token`.
+    pub fn contains(&self, token: u32) -> bool {
+        (token as usize) < self.size && !self.help_tokens().any(|help| help == token)
+    }
+
+    /// The writable token with the highest id, if there are any.
+    pub fn last_token(&self) -> Option<u32> {
+        (0..self.size as u32).rev().find(|&token| self.contains(token))
+    }
+
+    /// All help tokens, with and without an expert.
+    pub(crate) fn help_tokens(&self) -> impl Iterator<Item = u32> {
+        self.expert_tokens.iter().chain(&self.closed_tokens).copied()
+    }
+
+    /// The tokens that would complete an n-gram which `text` already contains.
+    pub(crate) fn repeated<'t>(&self, text: &'t [u32]) -> impl Iterator<Item = u32> + 't {
+        let size = self.no_repeat_ngram_size;
+        let start = size.checked_sub(1).and_then(|before| text.len().checked_sub(before));
+        let end = start.map(|start| &text[start..]);
+        let again = end.into_iter().flat_map(move |end| text.windows(size).filter(move |ngram| ngram.starts_with(end)));
+        again.filter_map(|ngram| ngram.last().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_tokens_cannot_be_written() {
+        let spec = ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: 1 };
+        let vocabulary = Vocabulary::new(&spec, vec![1], vec![3]);
+        assert!([0, 2].iter().all(|&token| vocabulary.contains(token)));
+        assert!([1, 3, 4].iter().all(|&token| !vocabulary.contains(token)));
+        assert_eq!(vocabulary.last_token(), Some(2));
+    }
+
+    #[test]
+    fn tokens_that_would_repeat_an_ngram_are_found() {
+        let spec = ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: 1 };
+        let repeated = |size, text: &[u32]| {
+            let vocabulary = Vocabulary::new(&spec, vec![], vec![]).with_no_repeat_ngram_size(size);
+            vocabulary.repeated(text).collect::<Vec<u32>>()
+        };
+        assert_eq!(repeated(2, &[4, 5, 6, 4]), [5]);
+        assert_eq!(repeated(1, &[4, 5]), [4, 5]);
+        assert!(repeated(3, &[4, 5, 6, 4]).is_empty());
+        assert!(repeated(0, &[4, 4, 4]).is_empty());
+    }
+}

@@ -1,0 +1,313 @@
+//! Supervised batches: pairs of similar length, in an order that a seed decides.
+
+use std::fmt;
+
+use burn::module::Module;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use wheels_lm::TokenBatch;
+use wheels_student::Student;
+use wheels_text::Seed;
+
+use super::{BatchSource, TokenPair, TrainingBatch};
+use crate::objective::Requirements;
+use crate::{DistillError, Workers};
+
+/// The position of a run in its data: the number of the epoch, and of the next batch in it, both from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) epoch: u64,
+    pub(crate) batch: usize,
+}
+
+/// A position, and everything that decides which batches follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Bookmark {
+    position: Position,
+    pairs: usize,
+    batch_tokens: usize,
+    #[serde(default)]
+    noise: f64,
+    seed: Seed,
+}
+
+impl fmt::Display for Bookmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pairs, batch_tokens, noise, seed: Seed(seed), .. } = self;
+        write!(f, "{pairs} pairs in batches of {batch_tokens} tokens, noise {noise}, seed {seed}")
+    }
+}
+
+/// An endless stream of supervised micro-batches. Every epoch holds every pair once, in another order.
+///
+/// Pairs are shuffled, sorted by length within large windows so that batches hold little padding, packed up to a number
+/// of tokens, and the batches are shuffled again.
+#[derive(Clone, Debug)]
+pub struct SupervisedBatches<'a> {
+    pairs: &'a [TokenPair],
+    batch_tokens: usize,
+    pad: u32,
+    noise: f64,
+    seed: Seed,
+    position: Position,
+    epoch: Vec<Vec<u32>>,
+}
+
+/// A function that returns the source or the target of a pair.
+type PairSide = fn(&TokenPair) -> &[u32];
+
+/// The number of pairs that are sorted by length together.
+const WINDOW: usize = 8192;
+
+impl<'a> SupervisedBatches<'a> {
+    /// Batches of at most `batch_tokens` source and target tokens, padding included.
+    ///
+    /// # Errors
+    /// [`DistillError::NoData`] without pairs, and [`DistillError::LongPair`] if one pair does not fit a batch.
+    pub fn new(pairs: &'a [TokenPair], batch_tokens: usize, pad: u32, seed: Seed) -> Result<Self, DistillError> {
+        if pairs.is_empty() {
+            return Err(DistillError::NoData);
+        }
+        let tokens = |pair: &TokenPair| pair.source.len() + pair.target.len();
+        if let Some(index) = pairs.iter().position(|pair| tokens(pair) > batch_tokens) {
+            return Err(DistillError::LongPair { index, tokens: tokens(&pairs[index]), limit: batch_tokens });
+        }
+        let position = Position::default();
+        let mut batches = Self { pairs, batch_tokens, pad, noise: 0.0, seed, position, epoch: vec![] };
+        batches.seek(position);
+        Ok(batches)
+    }
+
+    /// The same batches with unigram noise (Xie et al. 2017, arXiv 1703.02573). Each token that the model reads, in the
+    /// source and in the decoder's input, is replaced with probability `noise` by a random token of the data. Targets and
+    /// end-of-text tokens stay.
+    ///
+    /// The model then cannot rely on the last tokens of its text, and relies more on the source. So its own mistakes do
+    /// less harm.
+    ///
+    /// # Panics
+    /// If `noise` is not a probability.
+    #[must_use]
+    pub fn with_noise(self, noise: f64) -> Self {
+        assert!((0.0..=1.0).contains(&noise), "a noise of {noise} is not a probability");
+        Self { noise, ..self }
+    }
+
+    pub(crate) fn seek(&mut self, position: Position) {
+        self.epoch = self.plan(position.epoch);
+        self.position = position;
+    }
+
+    /// The number of batches in the current epoch.
+    pub fn batches_in_epoch(&self) -> usize {
+        self.epoch.len()
+    }
+
+    /// The batches of an epoch, each as the indices of its pairs.
+    fn plan(&self, epoch: u64) -> Vec<Vec<u32>> {
+        let mut rng = self.seed.stream("batches").nth(epoch).rng();
+        let mut order: Vec<u32> = (0..self.pairs.len() as u32).collect();
+        order.shuffle(&mut rng);
+        let lengths = |index: u32| {
+            let pair = &self.pairs[index as usize];
+            (pair.target.len(), pair.source.len())
+        };
+        let mut batches = Vec::new();
+        for window in order.chunks_mut(WINDOW) {
+            window.sort_by_key(|&index| lengths(index));
+            let (mut batch, mut width): (Vec<u32>, _) = (Vec::new(), (0, 0));
+            for &index in window.iter() {
+                let (target, source) = lengths(index);
+                let grown = (width.0.max(target), width.1.max(source));
+                if (batch.len() + 1) * (grown.0 + grown.1) > self.batch_tokens {
+                    batches.push(std::mem::take(&mut batch));
+                    width = (target, source);
+                } else {
+                    width = grown;
+                }
+                batch.push(index);
+            }
+            batches.push(batch);
+        }
+        batches.shuffle(&mut rng);
+        batches
+    }
+}
+
+impl SupervisedBatches<'_> {
+    fn bookmark(&self) -> Bookmark {
+        let Self { position, batch_tokens, noise, seed, .. } = *self;
+        Bookmark { position, pairs: self.pairs.len(), batch_tokens, noise, seed }
+    }
+
+    /// The indices of the pairs in the next batch.
+    pub(crate) fn next_indices(&mut self) -> Vec<u32> {
+        if self.position.batch == self.epoch.len() {
+            self.seek(Position { epoch: self.position.epoch + 1, batch: 0 });
+        }
+        self.position.batch += 1;
+        self.epoch[self.position.batch - 1].clone()
+    }
+
+    pub(crate) fn position_name(&self) -> String {
+        format!("epoch {}, batch {}", self.position.epoch, self.position.batch)
+    }
+
+    pub(crate) fn saved_state(&self) -> serde_json::Value {
+        serde_json::to_value(self.bookmark()).expect("numbers are JSON")
+    }
+
+    /// Goes back to a [`saved_state`](Self::saved_state).
+    ///
+    /// # Errors
+    /// [`DistillError::SourceState`] if the state belongs to other data.
+    pub(crate) fn restore_state(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
+        let saved: Bookmark = serde_json::from_value(state)
+            .map_err(|error| DistillError::SourceState { reason: format!("its position cannot be read: {error}") })?;
+        let here = Bookmark { position: saved.position, ..self.bookmark() };
+        if saved != here {
+            return Err(DistillError::SourceState { reason: format!("its data were {saved}, and these are {here}") });
+        }
+        self.seek(saved.position);
+        Ok(())
+    }
+
+    /// One side of some pairs with noise. The last token of each text stays.
+    fn noisy(&self, texts: &[&[u32]], side: PairSide, rng: &mut impl Rng) -> TokenBatch {
+        let mut rows = Vec::with_capacity(texts.len());
+        for text in texts {
+            let mut row = text.to_vec();
+            let before_last = row.len().saturating_sub(1);
+            for token in &mut row[..before_last] {
+                if rng.random::<f64>() < self.noise {
+                    let other = side(&self.pairs[rng.random_range(0..self.pairs.len())]);
+                    *token = other[rng.random_range(0..other.len().saturating_sub(1).max(1))];
+                }
+            }
+            rows.push(row);
+        }
+        TokenBatch::new(&rows, self.pad)
+    }
+}
+
+impl Iterator for SupervisedBatches<'_> {
+    type Item = TrainingBatch;
+
+    fn next(&mut self) -> Option<TrainingBatch> {
+        let (mut sources, mut targets): (Vec<&[u32]>, Vec<&[u32]>) = (Vec::new(), Vec::new());
+        for index in self.next_indices() {
+            let pair = &self.pairs[index as usize];
+            sources.push(&pair.source);
+            targets.push(&pair.target);
+        }
+        let (prompts, decoder_inputs) = if self.noise > 0.0 {
+            let Position { epoch, batch } = self.position;
+            let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
+            let prompts = self.noisy(&sources, |pair| &pair.source, &mut rng);
+            (prompts, Some(self.noisy(&targets, |pair| &pair.target, &mut rng)))
+        } else {
+            (TokenBatch::new(&sources, self.pad), None)
+        };
+        Some(TrainingBatch { prompts, targets: TokenBatch::new(&targets, self.pad), decoder_inputs, teacher: None })
+    }
+}
+
+impl<M: Module> BatchSource<M> for SupervisedBatches<'_> {
+    fn provides(&self) -> Requirements {
+        Requirements::default()
+    }
+
+    fn next_batches(&mut self, _: &Student<M>, count: usize, _: &Workers) -> Result<Vec<TrainingBatch>, DistillError> {
+        Ok(self.by_ref().take(count).collect())
+    }
+
+    fn position(&self) -> String {
+        self.position_name()
+    }
+
+    fn state(&self) -> serde_json::Value {
+        self.saved_state()
+    }
+
+    fn restore(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
+        self.restore_state(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs() -> Vec<TokenPair> {
+        (0..50).map(|i| TokenPair { source: vec![5; 1 + i % 7], target: vec![i as u32; 1 + i % 11] }).collect()
+    }
+
+    #[test]
+    fn an_epoch_holds_every_pair_once_within_the_token_limit() {
+        let pairs = pairs();
+        let mut batches = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
+        let mut seen = Vec::new();
+        for batch in batches.clone().take(batches.batches_in_epoch()) {
+            assert!(batch.targets.rows() * (batch.targets.width() + batch.prompts.width()) <= 40);
+            seen.extend((0..batch.targets.rows()).map(|row| batch.targets.row(row)[0]));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..50).collect::<Vec<_>>());
+        let count = batches.batches_in_epoch();
+        let first: Vec<_> = batches.by_ref().take(count).collect();
+        let next = batches.next().expect("endless");
+        assert_ne!(first[0].targets, next.targets, "the next epoch has another order");
+    }
+
+    #[test]
+    fn a_restored_position_continues_the_same_stream() {
+        let pairs = pairs();
+        let mut whole = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
+        whole.by_ref().take(30).for_each(drop);
+        let mut resumed = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
+        resumed.seek(whole.position);
+        let mut other = SupervisedBatches::new(&pairs, 39, 0, Seed(1)).expect("the pairs fit");
+        let refused = other.restore_state(whole.saved_state()).expect_err("other batches").to_string();
+        assert!(refused.contains("of 40 tokens") && refused.contains("of 39 tokens"), "{refused}");
+        let targets = |batches: SupervisedBatches<'_>| batches.take(40).map(|batch| batch.targets).collect::<Vec<_>>();
+        assert_eq!(targets(whole), targets(resumed));
+    }
+
+    #[test]
+    fn noise_changes_what_the_model_reads_and_not_its_targets() {
+        let pairs: Vec<TokenPair> =
+            (0..50).map(|i| TokenPair { source: vec![i; 9], target: vec![100 + i; 9] }).collect();
+        let plain: Vec<_> = SupervisedBatches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").take(40).collect();
+        let noisy = || SupervisedBatches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").with_noise(0.25).take(40);
+        let (mut changed, mut tokens) = ([0, 0], 0);
+        for (plain, noisy) in plain.iter().zip(noisy()) {
+            assert_eq!(plain.targets, noisy.targets);
+            let read = noisy.decoder_inputs.expect("noise");
+            for row in 0..read.rows() {
+                for (side, clean, noisy) in
+                    [(0, plain.prompts.row(row), noisy.prompts.row(row)), (1, plain.targets.row(row), read.row(row))]
+                {
+                    assert_eq!(clean.last(), noisy.last());
+                    changed[side] += clean.iter().zip(noisy).filter(|(before, after)| before != after).count();
+                    assert!(noisy.iter().all(|&id| (id >= 100) == (side == 1)), "noise comes from the same side");
+                }
+                tokens += 8;
+            }
+        }
+        // One in fifty draws is the token itself; five standard deviations of a count are about 85.
+        let expected = 0.25 * 0.98 * tokens as f64;
+        assert!(changed.iter().all(|&count| (count as f64 - expected).abs() < 85.0), "{changed:?} of {tokens}");
+        let read = |batch: TrainingBatch| (batch.prompts, batch.decoder_inputs);
+        assert!(noisy().map(read).eq(noisy().map(read)), "the same noise again");
+    }
+
+    #[test]
+    fn missing_and_too_long_pairs_are_rejected() {
+        assert!(matches!(SupervisedBatches::new(&[], 40, 0, Seed(1)), Err(DistillError::NoData)));
+        assert!(matches!(
+            SupervisedBatches::new(&pairs(), 10, 0, Seed(1)),
+            Err(DistillError::LongPair { index: 5, tokens: 12, limit: 10 })
+        ));
+    }
+}

@@ -1,0 +1,52 @@
+//! How well a student's log-odds of asking follow its divergence from the teacher.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use wheels_lm::LanguageModel;
+use wheels_student::{LagrangeMultiplier, Prices, Student};
+
+use crate::objective::all_action_consistency::words_loss;
+use crate::objective::distributions::Distributions;
+use crate::{Rollout, RolloutSampler, Scored};
+
+/// The smallest reward that a divergence counts, nats, as in the objectives.
+const REWARD_FLOOR: f64 = -10.0;
+
+/// A student's log-odds of asking and its divergence from the teacher, at one token of a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AskSample {
+    /// z, the log-odds of asking, nats. Minus infinity for a student without a help token.
+    pub log_odds: f64,
+    /// D, the divergence of the student's distribution from the teacher's, nats.
+    pub divergence: f64,
+}
+
+/// The log-odds of asking and the divergence at each token of a rollout: row after row, without padding.
+///
+/// # Panics
+/// If the teacher has not scored the rollout.
+pub fn ask_samples<M, T>(sampler: &RolloutSampler<'_, T>, student: &Student<M>, rollout: &Rollout) -> Vec<AskSample>
+where
+    M: Module + LanguageModel,
+    T: LanguageModel + Sync,
+{
+    // Neither number depends on the prices, so help is free here.
+    let free = [0.0, 1.0].map(|budget| LagrangeMultiplier { budget, price: 0.0 });
+    let prices = Prices::new(free.into()).expect("the levels are 0 and 1");
+    let distributions = Distributions::new(&Scored::new(student, &sampler.batch(rollout, &prices)));
+    let (_, divergence) = words_loss(&distributions, REWARD_FLOOR);
+    let read = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<f64>>();
+    let divergence = read(divergence);
+    let log_odds = match distributions.help {
+        Some(help) => read(help.log_odds),
+        None => vec![f64::NEG_INFINITY; divergence.len()],
+    };
+    let time = rollout.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
+    let mut samples = Vec::new();
+    for (index, row) in rollout.rows.iter().enumerate() {
+        for at in index * time..index * time + row.tokens.len() {
+            samples.push(AskSample { log_odds: log_odds[at], divergence: divergence[at] });
+        }
+    }
+    samples
+}

@@ -1,0 +1,160 @@
+//! One-step path consistency over all words and the help action.
+
+use burn::config::Config;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::distributions::{Distributions, HelpAction};
+use super::loss_term::{LossTerm, huber};
+use super::shift::shift_left;
+use super::{Loss, Objective, Requirements};
+use crate::Scored;
+
+/// One-step path consistency over all words and the help action (our derivation).
+///
+/// It uses the teacher's whole distribution at each position; [`PathConsistency`](super::PathConsistency) uses only the
+/// token of the text. With the rewards `r(a) = max(log p_T(a), reward_floor)`,
+///
+/// ```text
+/// delta(a) = r(a) - log p(a)
+/// u        = sum_a p(a) delta(a)
+/// D        = -u
+/// L_words  = 1/2 sum_a sg(p(a)) (delta(a) - sg(u))^2
+/// L_help   = huber(z - sg[ min(W, help_value_cap) - price ])
+/// L        = sum_t [ L_words + help L_help ]
+/// ```
+///
+/// - `sg` stops gradients.
+/// - `z` is the log-odds of asking: the help logit minus the log-sum-exp of the words' logits. No gradient flows
+///   through that log-sum-exp.
+/// - `D` is the divergence: the reverse KL from the student to the teacher, with clipped rewards.
+/// - `W` is the value of help. It is `D` by default; [`HelpValue`] lists the alternatives.
+///
+/// The gradient of `L_words` equals that of the reverse KL. `L_help` is the difference between the consistency equation
+/// of a word and that of help. At their optimum, `z = D - price`.
+///
+/// `L_help` grows linearly from an error of `help_huber` on. Far from zero only the sign of `z` matters. With a squared
+/// error, the smallest budgets would outweigh all others, because their prices are the largest.
+#[derive(Config, Debug, Copy)]
+pub struct AllActionConsistency {
+    /// The weight of `L_help`, which applies only if the student has a help token. With heads, a small part of its
+    /// gradient reaches the model below them ([`Student`](wheels_student::Student)); without heads, all of it does.
+    #[config(default = 0.5)]
+    pub help: f64,
+    /// The error from which `L_help` grows linearly, nats.
+    #[config(default = 2.0)]
+    pub help_huber: f64,
+    /// The lowest reward, nats. Lower log-probs of the teacher count as this one.
+    #[config(default = "-10.0")]
+    pub reward_floor: f64,
+    /// How the value of help, `W`, is measured.
+    #[config(default = "HelpValue::Divergence")]
+    pub help_value: HelpValue,
+    /// The highest value of help, nats. Higher values count as this one.
+    #[config(default = 10.0)]
+    pub help_value_cap: f64,
+}
+
+/// How the value of help at a position is measured, before its price is subtracted. All values are in nats.
+// It derives serde itself, because burn's `Config` derive accepts no `serde` attributes. The aliases are earlier names
+// of these variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelpValue {
+    /// The divergence D, the reverse KL from the student to the teacher. It suits a student that samples.
+    #[serde(alias = "Distance")]
+    Divergence,
+    /// What greedy decoding loses: the teacher's log-prob of its own most likely word, minus its log-prob of the
+    /// student's most likely word. It is 0 where the two words are the same.
+    Regret,
+    /// 2 nats where the most likely words of the student and the teacher differ, and 0 where they are the same. The
+    /// student then asks where the probability of a difference exceeds half the price.
+    Disagreement,
+    /// The weighted mean of D at this position and the next three, each with half the weight of the one before. A wrong
+    /// word often shows only in the words after it.
+    #[serde(alias = "Ahead")]
+    Lookahead,
+}
+
+/// The number of positions that [`HelpValue::Lookahead`] averages over.
+const LOOKAHEAD: usize = 4;
+
+impl Objective for AllActionConsistency {
+    fn requirements(&self) -> Requirements {
+        Requirements { teacher: true, ..Requirements::default() }
+    }
+
+    fn trains_help(&self) -> bool {
+        true
+    }
+
+    fn loss(&self, scored: &Scored) -> Loss {
+        let distributions = Distributions::new(scored);
+        let (mut term, divergence) = words_loss(&distributions, self.reward_floor);
+        let mut parts =
+            vec![("words", term.value.clone()), ("divergence", distributions.masked_sum(divergence.clone()))];
+        if let Some(help) = &distributions.help {
+            let help_value = self.help_value.measure(&distributions, &divergence).clamp_max(self.help_value_cap);
+            let help_term = help_loss(&distributions, help, help_value, self.help_huber);
+            parts.push(("help", help_term.value.clone()));
+            term = term.plus(help_term.times(self.help));
+        }
+        distributions.to_loss(scored, term, parts)
+    }
+}
+
+/// `L_words`, and the divergence D at each position, nats, `[n, 1]`.
+pub(crate) fn words_loss(distributions: &Distributions, reward_floor: f64) -> (LossTerm, Tensor<2>) {
+    // The excess of a word is -delta(a).
+    let excess = distributions.log_probs.clone() - distributions.rewards(reward_floor);
+    let divergence = (distributions.probs.clone() * excess.clone()).sum_dim(1);
+    let deviation = excess - divergence.clone();
+    let gradient = distributions.probs.clone() * deviation.clone();
+    let value = (gradient.clone() * deviation).sum_dim(1) * 0.5;
+    (distributions.masked_term(value, gradient), divergence)
+}
+
+/// `L_help` for the given values of help, nats, `[n, 1]`.
+pub(super) fn help_loss(
+    distributions: &Distributions,
+    help: &HelpAction,
+    help_value: Tensor<2>,
+    threshold: f64,
+) -> LossTerm {
+    let error = help.log_odds.clone() - (help_value - help.price.clone());
+    let (value, gradient) = huber(error * distributions.mask.clone(), threshold);
+    LossTerm { value, gradient: gradient * help.column.clone() }
+}
+
+impl HelpValue {
+    /// The value of help at each position, given the divergence there, nats.
+    ///
+    /// # Shapes
+    /// `[n, 1]` to `[n, 1]`.
+    pub(super) fn measure(self, distributions: &Distributions, divergence: &Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Divergence => divergence.clone(),
+            Self::Regret => regret(distributions),
+            Self::Disagreement => regret(distributions).greater_scalar(0.0).float() * 2.0,
+            Self::Lookahead => lookahead(distributions, divergence),
+        }
+    }
+}
+
+/// The value of [`HelpValue::Regret`], nats, `[n, 1]`.
+fn regret(distributions: &Distributions) -> Tensor<2> {
+    let student_best = distributions.probs.clone().argmax(1);
+    let teacher = &distributions.teacher_log_probs;
+    teacher.clone().max_dim(1) - teacher.clone().gather(1, student_best)
+}
+
+/// The value of [`HelpValue::Lookahead`], nats, `[n, 1]`.
+fn lookahead(distributions: &Distributions, divergence: &Tensor<2>) -> Tensor<2> {
+    let by_row = distributions.unflatten(divergence.clone() * distributions.mask.clone());
+    let weights: [f64; LOOKAHEAD] = std::array::from_fn(|step| 0.5_f64.powi(step as i32));
+    let total: f64 = weights.iter().sum();
+    let mut mean = shift_left(&by_row, 0) * (weights[0] / total);
+    for (step, weight) in weights.iter().enumerate().skip(1) {
+        mean = mean + shift_left(&by_row, step) * (weight / total);
+    }
+    mean.reshape(divergence.dims())
+}

@@ -1,0 +1,36 @@
+//! Word-level knowledge distillation.
+
+use super::distributions::Distributions;
+use super::loss_term::LossTerm;
+use super::{Loss, Objective, Requirements};
+use crate::Scored;
+
+/// The forward KL from the teacher to the student over words: word-level knowledge distillation (Kim and Rush 2016,
+/// arXiv 1606.07947, section 3.1).
+///
+/// ```text
+/// L = sum_t sum_a p_T(a) [ log p_T(a) - log p(a) ]
+/// ```
+///
+/// Its gradient in the logits is `p - p_T`. The help column takes no part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForwardKl;
+
+impl Objective for ForwardKl {
+    fn requirements(&self) -> Requirements {
+        Requirements { teacher: true, ..Requirements::default() }
+    }
+
+    fn loss(&self, scored: &Scored) -> Loss {
+        let distributions = Distributions::new(scored);
+        distributions.to_loss(scored, forward_kl(&distributions), vec![])
+    }
+}
+
+/// The forward KL with its gradient.
+pub(super) fn forward_kl(distributions: &Distributions) -> LossTerm {
+    let teacher = distributions.teacher_log_probs.clone().exp();
+    let difference = distributions.teacher_log_probs.clone() - distributions.log_probs.clone();
+    let divergence = (teacher.clone() * difference).sum_dim(1);
+    distributions.masked_term(divergence, distributions.probs.clone() - teacher)
+}

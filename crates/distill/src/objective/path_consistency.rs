@@ -1,0 +1,206 @@
+//! Path consistency over several steps.
+
+use burn::config::Config;
+use burn::tensor::activation::{sigmoid, softplus};
+use burn::tensor::{IndexingUpdateOp, Tensor};
+
+use super::distributions::Distributions;
+use super::loss_term::{LossTerm, huber};
+use super::shift::{shift_left, shift_right};
+use super::{Loss, Objective, Requirements};
+use crate::{Scored, TeacherTensors};
+
+/// Path Consistency Learning (Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length` steps.
+///
+/// ```text
+/// R_t    = -V(s_t) + V(s_{t+d}) + sum_{i=t}^{t+d-1} [ r_i - k - alpha log pi(a_i | s_i) ]
+/// L_path = sum_t huber(R_t)
+/// ```
+///
+/// - The reward `r` of a word is the teacher's log-prob of it, clipped below. The reward of help is minus its price.
+/// - `pi` is the student's distribution over the words and help.
+/// - `k = alpha log(1 + exp(-price / alpha))` makes the reference measure of a step sum to 1. Without it, long texts
+///   would be rewarded (our derivation).
+/// - V is 0 after the end mark. If a text was cut at the limit of its length, only sub-paths that end before the cut
+///   count.
+///
+/// At the optimum the residual is zero on every path, if the teacher answers with its most likely word. So it does not
+/// matter who wrote a text: the student, the teacher or a reference.
+///
+/// The gradient flows through `log pi` and through both values. With a target network
+/// ([`TrainerConfig::target_decay`](crate::TrainerConfig)), the value at the end of a sub-path comes from that network,
+/// and the gradient flows through the value at the start only.
+///
+/// We differ from the paper in two ways:
+/// 1. The residual is squared only up to `huber` nats.
+/// 2. With `centred`, the mean of the step terms is subtracted from them. When training starts from a trained model,
+///    every reward is negative, and the values would have to learn this mean first.
+#[derive(Config, Debug, Copy)]
+pub struct PathConsistency {
+    /// The number of steps of a sub-path, d.
+    #[config(default = 4)]
+    pub length: usize,
+    /// The temperature of the entropy term, alpha in the equation.
+    #[config(default = 1.0)]
+    pub alpha: f64,
+    /// The residual from which the loss grows linearly, nats.
+    #[config(default = 1.0)]
+    pub huber: f64,
+    /// The lowest reward, nats. Lower log-probs of the teacher count as this one.
+    #[config(default = "-10.0")]
+    pub reward_floor: f64,
+    /// Whether the mean of the step terms of a batch is subtracted from them.
+    #[config(default = true)]
+    pub centred: bool,
+    /// Where the value V comes from.
+    #[config(default = "ValueSource::Head")]
+    pub value: ValueSource,
+}
+
+/// Where the value V of a state comes from.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum ValueSource {
+    /// A head on the student's hidden states ([`Values`](wheels_student::Values)).
+    Head,
+    /// The logits: `V = alpha log sum_a exp(logit(a) / alpha)` (unified PCL, section 4.2 of the paper). It supports
+    /// only an alpha of 1.
+    Unified,
+}
+
+/// The path loss with its gradients.
+pub(super) struct PathTerm {
+    /// The loss with its gradient in the logits.
+    pub(super) term: LossTerm,
+    /// The gradient in the values of the head, `[batch, time]`; `None` if the values come from the logits.
+    pub(super) value_gradient: Option<Tensor<2>>,
+}
+
+impl Objective for PathConsistency {
+    fn requirements(&self) -> Requirements {
+        Requirements { teacher: true, help_token: false, value_heads: self.value == ValueSource::Head }
+    }
+
+    fn trains_help(&self) -> bool {
+        true
+    }
+
+    fn loss(&self, scored: &Scored) -> Loss {
+        let distributions = Distributions::new(scored);
+        let PathTerm { term, value_gradient } = self.path_term(&distributions, scored);
+        let mut loss = distributions.to_loss(scored, term, vec![]);
+        if let Some(gradient) = value_gradient {
+            loss.total = loss.total + (head_values(scored) * Tensor::from_inner(gradient)).sum();
+        }
+        loss
+    }
+}
+
+impl PathConsistency {
+    /// `L_path` with its gradients.
+    pub(super) fn path_term(&self, distributions: &Distributions, scored: &Scored) -> PathTerm {
+        let teacher = scored.teacher.as_ref().expect("the trainer checks requirements: the batches have a teacher");
+        let mask = distributions.unflatten(distributions.mask.clone());
+        let value = self.values(distributions, scored) * mask.clone();
+        let end_value = match &scored.target_network {
+            Some(target) => self.values(&Distributions::new(target), target) * mask.clone(),
+            None => value.clone(),
+        };
+        let mut step = distributions.unflatten(self.step_terms(distributions)) * mask.clone();
+        if self.centred {
+            let mean = step.clone().sum() / mask.clone().sum();
+            step = (step - mean.unsqueeze::<2>()) * mask.clone();
+        }
+
+        // Forward: the residual of the sub-path that starts at each position.
+        let mut path_sum = step.zeros_like();
+        for offset in 0..self.length {
+            path_sum = path_sum + shift_left(&step, offset);
+        }
+        let counted = self.counted_starts(&mask, teacher);
+        let residual = (shift_left(&end_value, self.length) - value + path_sum) * counted;
+        let (loss, residual_gradient) = huber(residual, self.huber);
+
+        // Backward: a step is part of the sub-paths that start at it and at the `length - 1` positions before it.
+        let mut step_gradient = residual_gradient.zeros_like();
+        for offset in 0..self.length {
+            step_gradient = step_gradient + shift_right(&residual_gradient, offset);
+        }
+        let step_gradient = step_gradient * mask.clone();
+        let value_gradient = match &scored.target_network {
+            Some(_) => residual_gradient.neg(),
+            None => shift_right(&residual_gradient, self.length) - residual_gradient,
+        } * mask;
+        let mut gradient = self.policy_gradient(distributions, step_gradient * -self.alpha);
+        let value_gradient = match self.value {
+            ValueSource::Head => Some(value_gradient),
+            ValueSource::Unified => {
+                gradient = gradient + policy(distributions) * value_gradient.reshape([-1, 1]);
+                None
+            }
+        };
+        PathTerm { term: LossTerm { value: loss, gradient }, value_gradient }
+    }
+
+    /// V, nats, `[batch, time]`; it tracks no gradients.
+    fn values(&self, distributions: &Distributions, scored: &Scored) -> Tensor<2> {
+        match self.value {
+            ValueSource::Head => head_values(scored).without_autodiff(),
+            ValueSource::Unified => {
+                distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
+            }
+        }
+    }
+
+    /// `r - k - alpha log pi(a)` of the actions taken, nats, `[n, 1]`.
+    fn step_terms(&self, distributions: &Distributions) -> Tensor<2> {
+        let no_help_nll = distributions.no_help_nll();
+        let target_rewards = distributions.teacher_log_probs.clone().gather(1, distributions.targets.clone());
+        let word = target_rewards.clamp_min(self.reward_floor)
+            - (distributions.target_log_probs() - no_help_nll.clone()) * self.alpha;
+        let Some(help) = &distributions.help else { return word };
+        let helped = help.price.clone().neg() - (help.log_odds.clone() - no_help_nll) * self.alpha;
+        let charge = softplus(help.price.clone() / -self.alpha, 1.0) * self.alpha;
+        word.clone() + (helped - word) * help.helped.clone() - charge
+    }
+
+    /// 1 at the first position of every sub-path that counts, `[batch, time]`: its end is inside the text, or the text
+    /// ended with the end mark.
+    fn counted_starts(&self, mask: &Tensor<2>, teacher: &TeacherTensors) -> Tensor<2> {
+        let end_inside = shift_left(mask, self.length);
+        mask.clone() * (end_inside.clone() + (end_inside.neg() + 1.0) * teacher.ended.clone())
+    }
+
+    /// The gradient in the logits of `sum_t weight_t log pi(a_t | s_t)`, for the actions taken.
+    ///
+    /// # Shapes
+    /// `weight` is `[batch, time]`, the result `[n, vocab]`.
+    fn policy_gradient(&self, distributions: &Distributions, weight: Tensor<2>) -> Tensor<2> {
+        let weight = weight.reshape([-1, 1]);
+        let gradient = policy(distributions).neg() * weight.clone();
+        match &distributions.help {
+            None => gradient.scatter(1, distributions.targets.clone(), weight, IndexingUpdateOp::Add),
+            Some(help) => {
+                let word_weight = weight.clone() * (help.helped.clone().neg() + 1.0);
+                let gradient = gradient.scatter(1, distributions.targets.clone(), word_weight, IndexingUpdateOp::Add);
+                gradient + weight * help.helped.clone() * help.column.clone()
+            }
+        }
+    }
+}
+
+/// `pi`, the student's distribution over the words and help, `[n, vocab]`.
+fn policy(distributions: &Distributions) -> Tensor<2> {
+    match &distributions.help {
+        None => distributions.probs.clone(),
+        Some(help) => {
+            let ask = sigmoid(help.log_odds.clone());
+            distributions.probs.clone() * (ask.clone().neg() + 1.0) + ask * help.column.clone()
+        }
+    }
+}
+
+/// V from the student's head, nats, `[batch, time]`; it tracks gradients.
+fn head_values(scored: &Scored) -> Tensor<2> {
+    let values = scored.values.as_ref().expect("the trainer checks requirements: the student has value heads");
+    values.value.clone()
+}

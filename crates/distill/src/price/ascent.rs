@@ -1,0 +1,167 @@
+//! First prices, and dual ascent.
+
+use burn::config::Config;
+use wheels_student::{LagrangeMultiplier, Prices};
+
+use crate::DistillError;
+
+/// How the prices of help are found.
+#[derive(Config, Debug, PartialEq)]
+pub struct ConstraintConfig {
+    /// The budgets that have a price of their own, as fractions of the tokens that rise from 0 to 1. Prices between them
+    /// are interpolated.
+    #[config(default = "vec![0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0]")]
+    pub levels: Vec<f64>,
+    /// The first step size of dual ascent, nats: if the help rate is 0.1 above a budget, the price rises by 0.1 times this
+    /// number. The step size falls as `1 / (1 + 3 progress)`, where `progress` goes from 0 to 1 during training.
+    #[config(default = 0.6)]
+    pub rate: f64,
+    /// The largest price, nats: the price of a budget of 0.
+    #[config(default = 10.0)]
+    pub max_price: f64,
+    /// The number of steps before the prices begin to move.
+    #[config(default = 80)]
+    pub frozen_steps: usize,
+    /// The number of texts for the [search](super::search()) by bisection before the first step. With 0 there is no search:
+    /// a run starts with the prices that the student has learned, or with quantiles of its divergences. In either case the
+    /// prices move once `frozen_steps` are over.
+    #[config(default = 0)]
+    pub search_texts: usize,
+    /// The number of tokens near a level from which its step has the full size. With fewer tokens the measured help rate is
+    /// less certain, and the step is smaller in proportion.
+    #[config(default = 100.0)]
+    pub evidence: f64,
+}
+
+/// The help that one text used, and the budget that it had.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// The budget, a fraction of the tokens.
+    pub budget: f64,
+    /// The number of helped tokens.
+    pub helped: usize,
+    /// The number of all tokens.
+    pub tokens: usize,
+}
+
+/// # Errors
+/// [`DistillError::Levels`] if the levels do not rise from 0 to 1.
+pub(crate) fn check_levels(levels: &[f64]) -> Result<(), DistillError> {
+    let ends = levels.first() == Some(&0.0) && levels.last() == Some(&1.0);
+    let rising = levels.is_sorted_by(|a, b| a < b);
+    if ends && rising { Ok(()) } else { Err(DistillError::Levels { levels: levels.to_vec() }) }
+}
+
+/// First prices from the divergences, in nats, at the tokens of some texts.
+///
+/// The price of a budget is a quantile: the fraction of the divergences that exceed it is the budget. If the student asked
+/// wherever its divergence exceeds the price, it would use each budget exactly. A budget of 0 has the largest price, and a
+/// budget of 1 is free.
+///
+/// # Errors
+/// [`DistillError::Levels`] if the levels do not rise from 0 to 1.
+pub fn quantile_prices(config: &ConstraintConfig, mut divergences: Vec<f64>) -> Result<Prices, DistillError> {
+    check_levels(&config.levels)?;
+    divergences.sort_by(f64::total_cmp);
+    let quantile = |share: f64| match divergences.len() {
+        0 => 0.0,
+        count => divergences[((share * count as f64) as usize).min(count - 1)],
+    };
+    let mut levels = Vec::with_capacity(config.levels.len());
+    for &budget in &config.levels {
+        let price = match budget {
+            0.0 => config.max_price,
+            1.0 => 0.0,
+            _ => quantile(1.0 - budget).clamp(0.0, config.max_price),
+        };
+        levels.push(LagrangeMultiplier { budget, price });
+    }
+    Ok(Prices::new(levels).expect("the levels rise from 0 to 1, and divergences are finite"))
+}
+
+/// One step of projected dual ascent on each price, from the help that some texts used:
+///
+/// ```text
+/// price <- min(max(price + rate / (1 + 3 progress) (help rate - budget), 0), max_price)
+/// ```
+///
+/// `progress` is the fraction of the training that is done, 0 to 1. The prices of the outermost levels stay: a budget of 0
+/// has the largest price, and a budget of 1 is free.
+pub fn ascend(prices: &mut Prices, usage: &[Usage], config: &ConstraintConfig, progress: f64) {
+    let rate = config.rate / (1.0 + 3.0 * progress);
+    let inner = prices.levels().len() - 1;
+    for (level, (excess, weight)) in excess(prices, usage).into_iter().enumerate().take(inner).skip(1) {
+        let LagrangeMultiplier { budget, price } = prices.levels()[level];
+        let help_rate = budget + excess / weight.max(config.evidence).max(1.0);
+        prices.set_price(level, (price + rate * (help_rate - budget)).clamp(0.0, config.max_price));
+    }
+}
+
+/// For each level, the number of helped tokens by which the texts near it exceed their budgets, and the number of all
+/// their tokens. A text between two levels counts for both, more for the nearer one.
+fn excess(prices: &Prices, usage: &[Usage]) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); prices.levels().len()];
+    for text in usage {
+        let (low, high, share) = prices.bracket(text.budget);
+        let tokens = text.tokens as f64;
+        for (level, part) in [(low, 1.0 - share), (high, share)] {
+            sums[level].0 += part * (text.helped as f64 - text.budget * tokens);
+            sums[level].1 += part * tokens;
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ConstraintConfig {
+        ConstraintConfig::new().with_levels(vec![0.0, 0.1, 0.3, 1.0]).with_evidence(0.0)
+    }
+
+    fn prices() -> Prices {
+        let divergences = (0..1000).map(|i| f64::from(i) / 100.0).collect();
+        quantile_prices(&config(), divergences).expect("rising levels")
+    }
+
+    #[test]
+    fn first_prices_are_quantiles_of_the_divergences() {
+        let prices = prices();
+        assert!((prices.price(0.1) - 9.0).abs() < 0.02);
+        assert!((prices.price(0.3) - 7.0).abs() < 0.02);
+        assert_eq!((prices.price(0.0), prices.price(1.0)), (10.0, 0.0));
+    }
+
+    #[test]
+    fn the_price_of_an_exceeded_budget_rises_and_distant_prices_stay() {
+        let mut moved = prices();
+        ascend(&mut moved, &[Usage { budget: 0.1, helped: 20, tokens: 100 }], &config(), 0.0);
+        assert!((moved.price(0.1) - prices().price(0.1) - 0.06).abs() < 1e-12);
+        assert_eq!(moved.price(0.3), prices().price(0.3));
+        ascend(&mut moved, &[Usage { budget: 0.3, helped: 0, tokens: 100 }], &config(), 1.0);
+        assert!((moved.price(0.3) - prices().price(0.3) + 0.3 * 0.15).abs() < 1e-12);
+    }
+
+    #[test]
+    fn prices_stay_in_their_range_and_the_outermost_ones_do_not_move() {
+        let mut prices = prices();
+        let usage = [
+            Usage { budget: 0.0, helped: 9, tokens: 10 },
+            Usage { budget: 0.1, helped: 9, tokens: 10 },
+            Usage { budget: 0.3, helped: 0, tokens: 10 },
+            Usage { budget: 1.0, helped: 0, tokens: 10 },
+        ];
+        for _ in 0..1000 {
+            ascend(&mut prices, &usage, &config(), 0.0);
+        }
+        assert_eq!([0.0, 0.1, 0.3, 1.0].map(|budget| prices.price(budget)), [10.0, 10.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn levels_that_do_not_rise_from_0_to_1_are_rejected() {
+        for levels in [vec![0.1, 1.0], vec![0.0, 0.5], vec![0.0, 0.5, 0.5, 1.0], vec![]] {
+            assert!(quantile_prices(&config().with_levels(levels), vec![]).is_err());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A search for the prices at which a student uses its budgets.
+
+use burn::module::Module;
+use wheels_decode::{Confidence, DecodeStats, Decoder, Sampler, ThresholdSearch};
+use wheels_lm::{LanguageModel, TokenBatch};
+use wheels_student::{Prices, Student};
+use wheels_text::{HelpBudget, Prompt, Seed};
+
+use super::quantile_prices;
+use crate::{DistillError, RolloutSampler, SupervisedBatches, Workers};
+
+/// The distance, in nats, between the price that the student reads in a prompt and the ends of the interval that is
+/// searched.
+const REACH: f64 = 4.0;
+
+/// The search for a price ends when the help rate differs from the budget by no more than this.
+const TOLERANCE: f64 = 0.003;
+
+/// The largest number of prices to try at each level.
+const MAX_TRIALS: usize = 12;
+
+/// The prompts of texts of similar length, which are written together.
+struct TextBatch {
+    prompts: Vec<Prompt>,
+    max_new_tokens: usize,
+}
+
+/// Finds the prices at which a student, without further training, uses each budget exactly.
+///
+/// The prices are found one after the other by bisection (complementary slackness, solved for one multiplier at a time).
+/// Dual ascent estimates the help rate from a few rollouts, so its prices are noisy. This search measures the help rate at
+/// each price on [`search_texts`](super::ConstraintConfig::search_texts) texts, which the student writes greedily. Their
+/// prompts state the budget in all wordings of the config.
+///
+/// # Errors
+/// [`DistillError::Levels`] if the budget levels are invalid, and any error of making prompts and of decoding.
+pub fn search<M, T>(
+    sampler: &RolloutSampler<'_, T>,
+    student: &Student<M>,
+    workers: &Workers,
+) -> Result<Prices, DistillError>
+where
+    M: Module + LanguageModel + Sync,
+    T: LanguageModel + Sync,
+{
+    let config = sampler.config();
+    let seed = Seed(config.seed).stream("price-search");
+    let mut batches = SupervisedBatches::new(sampler.prompts().pairs(), config.batch_tokens, sampler.pad(), seed)?;
+    let (mut plans, mut texts) = (Vec::new(), 0);
+    while texts < config.constraint.search_texts.max(1) {
+        let plan = batches.next_indices();
+        texts += plan.len();
+        plans.push(plan);
+    }
+    let mut prices = quantile_prices(&config.constraint, vec![])?;
+    for level in 1..prices.levels().len() - 1 {
+        let budget = prices.levels()[level].budget;
+        let texts = text_batches(sampler, &plans, HelpBudget::percent((100.0 * budget).round() as u8))?;
+        let stated = mean_price(student, &texts, sampler.pad());
+        let search =
+            ThresholdSearch { lowest_rate: REACH, highest_rate: -REACH, tolerance: TOLERANCE, max_trials: MAX_TRIALS };
+        let found = search.find(budget, |threshold| {
+            Ok::<_, DistillError>((help_rate(sampler, student, &texts, threshold, workers)?, ()))
+        })?;
+        let price = (stated + found.threshold).clamp(0.0, config.constraint.max_price);
+        prices.set_price(level, price);
+        let missed = (found.rate - budget).abs() > 10.0 * TOLERANCE;
+        log::log!(
+            if missed { log::Level::Warn } else { log::Level::Info },
+            "budget {:.0}%: {:.1}% of the tokens are helped at a price of {price:.2} nats",
+            100.0 * budget,
+            100.0 * found.rate,
+        );
+    }
+    Ok(prices)
+}
+
+/// The prompts of each plan, a list of pairs, under one budget. The wordings take turns.
+fn text_batches<T: LanguageModel + Sync>(
+    sampler: &RolloutSampler<'_, T>,
+    plans: &[Vec<u32>],
+    budget: HelpBudget,
+) -> Result<Vec<TextBatch>, DistillError> {
+    let mut wordings = sampler.config().wordings.iter().cycle();
+    let mut batches = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let (mut prompts, mut longest) = (Vec::with_capacity(plan.len()), 0);
+        for index in plan.iter().map(|&index| index as usize) {
+            let wording = *wordings.next().expect("the config has wordings");
+            prompts.push(sampler.prompt(index, budget, wording)?);
+            longest = longest.max(sampler.prompts().pairs()[index].target.len());
+        }
+        batches.push(TextBatch { prompts, max_new_tokens: sampler.max_new_tokens(longest) });
+    }
+    Ok(batches)
+}
+
+/// The fraction of the tokens that are helped if the student asks where its log-odds exceed a threshold.
+fn help_rate<M, T>(
+    sampler: &RolloutSampler<'_, T>,
+    student: &Student<M>,
+    texts: &[TextBatch],
+    threshold: f64,
+    workers: &Workers,
+) -> Result<f64, DistillError>
+where
+    M: Module + LanguageModel + Sync,
+    T: LanguageModel + Sync,
+{
+    let rule = Confidence::HelpLogOdds.below(threshold);
+    let chunks = workers.map_chunks(texts, |chunk| {
+        let mut stats = DecodeStats::default();
+        for TextBatch { prompts, max_new_tokens } in chunk {
+            let decoder = sampler.decoder(student, Sampler::Greedy, rule);
+            let decoder = decoder.with_max_new_tokens(*max_new_tokens).with_batch_size(prompts.len());
+            stats += decoder.decode(prompts, Seed(sampler.config().seed))?.stats;
+        }
+        Ok::<_, DistillError>(stats)
+    });
+    let mut total = DecodeStats::default();
+    for stats in chunks {
+        total += stats?;
+    }
+    Ok(total.help_rate())
+}
+
+/// The mean price that a student reads in some prompts, nats. 0 for a student without heads.
+fn mean_price<M: Module + LanguageModel>(student: &Student<M>, texts: &[TextBatch], pad: u32) -> f64 {
+    let mut prompts: Vec<&[u32]> = Vec::new();
+    for batch in texts {
+        prompts.extend(batch.prompts.iter().map(|prompt| prompt.student.as_slice()));
+    }
+    match student.prices(&TokenBatch::new(&prompts, pad)) {
+        Some(prices) => prices.into_data().iter::<f64>().sum::<f64>() / prompts.len() as f64,
+        None => 0.0,
+    }
+}

@@ -1,0 +1,102 @@
+//! Which texts a run trains on, and under which budgets.
+
+use burn::config::Config;
+use rand::{Rng, RngExt};
+use wheels_text::HelpBudget;
+
+/// How many of the texts come from each source. The three fractions need not add up to 1: only their ratios count.
+#[derive(Config, Debug, Copy, PartialEq)]
+pub struct Mixture {
+    /// The weight of references, which are off-policy. The reference stands in for the teacher: random tokens are marked
+    /// as helped, at the rate of the budget.
+    #[config(default = 0.5)]
+    pub reference_fraction: f64,
+    /// The weight of the teacher's greedy texts, which are off-policy. Tokens are marked as helped in the same way
+    /// (sequence-level distillation; Kim and Rush 2016, arXiv 1606.07947, section 3.2).
+    #[config(default = 0.0)]
+    pub teacher_fraction: f64,
+    /// The weight of the student's texts, which are on-policy. The teacher helps where the student asks.
+    #[config(default = 0.5)]
+    pub on_policy_fraction: f64,
+    /// The fraction of the student's texts that it writes greedily, as it will be deployed. The others are sampled.
+    #[config(default = 0.5)]
+    pub greedy_fraction: f64,
+}
+
+/// The source of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextSource {
+    Reference,
+    Teacher,
+    StudentGreedy,
+    StudentSampled,
+}
+
+impl Mixture {
+    /// The source of the next text.
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> TextSource {
+        let total = self.reference_fraction + self.teacher_fraction + self.on_policy_fraction;
+        let at = rng.random::<f64>() * total;
+        let greedy = rng.random::<f64>() < self.greedy_fraction;
+        if at < self.reference_fraction {
+            TextSource::Reference
+        } else if at < self.reference_fraction + self.teacher_fraction {
+            TextSource::Teacher
+        } else if greedy {
+            TextSource::StudentGreedy
+        } else {
+            TextSource::StudentSampled
+        }
+    }
+}
+
+/// Draws a budget for a text of about `length` tokens. With probability `token_fraction` it is a number of tokens, up to
+/// half the text. Otherwise it is a percentage that is not held out, and small percentages are more frequent.
+pub(crate) fn draw_budget(rng: &mut impl Rng, length: usize, token_fraction: f64, held_out: &[u8]) -> HelpBudget {
+    if rng.random::<f64>() < token_fraction {
+        return HelpBudget::tokens(rng.random_range(0..=length.div_ceil(2)) as u32);
+    }
+    loop {
+        // Squaring a uniform number puts half of all budgets below 25%.
+        let percent = (101.0 * rng.random::<f64>().powi(2)) as u8;
+        if !held_out.contains(&percent) {
+            return HelpBudget::percent(percent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wheels_text::Seed;
+
+    use super::*;
+
+    #[test]
+    fn every_percentage_is_drawn_except_those_held_out() {
+        let mut rng = Seed(3).rng();
+        let mut seen = [false; 101];
+        for _ in 0..40_000 {
+            match draw_budget(&mut rng, 10, 1.0 / 7.0, &[8, 45]) {
+                HelpBudget::Percent(percent) => seen[usize::from(percent)] = true,
+                HelpBudget::Tokens(tokens) => assert!(tokens <= 5),
+            }
+        }
+        let missing: Vec<usize> = (0..=100).filter(|&percent| !seen[percent]).collect();
+        assert_eq!(missing, [8, 45]);
+    }
+
+    #[test]
+    fn sources_have_their_fractions() {
+        let mixture =
+            Mixture { reference_fraction: 1.0, teacher_fraction: 1.0, on_policy_fraction: 2.0, greedy_fraction: 0.5 };
+        let mut rng = Seed(3).rng();
+        let drawn: Vec<TextSource> = (0..8_000).map(|_| mixture.draw(&mut rng)).collect();
+        for source in
+            [TextSource::Reference, TextSource::Teacher, TextSource::StudentGreedy, TextSource::StudentSampled]
+        {
+            let count = drawn.iter().filter(|&&one| one == source).count();
+            // Five standard deviations of a quarter are 194.
+            assert!(count.abs_diff(2_000) < 194, "{source:?}: {count}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Rollouts as data: token ids on the host.
+
+use burn::tensor::TensorData;
+use serde::{Deserialize, Serialize};
+use wheels_lm::TokenBatch;
+use wheels_text::Prompt;
+
+/// A micro-batch of texts, and the teacher's log-probs along them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The texts.
+    pub rows: Vec<RolloutRow>,
+    /// The teacher's log-probs at every position in half precision, nats, `[batch, time, vocab]`. A checkpoint leaves them
+    /// out, because the teacher can compute them again.
+    #[serde(skip)]
+    pub teacher_log_probs: Option<TensorData>,
+}
+
+/// One text of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutRow {
+    /// The prompt, with its budget.
+    pub prompt: Prompt,
+    /// The tokens of the text, including the end-of-text token if it has one.
+    #[serde(alias = "target")]
+    pub tokens: Vec<u32>,
+    /// For each token, whether the teacher chose it.
+    pub helped: Vec<bool>,
+    /// The budget as a fraction of the tokens, 0 to 1.
+    #[serde(alias = "share")]
+    pub budget: f64,
+    /// The price of help under this budget, nats. It is set whenever the row becomes part of a batch.
+    #[serde(default)]
+    pub price: f32,
+    /// Whether the student wrote the text greedily, as it will be deployed.
+    pub deployed: bool,
+    /// Whether the text ends with the end-of-text token.
+    pub ended: bool,
+}
+
+impl Rollout {
+    /// Texts that the teacher has not scored yet.
+    pub(crate) fn new(rows: Vec<RolloutRow>) -> Self {
+        Self { rows, teacher_log_probs: None }
+    }
+
+    /// One kind of token ids of every row, such as the tokens of its text.
+    pub(crate) fn ids(&self, pad: u32, of: fn(&RolloutRow) -> &Vec<u32>) -> TokenBatch {
+        TokenBatch::new(&self.rows.iter().map(of).collect::<Vec<_>>(), pad)
+    }
+
+    pub(crate) fn tokens(&self, pad: u32) -> TokenBatch {
+        self.ids(pad, |row| &row.tokens)
+    }
+
+    /// The size in memory, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |row: &RolloutRow| row.prompt.student.len() + row.prompt.expert.len() + row.tokens.len();
+        let ids: usize = self.rows.iter().map(length).sum();
+        4 * ids + self.teacher_log_probs.as_ref().map_or(0, |log_probs| log_probs.as_bytes().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wheels_text::HelpBudget;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_an_earlier_version_can_be_read() {
+        let json = r#"{
+            "prompt": {"student": [5, 3, 1], "expert": [3, 1], "budget": "20%"},
+            "target": [7, 1], "helped": [true, false], "share": 0.2, "deployed": true, "ended": true
+        }"#;
+        let row: RolloutRow = serde_json::from_str(json).expect("a row");
+        let expected = RolloutRow {
+            prompt: Prompt { student: vec![5, 3, 1], expert: vec![3, 1], budget: HelpBudget::percent(20) },
+            tokens: vec![7, 1],
+            helped: vec![true, false],
+            budget: 0.2,
+            price: 0.0,
+            deployed: true,
+            ended: true,
+        };
+        assert_eq!(row, expected);
+        let json = serde_json::to_string(&row).expect("ids and numbers are JSON");
+        assert!(json.contains("\"tokens\"") && json.contains("\"budget\":0.2"), "new rows have the new names: {json}");
+        assert_eq!(serde_json::from_str::<RolloutRow>(&json).expect("a row"), expected);
+    }
+}

@@ -1,0 +1,271 @@
+//! Writing rollouts, and scoring them with the teacher.
+
+use burn::module::Module;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{DType, Tensor, TensorData};
+use rand::{Rng, RngExt};
+use wheels_decode::{
+    BudgetedDecoder, DecodeError, Decoder, End, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Source,
+    Teacher,
+};
+use wheels_lm::{LanguageModel, TokenBatch};
+use wheels_student::{Prices, Student};
+use wheels_text::{HelpBudget, Prompt, Seed};
+
+use super::mixture::{TextSource, draw_budget};
+use super::{Rollout, RolloutRow};
+use crate::scored::teacher_forced;
+use crate::{DistillError, PricePrompts, PromptSource, RolloutConfig, TeacherTargets, TrainingBatch};
+
+/// The smallest log-probability that is kept of the teacher's distribution, nats. Half precision has no probabilities
+/// below e^-16.6, but their logarithms are ordinary numbers.
+pub(crate) const MIN_LOG_PROB: f64 = -30.0;
+
+/// Added to the logits of tokens that the teacher's distribution leaves out.
+const CLOSED: f32 = -1e9;
+
+/// Writes texts for training pairs and scores them with the teacher.
+///
+/// Help always answers with the teacher's most likely token: a sampled one would bias squared residuals.
+pub struct RolloutSampler<'a, T> {
+    config: RolloutConfig,
+    prompts: &'a dyn PromptSource,
+    teacher: &'a T,
+    help_token: Option<u32>,
+    suppressed_ids: Vec<u32>,
+}
+
+impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
+    /// A sampler for the pairs of `prompts`. The student asks the teacher with `help_token`; without one it writes alone.
+    /// The teacher's distribution leaves out `suppressed_ids`: padding, help tokens, and all other tokens that no text
+    /// contains.
+    pub fn new(
+        config: RolloutConfig,
+        prompts: &'a dyn PromptSource,
+        teacher: &'a T,
+        help_token: Option<u32>,
+        suppressed_ids: Vec<u32>,
+    ) -> Self {
+        Self { config, prompts, teacher, help_token, suppressed_ids }
+    }
+
+    pub(crate) fn config(&self) -> &RolloutConfig {
+        &self.config
+    }
+
+    pub(crate) fn prompts(&self) -> &'a dyn PromptSource {
+        self.prompts
+    }
+
+    pub(crate) fn pad(&self) -> u32 {
+        self.teacher.spec().pad
+    }
+
+    pub(crate) fn has_help_token(&self) -> bool {
+        self.help_token.is_some()
+    }
+
+    /// Checks that the vocabularies of student and teacher fit together. The help token, and tokens that only the teacher
+    /// has, do not matter.
+    ///
+    /// # Errors
+    /// [`DistillError::Vocabularies`] if the student can write tokens that the teacher does not have, and
+    /// [`DistillError::Decode`] if the student does not have the help token.
+    pub(crate) fn check<M: Module + LanguageModel>(&self, student: &Student<M>) -> Result<(), DistillError> {
+        let (student, teacher) = (student.spec().vocab_size, self.teacher.spec().vocab_size);
+        if let Some(token) = self.help_token.filter(|&token| token as usize >= student) {
+            return Err(DecodeError::HelpToken { token, vocab_size: student }.into());
+        }
+        let last = (0..student as u32).rev().find(|&token| Some(token) != self.help_token);
+        match last {
+            Some(token) if token as usize >= teacher => Err(DistillError::Vocabularies { student, teacher }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Texts for some pairs, written as the [`Mixture`](crate::Mixture) of the config says, under random budgets.
+    ///
+    /// # Errors
+    /// If a prompt cannot be made or decoding fails.
+    pub fn sample<M: Module + LanguageModel>(
+        &self,
+        student: &Student<M>,
+        pairs: &[u32],
+        seed: Seed,
+    ) -> Result<Rollout, DistillError> {
+        let mut rng = seed.rng();
+        let mut rows = Vec::with_capacity(pairs.len());
+        let mut sources = Vec::with_capacity(pairs.len());
+        for index in pairs.iter().map(|&index| index as usize) {
+            let tokens = self.prompts.pairs()[index].target.clone();
+            let (prompt, budget) = self.draw_prompt(index, &mut rng)?;
+            let helped = flags(&mut rng, tokens.len(), budget);
+            sources.push(self.config.mixture.draw(&mut rng));
+            rows.push(RolloutRow { prompt, tokens, helped, budget, price: 0.0, deployed: false, ended: true });
+        }
+        for source in [TextSource::Teacher, TextSource::StudentGreedy, TextSource::StudentSampled] {
+            let mut chosen = Vec::new();
+            for (row, &wrote) in rows.iter_mut().zip(&sources) {
+                if wrote == source {
+                    chosen.push(row);
+                }
+            }
+            if !chosen.is_empty() {
+                self.rewrite(student, source, chosen, seed)?;
+            }
+        }
+        Ok(self.with_teacher(Rollout::new(rows)))
+    }
+
+    /// The student's greedy texts for some pairs under one budget, without enforcing it.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn greedy<M: Module + LanguageModel>(
+        &self,
+        student: &Student<M>,
+        pairs: &[u32],
+        budget: HelpBudget,
+        wording: usize,
+    ) -> Result<Rollout, DistillError> {
+        let mut rows = Vec::with_capacity(pairs.len());
+        for index in pairs.iter().map(|&index| index as usize) {
+            let tokens = self.prompts.pairs()[index].target.clone();
+            rows.push(RolloutRow {
+                prompt: self.prompt(index, budget, wording)?,
+                helped: vec![],
+                budget: budget.share(tokens.len()),
+                tokens,
+                price: 0.0,
+                deployed: true,
+                ended: true,
+            });
+        }
+        self.rewrite(student, TextSource::StudentGreedy, rows.iter_mut().collect(), Seed(0))?;
+        Ok(self.with_teacher(Rollout::new(rows)))
+    }
+
+    /// Makes a training batch from a rollout, with the price of help under each budget.
+    ///
+    /// # Panics
+    /// If the teacher has not scored the rollout.
+    pub(crate) fn batch(&self, rollout: &Rollout, prices: &Prices) -> TrainingBatch {
+        let mut rows = rollout.rows.clone();
+        for row in &mut rows {
+            row.price = prices.price(row.budget) as f32;
+        }
+        let log_probs = rollout.teacher_log_probs.clone().expect("rollouts are scored when they are written");
+        TrainingBatch {
+            prompts: rollout.ids(self.pad(), |row| &row.prompt.student),
+            targets: rollout.tokens(self.pad()),
+            decoder_inputs: None,
+            teacher: Some(TeacherTargets { log_probs, help_token: self.help_token, rows, price_prompts: None }),
+        }
+    }
+
+    /// Random prompts, and the price of help under their budgets.
+    pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
+        let (mut prompts, mut values) = (Vec::new(), Vec::new());
+        for _ in 0..self.config.price_prompts {
+            let (prompt, budget) = self.draw_prompt(rng.random_range(0..self.prompts.pairs().len()), rng)?;
+            prompts.push(prompt.student);
+            values.push(prices.price(budget) as f32);
+        }
+        Ok(PricePrompts { prompts: TokenBatch::new(&prompts, self.pad()), prices: values })
+    }
+
+    /// Computes the teacher's log-probs along the texts of a rollout.
+    pub(crate) fn with_teacher(&self, rollout: Rollout) -> Rollout {
+        let spec = self.teacher.spec();
+        let (prompts, texts) = (rollout.ids(spec.pad, |row| &row.prompt.expert), rollout.tokens(spec.pad));
+        let logits = teacher_forced(self.teacher, &prompts, &texts).logits;
+        let mut closed = vec![0.0_f32; spec.vocab_size];
+        for &id in &self.suppressed_ids {
+            if let Some(logit) = closed.get_mut(id as usize) {
+                *logit = CLOSED;
+            }
+        }
+        let closed = Tensor::<3>::from_data(TensorData::new(closed, [1, 1, spec.vocab_size]), &logits.device());
+        let log_probs = log_softmax((logits + closed) / self.config.teacher_temperature, 2);
+        let log_probs = log_probs.clamp_min(MIN_LOG_PROB).into_data().convert_dtype(DType::F16);
+        Rollout { teacher_log_probs: Some(log_probs), ..rollout }
+    }
+
+    pub(crate) fn prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, DistillError> {
+        self.prompts.prompt(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })
+    }
+
+    /// The largest number of tokens in a text whose reference, or the longest one of its batch, has `longest` tokens.
+    pub(crate) fn max_new_tokens(&self, longest: usize) -> usize {
+        (self.config.max_length_ratio * longest as f64) as usize + self.config.max_length_offset
+    }
+
+    /// A decoder in which the student can ask the teacher. Budgets are not enforced.
+    pub(crate) fn decoder<'m, M: Module + LanguageModel>(
+        &'m self,
+        student: &'m Student<M>,
+        sampler: Sampler,
+        rule: HelpRule,
+    ) -> BudgetedDecoder<'m> {
+        let experts = match self.help_token {
+            Some(token) => Experts::new().with(token, Teacher::new(self.teacher)),
+            None => Experts::new(),
+        };
+        self.with_settings(BudgetedDecoder::new(Policy::new(student, sampler).with_help_rule(rule), experts))
+    }
+
+    fn with_settings<'m>(&self, decoder: BudgetedDecoder<'m>) -> BudgetedDecoder<'m> {
+        decoder.with_enforcement(Enforcement::Off).with_no_repeat_ngram_size(self.config.no_repeat_ngram_size)
+    }
+
+    /// The prompt of a pair with a random budget and wording, and the budget as a fraction.
+    fn draw_prompt(&self, index: usize, rng: &mut impl Rng) -> Result<(Prompt, f64), DistillError> {
+        let RolloutConfig { token_budget_fraction, held_out, wordings, .. } = &self.config;
+        let length = self.prompts.pairs()[index].target.len();
+        let budget = draw_budget(rng, length, *token_budget_fraction, held_out);
+        let wording = wordings[rng.random_range(0..wordings.len())];
+        Ok((self.prompt(index, budget, wording)?, budget.share(length)))
+    }
+
+    /// Replaces the texts of rows by those of a source.
+    fn rewrite<M: Module + LanguageModel>(
+        &self,
+        student: &Student<M>,
+        source: TextSource,
+        rows: Vec<&mut RolloutRow>,
+        seed: Seed,
+    ) -> Result<(), DistillError> {
+        let longest = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
+        let decoder = match source {
+            TextSource::Teacher => {
+                let policy =
+                    Policy::greedy(self.teacher).with_help_rule(HelpRule::Never).with_prompt_side(PromptSide::Expert);
+                let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
+                self.with_settings(BudgetedDecoder::new(policy, experts))
+            }
+            TextSource::StudentSampled => self.decoder(student, Sampler::plain(), HelpRule::Learned),
+            TextSource::StudentGreedy | TextSource::Reference => {
+                self.decoder(student, Sampler::Greedy, HelpRule::Learned)
+            }
+        };
+        let decoder = decoder.with_max_new_tokens(self.max_new_tokens(longest)).with_batch_size(rows.len());
+        let prompts: Vec<Prompt> = rows.iter().map(|row| row.prompt.clone()).collect();
+        let decoded = decoder.decode(&prompts, seed)?;
+        let mut rng = seed.stream("flags").rng();
+        for (row, trajectory) in rows.into_iter().zip(&decoded.trajectories) {
+            row.tokens = trajectory.steps.iter().map(|step| step.token).collect();
+            row.ended = trajectory.end == End::Eos;
+            row.deployed = source == TextSource::StudentGreedy;
+            row.helped = match source {
+                TextSource::Teacher => flags(&mut rng, row.tokens.len(), row.budget),
+                _ => trajectory.steps.iter().map(|step| step.source != Source::Student).collect(),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Random flags that are set with this probability each.
+fn flags(rng: &mut impl Rng, count: usize, probability: f64) -> Vec<bool> {
+    (0..count).map(|_| rng.random::<f64>() < probability).collect()
+}

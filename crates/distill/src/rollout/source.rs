@@ -1,0 +1,247 @@
+//! Rollouts as a source of training batches.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use wheels_lm::LanguageModel;
+use wheels_student::{Prices, Student};
+use wheels_text::Seed;
+
+use super::replay::ReplayBuffer;
+use super::{Rollout, RolloutSampler};
+use crate::checkpoint::first_difference;
+use crate::objective::Requirements;
+use crate::price::{self, Usage};
+use crate::{
+    BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TrainingBatch, Workers, diagnostics,
+};
+
+/// The factor by which the running sums of used help shrink before each new text is added.
+const USAGE_DECAY: f64 = 0.98;
+
+/// Training batches from rollouts: by default half off-policy and half on-policy, and each used three times.
+///
+/// A batch holds pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
+/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher's log-probs are then computed along all texts at
+/// once. New rollouts also move the prices of help ([`price`](crate::price)).
+pub struct Rollouts<'a, T> {
+    sampler: RolloutSampler<'a, T>,
+    batches: SupervisedBatches<'a>,
+    replay: ReplayBuffer,
+    /// The number of steps whose batches were returned.
+    step: usize,
+    /// None before the first rollout, unless the student has learned prices before.
+    prices: Option<Prices>,
+    /// Running sums for each price level: helped tokens, tokens that the budgets allow, and all tokens.
+    usage: Vec<[f64; 3]>,
+}
+
+/// What a checkpoint keeps.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    config: RolloutConfig,
+    batches: serde_json::Value,
+    replay: Vec<Rollout>,
+    step: usize,
+    prices: Option<Prices>,
+    usage: Vec<[f64; 3]>,
+}
+
+impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
+    /// Rollouts that a sampler writes.
+    ///
+    /// # Errors
+    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] if the budget levels of the config are invalid.
+    pub fn new(sampler: RolloutSampler<'a, T>) -> Result<Self, DistillError> {
+        let config = sampler.config();
+        price::check_levels(&config.constraint.levels)?;
+        let seed = Seed(config.seed);
+        let batches = SupervisedBatches::new(sampler.prompts().pairs(), config.batch_tokens, sampler.pad(), seed)?;
+        let usage = vec![[0.0; 3]; config.constraint.levels.len()];
+        let replay = ReplayBuffer::new(config.replay_bytes);
+        Ok(Self { sampler, batches, replay, step: 0, prices: None, usage })
+    }
+
+    /// Starts with the prices that a student has learned before, instead of those that its first rollouts suggest.
+    ///
+    /// # Errors
+    /// [`DistillError::Levels`] if the budget levels of the config are invalid.
+    pub fn with_prices(mut self, prices: &Prices) -> Result<Self, DistillError> {
+        let levels = &self.sampler.config().constraint.levels;
+        self.prices = Some(prices.at_levels(levels).map_err(|_| DistillError::Levels { levels: levels.clone() })?);
+        Ok(self)
+    }
+
+    /// The current prices. None before the first step, unless they were given ([`with_prices`](Self::with_prices)).
+    pub fn prices(&self) -> Option<&Prices> {
+        self.prices.as_ref()
+    }
+
+    /// The sampler that writes the rollouts.
+    pub fn sampler(&self) -> &RolloutSampler<'a, T> {
+        &self.sampler
+    }
+
+    /// Writes new rollouts, one for each of `count` micro-batches.
+    fn write<M: Module + LanguageModel + Sync>(
+        &mut self,
+        student: &Student<M>,
+        count: usize,
+        workers: &Workers,
+    ) -> Result<Vec<Arc<Rollout>>, DistillError> {
+        self.sampler.check(student)?;
+        let seed = Seed(self.sampler.config().seed).stream("rollouts").nth(self.step as u64);
+        let mut plans = Vec::with_capacity(count);
+        for index in 0..count {
+            plans.push((seed.nth(index as u64), self.batches.next_indices()));
+        }
+        let sampler = &self.sampler;
+        let chunks = workers.map_chunks(&plans, |chunk| {
+            let mut rollouts = Vec::with_capacity(chunk.len());
+            for (plan_seed, pairs) in chunk {
+                rollouts.push(Arc::new(sampler.sample(student, pairs, *plan_seed)?));
+            }
+            Ok::<_, DistillError>(rollouts)
+        });
+        Ok(chunks.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// The first prices: quantiles of the divergences at the tokens of the first rollouts, or a search by bisection.
+    fn first_prices<M: Module + LanguageModel + Sync>(
+        &self,
+        student: &Student<M>,
+        rollouts: &[Arc<Rollout>],
+        workers: &Workers,
+    ) -> Result<Prices, DistillError> {
+        let constraint = &self.sampler.config().constraint;
+        if constraint.search_texts > 0 && self.sampler.has_help_token() {
+            return price::search(&self.sampler, student, workers);
+        }
+        let mut divergences = Vec::new();
+        for rollout in rollouts {
+            let samples = diagnostics::ask_samples(&self.sampler, student, rollout);
+            divergences.extend(samples.iter().map(|sample| sample.divergence));
+        }
+        price::quantile_prices(constraint, divergences)
+    }
+
+    /// Moves the prices by the help that the student used in the greedy texts of new rollouts.
+    fn move_prices(&mut self, rollouts: &[Arc<Rollout>]) {
+        let config = self.sampler.config();
+        let levels = &config.constraint.levels;
+        let mut usage = Vec::new();
+        for row in rollouts.iter().flat_map(|rollout| &rollout.rows).filter(|row| row.deployed) {
+            let helped = row.helped.iter().filter(|flag| **flag).count();
+            usage.push(Usage { budget: row.budget, helped, tokens: row.tokens.len() });
+        }
+        for text in &usage {
+            let distance = |level: usize| (levels[level] - text.budget).abs();
+            let nearest = (0..levels.len()).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+            let sums = &mut self.usage[nearest.expect("there are levels")];
+            let tokens = text.tokens as f64;
+            for (sum, seen) in sums.iter_mut().zip([text.helped as f64, text.budget * tokens, tokens]) {
+                *sum = *sum * USAGE_DECAY + seen;
+            }
+        }
+        if self.step >= config.constraint.frozen_steps
+            && let Some(prices) = &mut self.prices
+        {
+            let progress = self.step as f64 / config.steps.max(1) as f64;
+            price::ascend(prices, &usage, &config.constraint, progress);
+        }
+    }
+}
+
+impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> for Rollouts<'_, T> {
+    fn provides(&self) -> Requirements {
+        Requirements { teacher: true, help_token: self.sampler.has_help_token(), ..Requirements::default() }
+    }
+
+    fn next_batches(
+        &mut self,
+        student: &Student<M>,
+        count: usize,
+        workers: &Workers,
+    ) -> Result<Vec<TrainingBatch>, DistillError> {
+        let seed = Seed(self.sampler.config().seed);
+        let rollouts = if self.step.is_multiple_of(self.sampler.config().uses.max(1)) {
+            let rollouts = self.write(student, count, workers)?;
+            let searches = self.step == 0 && self.sampler.config().constraint.search_texts > 0;
+            if self.prices.is_none() || searches {
+                self.prices = Some(self.first_prices(student, &rollouts, workers)?);
+            }
+            self.move_prices(&rollouts);
+            for rollout in &rollouts {
+                self.replay.push(rollout.clone());
+            }
+            rollouts
+        } else {
+            let mut rng = seed.stream("replay").nth(self.step as u64).rng();
+            (0..count).map(|_| self.replay.get(rng.random_range(0..self.replay.len())).clone()).collect()
+        };
+        let seed = seed.stream("price-prompts").nth(self.step as u64);
+        self.step += 1;
+        let prices = self.prices.as_ref().expect("the first rollouts set the prices");
+        let mut batches = Vec::with_capacity(rollouts.len());
+        for (index, rollout) in rollouts.iter().enumerate() {
+            let mut batch = self.sampler.batch(rollout, prices);
+            if self.sampler.config().price_prompts > 0
+                && let Some(teacher) = &mut batch.teacher
+            {
+                let mut rng = seed.nth(index as u64).rng();
+                teacher.price_prompts = Some(self.sampler.price_prompts(prices, &mut rng)?);
+            }
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    fn report(&self, report: &mut StepReport) {
+        let Some(prices) = self.prices.as_ref().filter(|_| self.sampler.has_help_token()) else { return };
+        for (multiplier, &[helped, budgeted, tokens]) in prices.levels().iter().zip(&self.usage) {
+            let name = format!("{:.0}%", 100.0 * multiplier.budget);
+            report.parts.insert(format!("price {name}"), multiplier.price);
+            if tokens > 0.0 {
+                // The texts near a level have other budgets than the level. It shows by how much they miss their own.
+                report.parts.insert(format!("used {name}"), multiplier.budget + (helped - budgeted) / tokens);
+            }
+        }
+    }
+
+    fn position(&self) -> String {
+        self.batches.position_name()
+    }
+
+    fn state(&self) -> serde_json::Value {
+        let without_teacher = |rollout: &Arc<Rollout>| Rollout::new(rollout.rows.clone());
+        let saved = Saved {
+            config: self.sampler.config().clone(),
+            batches: self.batches.saved_state(),
+            replay: self.replay.iter().map(without_teacher).collect(),
+            step: self.step,
+            prices: self.prices.clone(),
+            usage: self.usage.clone(),
+        };
+        serde_json::to_value(saved).expect("ids and numbers are JSON")
+    }
+
+    fn restore(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
+        let unreadable = |error| DistillError::SourceState { reason: format!("its rollouts cannot be read: {error}") };
+        let saved: Saved = serde_json::from_value(state).map_err(unreadable)?;
+        let config = self.sampler.config();
+        // A run may go on for more steps than it was started with.
+        if let Some([field, there, here]) = first_difference(&saved.config, config, &["steps"]) {
+            let reason = format!("{field} was {there} for its rollouts, and is {here} now");
+            return Err(DistillError::SourceState { reason });
+        }
+        self.batches.restore_state(saved.batches)?;
+        self.replay = ReplayBuffer::new(config.replay_bytes);
+        for rollout in saved.replay {
+            self.replay.push(self.sampler.with_teacher(rollout).into());
+        }
+        (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! A tiny student, its teacher and their data.
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use wheels_distill::objective::ConstrainedPath;
+use wheels_distill::price::ConstraintConfig;
+use wheels_distill::{
+    PromptSource, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPair, Trainer, TrainerConfig,
+};
+use wheels_lm::{T5, T5Config};
+use wheels_student::{Student, StudentConfig};
+use wheels_text::{HelpBudget, Prompt, TextError};
+
+/// The size of the student's vocabulary. Token 0 is padding, and token 1 ends a text.
+pub(crate) const VOCAB: u32 = 24;
+
+/// The help token, the last one of the vocabulary.
+pub(crate) const HELP: u32 = VOCAB - 1;
+
+/// Pairs of texts. In the prompt of a pair, the budget is one token before the source.
+pub(crate) struct Pairs(pub(crate) Vec<TokenPair>);
+
+impl PromptSource for Pairs {
+    fn pairs(&self) -> &[TokenPair] {
+        &self.0
+    }
+
+    fn prompt(&self, index: usize, budget: HelpBudget, _wording: usize) -> Result<Prompt, TextError> {
+        let expert = self.0[index].source.clone();
+        let budget_token = match budget {
+            HelpBudget::Percent(percent) => 2 + u32::from(percent) / 10,
+            HelpBudget::Tokens(tokens) => 13 + tokens.min(5),
+        };
+        Ok(Prompt { student: [&[budget_token], expert.as_slice()].concat(), expert, budget })
+    }
+}
+
+/// Forty pairs without the help token.
+pub(crate) static PAIRS: LazyLock<Pairs> = LazyLock::new(|| {
+    let token = |i: u32| 2 + i % (HELP - 2);
+    let text = |seed: u32, length: u32| (0..length).map(|t| token(seed * 7 + t * 3)).chain([1]).collect();
+    Pairs((0..40).map(|i| TokenPair { source: text(i, 3 + i % 4), target: text(i + 1, 2 + i % 5) }).collect())
+});
+
+/// Models with random weights.
+pub(crate) struct Models {
+    /// A student with heads. It tracks gradients.
+    pub(crate) student: Student<T5>,
+    /// A teacher with the student's vocabulary.
+    pub(crate) teacher: T5,
+}
+
+/// The models of all tests. They are drawn once, because the process has one random generator for weights, from which
+/// tests that run in parallel would draw in any order.
+pub(crate) static MODELS: LazyLock<Models> = LazyLock::new(|| {
+    let tracked = Device::flex().autodiff();
+    tracked.seed(3);
+    let student = Student::new(model(VOCAB, &tracked)).with_heads(&StudentConfig::new(), HELP);
+    // Weights are drawn when they are first read. Until then, clones share what is set on one of them.
+    let _ = student.valid();
+    Models { student, teacher: model(VOCAB, &Device::flex()) }
+});
+
+/// A model with random weights, which are drawn now.
+pub(crate) fn model(vocab_size: u32, device: &Device) -> T5 {
+    let config = T5Config {
+        vocab_size: vocab_size as usize,
+        d_model: 8,
+        d_kv: 4,
+        d_ff: 16,
+        num_layers: 1,
+        num_heads: 2,
+        initializer_factor: 0.3,
+        ..T5Config::default()
+    };
+    let model = config.init(device);
+    let _ = model.valid();
+    model
+}
+
+/// Rollouts of 12 steps, of which the prices are frozen for two.
+pub(crate) fn rollout_config() -> RolloutConfig {
+    RolloutConfig::new(12)
+        .with_batch_tokens(120)
+        .with_constraint(ConstraintConfig::new().with_frozen_steps(2).with_evidence(1.0))
+}
+
+/// A sampler in which the student asks `teacher`.
+pub(crate) fn sampler(config: RolloutConfig, teacher: &T5) -> RolloutSampler<'_, T5> {
+    RolloutSampler::new(config, &*PAIRS, teacher, Some(HELP), vec![0, HELP])
+}
+
+/// Rollouts in which the student asks its own teacher.
+pub(crate) fn rollouts(config: RolloutConfig) -> Rollouts<'static, T5> {
+    Rollouts::new(sampler(config, &MODELS.teacher)).expect("the pairs fit")
+}
+
+/// A run of the whole recipe, of 12 steps.
+pub(crate) struct Run {
+    pub(crate) student: Student<T5>,
+    pub(crate) target_decay: Option<f64>,
+}
+
+static OBJECTIVE: LazyLock<ConstrainedPath> = LazyLock::new(ConstrainedPath::new);
+
+impl Run {
+    /// A run of the student with heads, without a target network.
+    pub(crate) fn new() -> Self {
+        Self { student: MODELS.student.clone(), target_decay: None }
+    }
+
+    /// Starts the run in `folder`, or resumes it, and makes its steps up to `last`. Returns the reports of these steps,
+    /// without their durations, and the student.
+    pub(crate) fn train_to(&self, last: usize, folder: &Path) -> (Vec<StepReport>, Student<T5>) {
+        let config = TrainerConfig::new(12)
+            .with_workers(2)
+            .with_warmup_steps(2)
+            .with_learning_rate(1e-2)
+            .with_target_decay(self.target_decay)
+            .with_checkpoint_every(1)
+            .with_validate_every(usize::MAX);
+        let (student, rollouts) = (self.student.clone(), rollouts(rollout_config()));
+        let is_new = fs::read_dir(folder).expect("a folder").next().is_none();
+        let mut trainer = if is_new {
+            Trainer::new(config, &*OBJECTIVE, student, rollouts, folder).expect("a new run")
+        } else {
+            Trainer::resume(config, &*OBJECTIVE, student, rollouts, folder).expect("an earlier run")
+        };
+        let mut reports = Vec::new();
+        while trainer.step() < last {
+            let report = trainer.train_step().expect("finite numbers");
+            trainer.save().expect("the disk has room");
+            reports.push(StepReport { seconds: 0.0, ..report });
+        }
+        (reports, trainer.student())
+    }
+}

@@ -1,0 +1,166 @@
+//! Last hidden states, and the positions at which they are wanted.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// The positions of a call at which a caller wants hidden states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions<'a> {
+    /// Every position of every row, padding included, row after row.
+    All,
+    /// The last positions of each row: `Last(&[1, 3])` means the last one of the first row and the last three of the
+    /// second.
+    Last(&'a [usize]),
+}
+
+impl Positions<'_> {
+    /// The selected positions as indices into the grid of `[rows, time]`, row after row. `lengths` are the numbers of
+    /// tokens in the rows.
+    ///
+    /// # Panics
+    /// If a row is asked for more positions than it has.
+    pub fn indices(&self, lengths: &[usize], time: usize) -> Vec<usize> {
+        match self {
+            Self::All => (0..lengths.len() * time).collect(),
+            Self::Last(counts) => {
+                assert_eq!(counts.len(), lengths.len(), "one number of positions for each row");
+                let mut indices = Vec::with_capacity(counts.iter().sum());
+                for (row, (&length, &count)) in lengths.iter().zip(*counts).enumerate() {
+                    assert!(count <= length, "row {row} has {length} tokens, and {count} positions were asked for");
+                    indices.extend(row * time + length - count..row * time + length);
+                }
+                indices
+            }
+        }
+    }
+
+    /// The selected positions of a grid of states.
+    ///
+    /// # Shapes
+    /// `[rows, time, d_model]` to `[positions, d_model]`.
+    ///
+    /// # Panics
+    /// As [`indices`](Self::indices).
+    pub fn select(&self, grid: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
+        let [rows, time, _] = grid.dims();
+        let flat = grid.flatten(0, 1);
+        let indices = self.indices(lengths, time);
+        if indices.len() == rows * time {
+            return flat;
+        }
+        let count = indices.len();
+        let indices: Vec<i32> = indices.into_iter().map(|index| index as i32).collect();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &flat.device());
+        flat.select(0, indices)
+    }
+}
+
+/// Last hidden states at some positions, from which a model's head computes logits.
+///
+/// A model that wraps another one can add features of its own to each position. They travel beside the states and do
+/// not change them.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    states: Tensor<2>,
+    features: Option<Tensor<2>>,
+}
+
+impl Hidden {
+    /// Hidden states without further features.
+    ///
+    /// # Shapes
+    /// `[positions, d_model]`.
+    pub fn new(states: Tensor<2>) -> Self {
+        Self { states, features: None }
+    }
+
+    /// The same states with `features` beside them, `[positions, features]`.
+    ///
+    /// # Panics
+    /// If there are not as many features as positions.
+    #[must_use]
+    pub fn with_features(self, features: Tensor<2>) -> Self {
+        let (positions, given) = (self.len(), features.dims()[0]);
+        assert_eq!(positions, given, "{positions} hidden states and features of {given} positions");
+        Self { features: Some(features), ..self }
+    }
+
+    /// The states, `[positions, d_model]`.
+    pub fn states(&self) -> Tensor<2> {
+        self.states.clone()
+    }
+
+    /// The features that a wrapping model added, `[positions, features]`.
+    pub fn features(&self) -> Option<Tensor<2>> {
+        self.features.clone()
+    }
+
+    /// The number of positions.
+    pub fn len(&self) -> usize {
+        self.states.dims()[0]
+    }
+
+    /// Whether there are no positions.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `count` positions from `start` on.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn narrow(&self, start: usize, count: usize) -> Self {
+        Self {
+            states: self.states.clone().narrow(0, start, count),
+            features: self.features.clone().map(|features| features.narrow(0, start, count)),
+        }
+    }
+
+    /// The positions in chunks of at most `size`, so that their logits need not exist all at once.
+    ///
+    /// # Panics
+    /// If `size` is 0.
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = Self> {
+        assert!(size > 0, "a chunk has at least one position");
+        (0..self.len()).step_by(size).map(move |start| self.narrow(start, size.min(self.len() - start)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn numbers(count: usize) -> Tensor<2> {
+        let values: Vec<f32> = (0..count).map(|value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, [count, 1]), &Device::default())
+    }
+
+    fn read(tensor: Tensor<2>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn the_last_positions_of_ragged_rows_are_selected() {
+        let grid = numbers(6).reshape([2, 3, 1]);
+        assert_eq!(read(Positions::Last(&[1, 2]).select(grid.clone(), &[2, 3])), [1.0, 4.0, 5.0]);
+        assert_eq!(read(Positions::Last(&[0, 1]).select(grid.clone(), &[2, 3])), [5.0]);
+        assert_eq!(read(Positions::All.select(grid, &[2, 3])), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 0 has 1 tokens, and 2 positions were asked for")]
+    fn more_positions_than_tokens_are_refused() {
+        Positions::Last(&[2]).indices(&[1], 3);
+    }
+
+    #[test]
+    fn chunks_cover_all_positions_with_their_features() {
+        let hidden = Hidden::new(numbers(5)).with_features(numbers(5) + 10.0);
+        let chunks: Vec<Hidden> = hidden.chunks(2).collect();
+        assert_eq!(chunks.iter().map(Hidden::len).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(read(chunks[1].states()), [2.0, 3.0]);
+        assert_eq!(chunks[2].features().map(read), Some(vec![14.0]));
+    }
+}

@@ -1,1 +1,0 @@
-//! Small functions of logits that several crates need.

@@ -1,0 +1,119 @@
+//! The heads that a student reads beside its next-token logits.
+
+use burn::module::{Initializer, Module};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::{Device, IndexingUpdateOp, Tensor};
+use wheels_lm::{Hidden, ModelSpec};
+
+use crate::StudentConfig;
+use crate::price_head::PriceHead;
+
+/// Added to a logit or score to take it out of a softmax: its exponential is 0 in every float format.
+pub(crate) const MASKED: f32 = -3.0e4;
+
+/// The columns of a student's [`Hidden::features`].
+pub(crate) const PRICE: usize = 0;
+const REPETITION: usize = 1;
+
+/// The heads of a student. Their field names are the tensor names in heads.safetensors.
+#[derive(Module, Debug)]
+pub(crate) struct Heads {
+    /// Estimates the divergence D of the student's distribution from its teacher's.
+    pub(crate) distance: Perceptron,
+    pub(crate) price: PriceHead,
+    /// V and V_C.
+    pub(crate) values: Perceptron,
+    #[module(skip)]
+    config: StudentConfig,
+    /// The column of the help token.
+    #[module(skip)]
+    help_token: usize,
+}
+
+/// The two values of each state that are trained beside the help token.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// V, the entropy-regularised return still to come, nats, `[batch, time]`.
+    pub value: Tensor<2>,
+    /// V_C, the number of helped tokens still to come, `[batch, time]`.
+    pub cost: Tensor<2>,
+}
+
+impl Heads {
+    pub(crate) fn init(config: &StudentConfig, spec: &ModelSpec, help_token: u32, device: &Device) -> Self {
+        let StudentConfig { hidden_width, .. } = *config;
+        Self {
+            distance: Perceptron::init(spec.d_model + 4, hidden_width, 1, device),
+            price: PriceHead::init(config, spec.vocab_size, device),
+            values: Perceptron::init(spec.d_model + 2, hidden_width, 2, device),
+            config: config.clone(),
+            help_token: help_token as usize,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &StudentConfig {
+        &self.config
+    }
+
+    /// Replaces the logit of the help token by `logsumexp(other logits) + z`, where `z` is the log-odds of asking.
+    ///
+    /// # Shapes
+    /// `logits` and the result: `[positions, vocab]`.
+    pub(crate) fn add_help_logit(&self, hidden: &Hidden, logits: Tensor<2>) -> Tensor<2> {
+        let positions = logits.dims()[0];
+        let column = [0..positions, self.help_token..self.help_token + 1];
+        let zeros = Tensor::<2>::zeros([positions, 1], &logits.device());
+        let words = logits.clone().detach().slice_assign(column.clone(), zeros.clone() + MASKED);
+        let log_probs = log_softmax(words.clone(), 1);
+        let max_log_prob = log_probs.clone().max_dim(1);
+        let entropy = (log_probs.clone().exp() * log_probs).sum_dim(1).neg();
+        let (best, at) = words.clone().max_dim_with_indices(1);
+        let second = words.scatter(1, at, zeros + MASKED, IndexingUpdateOp::Add).max_dim(1);
+        let margin = best.clone() - second;
+        let normaliser = best - max_log_prob.clone();
+
+        let features = features(hidden);
+        let states = scaled_gradient(hidden.states(), self.config.gradient_scale);
+        let repetition = features.clone().narrow(1, REPETITION, 1);
+        let seen = Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1);
+        let log_odds = self.distance.forward(seen) - features.narrow(1, PRICE, 1);
+        logits.slice_assign(column, normaliser + log_odds)
+    }
+
+    /// V and V_C at positions that form a grid.
+    pub(crate) fn values(&self, hidden: &Hidden, grid: [usize; 2]) -> Values {
+        let values = self.values.forward(Tensor::cat(vec![hidden.states(), features(hidden)], 1));
+        let [value, cost] = [0, 1].map(|column| values.clone().narrow(1, column, 1).reshape(grid));
+        Values { value, cost }
+    }
+}
+
+fn features(hidden: &Hidden) -> Tensor<2> {
+    hidden.features().expect("a student's hidden states carry its features")
+}
+
+/// A perceptron with one hidden layer. Its output is 0 until it is trained.
+#[derive(Module, Debug)]
+pub(crate) struct Perceptron {
+    inner: Linear,
+    pub(crate) outer: Linear,
+}
+
+impl Perceptron {
+    pub(crate) fn init(d_input: usize, hidden_width: usize, d_output: usize, device: &Device) -> Self {
+        Self {
+            inner: LinearConfig::new(d_input, hidden_width).init(device),
+            outer: LinearConfig::new(hidden_width, d_output).with_initializer(Initializer::Zeros).init(device),
+        }
+    }
+
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.outer.forward(relu(self.inner.forward(x)))
+    }
+}
+
+/// The same numbers with a gradient that is `scale` times as large.
+fn scaled_gradient(x: Tensor<2>, scale: f64) -> Tensor<2> {
+    x.clone() * scale + x.detach() * (1.0 - scale)
+}

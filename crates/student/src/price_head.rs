@@ -1,0 +1,73 @@
+//! The head that reads the price of help from the words of a prompt.
+
+use burn::module::{Initializer, Module};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::activation::{relu, softmax};
+use burn::tensor::{Device, Int, Tensor};
+use wheels_lm::TokenBatch;
+
+use crate::StudentConfig;
+use crate::heads::{MASKED, Perceptron};
+
+/// Reads a price from the start of a prompt, where the budget is stated in words.
+///
+/// Attention queries select places of the prompt, and a perceptron turns what stands there into one number. The head has
+/// token embeddings of its own and sees each token beside its two neighbours, so that it can tell the tens digit from
+/// the ones digit. The hidden states of the base model would serve as well, but they change while it is trained.
+#[derive(Module, Debug)]
+pub(crate) struct PriceHead {
+    embedding: Embedding,
+    /// Reads a token together with its two neighbours.
+    near: Linear,
+    queries: Linear,
+    /// The weight of the position in the prompt, for each query.
+    place: Linear,
+    pub(crate) read: Perceptron,
+    #[module(skip)]
+    config: StudentConfig,
+}
+
+impl PriceHead {
+    pub(crate) fn init(config: &StudentConfig, vocab_size: usize, device: &Device) -> Self {
+        let StudentConfig { hidden_width, price_queries, price_embedding, .. } = *config;
+        Self {
+            // Small initial values, so that tokens which no budget contains hardly count.
+            embedding: EmbeddingConfig::new(vocab_size, price_embedding)
+                .with_initializer(Initializer::Normal { mean: 0.0, std: 0.1 })
+                .init(device),
+            near: LinearConfig::new(3 * price_embedding, hidden_width).init(device),
+            queries: LinearConfig::new(hidden_width, price_queries).init(device),
+            place: LinearConfig::new(1, price_queries).with_bias(false).init(device),
+            read: Perceptron::init(price_queries * hidden_width, hidden_width, 1, device),
+            config: config.clone(),
+        }
+    }
+
+    /// The price that each prompt states, nats, `[batch, 1]`.
+    pub(crate) fn forward(&self, prompts: &TokenBatch, device: &Device) -> Tensor<2> {
+        let StudentConfig { hidden_width, budget_tokens, price_queries, price_embedding, .. } = self.config;
+        let starts: Vec<&[u32]> =
+            (0..prompts.rows()).map(|row| &prompts.row(row)[..prompts.row(row).len().min(budget_tokens)]).collect();
+        let starts = TokenBatch::new(&starts, 0);
+        let [batch, time] = [starts.rows(), starts.width()];
+        let padding = starts.is_ragged().then(|| starts.padding(device).float());
+        let mut embedded = self.embedding.forward(starts.tensor(device));
+        if let Some(padding) = &padding {
+            // Padding embeds as zeros, like the places past the end of the batch.
+            let kept = padding.clone().neg() + 1.0;
+            embedded = embedded * kept.reshape([batch, time, 1]);
+        }
+        let gap = Tensor::zeros([batch, 1, price_embedding], device);
+        let before = Tensor::cat(vec![gap.clone(), embedded.clone().narrow(1, 0, time - 1)], 1);
+        let after = Tensor::cat(vec![embedded.clone().narrow(1, 1, time - 1), gap], 1);
+        let near = relu(self.near.forward(Tensor::cat(vec![before, embedded, after], 2)));
+
+        let place =
+            Tensor::<1, Int>::arange(0..time as i64, device).float().reshape([1, time, 1]) / budget_tokens as f64;
+        let mut scores = (self.queries.forward(near.clone()) + self.place.forward(place)).swap_dims(1, 2);
+        if let Some(padding) = padding {
+            scores = scores + padding.reshape([batch, 1, time]) * MASKED;
+        }
+        self.read.forward(softmax(scores, 2).matmul(near).reshape([batch, price_queries * hidden_width]))
+    }
+}

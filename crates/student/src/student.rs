@@ -1,0 +1,407 @@
+//! A language model with a help token.
+
+use std::fs;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use wheels_lm::{
+    Context, FloatFormat, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, Pretrained, TokenBatch,
+    WeightSource, load_weights, save_weights,
+};
+
+use crate::heads::{Heads, PRICE};
+use crate::repetition::repetitions;
+use crate::{StudentConfig, StudentError, Values};
+
+const HEADS: &str = "heads.safetensors";
+const CONFIG: &str = "student_config.json";
+
+/// A language model that can ask for help, and the heads with which it decides when.
+///
+/// Without heads, the help token has an ordinary logit, and the student is the plain model. With heads, its logit is
+/// `logsumexp(word logits) + z`, where `z` is the log-odds of asking in state `s` of a text with prompt `x`:
+///
+/// ```text
+/// z(s, x) = D(s) - price(x)
+/// ```
+///
+/// `D` estimates how far the student's distribution is from its teacher's. It sees the last hidden state, the maximum
+/// log-prob, the entropy and the margin of the next-token distribution, and how much of the end of the text is a
+/// repetition. `price` is read from the start of the prompt, where the budget is stated in words (our derivation). Two
+/// more values are read for training and forecasts: V, and V_C for the help still to come.
+///
+/// The price and the repetition travel as [`Hidden::features`] beside the hidden states of the model.
+#[derive(Module, Debug)]
+pub struct Student<M: Module> {
+    /// The language model, an ordinary checkpoint.
+    pub model: M,
+    heads: Option<Heads>,
+}
+
+/// The price of help of each row, nats, `[batch, 1]`, as the student read it from the prompts.
+#[derive(Debug)]
+struct PromptPrices(Tensor<2>);
+
+impl ModelState for PromptPrices {
+    fn select_rows(&mut self, rows: &[usize]) {
+        self.0 = select(&self.0, rows);
+    }
+
+    fn truncate(&mut self, _row: usize, _length: usize) {
+        // The prompt stays whole.
+    }
+}
+
+impl<M: Module + LanguageModel> Student<M> {
+    /// A student without heads.
+    pub fn new(model: M) -> Self {
+        Self { model, heads: None }
+    }
+
+    /// The same model with fresh heads for a help token. They give every state the divergence 0 and every prompt the
+    /// price 0.
+    ///
+    /// # Panics
+    /// If the help token is not in the vocabulary.
+    #[must_use]
+    pub fn with_heads(self, config: &StudentConfig, help_token: u32) -> Self {
+        let spec = self.model.spec();
+        assert!((help_token as usize) < spec.vocab_size, "the help token {help_token} is not in the vocabulary");
+        let heads = Heads::init(config, spec, help_token, &LanguageModel::device(&self.model));
+        Self { heads: Some(heads), ..self }
+    }
+
+    /// Whether the student has heads.
+    pub fn has_heads(&self) -> bool {
+        self.heads.is_some()
+    }
+
+    /// The same student with a frozen language model: training changes only the heads.
+    #[must_use]
+    pub fn with_frozen_model(self) -> Self {
+        Self { model: self.model.no_grad(), ..self }
+    }
+
+    /// V and V_C at hidden states that form a grid of `[batch, time]`. None without heads.
+    pub fn values(&self, hidden: &Hidden, grid: [usize; 2]) -> Option<Values> {
+        Some(self.heads.as_ref()?.values(hidden, grid))
+    }
+
+    /// The price of help that each prompt states, nats, `[batch, 1]`. None without heads.
+    pub fn prices(&self, prompts: &TokenBatch) -> Option<Tensor<2>> {
+        Some(self.heads.as_ref()?.price.forward(prompts, &LanguageModel::device(&self.model)))
+    }
+
+    /// The number of helped tokens that V_C predicts for each prompt, before the first token. None without heads.
+    pub fn forecast(&self, prompts: &TokenBatch) -> Option<Vec<f64>> {
+        let mut context = self.prefill(prompts, 0);
+        let output = self.forward(&TokenBatch::column(&context.starts()), &mut context);
+        Some(self.values(&output.hidden, [prompts.rows(), 1])?.cost.into_data().iter::<f64>().collect())
+    }
+
+    /// Price and repetition at each position, `[positions, 2]`.
+    fn features(
+        heads: &Heads,
+        tokens: &TokenBatch,
+        rows: &[usize],
+        positions: Positions<'_>,
+        context: &Context,
+    ) -> Tensor<2> {
+        let PromptPrices(prices) =
+            context.state().expect("this context was made by the prefill of a student with heads");
+        let prices = if context.is_whole(rows) { prices.clone() } else { select(prices, rows) };
+        let (batch, time) = (tokens.rows(), tokens.width());
+        let prices = match positions {
+            Positions::All => prices.reshape([batch, 1]).expand([batch, time]).reshape([batch * time, 1]),
+            Positions::Last(counts) => {
+                let rows: Vec<usize> =
+                    counts.iter().enumerate().flat_map(|(row, &count)| std::iter::repeat_n(row, count)).collect();
+                select(&prices, &rows)
+            }
+        };
+        let repetitions = repetitions(tokens, rows, positions, context, heads.config().max_repetition);
+        let shape = [repetitions.len(), 1];
+        let repetitions = Tensor::from_data(TensorData::new(repetitions, shape), &prices.device());
+        debug_assert_eq!(PRICE, 0, "the price is the first feature");
+        Tensor::cat(vec![prices, repetitions], 1)
+    }
+}
+
+/// The given rows of a column.
+fn select(column: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [rows.len()]), &column.device());
+    column.clone().select(0, index)
+}
+
+impl<M: Module + LanguageModel> LanguageModel for Student<M> {
+    fn spec(&self) -> &ModelSpec {
+        self.model.spec()
+    }
+
+    fn device(&self) -> Device {
+        LanguageModel::device(&self.model)
+    }
+
+    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+        let mut context = self.model.prefill(prompts, capacity);
+        if let Some(prices) = self.prices(prompts) {
+            context.insert(PromptPrices(prices));
+        }
+        context
+    }
+
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
+        let hidden = self.model.hidden(tokens, rows, positions, context);
+        match &self.heads {
+            Some(heads) => hidden.with_features(Self::features(heads, tokens, rows, positions, context)),
+            None => hidden,
+        }
+    }
+
+    fn head(&self, hidden: &Hidden) -> Tensor<2> {
+        let logits = self.model.head(hidden);
+        match &self.heads {
+            Some(heads) => heads.add_help_logit(hidden, logits),
+            None => logits,
+        }
+    }
+}
+
+impl Student<Pretrained> {
+    /// The same model with the heads in a folder, for a help token. A folder without heads.safetensors leaves the model
+    /// without heads.
+    ///
+    /// # Errors
+    /// [`StudentError`] if heads.safetensors or student_config.json is torn, or does not fit the model.
+    pub fn with_heads_in(self, folder: impl AsRef<Path>, help_token: u32) -> Result<Self, StudentError> {
+        let path = folder.as_ref().join(HEADS);
+        if !path.exists() {
+            return Ok(self);
+        }
+        let config_path = folder.as_ref().join(CONFIG);
+        let config = match fs::read_to_string(&config_path) {
+            Ok(json) => Some(json),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(LmError::Read { path: config_path, source }.into()),
+        };
+        self.with_stored_heads(config.as_deref(), WeightSource::File(&path), help_token)
+    }
+
+    /// The same model with heads in memory: the text of a student_config.json, or None for the defaults, and the bytes
+    /// of a heads.safetensors.
+    ///
+    /// # Errors
+    /// As [`with_heads_in`](Self::with_heads_in).
+    pub fn with_stored_heads(
+        self,
+        config: Option<&str>,
+        weights: WeightSource<'_>,
+        help_token: u32,
+    ) -> Result<Self, StudentError> {
+        let origin = weights.origin();
+        let config = match config {
+            Some(json) => parse_config(json, &origin.replace(HEADS, CONFIG))?,
+            None => StudentConfig::new(),
+        };
+        let device = LanguageModel::device(&self.model);
+        let mut heads = Heads::init(&config, self.model.spec(), help_token, &device);
+        load_weights(&mut heads, weights, &device)?;
+        Ok(Self { heads: Some(heads), ..self })
+    }
+
+    /// Writes the model ([`Pretrained::save`]) and, if there are heads, heads.safetensors and student_config.json.
+    ///
+    /// # Errors
+    /// As [`Pretrained::save`].
+    pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), StudentError> {
+        let folder = folder.as_ref();
+        self.model.save(folder, format)?;
+        let (weights, config) = (folder.join(HEADS), folder.join(CONFIG));
+        match &self.heads {
+            Some(heads) => {
+                let json = serde_json::to_string_pretty(heads.config()).expect("numbers are JSON");
+                fs::write(&config, json + "\n").map_err(|source| LmError::Write { path: config, source })?;
+                save_weights(heads, &weights, format)?;
+            }
+            None => {
+                // Heads of another model in this folder would be loaded with this one.
+                for path in [weights, config] {
+                    if path.exists() {
+                        fs::remove_file(&path).map_err(|source| LmError::Write { path, source })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The largest size that a student_config.json may ask for.
+const MAX_SIZE: usize = 1 << 16;
+
+fn parse_config(json: &str, origin: &str) -> Result<StudentConfig, StudentError> {
+    let config: StudentConfig =
+        serde_json::from_str(json).map_err(|source| StudentError::Config { origin: origin.into(), source })?;
+    for (field, value) in [
+        ("hidden_width", config.hidden_width),
+        ("budget_tokens", config.budget_tokens),
+        ("price_queries", config.price_queries),
+        ("price_embedding", config.price_embedding),
+        ("max_repetition", config.max_repetition),
+    ] {
+        if !(1..=MAX_SIZE).contains(&value) {
+            return Err(StudentError::Size { origin: origin.into(), field, value, largest: MAX_SIZE });
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::LazyLock;
+
+    use burn::nn::LinearConfig;
+    use wheels_lm::T5Config;
+
+    use super::*;
+
+    const HELP: u32 = 11;
+
+    /// A student with random heads. It is drawn once, because the process has one random generator for weights.
+    static STUDENT: LazyLock<Student<Pretrained>> = LazyLock::new(|| {
+        let config = T5Config {
+            vocab_size: 12,
+            d_model: 8,
+            d_kv: 4,
+            d_ff: 16,
+            num_layers: 1,
+            num_heads: 2,
+            ..T5Config::default()
+        };
+        let device = Device::flex();
+        let model = Pretrained::T5(config.init(&device));
+        let mut student = Student::new(model).with_heads(&StudentConfig::new(), HELP);
+        let heads = student.heads.as_mut().unwrap();
+        heads.distance.outer = LinearConfig::new(64, 1).init(&device);
+        heads.price.read.outer = LinearConfig::new(64, 1).init(&device);
+        heads.values.outer = LinearConfig::new(64, 2).init(&device);
+        student
+    });
+
+    fn prompts() -> TokenBatch {
+        TokenBatch::new(&[vec![3, 4, 5, 1], vec![6, 1]], 0)
+    }
+
+    /// The logits at every position of two texts, in one call.
+    fn logits(model: &dyn LanguageModel) -> Vec<f32> {
+        let inputs = TokenBatch::new(&[vec![0, 7, 7], vec![0, 9, 2]], 0);
+        let output = model.forward(&inputs, &mut model.prefill(&prompts(), 0));
+        output.logits.into_data().iter::<f32>().collect()
+    }
+
+    /// The log-odds of asking at each position.
+    fn log_odds(logits: &[f32]) -> Vec<f32> {
+        let mut odds = Vec::new();
+        for row in logits.chunks_exact(12) {
+            let words = row.iter().enumerate().filter(|(id, _)| *id != HELP as usize).map(|(_, logit)| logit.exp());
+            odds.push(row[HELP as usize] - words.sum::<f32>().ln());
+        }
+        odds
+    }
+
+    #[test]
+    fn fresh_heads_keep_the_word_logits_and_ask_with_even_odds() {
+        let model = &STUDENT.model;
+        let fresh = logits(&Student::new(model.clone()).with_heads(&StudentConfig::new(), HELP));
+        for (at, (fresh, plain)) in fresh.iter().zip(logits(model)).enumerate() {
+            assert!(at % 12 == HELP as usize || *fresh == plain, "the logit {at}");
+        }
+        assert!(log_odds(&fresh).iter().all(|odds| odds.abs() < 1e-4), "{:?}", log_odds(&fresh));
+        assert!(log_odds(&logits(&*STUDENT)).iter().all(|odds| odds.abs() > 1e-4), "random heads prefer something");
+    }
+
+    #[test]
+    fn with_heads_a_cache_equals_no_cache_and_rows_are_independent() {
+        let whole = logits(&*STUDENT);
+        let mut context = STUDENT.prefill(&prompts(), 4);
+        // One row goes ahead, then the other follows alone, and the last step has the rows in reverse order.
+        let mut read = |rows: &[usize], tokens: &[Vec<u32>]| -> Vec<f32> {
+            let hidden = STUDENT.hidden(&TokenBatch::new(tokens, 0), rows, Positions::All, &mut context);
+            STUDENT.head(&hidden).into_data().iter::<f32>().collect()
+        };
+        let parts = [read(&[0], &[vec![0, 7]]), read(&[1], &[vec![0, 9]]), read(&[1, 0], &[vec![2], vec![7]])].concat();
+        let order = [0, 1, 3, 4, 5, 2];
+        for (part, at) in parts.chunks_exact(12).zip(order) {
+            for (part, whole) in part.iter().zip(&whole[at * 12..]) {
+                assert!((part - whole).abs() < 1e-4, "position {at}: {part} is not {whole}");
+            }
+        }
+        context.select_rows(&[1]);
+        assert_eq!(context.state::<PromptPrices>().unwrap().0.dims(), [1, 1]);
+    }
+
+    #[test]
+    fn the_last_positions_have_the_logits_of_all_positions() {
+        let inputs = TokenBatch::new(&[vec![0, 7, 7], vec![0, 9]], 0);
+        let all = STUDENT.hidden(&inputs, &[0, 1], Positions::All, &mut STUDENT.prefill(&prompts(), 4));
+        let last = STUDENT.hidden(&inputs, &[0, 1], Positions::Last(&[2, 1]), &mut STUDENT.prefill(&prompts(), 4));
+        let read = |hidden: &Hidden| STUDENT.head(hidden).into_data().iter::<f32>().collect::<Vec<_>>();
+        let (all, last) = (read(&all), read(&last));
+        for (found, at) in last.chunks_exact(12).zip([1, 2, 4]) {
+            for (found, expected) in found.iter().zip(&all[at * 12..]) {
+                assert!((found - expected).abs() < 1e-5, "position {at}: {found} is not {expected}");
+            }
+        }
+        let hidden = STUDENT.hidden(&inputs, &[0, 1], Positions::All, &mut STUDENT.prefill(&prompts(), 4));
+        let chunked: Vec<f32> = hidden.chunks(4).flat_map(|chunk| read(&chunk)).collect();
+        assert!(
+            chunked.iter().zip(&all).all(|(chunked, whole)| (chunked - whole).abs() < 1e-5),
+            "chunks change nothing"
+        );
+    }
+
+    #[test]
+    fn heads_are_saved_with_their_config_and_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = Device::flex();
+        STUDENT.save(folder.path(), FloatFormat::F32).unwrap();
+        let plain = || Student::new(Pretrained::load(folder.path(), &device).unwrap());
+        let read = plain().with_heads_in(folder.path(), HELP).unwrap();
+        assert_eq!(logits(&read), logits(&*STUDENT));
+        let bytes = fs::read(folder.path().join(HEADS)).unwrap();
+        let memory = WeightSource::Bytes { origin: "memory", bytes: &bytes };
+        assert_eq!(logits(&plain().with_stored_heads(None, memory, HELP).unwrap()), logits(&read));
+        fs::remove_file(folder.path().join(CONFIG)).unwrap();
+        assert_eq!(
+            logits(&plain().with_heads_in(folder.path(), HELP).unwrap()),
+            logits(&read),
+            "defaults of old folders"
+        );
+
+        let json = serde_json::to_string(&StudentConfig::new()).unwrap();
+        for (json, part) in [("{", "student_config.json"), (&json.replace("64", "999999999"), "hidden_width")] {
+            fs::write(folder.path().join(CONFIG), json).unwrap();
+            let error = plain().with_heads_in(folder.path(), HELP).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        fs::write(folder.path().join(CONFIG), &json).unwrap();
+        fs::write(folder.path().join(HEADS), &bytes[..bytes.len() / 2]).unwrap();
+        let torn = plain().with_heads_in(folder.path(), HELP).unwrap_err();
+        assert!(torn.to_string().contains(HEADS), "{torn}");
+        Student::new(STUDENT.model.clone()).save(folder.path(), FloatFormat::F32).unwrap();
+        assert!(!plain().with_heads_in(folder.path(), HELP).unwrap().has_heads(), "heads of another model are removed");
+    }
+
+    #[test]
+    fn values_prices_and_forecasts_come_from_the_heads() {
+        let forecast = STUDENT.forecast(&prompts()).unwrap();
+        assert_eq!(forecast.len(), 2);
+        assert!(forecast[0] != forecast[1]);
+        let prices: Vec<f32> = STUDENT.prices(&prompts()).unwrap().into_data().iter::<f32>().collect();
+        assert!(prices.len() == 2 && prices[0] != prices[1]);
+        assert!(Student::new(STUDENT.model.clone()).forecast(&prompts()).is_none());
+    }
+}

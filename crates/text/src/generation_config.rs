@@ -1,0 +1,374 @@
+//! The settings for generating text, in Hugging Face's generation_config.json.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{TextError, files, prompt_template};
+
+const FILE: &str = "generation_config.json";
+
+/// The settings for generating text, with Hugging Face's names, saved as `generation_config.json` in a model's folder.
+///
+/// A field that a file does not have, or has as `null`, has its default. A file may hold more fields than these, such
+/// as `bos_token_id`. They are kept in `other` and written back unchanged. If one of them would change the generated
+/// text, such as `num_beams`, reading the file logs one warning with the names of all such fields, because they are
+/// not applied.
+///
+/// ```
+/// use wheels_text::GenerationConfig;
+///
+/// let config = GenerationConfig::from_json(r#"{"max_new_tokens": 100, "max_new_tokens_ratio": 2.0, "pad_token_id": 0}"#)?;
+/// assert_eq!(config.limit(10), 2 * 10 + 16);
+/// assert_eq!(config.limit(1000), 100);
+/// assert_eq!(config.no_repeat_ngram_size, 0);
+/// assert_eq!(config.other["pad_token_id"], 0);
+/// # Ok::<(), wheels_text::TextError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ConfigFile", into = "ConfigFile")]
+pub struct GenerationConfig {
+    /// The most tokens of an output, including its end-of-text token. Default: 256.
+    ///
+    /// If a file has no `max_new_tokens`, its `max_length` counts as this. Hugging Face's `max_length` also counts the
+    /// token that starts an encoder-decoder's output, so its own limit is one token less.
+    pub max_new_tokens: usize,
+    /// The size of the n-grams that may occur only once in an output, tokens. Default: 0, which allows repetition.
+    pub no_repeat_ngram_size: usize,
+    /// Whether tokens are sampled. Default: `false`, which takes the most likely token.
+    pub do_sample: bool,
+    /// Divides the logits before sampling; more than 0. Default: 1.0, which changes nothing.
+    pub temperature: f64,
+    /// Samples only among this many of the most likely tokens. Default: `None`, all of them.
+    ///
+    /// 0 in a file means `None`. Some versions of Hugging Face's library use 50 if the field is missing; here a missing
+    /// field means `None`.
+    pub top_k: Option<usize>,
+    /// Samples only among the most likely tokens that together have this probability; more than 0, at most 1.
+    /// Default: `None`, all tokens. 1.0 in a file means `None`.
+    pub top_p: Option<f64>,
+    /// The most tokens of an output per token of the expert's prompt; not one of Hugging Face's fields.
+    /// Default: `None`, no such limit.
+    ///
+    /// A model that repeats itself without end then costs at most this much.
+    pub max_new_tokens_ratio: Option<f64>,
+    /// Tokens added to the limit that `max_new_tokens_ratio` sets, so that short prompts may have longer outputs; not
+    /// one of Hugging Face's fields. Default: 16.
+    pub max_new_tokens_offset: usize,
+    /// The file's other fields. Nothing here reads them. Default: empty.
+    pub other: Map<String, Value>,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 256,
+            no_repeat_ngram_size: 0,
+            do_sample: false,
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+            max_new_tokens_ratio: None,
+            max_new_tokens_offset: 16,
+            other: Map::new(),
+        }
+    }
+}
+
+impl GenerationConfig {
+    /// Reads the generation config in a model's folder.
+    ///
+    /// This is `generation_config.json` if there is one. If there is none, the settings come from the `prompt.json`
+    /// that earlier versions wrote; see [`GenerationConfig::from_legacy_prompt_json`]. A folder without either gives
+    /// the default.
+    ///
+    /// # Errors
+    /// If a file exists and cannot be read or parsed, or if a number is out of its range.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = folder.as_ref().join(FILE);
+        if path.exists() {
+            return Self::parse(&files::read(&path)?, &path);
+        }
+        let legacy = folder.as_ref().join(prompt_template::FILE);
+        if legacy.exists() {
+            return Ok(parse_legacy(&files::read(&legacy)?, &legacy)?.unwrap_or_default());
+        }
+        Ok(Self::default())
+    }
+
+    /// Reads the content of a `generation_config.json`.
+    ///
+    /// # Errors
+    /// If the content cannot be parsed, or if a number is out of its range.
+    pub fn from_json(json: &str) -> Result<Self, TextError> {
+        Self::parse(json.as_bytes(), FILE.as_ref())
+    }
+
+    /// Reads the settings for generation from the content of a `prompt.json` of an earlier version.
+    ///
+    /// Such a file holds `max_new_tokens`, `no_repeat_ngram_size`, or both. Earlier versions also limited every output
+    /// to 2 tokens per token of the expert's prompt and 16 more, so the result has a ratio of 2.0 and an offset of 16.
+    /// A `prompt.json` with neither field gives `None`.
+    ///
+    /// # Errors
+    /// If the content cannot be parsed.
+    pub fn from_legacy_prompt_json(json: &str) -> Result<Option<Self>, TextError> {
+        parse_legacy(json.as_bytes(), prompt_template::FILE.as_ref())
+    }
+
+    /// Writes `generation_config.json` into a folder atomically. Creates the folder if it does not exist.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TextError> {
+        let json = serde_json::to_string_pretty(self).expect("numbers and JSON are JSON");
+        files::write_atomically(folder.as_ref().join(FILE), format!("{json}\n"))
+    }
+
+    /// Sets the most tokens of an output.
+    #[must_use]
+    pub fn with_max_new_tokens(self, max_new_tokens: usize) -> Self {
+        Self { max_new_tokens, ..self }
+    }
+
+    /// Sets the size of the n-grams that may occur only once in an output, tokens; 0 allows repetition.
+    #[must_use]
+    pub fn with_no_repeat_ngram_size(self, no_repeat_ngram_size: usize) -> Self {
+        Self { no_repeat_ngram_size, ..self }
+    }
+
+    /// The most tokens of an output whose expert's prompt has `prompt_tokens` tokens.
+    ///
+    /// This is the smaller of `max_new_tokens` and `floor(max_new_tokens_ratio * prompt_tokens) +
+    /// max_new_tokens_offset`. The second limit applies only if there is a ratio.
+    pub fn limit(&self, prompt_tokens: usize) -> usize {
+        let Some(ratio) = self.max_new_tokens_ratio else {
+            return self.max_new_tokens;
+        };
+        let by_prompt = ((ratio * prompt_tokens as f64) as usize).saturating_add(self.max_new_tokens_offset);
+        self.max_new_tokens.min(by_prompt)
+    }
+
+    fn parse(json: &[u8], path: &Path) -> Result<Self, TextError> {
+        let config: Self = serde_json::from_slice(json)
+            .map_err(|source| TextError::GenerationConfig { path: path.to_owned(), source })?;
+        config.check(path)?;
+        let unsupported = config.unsupported();
+        if !unsupported.is_empty() {
+            log::warn!(
+                "{}: these settings are not supported and not applied: {}",
+                path.display(),
+                unsupported.join(", ")
+            );
+        }
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), TextError> {
+        let invalid =
+            |field, value, range| Err(TextError::GenerationValue { path: path.to_owned(), field, value, range });
+        // Without sampling, Hugging Face's library ignores the temperature, and files with 0 for it exist.
+        if self.do_sample && (self.temperature.is_nan() || self.temperature <= 0.0) {
+            return invalid("temperature", self.temperature, "more than 0");
+        }
+        if let Some(top_p) = self.top_p
+            && (top_p.is_nan() || top_p <= 0.0 || top_p > 1.0)
+        {
+            return invalid("top_p", top_p, "more than 0 and at most 1");
+        }
+        if let Some(ratio) = self.max_new_tokens_ratio
+            && (ratio.is_nan() || ratio < 0.0)
+        {
+            return invalid("max_new_tokens_ratio", ratio, "0 or more");
+        }
+        Ok(())
+    }
+
+    /// The names of the other fields that would change the generated text, sorted.
+    fn unsupported(&self) -> Vec<&str> {
+        self.other.iter().filter(|(name, value)| changes_text(name, value)).map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// Whether Hugging Face's library would generate another text because of this field.
+///
+/// `length_penalty`, `early_stopping` and `diversity_penalty` are not here: they act only on beams, so `num_beams`
+/// stands for them.
+fn changes_text(name: &str, value: &Value) -> bool {
+    let number = value.as_f64();
+    match name {
+        "num_beams" | "num_beam_groups" => number.is_some_and(|number| number > 1.0),
+        "repetition_penalty" | "encoder_repetition_penalty" | "typical_p" | "guidance_scale" => {
+            number.is_some_and(|number| number != 1.0)
+        }
+        "min_length"
+        | "min_new_tokens"
+        | "penalty_alpha"
+        | "min_p"
+        | "epsilon_cutoff"
+        | "eta_cutoff"
+        | "encoder_no_repeat_ngram_size"
+        | "max_time" => number.is_some_and(|number| number > 0.0),
+        "bad_words_ids"
+        | "force_words_ids"
+        | "constraints"
+        | "forced_bos_token_id"
+        | "forced_eos_token_id"
+        | "suppress_tokens"
+        | "begin_suppress_tokens"
+        | "sequence_bias"
+        | "exponential_decay_length_penalty"
+        | "stop_strings"
+        | "dola_layers"
+        | "watermarking_config" => !is_empty(value),
+        // A model's own config names one end-of-text token, which is the only one that ends a text here.
+        "eos_token_id" => value.as_array().is_some_and(|ids| ids.len() > 1),
+        _ => false,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A generation_config.json as it is written, in which every field is optional.
+#[derive(Serialize, Deserialize)]
+struct ConfigFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_new_tokens: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_length: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_repeat_ngram_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    do_sample: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_new_tokens_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_new_tokens_offset: Option<usize>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl From<ConfigFile> for GenerationConfig {
+    fn from(file: ConfigFile) -> Self {
+        let default = Self::default();
+        let mut other = file.other;
+        if let Some(max_length) = file.max_length {
+            other.insert("max_length".to_owned(), max_length.into());
+        }
+        Self {
+            max_new_tokens: file.max_new_tokens.or(file.max_length).unwrap_or(default.max_new_tokens),
+            no_repeat_ngram_size: file.no_repeat_ngram_size.unwrap_or(default.no_repeat_ngram_size),
+            do_sample: file.do_sample.unwrap_or(default.do_sample),
+            temperature: file.temperature.unwrap_or(default.temperature),
+            top_k: file.top_k.filter(|&top_k| top_k != 0),
+            top_p: file.top_p.filter(|&top_p| top_p != 1.0),
+            max_new_tokens_ratio: file.max_new_tokens_ratio,
+            max_new_tokens_offset: file.max_new_tokens_offset.unwrap_or(default.max_new_tokens_offset),
+            other,
+        }
+    }
+}
+
+impl From<GenerationConfig> for ConfigFile {
+    fn from(config: GenerationConfig) -> Self {
+        Self {
+            max_new_tokens: Some(config.max_new_tokens),
+            // It is among the other fields if the file had it.
+            max_length: None,
+            no_repeat_ngram_size: Some(config.no_repeat_ngram_size),
+            do_sample: Some(config.do_sample),
+            temperature: Some(config.temperature),
+            // Hugging Face's library samples among 50 tokens if this field is missing, so that "all" must be written.
+            top_k: config.top_k.or(config.do_sample.then_some(0)),
+            top_p: config.top_p,
+            max_new_tokens_ratio: config.max_new_tokens_ratio,
+            max_new_tokens_offset: Some(config.max_new_tokens_offset),
+            other: config.other,
+        }
+    }
+}
+
+/// The fields for generation that earlier versions wrote into prompt.json.
+#[derive(Deserialize)]
+struct LegacyFields {
+    max_new_tokens: Option<usize>,
+    no_repeat_ngram_size: Option<usize>,
+}
+
+fn parse_legacy(json: &[u8], path: &Path) -> Result<Option<GenerationConfig>, TextError> {
+    let fields: LegacyFields =
+        serde_json::from_slice(json).map_err(|source| TextError::PromptTemplate { path: path.to_owned(), source })?;
+    if fields.max_new_tokens.is_none() && fields.no_repeat_ngram_size.is_none() {
+        return Ok(None);
+    }
+    let default = GenerationConfig::default();
+    Ok(Some(GenerationConfig {
+        max_new_tokens: fields.max_new_tokens.unwrap_or(default.max_new_tokens),
+        no_repeat_ngram_size: fields.no_repeat_ngram_size.unwrap_or(default.no_repeat_ngram_size),
+        max_new_tokens_ratio: Some(2.0),
+        max_new_tokens_offset: 16,
+        ..default
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn unsupported(json: &str) -> Vec<String> {
+        GenerationConfig::from_json(json).unwrap().unsupported().into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn settings_that_change_the_text_and_are_not_applied_are_found() {
+        // The generation_config.json of Helsinki-NLP/opus-mt-en-it, shortened.
+        let marian = r#"{"bad_words_ids": [[80034]], "bos_token_id": 0, "decoder_start_token_id": 80034,
+            "eos_token_id": 0, "forced_eos_token_id": 0, "max_length": 512, "num_beams": 6, "pad_token_id": 80034,
+            "renormalize_logits": true, "transformers_version": "4.31.0"}"#;
+        assert_eq!(unsupported(marian), ["bad_words_ids", "forced_eos_token_id", "num_beams"]);
+        for (field, value) in [
+            ("num_beam_groups", "2"),
+            ("repetition_penalty", "1.2"),
+            ("min_length", "5"),
+            ("min_new_tokens", "1"),
+            ("penalty_alpha", "0.6"),
+            ("typical_p", "0.9"),
+            ("forced_bos_token_id", "0"),
+            ("suppress_tokens", "[1, 2]"),
+            ("begin_suppress_tokens", "[1]"),
+            ("stop_strings", "\"end\""),
+            ("eos_token_id", "[1, 2]"),
+        ] {
+            assert_eq!(unsupported(&format!("{{\"{field}\": {value}}}")), [field], "{value}");
+        }
+    }
+
+    #[test]
+    fn settings_that_change_nothing_are_not_reported() {
+        // The generation_config.json of t5-small, and values that Hugging Face's library writes for "off".
+        let t5 = r#"{"_from_model_config": true, "decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0,
+            "transformers_version": "4.27.0.dev0"}"#;
+        let off = r#"{"num_beams": 1, "num_beam_groups": 1, "repetition_penalty": 1.0, "length_penalty": 2.0,
+            "min_length": 0, "min_new_tokens": null, "penalty_alpha": null, "typical_p": 1.0, "bad_words_ids": null,
+            "forced_bos_token_id": null, "suppress_tokens": [], "eos_token_id": [1], "use_cache": true}"#;
+        assert_eq!(unsupported(t5), [""; 0]);
+        assert_eq!(unsupported(off), [""; 0]);
+    }
+}

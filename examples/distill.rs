@@ -1,0 +1,128 @@
+//! Trains a student to write like its teacher, and to ask it for help within a budget.
+//!
+//!     cargo run --release --example distill -- --teacher DIR --student DIR --data train.jsonl --valid valid.jsonl --out model
+//!
+//! Without folders and files it trains the embedded student on the embedded sample, a smoke test of a minute. A run that
+//! was killed goes on when the same command is given again. `curves.svg` in the folder shows losses, prices, and the help
+//! used for each budget.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "support/curves.rs"]
+mod curves;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/progress.rs"]
+mod progress;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use burn::config::Config;
+use clap::Parser;
+use training_wheels::Method;
+use training_wheels::prelude::*;
+use wheels_embedded::TRANSLATION;
+
+/// Distils a teacher into a student that asks it for help.
+#[derive(Parser)]
+#[command(args_override_self = true)]
+struct Flags {
+    /// The teacher's folder. The embedded teacher if absent.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    /// The folder of the student to start from; it gets a help token if it has none. The embedded student if absent.
+    #[arg(long)]
+    student: Option<PathBuf>,
+    /// JSON lines to train on, with `source` and `target`. The embedded sample if absent.
+    #[arg(long, requires = "valid")]
+    data: Option<PathBuf>,
+    /// JSON lines to validate and calibrate on.
+    #[arg(long)]
+    valid: Option<PathBuf>,
+    /// The folder of the run and of the trained model.
+    #[arg(long, default_value = "distilled")]
+    out: PathBuf,
+    /// The method: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained (the whole recipe).
+    #[arg(long, default_value_t)]
+    method: Method,
+    /// The number of optimizer steps. The smoke test takes 40.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// A DistillationConfig as JSON, such as the distillation.json of an earlier run.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Train only the heads of the student: the tokens that it writes stay the same.
+    #[arg(long)]
+    heads_only: bool,
+    /// Save the weights in half precision.
+    #[arg(long)]
+    half: bool,
+    /// Show burn-train's dashboard instead of a bar; needs the feature `dashboard`.
+    #[arg(long)]
+    dashboard: bool,
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, ...
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+}
+
+fn main() -> ExitCode {
+    program::main(|| run(&Flags::parse()))
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let device = device::open(&flags.device)?;
+    let open = |folder: &Option<PathBuf>, files| match folder {
+        Some(folder) => TextModel::open(folder, &device.device),
+        None => TextModel::from_files("the embedded model", files, &device.device),
+    };
+    let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
+    let teacher = open(&flags.teacher, TRANSLATION.teacher)?;
+    let read = |path: &Option<PathBuf>| match path {
+        Some(path) => Dataset::open(path),
+        None => Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample"),
+    };
+    let (train, valid) = (read(&flags.data)?, read(&flags.valid)?);
+
+    let mut config = match &flags.config {
+        Some(path) => DistillationConfig::load(path)?,
+        None => DistillationConfig::new(),
+    };
+    let smoke_test = flags.data.is_none() && flags.config.is_none();
+    if let Some(steps) = flags.steps.or(smoke_test.then_some(40)) {
+        config = config.with_steps(steps);
+    }
+    config.heads_only |= flags.heads_only;
+    config.half_precision |= flags.half;
+    let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
+    let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
+    let distilled = Distillation::new(student, &teacher)
+        .config(config)
+        .method(flags.method)
+        .on_step(|report| progress.show(report))
+        .run(&train, &valid, &flags.out)?;
+
+    if let Some((step, score)) = distilled.outcome.best {
+        eprintln!("the best validation was at step {step} with chrF {score:.2}");
+    }
+    curves::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &levels)?;
+    if !distilled.budgets.is_empty() {
+        println!("on validation texts; V_C predicts the help used, z: help log-odds, D: divergence from the teacher");
+        println!("budget  price   used  uncalibrated  chrF  error of V_C  r(V_C, used)  rho(z, D)");
+    }
+    for row in &distilled.budgets {
+        println!(
+            "{:>5}% {:>6.2} {:>5.1}% {:>12.1}% {:>5.1} {:>13.2} {:>13.2} {:>10.2}",
+            row.budget,
+            row.price.unwrap_or(f64::NAN),
+            row.used,
+            row.used_uncalibrated,
+            row.chrf,
+            row.forecast_error,
+            row.forecast_correlation,
+            row.ask_correlation,
+        );
+    }
+    eprintln!("the model is in {}", flags.out.display());
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What an evaluation keeps in its folder, so that it can go on.
+
+use std::error::Error;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use training_wheels::text::{HelpBudget, write_atomically};
+
+/// Everything that decides which texts are decoded. All outputs in one folder have the same settings.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// The student's folder, or "the embedded TASK".
+    pub(crate) student: String,
+    /// The teacher's folder, or "the embedded TASK".
+    pub(crate) teacher: String,
+    /// The file of the texts, or "the embedded TASK".
+    pub(crate) data: String,
+    /// The number of texts.
+    pub(crate) texts: usize,
+    /// The file of the validation texts.
+    pub(crate) valid: Option<PathBuf>,
+    /// The largest number of validation texts.
+    pub(crate) valid_texts: usize,
+    /// The number of texts that are decoded together.
+    pub(crate) batch: usize,
+    /// The seed of random help.
+    pub(crate) seed: u64,
+    /// The budget that prompts state, if it is not the real one.
+    pub(crate) stated_budget: Option<HelpBudget>,
+    /// The wording of budgets, if it is not the student's own.
+    pub(crate) wording: Option<usize>,
+}
+
+const FILE: &str = "settings.json";
+
+impl Settings {
+    /// Starts an evaluation in a folder, or goes on with the one that is there.
+    ///
+    /// # Errors
+    /// If the folder holds an evaluation with other settings, or cannot be read or written.
+    pub(crate) fn open_folder(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        let path = folder.join(FILE);
+        let Some(saved) = read::<Map<String, Value>>(&path)? else { return write(&path, self) };
+        let wanted = serde_json::to_value(self)?;
+        let wanted = wanted.as_object().expect("a struct is an object");
+        // A setting that an earlier version did not have is null.
+        let null = Value::Null;
+        for (name, here) in wanted {
+            let there = saved.get(name).unwrap_or(&null);
+            if there != here {
+                let (flag, folder) = (name.replace('_', "-"), folder.display());
+                let [there, here] = [there, here].map(shown);
+                return Err(format!(
+                    "{folder} holds an evaluation with another setting: {flag} is {there} there and {here} here; choose \
+                     another --out, or remove the folder"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A JSON value for people.
+fn shown(value: &Value) -> String {
+    if value.is_null() { "not given".to_owned() } else { value.to_string() }
+}
+
+/// The value in a file, or the one that `make` returns, which is then written into the file.
+pub(crate) fn read_or_make<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    make: impl FnOnce() -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    match read(path)? {
+        Some(value) => Ok(value),
+        None => {
+            let value = make()?;
+            write(path, &value)?;
+            Ok(value)
+        }
+    }
+}
+
+/// The value in a JSON file. None if there is no file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Box<dyn Error>> {
+    match fs::read(path) {
+        Ok(json) => {
+            let damaged = |error| format!("{} is damaged ({error}); remove it to make it again", path.display());
+            Ok(Some(serde_json::from_slice(&json).map_err(damaged)?))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display()).into()),
+    }
+}
+
+/// Writes a value as a JSON file, whose folder is created if it is missing.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
+    Ok(write_atomically(path, serde_json::to_string(value)?)?)
+}

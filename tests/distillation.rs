@@ -1,0 +1,129 @@
+//! The front door of training, as a library user calls it.
+#![allow(clippy::unwrap_used)]
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Device;
+use training_wheels::prelude::*;
+use training_wheels::{CalibrationConfig, DistillationConfig};
+use wheels_embedded::TRANSLATION;
+
+fn teacher() -> TextModel {
+    TextModel::from_files("teacher", TRANSLATION.teacher, &Device::flex()).unwrap()
+}
+
+fn student() -> TextModel {
+    TextModel::from_files("student", TRANSLATION.student, &Device::flex()).unwrap()
+}
+
+fn data() -> (Dataset, Dataset) {
+    let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "sample").unwrap();
+    let short: Dataset = sample.into_iter().filter(|example| example.source.len() < 60).collect();
+    let (valid, train) = short.split(24);
+    (train, valid)
+}
+
+fn config() -> DistillationConfig {
+    let calibration = CalibrationConfig::new().with_rates(vec![0.1, 0.2, 0.5]).with_tolerance(0.01);
+    let mut config = DistillationConfig::new().with_steps(4).with_calibration(calibration).with_valid_texts(8);
+    config.rollout.batch_tokens = 600;
+    config.trainer.checkpoint_every = 2;
+    config.report_budgets = vec![0, 10, 20, 50];
+    config
+}
+
+#[test]
+fn a_distilled_student_keeps_its_budgets_on_validation_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let distilled = Distillation::new(student(), &teacher)
+        .config(config().with_valid_texts(24))
+        .run(&train, &valid, folder.path())
+        .unwrap();
+    assert_eq!(distilled.outcome.steps, 4);
+    assert_eq!(distilled.budgets.len(), 4);
+    for row in &distilled.budgets {
+        // A step of the threshold moves at least one token of a few hundred.
+        assert!((row.used - f64::from(row.budget)).abs() <= 3.0, "{row:?}");
+    }
+    let answer = distilled.pair.generate("a text editor", HelpBudget::percent(20)).unwrap();
+    assert!(!answer.text.is_empty() && answer.helped <= answer.tokens.div_ceil(5), "{answer:?}");
+
+    let opened = TextModel::open(folder.path(), &Device::flex()).unwrap();
+    assert_eq!(opened.calibration, distilled.pair.student.calibration);
+    assert_eq!(opened.prices, distilled.pair.student.prices);
+    assert_eq!(opened.template, distilled.pair.student.template);
+    assert_eq!(opened.generation, distilled.pair.student.generation);
+    for file in ["distillation.json", "budgets.json", "metrics.jsonl", "student_config.json"] {
+        assert!(folder.path().join(file).exists(), "{file} is missing");
+    }
+}
+
+#[test]
+fn a_run_that_was_broken_off_goes_on_to_the_same_student() {
+    let (teacher, (train, valid)) = (teacher(), data());
+    let mut small = config();
+    small.calibration.rates = vec![0.2];
+    small.report_budgets = vec![20];
+    let run = |folder: &std::path::Path, stop_at: usize| {
+        Distillation::new(student(), &teacher)
+            .config(small.clone())
+            .on_step(
+                move |report| if report.step == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
+            )
+            .run(&train, &valid, folder)
+            .unwrap()
+    };
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(whole.path(), usize::MAX);
+    let stopped = run(cut.path(), 3);
+    assert_eq!((stopped.outcome.steps, stopped.budgets.len()), (3, 0));
+    run(cut.path(), usize::MAX);
+    for file in ["model.safetensors", "heads.safetensors", "calibration.json"] {
+        let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(file)).unwrap();
+        assert!(read(&whole) == read(&cut), "{file} differs");
+    }
+}
+
+#[test]
+fn a_student_without_a_help_token_is_told_to_add_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let mut plain = student();
+    let mut json: serde_json::Value = serde_json::from_slice(file(TRANSLATION.student, "tokenizer.json")).unwrap();
+    let tokens = json["added_tokens"].as_array_mut().unwrap();
+    tokens.retain(|token| !token["content"].as_str().unwrap().starts_with("<help:"));
+    plain.tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
+
+    let run =
+        |student: TextModel| Distillation::new(student, &teacher).config(config()).run(&train, &valid, folder.path());
+    let refused = run(plain.clone()).unwrap_err().to_string();
+    assert!(refused.contains("with_help_token"), "{refused}");
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written before the check");
+
+    let rows = plain.model.spec().vocab_size;
+    let with_token = plain.with_help_token("teacher").unwrap();
+    let help_token = with_token.tokenizer.help_token("teacher").unwrap() as usize;
+    assert_eq!(help_token, rows - 1, "the row that the tokenizer does not use is taken");
+    let again = with_token.clone().with_help_token("teacher").unwrap();
+    assert_eq!(again.tokenizer.vocab_size(), with_token.tokenizer.vocab_size());
+    let other = with_token.with_help_token("dictionary").unwrap();
+    assert_eq!(other.model.spec().vocab_size, rows + 1, "a row is added if all are used");
+}
+
+#[test]
+fn an_objective_without_help_trains_a_plain_student() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let distilled = Distillation::new(student(), &teacher)
+        .config(config())
+        .objective(ForwardKl)
+        .run(&train, &valid, folder.path())
+        .unwrap();
+    assert!(distilled.budgets.is_empty() && distilled.pair.student.calibration.is_none());
+    assert!(folder.path().join("model.safetensors").exists());
+}
+
+fn file<'a>(files: &'a [(&'a str, &'a [u8])], name: &str) -> &'a [u8] {
+    files.iter().find(|(file, _)| *file == name).unwrap().1
+}
