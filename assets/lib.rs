@@ -1,18 +1,18 @@
 //! Models and sample texts for the examples and tests.
 //!
-//! A program that does not use them does not carry them: the linker drops unused bytes.
+//! A program contains only the models that it uses: the linker drops the others.
 
 /// The files of a model folder: name and bytes.
 pub type Files = &'static [(&'static str, &'static [u8])];
 
-/// A student and its teacher for one task, and texts that they were not trained on.
+/// A student and its teacher for one task, with texts that neither was trained on.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbeddedPair {
     /// The files of the student.
     pub student: Files,
     /// The files of the teacher.
     pub teacher: Files,
-    /// Three hundred pairs from the test split, as JSON lines with `source` and `target`.
+    /// 300 pairs from the test split, as JSON lines with `source` and `target`.
     pub sample: &'static str,
 }
 

@@ -85,7 +85,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let (train, valid) = (read(&flags.data)?, read(&flags.valid)?);
 
     let mut config = match &flags.config {
-        Some(path) => DistillationConfig::load(path)?,
+        Some(path) => {
+            DistillationConfig::load(path).map_err(|error| format!("--config {}: {error}", path.display()))?
+        }
         None => DistillationConfig::new(),
     };
     let smoke_test = flags.data.is_none() && flags.config.is_none();

@@ -57,7 +57,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("The first sentences of 4 to 8 words in the test sample: short ones, which these models read well.");
     }
     if flags.sentences {
-        texts = texts.iter().flat_map(|text| sentences(text)).collect();
+        texts = texts.iter().flat_map(|text| text.split_sentence_bounds()).map(|text| text.trim().to_owned()).collect();
     }
     let prompts = pair.prompts(&texts, flags.budget)?;
     let decoded = pair.decoder().decode(&prompts, Seed(7))?;
@@ -77,11 +77,4 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("\nbudget   {}\n{}", flags.budget, decoded.stats);
     Ok(())
-}
-
-/// The sentences of a text. A text without any is one sentence, so that no text is left out.
-fn sentences(text: &str) -> Vec<String> {
-    let parts = text.split_sentence_bounds().map(str::trim).filter(|part| !part.is_empty());
-    let sentences: Vec<String> = parts.map(str::to_owned).collect();
-    if sentences.is_empty() { vec![text.to_owned()] } else { sentences }
 }

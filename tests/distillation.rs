@@ -86,7 +86,7 @@ fn a_run_that_was_broken_off_goes_on_to_the_same_student() {
 }
 
 #[test]
-fn a_student_without_a_help_token_is_told_to_add_one() {
+fn the_error_for_a_missing_help_token_names_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let (teacher, (train, valid)) = (teacher(), data());
     let mut plain = student();

@@ -118,7 +118,8 @@ fn assert_enforced(points: &[Measurement], texts: usize) {
 fn json_prints_one_measurement_per_row() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");
-    let printed = evaluated(&folder, "--decoders uncalibrated,enforced --json");
+    // Of a flag that is given twice, the last one counts.
+    let printed = evaluated(&folder, "--decoders random --decoders uncalibrated,enforced --json");
     let rows: Vec<Measurement> =
         printed.lines().map(|line| serde_json::from_str(line).expect("each line is a measurement")).collect();
     assert_eq!(rows, results(&folder).points);

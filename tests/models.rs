@@ -41,7 +41,7 @@ const OLD_PROMPT: &str = r#"{
     "prefix": "", "budget": "before", "wording": 0, "max_tokens": 256, "max_new_tokens": 256, "no_repeat_ngram_size": 6
 }"#;
 
-fn old_asking() -> String {
+fn old_calibration() -> String {
     let (_, calibration) = TRANSLATION.student.iter().find(|(name, _)| *name == "calibration.json").unwrap();
     let json = std::str::from_utf8(calibration).unwrap();
     assert!(json.contains("\"confidence\""));
@@ -69,18 +69,18 @@ fn assert_same_student(found: &TextModel, expected: &TextModel, teacher: &TextMo
 fn model_folders_of_earlier_versions_still_open() {
     let pair = support::pair(&TRANSLATION, &cpu());
     let new_files = ["calibration.json", "generation_config.json", "student_config.json", "prompt.json"];
-    let asking = old_asking();
+    let calibration = old_calibration();
 
     let folder = tempfile::tempdir().unwrap();
     support::unpack(TRANSLATION.student, &new_files, folder.path());
-    fs::write(folder.path().join("asking.json"), &asking).unwrap();
+    fs::write(folder.path().join("asking.json"), &calibration).unwrap();
     fs::write(folder.path().join("prompt.json"), OLD_PROMPT).unwrap();
     let opened = TextModel::open(folder.path(), &cpu()).unwrap();
     assert_same_student(&opened, &pair.student, &pair.teacher);
 
     let mut files: Vec<ModelFile<'_>> =
         TRANSLATION.student.iter().copied().filter(|(name, _)| !new_files.contains(name)).collect();
-    files.extend([("asking.json", asking.as_bytes()), ("prompt.json", OLD_PROMPT.as_bytes())]);
+    files.extend([("asking.json", calibration.as_bytes()), ("prompt.json", OLD_PROMPT.as_bytes())]);
     let opened = TextModel::from_files("an old student", &files, &cpu()).unwrap();
     assert_same_student(&opened, &pair.student, &pair.teacher);
 

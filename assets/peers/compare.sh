@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Decoding and training of one checkpoint, here and in PyTorch, in turn on the same cores; prints the ratios.
-# Usage: assets/peers/compare.sh MODEL_FOLDER        (PYTHON names an interpreter with torch and transformers)
+# Measures decoding and training of one checkpoint, with this library and with PyTorch in turn on the same two cores, and
+# prints the ratios.
+# Usage: assets/peers/compare.sh MODEL_FOLDER
+# The environment variable PYTHON names an interpreter with torch and transformers; the default is python3.
 set -euo pipefail
 model=${1:?usage: compare.sh MODEL_FOLDER}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +19,7 @@ for line in map(json.loads, open(sys.argv[1])):
     if line["what"] in ("decode", "train"):
         side = theirs if line["peer"] == "torch" else ours
         key = (line["what"], line.get("batch") if line["what"] == "decode" else None)
-        # Of several ways to decode in PyTorch the fastest counts.
+        # PyTorch decodes in two ways, and the faster one counts.
         side[key] = max(side.get(key, 0.0), line["tokens_per_second"])
 for (what, batch), rate in ours.items():
     label = f"{what} at batch {batch}" if batch else what

@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""How fast PyTorch and transformers decode with, and train, a T5 on this machine's CPU.
+"""Measures how fast PyTorch and transformers decode and train a T5 on this machine's CPU.
 
     python torch_t5.py --model DIR [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
 
-DIR holds config.json and model.safetensors in Hugging Face's format; weights of any type are computed in f32. Prints one
-JSON object a line:
+DIR holds config.json and model.safetensors in Hugging Face's format. Weights of any type are computed in f32. The script
+prints one JSON object per line. The field `what` says what was measured:
 
-- what "decode": greedy decoding with a key-value cache at batch 1 and 32, random sources of equal length, the end of
-  sequence suppressed so that every row writes --new-tokens. `how` is "loop" (the bare model, the fastest fair way) or
-  "generate" (what most people type). `tokens_per_second` counts the new tokens of all rows and includes the encoder, whose
-  own time is `encode_ms`.
-- what "train": one step of forward, cross-entropy with label smoothing 0.1, backward and AdamW, dropout on, over about
-  --batch-tokens target tokens. `tokens_per_second` counts target tokens.
+- "model": the name and the number of parameters.
+- "decode": greedy decoding with a key-value cache at batch 1 and 32. The sources are random and of equal length. The end of
+  the sequence is suppressed, so that every row has --new-tokens. `how` is "loop" (the bare model, the fastest fair way) or
+  "generate" (what most people use). `tokens_per_second` counts the new tokens of all rows. The time includes the encoder,
+  which alone takes `encode_ms`.
+- "train": one step over about --batch-tokens target tokens: forward, cross-entropy with label smoothing 0.1, backward and
+  AdamW, with dropout. `tokens_per_second` counts target tokens.
 
-Times are medians over --repeats after one warm-up; `spread` is (slowest - fastest) / median.
+Times are medians of --repeats runs after one warm-up. `spread` is (slowest - fastest) / median.
 """
 
 import argparse
@@ -36,7 +37,7 @@ parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 
-# Read when the libraries are first loaded.
+# The libraries read these variables when they are imported.
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -79,13 +80,13 @@ def report(what: str, times: list[float], tokens: int, **more) -> None:
 
 
 def random_ids(config, rows: int, length: int) -> torch.Tensor:
-    """Token ids without padding and end of sequence, which are the two lowest of every T5 vocabulary."""
+    """Random token ids, without padding and end of sequence. Every T5 vocabulary has these two at 0 and 1."""
     return torch.randint(2, config.vocab_size, (rows, length))
 
 
 @torch.inference_mode()
 def decode(model, source: torch.Tensor, mask: torch.Tensor, new_tokens: int) -> torch.Tensor:
-    """Greedy ids [rows, new_tokens]: the encoder once, then one token a step through the cache."""
+    """Greedy ids [rows, new_tokens]. The encoder runs once; then each step decodes one token with the cache."""
     encoded = model.encoder(input_ids=source, attention_mask=mask)
     token = torch.full((source.shape[0], 1), model.config.decoder_start_token_id)
     cache, written = None, []
@@ -142,7 +143,7 @@ def measure_decoding(model) -> None:
                 new_tokens=args.new_tokens,
                 encode_ms=round(encode_ms, 3),
             )
-        assert torch.equal(written["loop"], written["generate"]), "the two ways to decode write different texts"
+        assert torch.equal(written["loop"], written["generate"]), "the two ways to decode give different texts"
 
 
 def measure_training(model) -> None:
@@ -177,7 +178,7 @@ def measure_training(model) -> None:
 
 def main() -> None:
     model = T5ForConditionalGeneration.from_pretrained(args.model, local_files_only=True).float()
-    # Decoding parameters come from the flags, not from a file beside the weights.
+    # The flags give the length of a text. A generation_config.json beside the weights must not.
     model.generation_config.max_length = None
     parameters = sum(weight.numel() for weight in model.parameters())
     print(json.dumps(dict(peer="torch", what="model", name=args.model.name, parameters=parameters)), flush=True)

@@ -1,4 +1,4 @@
-//! A decoded text for people.
+//! A decoded text, with its parts by author.
 
 use serde::Serialize;
 
@@ -6,25 +6,25 @@ use crate::Error;
 use crate::decode::{Source, Trajectory};
 use crate::text::Tokenizer;
 
-/// A decoded text, and who wrote it.
+/// A decoded text that says which parts the student wrote and which an expert.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
     /// The text.
     pub text: String,
-    /// The number of its tokens, the end-of-text token included.
+    /// The number of tokens, including the end-of-text token.
     pub tokens: usize,
-    /// How many of them an expert chose.
+    /// The number of tokens that an expert chose.
     pub helped: usize,
     /// Whether the text was cut at the length limit.
     pub truncated: bool,
-    /// The text in pieces by one author each. Their texts add up to `text`.
+    /// The parts of the text, each by one author. Joined, they are equal to `text`.
     pub spans: Vec<AnswerSpan>,
 }
 
-/// A piece of a text by one author.
+/// A part of a text that one author wrote: the student or an expert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AnswerSpan {
-    /// The piece.
+    /// The text of the part.
     pub text: String,
     /// Whether an expert wrote it.
     pub helped: bool,
@@ -56,7 +56,7 @@ impl Answer {
         })
     }
 
-    /// The text with `open` and `close` around what an expert wrote. White space at the ends of a piece stays outside.
+    /// The text with `open` and `close` around each part by an expert. Whitespace at the ends of a part stays outside.
     pub fn marked(&self, open: &str, close: &str) -> String {
         let mut marked = String::new();
         for AnswerSpan { text, helped } in &self.spans {

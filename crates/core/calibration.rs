@@ -1,4 +1,4 @@
-//! Calibrating a pair: thresholds that bring the help used to each rate.
+//! Calibration: finding the thresholds at which a student uses given rates of help.
 
 use burn::config::Config;
 
@@ -7,43 +7,45 @@ use crate::eval::Evaluation;
 use crate::text::{Dataset, HelpBudget, Seed};
 use crate::{Error, Pair};
 
-/// How a [`Pair`] is calibrated.
+/// The configuration of [`Pair::calibrate`].
 #[derive(Config, Debug)]
 pub struct CalibrationConfig {
     /// The measure of confidence that thresholds apply to.
     #[config(default = "Confidence::HelpLogOdds")]
     pub confidence: Confidence,
-    /// The number of texts, from the start of the data set.
-    #[config(default = 200)]
+    /// The number of texts that are used, from the start of the dataset.
+    #[config(default = 300)]
     pub texts: usize,
-    /// The rates of help, rising fractions of the tokens between 0 and 1.
+    /// The rates of help, as fractions of the tokens between 0 and 1, in rising order.
     #[config(default = "vec![0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7]")]
     pub rates: Vec<f64>,
-    /// The search for a threshold ends at a rate that differs from the wanted one by no more than this fraction.
+    /// The search for a threshold ends when the help used differs from the rate by at most this fraction of the tokens.
     #[config(default = 0.005)]
     pub tolerance: f64,
-    /// The largest number of thresholds that are tried for each rate.
+    /// The largest number of thresholds to try for each rate.
     #[config(default = 14)]
     pub max_trials: usize,
-    /// Texts that are decoded together.
+    /// The number of texts that are decoded together.
     #[config(default = 32)]
     pub batch_size: usize,
 }
 
-/// What the search for one rate found.
+/// The result of the search for the threshold of one rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CalibrationTrial {
-    /// The wanted rate, a fraction of the tokens.
+    /// The wanted rate of help, a fraction of the tokens.
     pub rate: f64,
-    /// The threshold, in the unit of the measure.
+    /// The threshold, in the unit of the measure of confidence.
     pub threshold: f64,
-    /// The rate of help that was used with this threshold.
+    /// The help used with this threshold, a fraction of the tokens.
     pub used: f64,
 }
 
 impl Pair {
-    /// Finds thresholds at which the student uses each rate of help, by bisection with the teacher in the loop and without
-    /// enforcing budgets. Prompts state the budget that is calibrated. `on_trial` is told of each rate when it is done.
+    /// Finds the threshold at which the student uses each rate of help.
+    ///
+    /// The search is a bisection. Each trial decodes the texts with the teacher in the loop and without enforcing
+    /// budgets. The budget of the prompts is the rate, in whole percent. `on_trial` is called when a rate is done.
     ///
     /// # Errors
     /// If there are no texts, a prompt cannot be made or decoding fails.
@@ -78,7 +80,7 @@ impl Pair {
             let trial = CalibrationTrial { rate, threshold: found.threshold, used: found.rate };
             if (trial.used - rate).abs() > 0.03 {
                 log::warn!(
-                    "no threshold brings the help used near {:.0}% of the tokens: the nearest is {:.1}%",
+                    "no threshold gives about {:.0}% help; the nearest that was found gives {:.1}% of the tokens",
                     100.0 * rate,
                     100.0 * trial.used
                 );

@@ -1,4 +1,4 @@
-//! Devices: the platforms of this build, the adapters that they reach, and how to open one.
+//! Devices: the platforms of this build, their adapters, and how to open one.
 //!
 //! ```
 //! use training_wheels::device::{self, DeviceSpec, Precision};
@@ -14,7 +14,7 @@ pub use wheels_device::{
     Precision, Selector,
 };
 
-/// A new backend needs one crate, one feature and one line here.
+/// A new backend needs one crate, one feature and one line here, and a [`PlatformName`] if it has a new name.
 static PLATFORMS: &[&dyn Platform] = &[
     #[cfg(feature = "cuda")]
     &wheels_cuda::Cuda,
@@ -35,7 +35,7 @@ pub fn platforms() -> &'static [&'static dyn Platform] {
     PLATFORMS
 }
 
-/// Every adapter that this build reaches. An adapter that several platforms reach is listed once for each.
+/// All adapters that this build can use. An adapter that several platforms reach through the same API is listed once.
 pub fn list() -> Vec<Adapter> {
     wheels_device::list(PLATFORMS)
 }
@@ -50,9 +50,9 @@ pub fn find(spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
 
 /// Opens a device in single precision.
 ///
-/// `auto` opens the best GPU, or else the CPU, and logs its choice. A software adapter such as lavapipe is used only if it
-/// is named (`wgpu:cpu`), if a named platform has nothing else (`wgpu`), or if the whole build has nothing else. Opening a
-/// device twice returns the same device.
+/// `auto` opens the best GPU, or else the CPU, and logs its choice. A software adapter such as lavapipe is used only if
+/// it is named (`wgpu:cpu`), if the named platform has no other adapter (`wgpu`), or if the build has no CPU backend
+/// and no GPU opens. Opening a device twice returns the same device.
 ///
 /// # Errors
 /// As [`open_with`].
@@ -60,10 +60,10 @@ pub fn open(spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
     open_with(spec, Precision::default())
 }
 
-/// Opens a device in a precision, which it keeps until the process ends.
+/// Opens a device in the given precision. The device keeps this precision until the process ends.
 ///
 /// # Errors
-/// - [`DeviceError::FeatureOff`] if the platform is not compiled in;
+/// - [`DeviceError::FeatureOff`] or [`DeviceError::NoPlatform`] if the platform is not compiled in;
 /// - [`DeviceError::NoAdapter`] and [`DeviceError::NoSuchAdapter`] if the machine does not have the device;
 /// - [`DeviceError::Driver`] if the driver does not start;
 /// - [`DeviceError::Precision`] if the device does not compute in `precision`;

@@ -1,4 +1,4 @@
-//! The front door of training: a student, a teacher and two data sets in, a pair that keeps its budgets out.
+//! Training in one call: from a student, a teacher and two datasets to a calibrated pair.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -21,36 +21,36 @@ use crate::student::{Prices, Student, StudentConfig};
 use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer, write_atomically};
 use crate::{CalibrationConfig, Error, Method, Pair, TextModel, device};
 
-/// The configuration of a [`Distillation`]. It is saved as distillation.json in the folder of the run.
+/// The configuration of a [`Distillation`]. It is saved as distillation.json in the run's folder.
 #[derive(Config, Debug)]
 pub struct DistillationConfig {
-    /// The optimizer and its schedule.
+    /// The optimizer and its schedule. On the CPU, 1 worker (the default) stands for one per core.
     #[config(
         default = "TrainerConfig::new(2_000).with_learning_rate(1e-3).with_warmup_steps(100).with_decay(Decay::Linear).with_checkpoint_every(100).with_validate_every(250)"
     )]
     pub trainer: TrainerConfig,
-    /// The texts to train on, and the prices of help.
+    /// The mixture of texts to train on, and how the prices of help are found.
     #[config(default = "RolloutConfig::new(2_000)")]
     pub rollout: RolloutConfig,
     /// The sizes of the heads of a student that has none yet.
     #[config(default = "StudentConfig::new()")]
     pub student: StudentConfig,
-    /// Pairs with more tokens than this on either side are left out.
+    /// The largest number of tokens on either side of a pair. Longer pairs are left out.
     #[config(default = 128)]
     pub max_tokens: usize,
-    /// Texts of the validation set that are decoded in each validation and in the report at the end.
+    /// The number of texts that each validation decodes.
     #[config(default = 100)]
     pub valid_texts: usize,
-    /// The budget of the validations, percent.
+    /// The budget in each validation, percent of the tokens.
     #[config(default = 20)]
     pub valid_budget: u8,
-    /// Budgets of the report at the end, percent.
+    /// The budgets in the report at the end, percent of the tokens.
     #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
     pub report_budgets: Vec<u8>,
     /// The calibration at the end.
     #[config(default = "CalibrationConfig::new()")]
     pub calibration: CalibrationConfig,
-    /// Whether the language model stays as it is, and only the heads are trained.
+    /// Whether only the heads are trained, with the language model frozen.
     #[config(default = false)]
     pub heads_only: bool,
     /// Whether the weights are saved in half precision.
@@ -59,7 +59,7 @@ pub struct DistillationConfig {
 }
 
 impl DistillationConfig {
-    /// The same configuration for another number of optimizer steps. The warm-up takes at most a fifth of them.
+    /// The same configuration with another number of optimizer steps. The warm-up takes at most a fifth of them.
     #[must_use]
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.trainer.steps = steps;
@@ -71,9 +71,10 @@ impl DistillationConfig {
 
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///
-/// [`run`](Self::run) does everything: it tokenises the data, adds heads to the student, trains it on references and on
-/// its own texts, validates and writes checkpoints, finds the prices of help, calibrates the student on the validation
-/// texts, and saves the result. Run again with the same folder and configuration, it goes on where it stopped.
+/// [`run`](Self::run) does everything: it tokenises the data, adds heads to a student without them, trains the student
+/// on references and on its own texts, validates, writes checkpoints, finds the prices of help, calibrates the student
+/// on the validation texts, and saves the result. A second run with the same folder and configuration resumes from the
+/// last checkpoint.
 pub struct Distillation<'a> {
     student: TextModel,
     teacher: &'a TextModel,
@@ -82,43 +83,43 @@ pub struct Distillation<'a> {
     on_step: Box<OnStep<'a>>,
 }
 
-/// Is told of each step, and can break the run off.
+/// A callback after each step, which can stop the run.
 type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
 
-/// What a [`Distillation`] leaves behind.
+/// The result of a [`Distillation`].
 #[derive(Debug)]
 pub struct Distilled {
     /// The trained student with its teacher.
     pub pair: Pair,
     /// How the training ended.
     pub outcome: TrainingOutcome,
-    /// How the student keeps its budgets on validation texts. Empty if it cannot ask, or if the run was broken off.
+    /// How well the student keeps its budgets. Empty if it cannot ask, or if `on_step` stopped the run.
     pub budgets: Vec<BudgetReport>,
 }
 
-/// How a student uses one budget on validation texts, without enforcement.
+/// How a student uses one budget that is not enforced, on the validation texts that it was calibrated on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BudgetReport {
     /// The budget, percent of the tokens.
     pub budget: u8,
     /// The price of help, nats. None if the run found no prices.
     pub price: Option<f64>,
-    /// Help used with calibrated thresholds, percent of the tokens.
+    /// The help used with calibrated thresholds, percent of the tokens.
     pub used: f64,
-    /// Help used as trained, without calibration, percent of the tokens.
+    /// The help used without calibration, percent of the tokens.
     pub used_uncalibrated: f64,
     /// chrF against the references, with calibrated thresholds.
     pub chrf: f64,
-    /// The mean absolute error of the help that V_C predicts for a text, tokens.
+    /// The mean absolute error of the number of helped tokens that the value head V_C predicts for a text, tokens.
     pub forecast_error: f64,
-    /// Pearson's correlation of the predicted and the used help over texts.
+    /// Pearson's correlation of the predicted and the used help, over texts.
     pub forecast_correlation: f64,
     /// Spearman's correlation of the log-odds of asking and the divergence from the teacher, over tokens.
     pub ask_correlation: f64,
 }
 
 impl<'a> Distillation<'a> {
-    /// A distillation of `teacher` into `student` with the whole recipe, [`ConstrainedPath`], and default settings.
+    /// A distillation of `teacher` into `student` with the objective [`ConstrainedPath`] and the default configuration.
     pub fn new(student: TextModel, teacher: &'a TextModel) -> Self {
         Self {
             student,
@@ -129,14 +130,14 @@ impl<'a> Distillation<'a> {
         }
     }
 
-    /// Minimises another objective, such as [`ForwardKl`](crate::distill::objective::ForwardKl). An objective without a
-    /// help token trains a student that cannot ask.
+    /// Sets the objective, such as [`ForwardKl`](crate::distill::objective::ForwardKl), and keeps the mixture of texts.
+    /// With an objective that does not train help, the student does not learn to ask.
     #[must_use]
     pub fn objective(self, objective: impl Objective + 'a) -> Self {
         Self { objective: Box::new(objective), ..self }
     }
 
-    /// Uses a method: its objective and its texts.
+    /// Sets the objective and the mixture of texts to those of a method.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.objective = method.objective();
@@ -150,13 +151,13 @@ impl<'a> Distillation<'a> {
         Self { config: self.config.with_steps(steps), ..self }
     }
 
-    /// Replaces the whole configuration.
+    /// Replaces the whole configuration, including the mixture of an earlier [`method`](Self::method).
     #[must_use]
     pub fn config(self, config: DistillationConfig) -> Self {
         Self { config, ..self }
     }
 
-    /// Calls `on_step` after each step, for a progress bar or to break off. A run that is broken off can go on later.
+    /// Calls `on_step` after each step, to show progress or to stop the run. A stopped run can be resumed.
     #[must_use]
     pub fn on_step(self, on_step: impl FnMut(&StepReport) -> ControlFlow<()> + 'a) -> Self {
         Self { on_step: Box::new(on_step), ..self }
@@ -165,8 +166,8 @@ impl<'a> Distillation<'a> {
     /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`.
     ///
     /// # Errors
-    /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the folder
-    /// cannot be written or belongs to another run. What was saved stays.
+    /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the
+    /// folder cannot be written or belongs to another run. Checkpoints that were saved remain.
     pub fn run(self, train: &Dataset, valid: &Dataset, folder: impl AsRef<Path>) -> Result<Distilled, Error> {
         let Self { student, teacher, objective, mut config, mut on_step } = self;
         let folder = folder.as_ref();
@@ -185,7 +186,7 @@ impl<'a> Distillation<'a> {
             base.template.budget = BudgetPlacement::Before;
         }
         if !(needs.help_token && needs.value_heads) {
-            // Only the whole recipe learns prices from prompts.
+            // Only `ConstrainedPath` trains the price head.
             config.rollout.price_prompts = 0;
         }
         config.rollout.no_repeat_ngram_size = base.generation.no_repeat_ngram_size;
@@ -225,7 +226,7 @@ impl<'a> Distillation<'a> {
     }
 }
 
-/// What stays the same in a run.
+/// The parts of a run that do not change.
 struct Run<'a> {
     /// The student as it was given, with the prompt template of the run.
     base: &'a TextModel,
@@ -243,7 +244,7 @@ impl Run<'_> {
         Pair { student, teacher: self.teacher.clone(), help_token: self.help_token }
     }
 
-    /// Writes everything but the weights, so that the folder of an unfinished run explains itself.
+    /// Writes everything but the weights, so that the folder of an unfinished run shows its settings.
     fn save_settings(&self, folder: &Path) -> Result<(), Error> {
         self.base.tokenizer.save(folder)?;
         self.base.template.save(folder)?;
@@ -271,15 +272,15 @@ impl Run<'_> {
         Ok(trainer.train(&mut validate, on_step)?)
     }
 
-    /// Calibrates a student, and reports how it uses its budgets.
+    /// Calibrates the student, and reports how it uses its budgets.
     fn calibrate(&self, pair: &mut Pair, valid: &Dataset) -> Result<Vec<BudgetReport>, Error> {
         let uncalibrated = pair.clone();
         let calibration = pair.calibrate(valid, &self.config.calibration, &mut |trial| {
             let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-            log::info!("calibrated {rate:.0}%: {used:.1}% used past a threshold of {:.3}", trial.threshold);
+            log::info!("calibrated {rate:.0}%: threshold {:.3}, help used {used:.1}%", trial.threshold);
         })?;
         pair.student.calibration = Some(calibration);
-        let texts = valid.clone().take(self.config.valid_texts);
+        let texts = valid.clone().take(self.config.calibration.texts);
         let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
         self.config.report_budgets.iter().map(report).collect()
     }
@@ -290,7 +291,7 @@ fn save_json(value: &impl Serialize, path: &Path) -> Result<(), Error> {
     Ok(write_atomically(path, json + "\n")?)
 }
 
-/// The examples whose texts fit the limits, so that validation and training see the same kind of texts.
+/// The examples that training would keep, so that validation and training see the same kind of texts.
 fn kept(
     dataset: &Dataset,
     tokenizer: &Tokenizer,
@@ -301,12 +302,12 @@ fn kept(
     Ok(tokenized.examples().iter().map(|&example| example.clone()).collect())
 }
 
-/// The student on an autodiff device, with heads for its help token if it is trained.
+/// The student on an autodiff device, with heads for `help_token` if there is one.
 fn prepare<M>(student: Student<M>, config: &DistillationConfig, help_token: Option<u32>) -> Student<M>
 where
     M: LanguageModel + Module + ModuleDisplay,
 {
-    // Training starts from a validation snapshot, whichever device the student was opened on.
+    // The student may have been opened on an autodiff device or not; `valid` makes both cases equal.
     let mut student = student.valid().train();
     if let Some(token) = help_token
         && !student.has_heads()
@@ -316,7 +317,7 @@ where
     if config.heads_only { student.with_frozen_model() } else { student }
 }
 
-/// As many workers as were asked for. The default of 1 means the number of cores on the CPU.
+/// The number of workers. On the CPU, 1 (the default) stands for one per core.
 fn default_workers(asked: usize, model_device: &Device) -> usize {
     let is_cpu =
         device::open(&device::DeviceSpec::best(device::PlatformName::Cpu)).is_ok_and(|cpu| cpu.device == *model_device);

@@ -1,8 +1,8 @@
-//! One error for programs that use several of the crates.
+//! The error type for programs that use several of the crates.
 
 use std::path::PathBuf;
 
-/// An error and its causes in one line, for people.
+/// An error and its causes in one line, to show to a user.
 pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
@@ -13,35 +13,35 @@ pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
     message
 }
 
-/// An error of any crate of the workspace, or of putting their parts together.
+/// An error of any crate of the workspace, or a student and a teacher that do not fit together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Hardware.
+    /// A device cannot be named or opened.
     #[error(transparent)]
     Device(#[from] wheels_device::DeviceError),
-    /// Text, tokenizers and data.
+    /// A text, a tokenizer or a dataset is invalid.
     #[error(transparent)]
     Text(#[from] wheels_text::TextError),
-    /// Models.
+    /// A model cannot be loaded, used or saved.
     #[error(transparent)]
     Lm(#[from] wheels_lm::LmError),
-    /// A student's heads and prices.
+    /// A student's heads or prices are invalid.
     #[error(transparent)]
     Student(#[from] wheels_student::StudentError),
-    /// Decoding.
+    /// Decoding failed.
     #[error(transparent)]
     Decode(#[from] wheels_decode::DecodeError),
-    /// Training.
+    /// Training failed.
     #[error(transparent)]
     Distill(#[from] wheels_distill::DistillError),
-    /// Evaluation.
+    /// Evaluation failed.
     #[error(transparent)]
     Eval(#[from] wheels_eval::EvalError),
-    /// A tokenizer and a model do not belong together.
+    /// A tokenizer does not fit its model.
     #[error(
-        "{origin}: the tokenizer has {tokens} tokens with padding and end of text {ids:?}, the model {rows} rows with \
-         {model_ids:?}: put the tokenizer.json that the model was trained with beside it"
+        "{origin}: the tokenizer does not fit the model: it has {tokens} tokens, and {ids:?} for padding and end of \
+         text; the model has {rows} rows and {model_ids:?}. Use the tokenizer.json that the model was trained with"
     )]
     Tokenizer {
         /// Where they came from.
@@ -80,8 +80,8 @@ pub enum Error {
     /// The student has no help token, and the objective needs one.
     #[error("the student has no help token for \"teacher\": add one with `with_help_token(\"teacher\")`")]
     NoHelpToken,
-    /// Only the heads are to be trained, and the method does not train them.
-    #[error("heads_only trains how a student asks, and this method does not: use path, all-action or constrained")]
+    /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
+    #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
     HeadsOnly,
     /// A file of a model is missing.
     #[error("{origin} has no {file}")]
@@ -102,10 +102,8 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// A stated budget needs the student's prices.
-    #[error(
-        "this student has no prices.json, so no other budget can be stated to it: distil it, or state its own budget"
-    )]
+    /// The student has no prices, which a stated budget needs.
+    #[error("this student has no prices.json, so its prompts can state no other budget than its own: distil it first")]
     Prices,
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
@@ -116,8 +114,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A data set is too small for what is to be done with it.
-    #[error("{what} needs at least {needed} texts, and there are {found}")]
+    /// A dataset is too small for its use.
+    #[error("{what} needs at least {needed} texts, but there are {found}")]
     TooFewTexts {
         /// What needs the texts.
         what: &'static str,

@@ -1,11 +1,11 @@
-//! Knowledge distillation with training wheels: a small language model learns from a large one, and learns when to ask it
-//! for help.
+//! Knowledge distillation with training wheels: a small language model learns from a large one, and learns when to ask
+//! the large one for help.
 //!
-//! Start with [`Distillation`], which trains a student, and [`Pair`], which decodes with a student and its teacher. A
-//! [`TextModel`] is a model folder: weights, tokenizer, prompt template and generation config. [`device`] opens the
-//! hardware.
+//! Start with [`Distillation`], which trains a small model (the student) on a large one (the teacher), and [`Pair`],
+//! which decodes with both. A [`TextModel`] is a model folder: weights, tokenizer, prompt template and generation
+//! config. [`device`] opens a CPU or a GPU.
 //!
-//! The crates of the workspace are re-exported as modules: [`text`] (tokenizers, prompts, budgets, data sets), [`lm`]
+//! The crates of the workspace are re-exported as modules: [`text`] (tokenizers, prompts, budgets, datasets), [`lm`]
 //! (language models), [`student`] (the help token and its heads), [`decode`] (decoding within a budget), [`distill`]
 //! (training) and [`eval`] (metrics and comparisons).
 
@@ -33,7 +33,7 @@ pub use wheels_lm as lm;
 pub use wheels_student as student;
 pub use wheels_text as text;
 
-/// The code in the README runs as a test.
+/// Runs the code of the README as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

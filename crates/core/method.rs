@@ -8,7 +8,7 @@ use crate::distill::objective::{
     AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, Objective, PathConsistency,
 };
 
-/// A distillation method: an objective, and the texts that it trains on.
+/// A distillation method: an objective, and a mixture of texts to train on.
 ///
 /// ```
 /// use training_wheels::Method;
@@ -20,20 +20,20 @@ use crate::distill::objective::{
 pub enum Method {
     /// Cross-entropy on references ("supervised").
     Supervised,
-    /// Forward KL on references: word-level distillation ("forward-kl").
+    /// Forward KL to the teacher on references: word-level distillation ("forward-kl").
     ForwardKl,
     /// Cross-entropy on the teacher's texts: sequence-level distillation ("sequence").
     Sequence,
-    /// Generalized knowledge distillation, half on-policy ("gkd" or "gkd:BETA").
+    /// Generalized Jensen-Shannon divergence, with half of the texts on-policy ("gkd" or "gkd:BETA").
     Gkd {
-        /// The weight of the teacher in the mixture, 0 to 1.
+        /// The weight of the teacher in the mixture of the divergence, 0 to 1.
         beta: f64,
     },
-    /// Path consistency on sampled tokens and help ("path").
+    /// Path consistency learning on the tokens and the help of the texts ("path").
     Path,
-    /// One-step path consistency over all tokens and help ("all-action").
+    /// One-step path consistency over the whole vocabulary and help ("all-action").
     AllAction,
-    /// The whole recipe: tokens, help, paths, forward KL and a forecast of help ("constrained").
+    /// All-action and path consistency, forward KL, a forecast of help, and learned prices ("constrained").
     #[default]
     Constrained,
 }
@@ -60,7 +60,7 @@ impl Method {
         }
     }
 
-    /// The texts that the method trains on.
+    /// The mixture of texts that the method trains on.
     pub fn mixture(self) -> Mixture {
         let (references, teacher, on_policy) = match self {
             Self::Supervised | Self::ForwardKl => (1.0, 0.0, 0.0),
@@ -88,8 +88,8 @@ impl FromStr for Method {
         };
         beta.map(|beta| Self::Gkd { beta }).ok_or_else(|| {
             format!(
-                "{name:?} is not a distillation method: use supervised, forward-kl, sequence, gkd, gkd:BETA (0 to 1), path, \
-                 all-action or constrained"
+                "{name:?} is not a distillation method: use supervised, forward-kl, sequence, gkd, gkd:BETA (0 to 1), \
+                 path, all-action or constrained"
             )
         })
     }

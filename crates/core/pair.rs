@@ -1,4 +1,4 @@
-//! A student and its teacher, ready to work together.
+//! A student and its teacher, which decode together.
 
 use std::path::Path;
 
@@ -12,25 +12,25 @@ use crate::lm::{LanguageModel, TokenBatch};
 use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
 
-/// A student, its teacher, and the token with which the one asks the other.
+/// A student and its teacher, which decode together: the student writes, and its help token asks the teacher.
 ///
-/// Each prompt carries its own budget, and each text finds its own threshold from it, so that one decoder serves texts
-/// with different budgets.
+/// Each prompt has its own budget, and the budget determines the threshold at which the student asks. One decoder
+/// therefore serves prompts with different budgets.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The student.
     pub student: TextModel,
     /// The teacher.
     pub teacher: TextModel,
-    /// The student's help token for "teacher". None for a student that cannot ask.
+    /// The id of the student's token `<help:teacher>`. None if its tokenizer has no such token.
     pub help_token: Option<u32>,
 }
 
-/// Texts whose ask samples are computed together.
+/// The number of texts in a batch of [`Pair::ask_samples`].
 const SAMPLED_TOGETHER: usize = 50;
 
 impl Pair {
-    /// Puts a student and its teacher together.
+    /// A pair of a student and its teacher.
     ///
     /// # Errors
     /// [`Error::Vocabularies`] if they do not have the same tokenizer.
@@ -47,7 +47,7 @@ impl Pair {
         Self::new(TextModel::open(student, device)?, TextModel::open(teacher, device)?)
     }
 
-    /// Puts together a student and a teacher from the files of their folders in memory, such as embedded ones.
+    /// Opens a student and a teacher from files in memory, such as those that a program embeds.
     ///
     /// # Errors
     /// As [`TextModel::from_files`] and [`new`](Self::new).
@@ -58,7 +58,7 @@ impl Pair {
         )
     }
 
-    /// The prompt for a text, in the student's template.
+    /// The prompt for a text. The student's template makes it for both models.
     ///
     /// # Errors
     /// [`Error::Text`] if the text is empty or too long.
@@ -66,7 +66,7 @@ impl Pair {
         Ok(self.student.template.prompt(&self.student.tokenizer, text, budget)?)
     }
 
-    /// The prompts for some texts under one budget.
+    /// The prompts for several texts, all with the same budget.
     ///
     /// # Errors
     /// [`Error::Prompt`] names the first text that is empty or too long.
@@ -80,7 +80,7 @@ impl Pair {
         Ok(prompts)
     }
 
-    /// Writes a text within a budget, which the decoder enforces.
+    /// Writes the answer to one text. The decoder enforces the budget.
     ///
     /// # Errors
     /// As [`prompt`](Self::prompt) and [`Decoder::decode`].
@@ -89,7 +89,7 @@ impl Pair {
         Ok(self.answers(&decoded)?.remove(0))
     }
 
-    /// Decoded texts for people.
+    /// Turns decoded token ids into texts, and says which parts an expert wrote.
     ///
     /// # Errors
     /// [`Error::Text`] if a token is not in the tokenizer's vocabulary.
@@ -97,31 +97,31 @@ impl Pair {
         decoded.trajectories.iter().map(|text| Answer::new(&self.student.tokenizer, text)).collect()
     }
 
-    /// The student, which asks its teacher within the budget of each prompt. Budgets are enforced.
+    /// A decoder in which the student asks its teacher. It enforces the budget of each prompt.
     pub fn decoder(&self) -> BudgetedDecoder<'_> {
         self.decoder_with(self.policy())
     }
 
-    /// A policy that asks its teacher.
+    /// A decoder in which `policy` writes and asks the pair's teacher.
     pub fn decoder_with<'a>(&'a self, policy: Policy<'a>) -> BudgetedDecoder<'a> {
         self.decoder_of(policy, Teacher::new(&self.teacher.model))
     }
 
-    /// A policy that asks a teacher with settings of its own, such as a tolerance.
+    /// A decoder in which `policy` writes and asks `teacher`, which can have its own settings, such as a tolerance.
     pub fn decoder_of<'a>(&'a self, policy: Policy<'a>, teacher: Teacher<'a>) -> BudgetedDecoder<'a> {
-        // A student without a help token can still ask by a rule that does not read one. The id is past its vocabulary.
+        // Without a help token, a rule that does not read one can still ask. Any id outside the vocabulary serves.
         let help_token = self.help_token.unwrap_or(self.vocab_size() as u32);
         BudgetedDecoder::new(policy, Experts::new().with(help_token, teacher)).with_generation(&self.student.generation)
     }
 
-    /// The student's policy: the sampler of its generation config, and the calibrated threshold of each budget.
+    /// The student's policy, with the sampler of its generation config and the calibrated threshold of each budget.
     pub fn policy(&self) -> Policy<'_> {
         let policy = Policy::new(&self.student.model, Sampler::from(&self.student.generation));
         policy.with_calibration(self.student.calibration.as_ref())
     }
 
-    /// The student's policy for prompts that state the budget `stated`, whatever budget the texts have. The threshold
-    /// moves by the difference of the two prices.
+    /// The student's policy for prompts that state the budget `stated` instead of their own budget. The threshold moves
+    /// by the difference between the prices of the two budgets.
     ///
     /// # Errors
     /// [`Error::Prices`] if the student has no prices.
@@ -130,12 +130,12 @@ impl Pair {
         Ok(self.policy().with_stated_budget(stated, prices))
     }
 
-    /// The student alone.
+    /// A decoder in which the student writes without help.
     pub fn student_alone(&self) -> BudgetedDecoder<'_> {
         self.alone(&self.student, PromptSide::Student)
     }
 
-    /// The teacher alone. Its tokens and its work count as the teacher's.
+    /// A decoder in which the teacher writes alone. Its tokens and its work count as the teacher's.
     pub fn teacher_alone(&self) -> BudgetedDecoder<'_> {
         self.alone(&self.teacher, PromptSide::Expert)
     }
@@ -147,14 +147,14 @@ impl Pair {
         BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
     }
 
-    /// The number of helped tokens that the student's V_C predicts for each prompt. None for a student without heads.
+    /// The number of helped tokens that the student's value head V_C predicts for each prompt. None without heads.
     pub fn forecast(&self, prompts: &[Prompt]) -> Option<Vec<f64>> {
         let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
         self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()))
     }
 
-    /// The student's log-odds of asking, and its divergence from the teacher, at each token that it writes greedily under
-    /// a budget. Empty for a student that cannot ask.
+    /// The student's log-odds of asking, and its divergence from the teacher, at each token of its greedy texts for a
+    /// dataset under one budget. Empty if the student has no help token or no heads.
     ///
     /// # Errors
     /// If a text cannot be tokenised or decoding fails.
@@ -177,7 +177,7 @@ impl Pair {
         Ok(samples)
     }
 
-    /// A decoder without enforcement: the help that it uses shows what the student learned.
+    /// A decoder that does not enforce budgets, so that the help used shows what the student learned.
     pub(crate) fn unenforced(&self) -> BudgetedDecoder<'_> {
         self.decoder().with_enforcement(Enforcement::Off)
     }

@@ -1,11 +1,18 @@
-//! What most programs import.
+//! The names that most programs need, for `use training_wheels::prelude::*`.
 
+#[doc(no_inline)]
 pub use crate::decode::{
     BudgetedDecoder, Confidence, Decoder, Experts, HelpRule, Policy, Sampler, Teacher, Verification,
 };
+#[doc(no_inline)]
 pub use crate::device::{self, DeviceSpec};
+#[doc(no_inline)]
 pub use crate::distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd};
+#[doc(no_inline)]
 pub use crate::eval::Evaluation;
+#[doc(no_inline)]
 pub use crate::lm::{LanguageModel, Pretrained};
+#[doc(no_inline)]
 pub use crate::text::{Dataset, GenerationConfig, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+#[doc(no_inline)]
 pub use crate::{Answer, CalibrationConfig, Distillation, DistillationConfig, Error, Pair, TextModel};

@@ -13,24 +13,24 @@ use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained, WeightSource
 use crate::student::{Prices, Student};
 use crate::text::{GenerationConfig, PromptTemplate, TextError, Tokenizer, write_atomically};
 
-/// What a model folder holds.
+/// A language model with its tokenizer and settings: everything that a model folder holds.
 #[derive(Clone, Debug)]
 pub struct TextModel {
-    /// The weights, config.json and model.safetensors, and a student's heads if the folder has them.
+    /// config.json and model.safetensors, with a student's heads from heads.safetensors if the folder has them.
     pub model: Student<Pretrained>,
     /// tokenizer.json.
     pub tokenizer: Tokenizer,
-    /// prompt.json. The default if the folder has none.
+    /// prompt.json, or the default if the folder has none.
     pub template: PromptTemplate,
-    /// generation_config.json. The default if the folder has none.
+    /// generation_config.json, or the default if the folder has none.
     pub generation: GenerationConfig,
-    /// calibration.json: thresholds for each rate of help. A student without it asks where its help token says so.
+    /// calibration.json: a threshold for each rate of help. Without it, the student asks when its log-odds exceed 0.
     pub calibration: Option<Calibration>,
-    /// prices.json: the price of help at each budget, as training found it.
+    /// prices.json: the price of help at each budget, found in training.
     pub prices: Option<Prices>,
 }
 
-/// A file of a model in memory: its name and its bytes.
+/// The name and the content of a model's file, in memory.
 pub type ModelFile<'a> = (&'a str, &'a [u8]);
 
 const CALIBRATION: &str = "calibration.json";
@@ -40,10 +40,10 @@ const PRICES: &str = "prices.json";
 const HEADS: &str = "heads.safetensors";
 
 impl TextModel {
-    /// Opens a folder.
+    /// Opens a model folder.
     ///
     /// # Errors
-    /// [`Error`] if a file is missing or torn, or if model and tokenizer do not belong together.
+    /// [`Error`] if a file is missing or damaged, or if the tokenizer does not fit the model.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let mut model = Student::new(Pretrained::load(folder, device)?);
@@ -67,7 +67,7 @@ impl TextModel {
         Self { model, tokenizer, template, generation, calibration, prices }.checked(&folder.display().to_string())
     }
 
-    /// Opens the files of a folder in memory; `origin` is what error messages call it.
+    /// Opens the files of a model folder from memory. Error messages use `origin` as the name of the folder.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -102,9 +102,11 @@ impl TextModel {
         Self { model, tokenizer, template, generation, calibration, prices }.checked(origin)
     }
 
-    /// The same model with a help token for an expert of this name, such as "teacher". A token that is there already
-    /// stays. A new one takes the first id that the tokenizer does not use, and the model gets a row for it if it has
-    /// none.
+    /// The same model with a help token for the expert `name`, such as "teacher". If the tokenizer has the token,
+    /// nothing changes.
+    ///
+    /// A new token takes the first id that the tokenizer does not use. If the model has no row for this id, it gets
+    /// one, and loses its heads, which were trained for the old vocabulary.
     ///
     /// # Errors
     /// [`Error::Text`] if the name is invalid or the tokenizer cannot take the token.
@@ -112,7 +114,6 @@ impl TextModel {
         let help_token = self.tokenizer.add_help_token(name)?;
         let rows = help_token as usize + 1;
         if rows > self.model.spec().vocab_size {
-            // Heads were trained for the old vocabulary.
             self.model = Student::new(self.model.model.with_vocab_size(rows));
         }
         Ok(self)
@@ -141,7 +142,7 @@ impl TextModel {
         save_json(calibration, folder.as_ref().join(CALIBRATION))
     }
 
-    /// Checks that the same id means the same token to a teacher, help tokens aside.
+    /// Checks that each id means the same token to this student and to the teacher, except for help tokens.
     ///
     /// # Errors
     /// [`Error::Vocabularies`] with the first id that differs.
@@ -156,7 +157,7 @@ impl TextModel {
         Ok(())
     }
 
-    /// The ids that no text contains: special tokens other than the end of text, and rows without a token.
+    /// The ids that must not be generated: special tokens other than the end of text, and rows without a token.
     pub(crate) fn suppressed_ids(&self) -> Vec<u32> {
         let unused = self.tokenizer.vocab_size() as u32..self.model.spec().vocab_size as u32;
         self.tokenizer.suppressed_ids().into_iter().chain(unused).collect()
@@ -177,7 +178,7 @@ impl TextModel {
     }
 }
 
-/// The help token that a student's heads serve.
+/// The help token whose logit a student's heads compute.
 fn first_help_token(tokenizer: &Tokenizer) -> Option<u32> {
     tokenizer.help_tokens().first().map(|(_, id)| *id)
 }

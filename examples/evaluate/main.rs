@@ -25,6 +25,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ArgAction::Set;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use training_wheels::eval::statistics::spearman;
@@ -44,10 +45,10 @@ use systems::System;
 #[command(args_override_self = true, after_help = systems::DESCRIPTIONS)]
 struct Flags {
     /// Decoders, see below. The student alone and the teacher alone are always measured.
-    #[arg(long, value_delimiter = ',', default_value = "calibrated,random,verify:1,draft:4,adaptive:4")]
+    #[arg(long, action = Set, value_delimiter = ',', default_value = "calibrated,random,verify:1,draft:4,adaptive:4")]
     decoders: Vec<System>,
     /// Budgets, percent of the tokens.
-    #[arg(long, value_delimiter = ',', default_values_t = [5, 10, 20, 30, 50],
+    #[arg(long, action = Set, value_delimiter = ',', default_values_t = [5, 10, 20, 30, 50],
         value_parser = clap::value_parser!(u8).range(1..100))]
     budgets: Vec<u8>,
     /// The task of the embedded models and texts.
@@ -71,8 +72,8 @@ struct Flags {
     /// The folder of your own teacher.
     #[arg(long, requires = "student")]
     teacher: Option<PathBuf>,
-    /// State this budget in all prompts, such as "20%" or "3 tokens". The student asks for help within the real budget by
-    /// its learned prices.
+    /// State this budget in all prompts, such as "20%" or "3 tokens", instead of the real one. The student's thresholds
+    /// then move by the difference of its learned prices.
     #[arg(long, value_name = "BUDGET")]
     stated_budget: Option<HelpBudget>,
     /// The index of the wording that states budgets. 7 is the one that no student was trained with.
@@ -80,7 +81,7 @@ struct Flags {
         value_parser = RangedU64ValueParser::<usize>::new().range(..HelpBudget::WORDINGS as u64))]
     wording: Option<usize>,
     /// Devices to compare: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ... The figures show the first one.
-    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    #[arg(long, action = Set, value_delimiter = ',', default_value = "auto")]
     devices: Vec<DeviceSpec>,
     /// The score in the figures. BLEU for translation and ROUGE-L for summaries if absent.
     #[arg(long, value_enum)]

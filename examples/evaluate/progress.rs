@@ -27,8 +27,8 @@ impl Progress {
     }
 
     /// An observer that counts `texts` texts when they end.
-    pub(crate) fn watch(&self, texts: usize, eos: u32) -> TextCounter<'_> {
-        TextCounter { bar: &self.bar, eos, ended: vec![false; texts] }
+    pub(crate) fn watch(&self, texts: usize, eos: u32) -> TextProgress<'_> {
+        TextProgress { bar: &self.bar, eos, ended: vec![false; texts] }
     }
 
     /// Removes the bar.
@@ -38,20 +38,20 @@ impl Progress {
 }
 
 /// Counts texts as they end.
-pub(crate) struct TextCounter<'a> {
+pub(crate) struct TextProgress<'a> {
     bar: &'a ProgressBar,
     eos: u32,
     ended: Vec<bool>,
 }
 
-impl TextCounter<'_> {
+impl TextProgress<'_> {
     /// Counts the texts that were cut at the length limit, and so have no end-of-text token.
     pub(crate) fn finish(self) {
         self.bar.inc(self.ended.iter().filter(|&&ended| !ended).count() as u64);
     }
 }
 
-impl Observer for TextCounter<'_> {
+impl Observer for TextProgress<'_> {
     fn step(&mut self, row: usize, step: &Step) {
         // A text whose end was rolled back ends twice.
         if step.token == self.eos && !self.ended[row] {

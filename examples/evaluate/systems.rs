@@ -104,7 +104,7 @@ impl System {
     /// The decoder of this system. `policy` is the calibrated policy of the student in `pair`.
     pub(crate) fn decoder<'a>(self, pair: &'a Pair, policy: Policy<'a>, tuning: Tuning) -> BudgetedDecoder<'a> {
         let Tuning { threshold, random_rate } = tuning;
-        let asking = |rule| pair.decoder_with(policy.with_help_rule(rule));
+        let decoder_with = |rule| pair.decoder_with(policy.with_help_rule(rule));
         let bild = |tolerance_nats| Verification { rule: AcceptanceRule::Surprise, tolerance_nats, verify_end: false };
         let verify = |tolerance_nats| Verification { tolerance_nats, ..Verification::LOSSLESS };
         let decoder = match self {
@@ -112,17 +112,19 @@ impl System {
             Self::Teacher => pair.teacher_alone(),
             Self::Calibrated | Self::Enforced => pair.decoder_with(policy),
             Self::Uncalibrated => pair.decoder_with(policy.with_calibration(None)),
-            Self::Random => asking(HelpRule::Random(random_rate)),
-            Self::Confidence(confidence) => asking(confidence.below(threshold)),
+            Self::Random => decoder_with(HelpRule::Random(random_rate)),
+            Self::Confidence(confidence) => decoder_with(confidence.below(threshold)),
             Self::Oracle => pair.decoder_of(
                 policy.with_help_rule(HelpRule::Always),
                 Teacher::new(&pair.teacher.model).with_tolerance(threshold),
             ),
-            Self::Bild(nats) => asking(Confidence::MaxProb.below(threshold)).with_verification(bild(nats)),
+            Self::Bild(nats) => decoder_with(Confidence::MaxProb.below(threshold)).with_verification(bild(nats)),
             Self::Rollback(nats) => pair.decoder_with(policy).with_verification(bild(nats)),
             Self::Verify(nats) => pair.decoder_with(policy).with_verification(verify(nats)),
-            Self::Draft(tokens) => asking(HelpRule::Every(tokens)).with_verification(Verification::LOSSLESS),
-            Self::Adaptive(tokens) => asking(HelpRule::Adaptive(tokens)).with_verification(Verification::LOSSLESS),
+            Self::Draft(tokens) => decoder_with(HelpRule::Every(tokens)).with_verification(Verification::LOSSLESS),
+            Self::Adaptive(tokens) => {
+                decoder_with(HelpRule::Adaptive(tokens)).with_verification(Verification::LOSSLESS)
+            }
         };
         decoder.with_enforcement(if self == Self::Enforced { Enforcement::On } else { Enforcement::Off })
     }

@@ -57,13 +57,13 @@ impl NearestTies {
 
 impl Observer for NearestTies {
     fn distribution(&mut self, row: usize, distribution: &Distribution<'_>) {
-        let to_asking = match self.rules[row] {
+        let to_help = match self.rules[row] {
             HelpRule::Threshold { confidence, threshold } => (confidence.of(distribution) - threshold).abs(),
             HelpRule::Learned => distribution.help_log_odds().abs(),
             _ => f64::INFINITY,
         };
         let nearest = &mut self.of_texts[row];
-        *nearest = nearest.min(distribution.margin()).min(to_asking);
+        *nearest = nearest.min(distribution.margin()).min(to_help);
     }
 
     fn step(&mut self, _row: usize, _step: &Step) {}

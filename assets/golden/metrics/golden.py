@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes pairs.jsonl, scores.json and stems.json beside this file: BLEU, chrF and chrF++ as sacrebleu computes them, ROUGE
-as rouge-score does, and the stems of nltk's Porter stemmer.
+"""Makes pairs.jsonl, scores.json and stems.json beside this file: BLEU, chrF and chrF++ by sacrebleu, ROUGE by rouge-score,
+and stems by nltk's Porter stemmer.
 
     python golden.py ITALIAN.jsonl ENGLISH.jsonl
 
-The corpora hold one object a line with a `source` and a `target` text. References are Italian targets, English targets
-and, one sentence a line, English sources; hypotheses are seeded perturbations of them. Mismatched pairs follow, and
-hand-written ones that ask about corners. See ../README.md for the versions used.
+The corpora hold one JSON object per line, with a `source` and a `target` text. The references are Italian targets, English
+targets, and English sources with one sentence per line. The hypotheses are seeded perturbations of the references.
+Mismatched pairs follow, and edge cases written by hand. ../README.md has the versions.
 """
 
 import json
@@ -23,13 +23,14 @@ from sacrebleu.metrics import BLEU, CHRF
 HERE = Path(__file__).resolve().parent
 SEED = 1
 
-# How many pairs of each kind, and the characters that a text is shortened to.
+# The number of pairs of each kind.
 ITALIAN, ENGLISH, LINES, MISMATCHED = 900, 750, 200, 100
+# The number of characters that a text is shortened to. English sources are shortened to twice this number.
 LONGEST = 160
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
-# (hypothesis, reference)
+# Edge cases for BLEU and chrF: (hypothesis, reference).
 CORNERS = [
     ("", ""),
     ("", "una parola"),
@@ -122,7 +123,7 @@ CORNERS = [
     ("prova .", "prova ."),
 ]
 
-# The same, for ROUGE: the rules of the Porter stemmer, what a word is, and what a line is.
+# Edge cases for ROUGE: the rules of the Porter stemmer, the limits of words, and the limits of lines.
 ROUGE_CORNERS = [
     ("caresses ponies ties caress cats flies dies", "caress pony tie caresses cat fly die"),
     ("feed agreed plastered bled motoring sing", "feeding agree plaster bleed motor singing"),
@@ -249,7 +250,7 @@ def real_pairs(italian: list[str], english: list[str], long: list[str]) -> dict[
     rng = random.Random(SEED)
     italian = rng.sample(italian, ITALIAN)
     english = rng.sample(english, ENGLISH)
-    # A text of fewer than two lines would ask nothing new.
+    # A text of one line would test nothing that the other kinds do not test.
     lines = [shortened(text, 2 * LONGEST).replace(". ", ".\n") for text in long]
     lines = rng.sample([text for text in lines if "\n" in text], LINES)
     mixed = rng.sample(italian, MISMATCHED // 2) + rng.sample(english, MISMATCHED // 2)
@@ -262,13 +263,13 @@ def real_pairs(italian: list[str], english: list[str], long: list[str]) -> dict[
 
 
 def rouge(scorer: RougeScorer, hypothesis: str, reference: str) -> list[list[float]]:
-    """Precision, recall and F1 of each kind of ROUGE, in the order of ROUGE."""
+    """Precision, recall and F1 of each metric in ROUGE."""
     scores = scorer.score(reference, hypothesis)
     return [list(scores[kind]) for kind in ROUGE]
 
 
 def rounded(scores: list) -> list:
-    """To 12 decimals, a thousand times finer than the test's tolerance."""
+    """Scores rounded to 12 decimals, which is a thousand times finer than the tolerance of the tests."""
     return [rounded(score) if isinstance(score, list) else round(score, 12) for score in scores]
 
 
@@ -277,7 +278,7 @@ def mean(scores: list[list[list[float]]]) -> list[list[float]]:
 
 
 def compact(value: object) -> str:
-    # ASCII only: separators and controls stay visible, and no reader splits a line at U+2028.
+    # ASCII only, so that separators and control characters are visible, and no reader splits a line at U+2028.
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -324,7 +325,7 @@ def main() -> None:
                 chrf_plus_plus=chrf_plus.sentence_score(hypothesis, [reference]).score,
                 rouge=rounded(rouge_plain[at]),
             )
-            # In four pairs of five the stems change nothing.
+            # In four of five pairs stemming changes nothing.
             if rouge_porter[at] != rouge_plain[at]:
                 row["rouge_porter"] = rounded(rouge_porter[at])
             out.write(compact(row) + "\n")

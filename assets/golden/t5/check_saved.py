@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Loads a folder that Training Wheels saved with transformers and compares it with a golden file.
+"""Opens a folder that Training Wheels saved, with transformers, and compares what it computes with a golden file.
 
     python check_saved.py DIR GOLDEN [--tolerance 1e-4]
 
-DIR holds config.json and model.safetensors; GOLDEN is a golden.json of this folder. Exits with 0 where the encoder's last
-hidden state (under the mask) and the logits agree within the tolerance and greedy ids are the same, with 1 where they do
-not, or where a weight is missing, unexpected or of another shape.
+DIR holds config.json and model.safetensors. GOLDEN is a golden.json of this folder. The exit code is 0 if the encoder's last
+hidden state (where the mask is 1) and the logits agree within the tolerance and the greedy ids are the same. It is 1 if
+they differ, or if a weight is missing, unexpected or of another shape.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> int:
             continue
         largest = (ours - theirs).abs().max().item()
         print(f"{name}: largest difference {largest:.2e}")
-        # `not <=` so that a NaN is a problem too.
+        # `not <=` instead of `>`, so that a NaN counts as a problem.
         if not largest <= args.tolerance:
             problems.append(f"{name}: {largest:.2e} is over {args.tolerance:.0e}")
     if ids.tolist() != golden["generated"]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the T5 fixtures in this folder: tiny models with random weights, and what transformers computes with them.
+"""Makes the T5 fixtures: tiny models with random weights, and what transformers computes with them.
 
     python golden.py            # writes v1.0/ and v1.1/ beside this file
 
-Every number comes from the seeds below, in f32 on one CPU thread. See ../README.md for the versions used.
+Every number is computed in f32 on one CPU thread, from the seed that each golden file names. ../README.md has the versions.
 """
 
 import json
@@ -18,7 +18,7 @@ PAD, EOS, VOCAB = 0, 1, 64
 SOURCE_LENGTHS = (40, 23, 7)
 DECODER_LENGTH = 12
 NEW_TOKENS = 20
-# Greedy ids are only a fair test where the best token leads by more than rounding can move it.
+# The smallest difference of the two highest logits in a greedy step. Below it, rounding could change the greedy ids.
 SMALLEST_LEAD = 0.01
 
 KINDS = {
@@ -49,11 +49,11 @@ def config(kind: str) -> T5Config:
 
 
 def spread(shape: torch.Size, name: str, tied: bool) -> float:
-    """The standard deviation of a weight: large enough that logits, attention and position biases are not flat."""
+    """The standard deviation of a weight. It is so large that logits, attention and position biases are not flat."""
     if "relative_attention_bias" in name:
         return 1.0
     if name == "shared.weight":
-        # Tied: small beside what the layers add, or the decoder only echoes its input.
+        # A tied table must be small beside what the layers add. Otherwise the decoder only repeats its input.
         return 0.2 if tied else 1.0
     if name == "lm_head.weight":
         return 0.4
@@ -71,12 +71,12 @@ def model(kind: str, seed: int) -> T5ForConditionalGeneration:
             if "layer_norm" in name:
                 weight.copy_(0.5 + torch.rand(weight.shape, generator=generator))
                 if tied and name == "decoder.final_layer_norm.weight":
-                    weight.mul_(10.0)  # in place of the small embedding's scale
+                    weight.mul_(10.0)  # makes up for the small embeddings
             else:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * spread(weight.shape, name, tied))
             if name == ("shared.weight" if tied else "lm_head.weight"):
-                weight[PAD] *= 0.3  # seldom the best token,
-                weight[EOS] *= 1.5  # and this one now and then.
+                weight[PAD] *= 0.3  # PAD is rarely the best token.
+                weight[EOS] *= 1.5  # EOS sometimes is, so that some texts end early.
     return made.eval()
 
 
@@ -120,7 +120,7 @@ def outputs(made: T5ForConditionalGeneration, inputs: dict[str, torch.Tensor]) -
 
 
 def fair(out: dict) -> bool:
-    """Whether greedy decoding is safe from rounding, and both ways to end (EOS, length) occur, with varied text."""
+    """Whether rounding cannot change the greedy ids, texts end both by EOS and by length, and they are varied."""
     rows = out["generated"][:, 1:].tolist()
     texts = [row[: row.index(EOS)] if EOS in row else row for row in rows]
     return (
@@ -148,7 +148,7 @@ def write_golden(path: Path, seed: int, inputs: dict[str, torch.Tensor], out: di
         encoder_last_hidden_state=seven_digits(out["encoder"]),
         # [batch, time, vocab]
         logits=seven_digits(out["logits"]),
-        # As `generate` returns it: the decoder's start token first, padding after the end of sequence.
+        # As `generate` returns it: first the decoder's start token, and padding after the end of the sequence.
         generated=out["generated"].tolist(),
         max_new_tokens=NEW_TOKENS,
         smallest_lead=round(out["lead"], 4),

@@ -1,4 +1,4 @@
-//! A batch of texts that are written in step.
+//! A batch of texts that are decoded together.
 
 use crate::cursor::{Cursor, Span};
 use crate::experts::{Call, ExpertSessions};
@@ -9,7 +9,7 @@ use crate::{
     Trajectory, Vocabulary,
 };
 
-/// Texts that are written together. Every round appends a token or a response to each of them.
+/// Texts that are decoded together. Every round adds a token, or an answer of an expert, to each of them.
 pub(crate) struct Batch<'a> {
     policy: &'a Policy<'a>,
     vocabulary: &'a Vocabulary,
@@ -21,7 +21,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Reads the prompts of some texts. Each text comes with its help rule.
+    /// Opens a batch: the student reads the prompts. Each text comes with its help rule.
     ///
     /// # Errors
     /// If an expert does not fit the student or a prompt.
@@ -47,10 +47,10 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Writes all texts to their ends, and returns each with the index of its prompt.
+    /// Decodes all texts to their ends, and returns each one with the index of its prompt.
     ///
     /// # Errors
-    /// If a model's logits are damaged or an expert fails.
+    /// If a model's logits are NaN or infinite, or cannot be read from the device, or if an expert fails.
     pub(crate) fn write(
         mut self,
         observer: &mut dyn Observer,
@@ -62,16 +62,16 @@ impl<'a> Batch<'a> {
         }
         let mut stats = DecodeStats { student: self.student.used(), teacher: self.experts.used(), ..self.stats };
         if self.policy.prompt_side == PromptSide::Expert {
-            // The policy is the expert itself: all tokens and all work are its own.
+            // The policy is the expert itself, so all tokens and all work count as help.
             stats.teacher += std::mem::take(&mut stats.student);
             (stats.help_asked, stats.help_given) = (stats.tokens, stats.tokens);
         }
         Ok((self.finished, stats))
     }
 
-    /// One forward pass of the student, and at most one request round for each expert.
+    /// One forward pass of the student, and at most one call of each expert session.
     fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
-        // 1. The student reads what is new in each text.
+        // 1. The student reads the new tokens of each text.
         let spans = self.sequences.iter().enumerate();
         let spans: Vec<Span<'_>> =
             spans.map(|(row, sequence)| Span { row, text: sequence.text(), from: sequence.text().len() }).collect();
@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
             distributions.push(distribution.ok_or(damaged)?);
         }
 
-        // 2. Each text decides whether to ask. If not, it appends its own token.
+        // 2. Each text decides whether to ask. If it does not ask, it appends its own token.
         let known: Vec<usize> = self.sequences.iter().map(|sequence| sequence.steps.len()).collect();
         let mut decisions = Vec::with_capacity(distributions.len());
         for (sequence, distribution) in self.sequences.iter_mut().zip(&distributions) {
@@ -99,10 +99,10 @@ impl<'a> Batch<'a> {
             decisions.push(decision);
         }
 
-        // 3. Each expert answers all texts that call it.
+        // 3. Each expert answers all texts that ask it.
         let responses = self.ask_experts(&decisions, &distributions)?;
 
-        // 4. Responses are applied, and the observer is told.
+        // 4. The responses are applied, and the observer is told.
         for (row, sequence) in self.sequences.iter_mut().enumerate() {
             let (decision, response) = (decisions[row], &responses[row]);
             let mut kept = known[row];
@@ -128,7 +128,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The response for each row. It is empty for rows that call nobody.
+    /// The response for each row. It is empty for rows that do not ask.
     fn ask_experts(
         &mut self,
         decisions: &[Decision],

@@ -13,12 +13,12 @@ use crate::{
     Trajectory, Verification,
 };
 
-/// A decoder in which a policy writes, and experts answer when it asks and the budget has room.
+/// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
 ///
-/// At every step the student reads its text, and its help rule decides whether to ask. If it asks and the ledger of the
-/// text is open, the expert's token is appended, and the student reads it like its own. If the ledger is closed, the
-/// student's own token is appended. Without experts this is plain decoding; with a teacher as the policy's model it is
-/// the teacher alone.
+/// At every step the student reads its text, and its help rule decides whether to ask. If it asks and the budget has
+/// room, the expert's token is appended, and the student reads that token like one of its own. If the budget has no
+/// room, the student's own token is appended. Without experts this is plain decoding. With a teacher as the policy's
+/// model it is the teacher alone.
 pub struct BudgetedDecoder<'a> {
     policy: Policy<'a>,
     experts: Experts<'a>,
@@ -26,7 +26,7 @@ pub struct BudgetedDecoder<'a> {
 }
 
 impl<'a> BudgetedDecoder<'a> {
-    /// A decoder that writes up to 256 tokens per text and 32 texts at a time, and enforces budgets.
+    /// A decoder that writes at most 256 tokens per text and 32 texts at a time, and enforces budgets.
     pub fn new(policy: Policy<'a>, experts: Experts<'a>) -> Self {
         let settings = DecodeSettings {
             generation: GenerationConfig::default(),
@@ -37,33 +37,32 @@ impl<'a> BudgetedDecoder<'a> {
         Self { policy, experts, settings }
     }
 
-    /// Applies the limits of a generation config: the length of texts, and `no_repeat_ngram_size`.
+    /// Sets the limits of a generation config: the length of texts, and `no_repeat_ngram_size`.
     ///
-    /// The sampler is part of the policy: [`Sampler::from`](crate::Sampler#impl-From<%26GenerationConfig>-for-Sampler)
-    /// makes one from a generation config.
+    /// The sampler is not set, because it is part of the policy:
+    /// [`Sampler::from`](crate::Sampler#impl-From<%26GenerationConfig>-for-Sampler) makes one from a generation config.
     #[must_use]
     pub fn with_generation(mut self, generation: &GenerationConfig) -> Self {
         self.settings.generation = generation.clone();
         self
     }
 
-    /// Ends each text after this many steps at the latest. The end-of-text token counts as a step.
+    /// Limits each text to this number of tokens. The end-of-text token counts.
     #[must_use]
     pub fn with_max_new_tokens(mut self, max_new_tokens: usize) -> Self {
         self.settings.generation.max_new_tokens = max_new_tokens;
         self
     }
 
-    /// Forbids repeated n-grams of this size (Hugging Face's `no_repeat_ngram_size`); 0 disables the check. The same
-    /// tokens are masked for the student and for a [`Teacher`](crate::Teacher), so that speculative decoding stays
-    /// lossless.
+    /// Forbids repeated n-grams of this size (Hugging Face's `no_repeat_ngram_size`); 0 disables the check. The student
+    /// and a [`Teacher`](crate::Teacher) mask the same tokens, so that speculative decoding stays lossless.
     #[must_use]
     pub fn with_no_repeat_ngram_size(mut self, size: usize) -> Self {
         self.settings.generation.no_repeat_ngram_size = size;
         self
     }
 
-    /// Writes this many texts at a time. Prompts of similar length are written together.
+    /// Decodes this many texts together. Prompts of similar length share a batch.
     ///
     /// # Panics
     /// If it is 0.
@@ -74,21 +73,22 @@ impl<'a> BudgetedDecoder<'a> {
         self
     }
 
-    /// Enforces budgets or not.
+    /// Sets whether budgets are enforced.
     #[must_use]
     pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
         self.settings.enforcement = enforcement;
         self
     }
 
-    /// Lets experts roll back what the student wrote since the last call; see [`Verification`].
+    /// Lets experts check the tokens that the student wrote since the last call, and roll them back; see
+    /// [`Verification`].
     #[must_use]
     pub fn with_verification(mut self, verification: Verification) -> Self {
         self.settings.verification = verification;
         self
     }
 
-    /// Decodes while an observer is told of every step, for example a closure that prints tokens as they come.
+    /// Decodes, and tells an observer of every step. The observer can be a closure that prints tokens as they come.
     ///
     /// # Errors
     /// As for [`Decoder::decode`].

@@ -1,10 +1,10 @@
-//! From a wanted rate of help to a threshold on a student's confidence.
+//! Calibration: from a wanted help rate to a threshold on a student's confidence.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Confidence, DecodeError, HelpRule};
 
-/// Thresholds on one measure of confidence, found on held-out texts, that make a student ask at given rates.
+/// Thresholds on a measure of confidence, each with the help rate that it gave on held-out texts.
 ///
 /// ```
 /// use wheels_decode::{Calibration, CalibrationPoint, Confidence, HelpRule};
@@ -26,10 +26,11 @@ pub struct Calibration {
     points: Vec<CalibrationPoint>,
 }
 
-/// The threshold at which a student asks at one rate.
+/// One measurement of a calibration: a threshold and its help rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationPoint {
-    /// Helped tokens per token, 0 to 1, measured with help given.
+    /// The help rate with this threshold: helped tokens per token, between 0 and 1. The student reads the answers while
+    /// it is measured.
     pub rate: f64,
     /// The threshold, in the unit of the measure.
     pub threshold: f64,
@@ -51,7 +52,7 @@ impl TryFrom<Unchecked> for Calibration {
 }
 
 impl Calibration {
-    /// A calibration from points in rising order of their rates.
+    /// A calibration from points whose rates rise.
     ///
     /// # Errors
     /// [`DecodeError::Calibration`] if there are no points, the rates do not rise strictly between 0 and 1, or a
@@ -65,13 +66,14 @@ impl Calibration {
         Ok(Self { confidence, points })
     }
 
-    /// The points.
+    /// The points, in rising order of their rates.
     pub fn points(&self) -> &[CalibrationPoint] {
         &self.points
     }
 
-    /// The rule that asks at about `rate`: thresholds between two points are interpolated, and thresholds outside are
-    /// those of the nearest point. The rule for 0 never asks, and the rule for 1 always asks.
+    /// The help rule whose help rate is about `rate`. Between two points the threshold is interpolated linearly. Below
+    /// the first and above the last point it is the threshold of that point. The rule for 0 never asks, and the rule
+    /// for 1 always asks.
     pub fn help_rule(&self, rate: f64) -> HelpRule {
         if rate <= 0.0 {
             return HelpRule::Never;
@@ -91,16 +93,17 @@ impl Calibration {
     }
 }
 
-/// A search by bisection for the threshold at which help is used at a wanted rate.
+/// Finds by bisection the threshold that gives a wanted help rate.
 ///
-/// Help changes the text, and so the rate of asking. Each threshold is therefore tried with the teacher in the loop.
+/// Help changes the rest of the text, and so the rate of asking. The rate of a threshold must therefore be measured by
+/// decoding with the teacher, once for each threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThresholdSearch {
-    /// The threshold with the lowest rate.
+    /// The end of the search interval at which the help rate is lowest.
     pub lowest_rate: f64,
-    /// The threshold with the highest rate.
+    /// The end of the search interval at which the help rate is highest.
     pub highest_rate: f64,
-    /// The search ends at a rate that differs from the wanted one by no more than this.
+    /// The search ends when the help rate differs from the wanted one by no more than this.
     pub tolerance: f64,
     /// The largest number of thresholds to try.
     pub max_trials: usize,
@@ -109,17 +112,17 @@ pub struct ThresholdSearch {
 /// What a [`ThresholdSearch`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoundThreshold<T> {
-    /// The threshold whose rate was nearest to the wanted one.
+    /// The threshold whose help rate was nearest to the wanted one.
     pub threshold: f64,
-    /// The rate at this threshold.
+    /// The help rate with this threshold.
     pub rate: f64,
-    /// What else the trial of this threshold returned.
+    /// The other output of `try_threshold` for this threshold.
     pub output: T,
 }
 
 impl ThresholdSearch {
-    /// A search for thresholds on a measure, over a vocabulary of `vocab_size` tokens: within 0.3% of the tokens, in 14
-    /// trials.
+    /// A search for thresholds on `confidence`, for a vocabulary of `vocab_size` tokens. Its tolerance is 0.003, and it
+    /// tries at most 14 thresholds.
     pub fn new(confidence: Confidence, vocab_size: usize) -> Self {
         let (lowest_rate, highest_rate) = match confidence {
             Confidence::MaxProb | Confidence::Margin => (0.0, 1.0),
@@ -129,11 +132,11 @@ impl ThresholdSearch {
         Self { lowest_rate, highest_rate, tolerance: 0.003, max_trials: 14 }
     }
 
-    /// Finds a threshold for a rate. `try_threshold` returns the rate at a threshold, and anything else that the caller
-    /// wants to keep of the best trial.
+    /// Finds the threshold for a help rate. `try_threshold` returns the help rate with a threshold, and any other
+    /// output that the caller wants to keep from the best trial.
     ///
     /// # Errors
-    /// As `try_threshold`.
+    /// Any error of `try_threshold`.
     ///
     /// # Panics
     /// If `max_trials` is 0.
@@ -209,6 +212,6 @@ mod tests {
         assert!(found.output < 9);
         let step = |threshold: f64| Ok::<_, DecodeError>((if threshold > 0.6 { 0.25 } else { 0.9 }, ()));
         let found = search.find(0.3, step).expect("nothing fails");
-        assert_eq!(found.rate, 0.25, "of two rates that can be had, the nearer one");
+        assert_eq!(found.rate, 0.25, "if no threshold gives the rate, the nearer one of the two rates wins");
     }
 }

@@ -1,4 +1,4 @@
-//! A model that reads texts as they grow.
+//! A model with its KV cache for texts that grow.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,10 @@ use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
 
 use crate::{DecodeError, ModelUse};
 
-/// A model's cache, kept in step with a batch of growing texts.
+/// A model, and its KV cache for a batch of texts that grow.
 ///
-/// Callers pass whole texts. The cursor cuts its cache back to the common prefix and feeds only the new tokens to the
-/// model. A student's cursor reads at every step, a teacher's only when it is asked. Answers of several tokens and
-/// rollbacks need no special case.
+/// Callers pass whole texts. The cursor truncates its cache to the prefix that it shares with a text, and feeds only
+/// the other tokens to the model. Rollbacks and answers of several tokens therefore need no special case.
 pub(crate) struct Cursor<'a> {
     model: &'a dyn LanguageModel,
     context: Context,
@@ -22,22 +21,23 @@ pub(crate) struct Cursor<'a> {
 pub(crate) struct Span<'t> {
     pub(crate) row: usize,
     pub(crate) text: &'t [u32],
-    /// The logits are wanted at this position and all later ones, up to the one after the last token.
+    /// The first position whose logits are wanted. The last one is `text.len()`, the position of the next token.
     pub(crate) from: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads the prompts, and makes room for `capacity` tokens per text.
+    /// Reads the prompts, and allocates the cache for `capacity` tokens per text.
     pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize) -> Self {
         let prompts = TokenBatch::new(prompts, model.spec().pad);
         let used = ModelUse { prefills: 1, prompt_tokens: prompts.tokens() as u64, ..ModelUse::default() };
         Self { model, context: model.prefill(&prompts, capacity), used }
     }
 
-    /// Catches up on some texts in one forward pass, and returns the logits at the positions that each span asks for.
+    /// Reads the new tokens of some texts in one forward pass, and returns the logits at the positions that each span
+    /// wants.
     ///
     /// # Shapes
-    /// `[positions, vocab]`, flattened; span after span.
+    /// `[positions, vocab]`, flattened. The positions of all spans follow each other.
     pub(crate) fn read(&mut self, spans: &[Span<'_>]) -> Result<Vec<f32>, DecodeError> {
         let unread: Vec<Cow<'_, [u32]>> = spans.iter().map(|span| self.unread(span)).collect();
         let tokens = TokenBatch::new(&unread, self.model.spec().pad);
@@ -60,8 +60,9 @@ impl<'a> Cursor<'a> {
         self.used
     }
 
-    /// The tokens of a text that its row has not read, its start token included. The cache is cut back to the prefix
-    /// that it shares with the text, and to the positions before those that are asked for.
+    /// The tokens of a text that the model must read, including the start token if it is new. The cache is truncated to
+    /// the prefix that it shares with the text, and to the positions before `from`, because only tokens that are read
+    /// give logits.
     fn unread<'t>(&mut self, span: &Span<'t>) -> Cow<'t, [u32]> {
         let Span { row, text, from } = *span;
         let known = match self.context.tokens(row) {

@@ -1,19 +1,20 @@
-//! The interface of all decoders: prompts and a seed in, trajectories and their cost out.
+//! The interface of all decoders.
 
 use wheels_text::{Prompt, Seed};
 
 use crate::{DecodeError, DecodeStats, Trajectory};
 
-/// A way to write texts for prompts.
+/// A way to write texts for prompts: prompts and a seed in, trajectories and their cost out.
 ///
-/// A student, a teacher, and a student with experts are values of this one trait. Evaluation treats them alike.
+/// A student alone, a teacher alone, and a student with experts are all decoders, so that evaluation treats them alike.
 pub trait Decoder {
     /// Writes one text for each prompt.
     ///
-    /// Rows are independent: row `i` depends on its prompt and on `seed.nth(i)`, and on nothing else in the batch.
+    /// Rows are independent: the text of row `i` depends on its prompt and on `seed.nth(i)`, and on no other row (up to
+    /// rounding in the model).
     ///
     /// # Errors
-    /// A [`DecodeError`] if models, prompts and settings do not fit together, or an expert fails.
+    /// A [`DecodeError`] if models, prompts and settings do not fit together, or if an expert fails.
     fn decode(&self, prompts: &[Prompt], seed: Seed) -> Result<Decoded, DecodeError>;
 }
 
@@ -22,6 +23,6 @@ pub trait Decoder {
 pub struct Decoded {
     /// One trajectory for each prompt, in the order of the prompts.
     pub trajectories: Vec<Trajectory>,
-    /// The work for all of them.
+    /// The total work for all prompts.
     pub stats: DecodeStats,
 }

@@ -2,10 +2,10 @@
 
 use crate::Vocabulary;
 
-/// The next-token distribution of one row of logits, and beside it how much the student wants help.
+/// The next-token distribution of one row of logits, and the log-odds of asking for help.
 ///
-/// Help tokens are not part of the distribution. Whatever needs exponentials is computed when it is called: a greedy
-/// choice needs none.
+/// Help tokens are not part of the distribution. Values that need exponentials are computed on demand, because greedy
+/// decoding needs none of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Distribution<'a> {
     /// The logits, minus infinity at the tokens that cannot be written.
@@ -16,10 +16,10 @@ pub struct Distribution<'a> {
 }
 
 impl<'a> Distribution<'a> {
-    /// Reads the row of logits after `text`. Sets the logits of help tokens, and of tokens that would repeat an n-gram,
-    /// to minus infinity in place.
+    /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, and of tokens
+    /// that would repeat an n-gram, to minus infinity.
     ///
-    /// Returns `None` if some logit is NaN, or if the largest one is infinite.
+    /// Returns `None` if some logit is NaN, or if the largest logit of the other tokens is infinite.
     pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
         if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
             return None;
@@ -36,13 +36,13 @@ impl<'a> Distribution<'a> {
         max.is_finite().then_some(Self { logits, best: best as u32, help, expert })
     }
 
-    /// The most likely token. Of equally likely ones, the one with the lowest id.
+    /// The most likely token. Ties go to the lowest id.
     pub fn best(&self) -> u32 {
         self.best
     }
 
-    /// The expert with the highest help logit. It is the first of several equal ones, and the first of all if the
-    /// student has no help logits.
+    /// The index of the expert with the highest help logit. Ties go to the first one. It is 0 if the student has no
+    /// help logits.
     pub fn expert(&self) -> usize {
         self.expert
     }
@@ -52,7 +52,8 @@ impl<'a> Distribution<'a> {
         self.logits
     }
 
-    /// The log-odds of asking, nats: with tau any expert's help token, log pi(tau | s) / (1 - pi(tau | s)).
+    /// The log-odds of asking, nats: `log [pi(tau | s) / (1 - pi(tau | s))]`, with tau the help token of any expert. If
+    /// there are several experts, their probabilities add up.
     ///
     /// Minus infinity if the student has no help logits.
     pub fn help_log_odds(&self) -> f64 {
@@ -64,7 +65,7 @@ impl<'a> Distribution<'a> {
         f64::from(self.logits[token as usize]) - self.log_total()
     }
 
-    /// How much less likely a token is than the most likely one: the difference of their log-probabilities, nats.
+    /// The regret of a token, nats: the log-probability of the most likely token minus that of this token.
     pub fn regret(&self, token: u32) -> f64 {
         f64::from(self.max()) - f64::from(self.logits[token as usize])
     }
@@ -74,7 +75,7 @@ impl<'a> Distribution<'a> {
         self.mass().recip()
     }
 
-    /// The probability of the most likely token minus that of the second.
+    /// The probability of the most likely token minus that of the second most likely one.
     pub fn margin(&self) -> f64 {
         let best = self.best as usize;
         let (_, second) = largest(self.logits[..best].iter().chain(&self.logits[best + 1..]).copied());
@@ -110,12 +111,12 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// A column of a row, minus infinity if the row lacks it.
+/// The logit of a token; minus infinity if the row has no such column.
 fn column(logits: &[f32], token: u32) -> f32 {
     logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)
 }
 
-/// The first index of the largest value, and the value. Index 0 and minus infinity if there are no values.
+/// The first index of the largest value, and the value; index 0 and minus infinity if there are no values.
 fn largest(values: impl Iterator<Item = f32>) -> (usize, f32) {
     values.enumerate().fold((0, f32::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
 }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_likely_expert_is_asked_by_the_odds_of_all() {
+    fn log_odds_cover_all_experts_and_the_most_likely_one_is_asked() {
         let mut logits = [0.0, 1.0, 2.0];
         let distribution = Distribution::read(&mut logits, &vocabulary(3, &[1, 2], &[]), &[]).expect("finite logits");
         assert_eq!(distribution.expert(), 1);

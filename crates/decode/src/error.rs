@@ -9,28 +9,28 @@ use crate::HelpRule;
 #[non_exhaustive]
 pub enum DecodeError {
     /// A prompt has no tokens.
-    #[error("prompt {row} is empty; even an empty text ends with the end-of-text token")]
+    #[error("prompt {row} has no tokens; encode it with its end-of-text token, even if its text is empty")]
     EmptyPrompt {
         /// The index of the prompt.
         row: usize,
     },
-    /// A prompt has an id that is not in the model's vocabulary.
+    /// A prompt contains a token that the model does not have.
     #[error(
-        "prompt {row} has token {token}, and the model knows {vocab_size}; encode it with the tokenizer of the model \
-         that reads it"
+        "prompt {row} contains token {token}, but the model has only {vocab_size} tokens; encode the prompt with the \
+         tokenizer of the model that reads it"
     )]
     PromptToken {
         /// The index of the prompt.
         row: usize,
-        /// The id.
+        /// The token.
         token: u32,
         /// The size of the model's vocabulary.
         vocab_size: usize,
     },
     /// The student can write tokens that the teacher cannot read.
     #[error(
-        "the student can write token {token}, and the teacher knows {vocab_size}; both need the same tokenizer (apart \
-         from help tokens)"
+        "the student can write token {token}, but the teacher has only {vocab_size} tokens; both need the same \
+         tokenizer (except for help tokens)"
     )]
     Vocabulary {
         /// The highest token that the student can write.
@@ -48,8 +48,8 @@ pub enum DecodeError {
     },
     /// A help rule reads a help token that the student does not have.
     #[error(
-        "help token {token} is outside the student's vocabulary of {vocab_size}, so the student has learned nothing \
-         about it; add the token to the model, or use a rule that does not read it, such as max-prob"
+        "the student has {vocab_size} tokens, but its help rule reads help token {token}; add the token to the model, \
+         or use a rule that does not read it, such as max-prob"
     )]
     HelpToken {
         /// The help token.
@@ -67,25 +67,27 @@ pub enum DecodeError {
         /// The supported range.
         supported: &'static str,
     },
-    /// A help rule has a parameter out of range.
-    #[error("the help rule {rule:?} is invalid: a rate lies between 0 and 1, and a threshold is a number")]
+    /// A parameter of a help rule is out of range.
+    #[error("the help rule {rule:?} is invalid; a rate must be from 0 to 1, and a threshold must not be NaN")]
     HelpRule {
         /// The rule.
         rule: HelpRule,
     },
     /// The calibration points are invalid.
-    #[error("a calibration needs finite thresholds at rates that rise strictly between 0 and 1")]
+    #[error(
+        "the calibration is invalid; it needs one or more points with rising rates between 0 and 1 and finite thresholds"
+    )]
     Calibration,
-    /// The tolerance is negative or NaN.
+    /// The tolerance of a verification is negative or NaN.
     #[error("a tolerance of {nats} nats is invalid; it must be 0 or more, or infinite to accept everything")]
     Tolerance {
-        /// The tolerance.
+        /// The tolerance, nats.
         nats: f64,
     },
-    /// A model returned logits that are not numbers.
+    /// A model returned logits that are NaN or infinite.
     #[error(
-        "the logits of prompt {row} at step {step} are not numbers; the weights are damaged, or overflowed in half \
-         precision"
+        "the logits of prompt {row} at step {step} are NaN or infinite; the weights are damaged, or half precision \
+         overflowed"
     )]
     Logits {
         /// The index of the prompt.
@@ -103,8 +105,8 @@ pub enum DecodeError {
         /// The token.
         token: u32,
     },
-    /// An expert rolled back more of a text than it may.
-    #[error("expert {expert} rolled back {rollback} tokens of prompt {row}, but only the last {open} may be")]
+    /// An expert rolled back more tokens than it may.
+    #[error("expert {expert} rolled back {rollback} tokens of prompt {row}, but it may roll back at most {open}")]
     RollbackTooFar {
         /// The index of the expert.
         expert: usize,

@@ -1,16 +1,16 @@
-//! A source of help, and what it is asked.
+//! A source of help, its requests and its responses.
 
 use wheels_text::{Prompt, Seed};
 
 use crate::{Candidates, DecodeError, ModelUse, Vocabulary};
 
-/// A source of help: a larger model, a tool, a person.
+/// A source of help, such as a larger model, a tool or a person.
 ///
-/// An expert is shared and does not change. What it remembers of a batch of texts lives in an [`ExpertSession`].
+/// An expert is shared between batches and does not change. Its state for one batch of texts is an [`ExpertSession`].
 pub trait Expert {
-    /// Begins to help with a batch of texts.
+    /// Opens a session for a batch of texts.
     ///
-    /// No help has been requested yet, and perhaps none will be. Expensive work should wait for the first request.
+    /// No help has been requested yet, and perhaps none will be, so expensive work should wait for the first request.
     ///
     /// # Errors
     /// If the expert does not fit the student or a prompt.
@@ -21,18 +21,18 @@ pub trait Expert {
     ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError>;
 }
 
-/// The running state of an expert for one batch of texts.
+/// The state of an expert for one batch of texts.
 pub trait ExpertSession {
-    /// Answers the rows that ask, one [`HelpResponse`] for each request.
+    /// Answers the rows that ask: one [`HelpResponse`] for each request, in the order of the requests.
     ///
     /// # Errors
-    /// If the expert cannot answer: [`DecodeError::Expert`] carries any cause.
+    /// [`DecodeError::Expert`], which carries any cause, if the expert cannot answer.
     fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError>;
 
-    /// Keeps the given rows, in that order. The others are finished.
+    /// Keeps the given rows, in that order, and drops the others, whose texts are finished.
     fn select_rows(&mut self, rows: &[usize]);
 
-    /// The work of the expert's model so far. All numbers are 0 for an expert that runs no model.
+    /// The work of the expert's model so far; all zeros if the expert runs no model.
     fn used(&self) -> ModelUse {
         ModelUse::default()
     }
@@ -45,31 +45,32 @@ pub struct RequestInfo<'a> {
     pub prompt_index: usize,
     /// The prompt.
     pub prompt: &'a Prompt,
-    /// The expert's own seed for this text.
+    /// The seed for this text. Each expert gets one of its own.
     pub seed: Seed,
 }
 
-/// The question of one row: how does its text go on?
+/// A request of one text: either for its next tokens, or to verify its end.
 ///
-/// An expert that never rolls back needs no more than the text.
+/// An expert that never rolls back needs only the text.
 #[derive(Clone, Copy, Debug)]
 pub struct HelpRequest<'a> {
-    /// The index of the row in the batch as it is now.
+    /// The index of the row in the current batch. [`ExpertSession::select_rows`] renumbers rows.
     pub row: usize,
     /// The text so far.
     pub text: &'a [u32],
-    /// The first position that may be rolled back. It is the length of the text if nothing may be.
+    /// The first position that may be rolled back. It is the length of the text if none may be.
     pub review_from: usize,
-    /// Whether the student's tokens from `review_from` on are accepted.
+    /// How the student's tokens from `review_from` on are judged.
     pub acceptance: Acceptance<'a>,
-    /// The student's most likely next token, which it writes if the expert declines. None at the end of a text.
+    /// The student's most likely next token. If the expert declines, a greedy student writes it, and a sampling student
+    /// draws its own token. None at the end of a text.
     pub proposal: Option<u32>,
-    /// Whether the student has ended the text. The question is then only whether the expert accepts it: a response that
-    /// rolls nothing back does.
+    /// Whether the student has ended the text. The expert then only verifies: it accepts the end by rolling nothing
+    /// back.
     pub at_end: bool,
 }
 
-/// The [`AcceptanceRule`](crate::AcceptanceRule) of a request, with its numbers.
+/// An [`AcceptanceRule`](crate::AcceptanceRule) with the values that it needs.
 #[derive(Clone, Copy, Debug)]
 pub enum Acceptance<'a> {
     /// Accept a regret up to this many nats.
@@ -80,15 +81,16 @@ pub enum Acceptance<'a> {
     Sampling(&'a [Candidates]),
 }
 
-/// How a text goes on, and from which position.
+/// The answer to a [`HelpRequest`]: the next tokens, and how much of the text is rolled back before them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HelpResponse {
-    /// How many of the text's last tokens are rolled back first. The request limits this number.
+    /// The number of tokens that are rolled back first. It is at most `text.len() - review_from` of the request.
     pub rollback: usize,
-    /// The next tokens, usually one. An empty response declines, and the student writes its own token.
+    /// The next tokens, usually one. An empty response declines: its `rollback` is ignored, and the student writes its
+    /// own token.
     ///
-    /// Every token must be one that the student can write. Tokens after the end of the text, past the length limit, or
-    /// without room in the budget are dropped.
+    /// The student must be able to write every token. Tokens are dropped after the end of the text, after the length
+    /// limit, and when the budget has no room.
     pub tokens: Vec<u32>,
     /// The cost of the response, in the expert's own unit.
     pub cost: f32,

@@ -4,9 +4,9 @@ use wheels_lm::ModelSpec;
 
 use crate::{DecodeError, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo, Vocabulary};
 
-/// The experts that a student can ask, each by a help token of its own.
+/// The experts that a student can ask. Each has a help token of its own.
 ///
-/// Help tokens without an expert are listed, too, because a student must never write them. Without experts, decoding is
+/// Help tokens without an expert are listed too, because a student must never write them. Without experts, decoding is
 /// plain decoding.
 #[derive(Default)]
 pub struct Experts<'a> {
@@ -31,7 +31,8 @@ impl<'a> Experts<'a> {
         self
     }
 
-    /// Adds a help token without an expert, for a student that has learned to ask but decodes alone.
+    /// Adds a help token without an expert, which the student never writes. A student that learned to ask can so decode
+    /// alone.
     ///
     /// # Panics
     /// If the token was added before.
@@ -47,7 +48,7 @@ impl<'a> Experts<'a> {
         self.experts.is_empty()
     }
 
-    /// The vocabulary of a student with these help tokens.
+    /// The vocabulary of a student that has these help tokens.
     pub fn vocabulary(&self, student: &ModelSpec) -> Vocabulary {
         let tokens = self.experts.iter().map(|(token, _)| *token).collect();
         Vocabulary::new(student, tokens, self.closed_tokens.clone())
@@ -72,7 +73,7 @@ impl<'a> Experts<'a> {
 
     fn check_is_new(&self, help_token: u32) {
         let mut taken = self.experts.iter().map(|(token, _)| token).chain(&self.closed_tokens);
-        assert!(!taken.any(|&token| token == help_token), "help token {help_token} was added before");
+        assert!(!taken.any(|&token| token == help_token), "help token {help_token} was added twice");
     }
 }
 
@@ -89,8 +90,8 @@ pub(crate) struct Call<'t> {
 }
 
 impl ExpertSessions<'_> {
-    /// One response for each of `rows` rows. Each expert is asked once, for all rows that call it. Rows that do not
-    /// call get an empty response.
+    /// One response for each of `rows` rows. Each expert is called once, for all rows that ask it. Rows that do not ask
+    /// get an empty response.
     pub(crate) fn answer(&mut self, calls: &[Call<'_>], rows: usize) -> Result<Vec<HelpResponse>, DecodeError> {
         let mut responses = vec![HelpResponse::default(); rows];
         for (expert, session) in self.sessions.iter_mut().enumerate() {
@@ -100,7 +101,7 @@ impl ExpertSessions<'_> {
                 continue;
             }
             let answered = session.answer(&requests)?;
-            assert_eq!(answered.len(), requests.len(), "expert {expert} must answer every request once");
+            assert_eq!(answered.len(), requests.len(), "expert {expert} must give one response per request");
             for (request, response) in requests.iter().zip(answered) {
                 responses[request.row] = response;
             }

@@ -1,4 +1,4 @@
-//! When a policy asks for help.
+//! The rule by which a policy asks for help.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,9 @@ use crate::{Confidence, DecodeError, Distribution};
 
 /// The rule by which a policy decides at each step whether to ask for help.
 ///
-/// All rules but [`Learned`](Self::Learned) work with any model, and ask the first expert.
+/// All rules work with any model, except [`Learned`](Self::Learned) and a threshold on [`Confidence::HelpLogOdds`],
+/// which need a help token. Every rule asks the expert with the highest help logit. If the student has no help logits,
+/// it asks the first expert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HelpRule {
@@ -17,11 +19,12 @@ pub enum HelpRule {
     Always,
     /// Ask at each step with this probability, 0 to 1.
     Random(f64),
-    /// Ask once the student has written this many tokens since the last help or the start of the text. With lossless
-    /// verification it is the draft length of speculative decoding (Hugging Face's `num_assistant_tokens`).
+    /// Ask when the student has written at least this many tokens since the last help or the start of the text. With
+    /// lossless verification it is the draft length of speculative decoding (Hugging Face's `num_assistant_tokens`).
     Every(usize),
-    /// As [`Every`](Self::Every), with a draft length that starts at this number and changes after each call: 2 more if
-    /// nothing was rolled back, and otherwise 1 less, but at least 1 (Hugging Face's schedule "heuristic").
+    /// As [`Every`](Self::Every), with a draft length that starts at this number and changes after each call. If
+    /// nothing was rolled back, it grows by 2. Otherwise it shrinks by 1, but not below 1 (Hugging Face's schedule
+    /// "heuristic").
     Adaptive(usize),
     /// Ask when the student's confidence is low.
     #[serde(alias = "confidence")]
@@ -29,21 +32,22 @@ pub enum HelpRule {
         /// The measure of confidence.
         #[serde(alias = "measure")]
         confidence: Confidence,
-        /// The student asks when a probability lies below this, or an entropy or log-odds above it.
+        /// The student asks when a probability is below this, or when an entropy or log-odds are above it.
         threshold: f64,
     },
-    /// Ask when the student's own help token says so: when pi(tau | s) > 1/2. With several experts tau is any of their
-    /// help tokens, and the most likely expert is asked.
+    /// Ask when the help token is more likely than not: when pi(tau | s) > 1/2. With several experts, tau is the help
+    /// token of any of them.
     #[default]
     Learned,
 }
 
 impl HelpRule {
-    /// How much the rule wants help at this step: it asks if the score is positive.
+    /// How strongly the rule wants help at this step. The student asks if the score is positive.
     ///
-    /// For a threshold, it is the distance past the threshold. For the learned rule, it is the log-odds of asking in
-    /// nats. For random help, it is the rate minus a uniform number, and only this rule uses `rng`. `written` is the
-    /// number of tokens that the student has written since the last help.
+    /// For a threshold, the score is the distance past the threshold. For the learned rule, it is the log-odds of
+    /// asking, nats. For a draft length, it is 1 plus the number of tokens past that length. For random help, it is the
+    /// rate minus a uniform number; only this rule uses `rng`. `written` is the number of tokens that the student has
+    /// written since the last help.
     pub fn score(&self, distribution: &Distribution<'_>, written: usize, rng: &mut impl Rng) -> f64 {
         match *self {
             Self::Never => f64::NEG_INFINITY,
@@ -55,7 +59,7 @@ impl HelpRule {
         }
     }
 
-    /// The rule after a call that accepted all tokens, or did not.
+    /// The rule after a call. `accepted` says that nothing was rolled back.
     pub(crate) fn after_call(self, accepted: bool) -> Self {
         match self {
             Self::Adaptive(tokens) if accepted => Self::Adaptive(tokens + 2),
@@ -66,7 +70,7 @@ impl HelpRule {
 
     /// The log-probability, in nats, of the decision to ask or not to ask.
     ///
-    /// It is 0 for a rule without randomness, because that rule could not have decided otherwise.
+    /// It is 0 for a rule without randomness, because such a decision has probability 1.
     pub(crate) fn log_prob(&self, asks: bool) -> f64 {
         match *self {
             Self::Random(rate) if asks => rate.ln(),
@@ -100,7 +104,7 @@ mod tests {
     use super::*;
     use crate::Vocabulary;
 
-    /// Whether a rule asks if the tokens have these weights and the help token a weight of 1.5.
+    /// Whether a rule asks if the three tokens have these weights, and the help token has the weight 1.5.
     fn asks(rule: HelpRule, probs: [f64; 3]) -> bool {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: 1 }, vec![3], vec![]);
         let [a, b, c] = probs.map(|p| p.ln() as f32);
@@ -125,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn the_learned_rule_asks_if_its_probability_exceeds_one_half() {
+    fn the_learned_rule_asks_if_the_help_token_is_more_likely_than_not() {
         // The help token has a weight of 1.5, and the tokens have a total weight of 1 and of 2.
         assert!(asks(HelpRule::Learned, [0.6, 0.3, 0.1]));
         assert!(!asks(HelpRule::Learned, [1.2, 0.6, 0.2]));
     }
 
     #[test]
-    fn never_never_asks_and_always_always_does() {
+    fn the_rules_never_and_always_do_not_read_the_distribution() {
         assert!(!asks(HelpRule::Never, [0.6, 0.3, 0.1]));
         assert!(asks(HelpRule::Always, [0.6, 0.3, 0.1]));
     }
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adaptive_draft_length_follows_what_was_accepted() {
+    fn an_adaptive_draft_grows_after_acceptance_and_shrinks_after_rollback() {
         let accepted = [true, true, false, false, false, false, false, false];
         let drafts = accepted.iter().scan(HelpRule::Adaptive(2), |rule, &accepted| {
             *rule = rule.after_call(accepted);
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn random_help_has_its_rate_and_log_prob() {
+    fn random_help_asks_at_its_rate_and_reports_its_log_prob() {
         let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 2, d_model: 2, pad: 0, eos: 1 }, vec![2], vec![]);
         let mut logits = [0.0, 0.0];
         let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");

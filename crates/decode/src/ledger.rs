@@ -1,4 +1,4 @@
-//! How much of its budget a text has spent.
+//! The ledger of a text: how much of its budget it has spent.
 
 use serde::{Deserialize, Serialize};
 use wheels_text::HelpBudget;
@@ -7,18 +7,19 @@ use wheels_text::HelpBudget;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
-    /// Help is closed while the budget is spent, whatever the policy asks for.
+    /// An expert answers only while the budget has room, even if the policy asks.
     #[default]
     On,
-    /// Every request is granted, so that the help used shows what the policy learned. Only a budget of 0 stays closed.
+    /// Experts answer every request, so that the help used shows what the policy learned. Only a budget of 0 allows no
+    /// help.
     Off,
 }
 
-/// The account of one text: how many of its tokens experts have chosen.
+/// The ledger of one text: how many of its tokens experts have chosen.
 ///
-/// With enforcement on, help is open at position t (from 0) only while [`HelpBudget::allows`] says so: `spent <
-/// ceil(p (t + 1) / 100)` for p percent, and `spent < n` for n tokens. If it is charged only while it is open, every
-/// prefix of the text keeps to its budget.
+/// With enforcement on, help is open at position t (from 0) while [`HelpBudget::allows`] says so. For n tokens that is
+/// `spent < n`; for p percent it is `spent < ceil(p (t + 1) / 100)`. If the ledger is charged only while help is open, no
+/// prefix of the text exceeds its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BudgetLedger {
     budget: HelpBudget,
@@ -27,7 +28,7 @@ pub(crate) struct BudgetLedger {
 }
 
 impl BudgetLedger {
-    /// An account from which nothing has been spent.
+    /// A ledger of which nothing is spent.
     pub(crate) fn new(budget: HelpBudget, enforcement: Enforcement) -> Self {
         Self { budget, enforcement, spent: 0 }
     }
@@ -40,12 +41,12 @@ impl BudgetLedger {
         }
     }
 
-    /// Records that an expert chose one more token, or accepted a finished text.
+    /// Records that an expert chose one more token, or accepted the end of the text.
     pub(crate) fn charge(&mut self) {
         self.spent += 1;
     }
 
-    /// How often the account was charged.
+    /// The number of charges.
     pub(crate) fn spent(&self) -> usize {
         self.spent
     }
@@ -55,7 +56,7 @@ impl BudgetLedger {
 mod tests {
     use super::*;
 
-    /// The positions below `length` at which a text that always asks is helped.
+    /// The helped positions of a text of `length` tokens that always asks.
     fn helped(budget: HelpBudget, enforcement: Enforcement, length: usize) -> Vec<usize> {
         let mut ledger = BudgetLedger::new(budget, enforcement);
         (0..length)
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentage_opens_again_as_the_text_grows() {
+    fn a_percentage_allows_help_again_as_the_text_grows() {
         assert_eq!(helped(HelpBudget::percent(20), Enforcement::On, 12), [0, 5, 10]);
         assert_eq!(helped(HelpBudget::percent(100), Enforcement::On, 3), [0, 1, 2]);
         assert!(helped(HelpBudget::percent(0), Enforcement::On, 50).is_empty());
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn without_enforcement_only_a_budget_of_zero_is_closed() {
+    fn without_enforcement_only_a_budget_of_zero_allows_no_help() {
         assert_eq!(helped(HelpBudget::tokens(1), Enforcement::Off, 4), [0, 1, 2, 3]);
         for nothing in [HelpBudget::percent(0), HelpBudget::tokens(0)] {
             assert!(helped(nothing, Enforcement::Off, 4).is_empty());

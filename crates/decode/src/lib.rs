@@ -1,20 +1,23 @@
-//! Decoding with help: a small language model writes, asks a larger one when it is unsure, and keeps to a budget.
+//! Decoding with help within a budget: a small language model, the student, writes a text and asks a larger one, the
+//! teacher, for tokens when it is unsure.
 //!
 //! A [`Policy`] is a model, a [`Sampler`], and a [`HelpRule`] that decides when to ask. [`Experts`] answer: a
-//! [`Teacher`], or any other [`Expert`]. A [`BudgetedDecoder`] lets the policy write and the experts answer, while a
-//! ledger for each text closes help once the budget is spent. The result is a [`Trajectory`] for each prompt, which
-//! says of every token who chose it, and [`DecodeStats`], which count the work.
+//! [`Teacher`], or any other [`Expert`]. A [`BudgetedDecoder`] runs a policy with its experts on a batch of prompts.
+//! Each text has a ledger that counts the tokens that experts chose, and that allows help only while the budget has
+//! room. The result is one [`Trajectory`] for each prompt, which records who chose each token, and [`DecodeStats`],
+//! which count the work.
 //!
-//! One loop serves plain decoding, help, and speculative decoding. The student reads its text at every step, and the
-//! teacher only when it is asked; whoever reads catches up on the new tokens in one forward pass. With a
-//! [`Verification`], the teacher also checks the tokens that it catches up on, and rolls back those that it does not
-//! accept.
+//! The same loop serves plain decoding, help, and speculative decoding. The student reads its text at every step. The
+//! teacher reads only when it is asked, and then catches up on all new tokens in one forward pass. With a
+//! [`Verification`], the teacher also checks these tokens. If it does not accept one, the text is rolled back to the
+//! position of that token.
 //!
-//! This crate sees token ids only. It trains nothing, loads nothing and prints nothing.
+//! This crate works on token ids only. It trains nothing, loads nothing and prints nothing.
 //!
 //! # Example
 //!
-//! Both models are tables here, from the feature `testing` of `wheels-lm`, so that every number is known:
+//! Both models are tables of logits here, from the feature `testing` of `wheels-lm`, so that the texts can be checked
+//! by hand:
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -22,8 +25,8 @@
 //! use wheels_lm::TabularLm;
 //! use wheels_text::{HelpBudget, Prompt, Seed};
 //!
-//! // The next token follows the last one by a row of a table, over the tokens 0 to 3. Token 1 ends a text, and token 4
-//! // asks the teacher.
+//! // Row i of a table has the logits of the token after token i. The tokens are 0 to 3. Token 1 ends a text, and
+//! // token 4 is the help token.
 //! let device = Device::flex();
 //! let unsure = [0.0, 0.0, 0.5, 0.4, 0.0];
 //! let student = TabularLm::from_logits(5, 1, unsure.repeat(5), &device);
@@ -37,17 +40,18 @@
 //! let prompt = |budget| Prompt { student: vec![1], expert: vec![1], budget };
 //! let prompts = [prompt(HelpBudget::percent(100)), prompt(HelpBudget::tokens(1))];
 //! let decoded = decoder.decode(&prompts, Seed(7))?;
-//! assert_eq!(decoded.trajectories[0].tokens(), [3, 2, 0]); // the teacher's text, and its end
-//! assert_eq!(decoded.trajectories[1].tokens(), [3, 2, 2, 2]); // the student's, after one token of help
+//! assert_eq!(decoded.trajectories[0].tokens(), [3, 2, 0]); // the teacher's text; the fourth token is the end
+//! assert_eq!(decoded.trajectories[1].tokens(), [3, 2, 2, 2]); // one token of help, then the student's text
 //! assert_eq!((decoded.stats.help_asked, decoded.stats.help_given), (8, 5));
 //! # Ok::<(), wheels_decode::DecodeError>(())
 //! ```
 //!
 //! # Models of your own
 //!
-//! Student and teacher can be any [`LanguageModel`](wheels_lm::LanguageModel). This one counts: a prompt holds a step
-//! and the number to start from. The step of each row is the model's own state in the [`Context`](wheels_lm::Context).
-//! The model decodes as student and as teacher, and then scores the text 5 6 7:
+//! Any [`LanguageModel`](wheels_lm::LanguageModel) can be the student or the teacher. The model of this example counts:
+//! a prompt holds a step and a number to start from. The model keeps the step of each row as its own state in the
+//! [`Context`](wheels_lm::Context). In the example it decodes as student and as teacher, and then it scores the text 5
+//! 6 7:
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor, activation::log_softmax};
@@ -57,7 +61,7 @@
 //! #[derive(Debug)] struct Steps(Vec<u32>);
 //! impl ModelState for Steps {
 //!     fn select_rows(&mut self, rows: &[usize]) { self.0 = rows.iter().map(|&row| self.0[row]).collect(); }
-//!     fn truncate(&mut self, _row: usize, _length: usize) {} // a text that is rolled back keeps its step
+//!     fn truncate(&mut self, _row: usize, _length: usize) {} // a rollback does not change the step
 //! }
 //! struct Counter(ModelSpec);
 //! impl LanguageModel for Counter {
@@ -69,7 +73,7 @@
 //!         context.insert(Steps(steps));
 //!         context
 //!     }
-//!     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
+//!     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions, context: &mut Context) -> Hidden {
 //!         let Steps(steps) = context.state().expect("prefill has stored the steps");
 //!         let steps: Vec<u32> = rows.iter().map(|&row| steps[row]).collect();
 //!         let next = tokens.tensor(&self.device()) + TokenBatch::column(&steps).tensor(&self.device());
@@ -85,7 +89,7 @@
 //! let prompt = Prompt { student: vec![1, 2], expert: vec![3, 2], budget: HelpBudget::tokens(1) };
 //! assert_eq!(decoder.decode(&[prompt], Seed(7))?.trajectories[0].tokens(), [5, 6, 7, 8]);
 //!
-//! let inputs = TokenBatch::new(&[[2, 5, 6]], 0); // the start, and the text without its last token
+//! let inputs = TokenBatch::new(&[[2, 5, 6]], 0); // the start token, and the text without its last token
 //! let output = counter.forward(&inputs, &mut counter.prefill(&TokenBatch::new(&[[3, 2]], 0), 0));
 //! let text = TokenBatch::new(&[[5, 6, 7]], 0).tensor(&counter.device()).unsqueeze_dim::<3>(2);
 //! let log_probs = log_softmax(output.logits, 2).gather(2, text).into_data(); // nats

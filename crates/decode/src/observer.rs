@@ -1,17 +1,18 @@
-//! Watching texts while they are written.
+//! Following texts while they are written.
 
 use crate::{Distribution, Step};
 
-/// Is told of every step while texts are written.
+/// An observer is told of every step while texts are written.
 ///
-/// Any closure that takes a row and a step is an observer. It is told of every step, but not of rollbacks. Rows are
-/// named by the index of their prompt. The steps of one row come in order.
+/// Any closure that takes a row and a step is an observer, which is not told of rollbacks. A row is the index of its
+/// prompt. The steps of one row come in order.
 pub trait Observer {
-    /// The student has read row `row` and is about to decide. Called once for each of its forward passes.
+    /// The student has read row `row` and is about to decide. This is called once for each row in each forward pass of
+    /// the student.
     fn distribution(&mut self, _row: usize, _distribution: &Distribution<'_>) {}
 
-    /// Row `row` was rolled back to its first `length` steps; see [`Verification`](crate::Verification). Its next step
-    /// follows.
+    /// Row `row` was rolled back to its first `length` steps; see [`Verification`](crate::Verification). Its new steps
+    /// follow.
     fn rolled_back(&mut self, _row: usize, _length: usize) {}
 
     /// A step was appended to row `row`.

@@ -1,4 +1,4 @@
-//! A model, and how it decides.
+//! A policy: a model, how it chooses tokens, and when it asks.
 
 use wheels_lm::LanguageModel;
 use wheels_student::Prices;
@@ -6,16 +6,16 @@ use wheels_text::{HelpBudget, Prompt};
 
 use crate::{Calibration, Confidence, DecodeError, HelpRule, Sampler, Vocabulary};
 
-/// A model, how it chooses tokens, and the rule by which it asks for help.
+/// A model, the sampler that chooses its tokens, and the rule by which it asks for help.
 ///
-/// Each text finds its own rule from the budget in its prompt, so that texts with different budgets can share a batch.
+/// The help rule can depend on the budget of a text, so that texts with different budgets can share a batch.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
     /// The model.
     pub model: &'a dyn LanguageModel,
-    /// How it chooses tokens.
+    /// How tokens are chosen.
     pub sampler: Sampler,
-    /// Which side of a prompt it reads.
+    /// The side of a prompt that the model reads.
     pub prompt_side: PromptSide,
     rules: Rules<'a>,
 }
@@ -25,11 +25,11 @@ pub struct Policy<'a> {
 enum Rules<'a> {
     /// One rule for all texts.
     Same(HelpRule),
-    /// The help token, calibrated for the budget of each text if there is a calibration.
+    /// A rule for each text, from its budget: a calibrated threshold, or the help token if there is no calibration.
     ByBudget { calibration: Option<&'a Calibration>, stated: Option<Stated<'a>> },
 }
 
-/// The prompts state this budget, whatever the texts may use.
+/// A budget that all prompts state, with the prices of help. Each text still keeps to its own budget.
 #[derive(Clone, Copy)]
 struct Stated<'a> {
     budget: HelpBudget,
@@ -42,7 +42,7 @@ pub enum PromptSide {
     /// The student's prompt, which can state the budget in words.
     #[default]
     Student,
-    /// The expert's prompt, without a budget. A policy that reads it is the expert itself, decoding alone: its tokens
+    /// The expert's prompt, without a budget. A policy that reads it is the expert itself, decoding alone. Its tokens
     /// and its work count as the expert's.
     Expert,
 }
@@ -58,12 +58,12 @@ impl PromptSide {
 }
 
 impl<'a> Policy<'a> {
-    /// A policy that reads the student's side of prompts and asks when its help token says so.
+    /// A policy that reads the student side of prompts and asks by its help token ([`HelpRule::Learned`]).
     pub fn new(model: &'a dyn LanguageModel, sampler: Sampler) -> Self {
         Self { model, sampler, rules: Rules::Same(HelpRule::Learned), prompt_side: PromptSide::Student }
     }
 
-    /// A policy that writes the most likely tokens.
+    /// A policy that writes the most likely token at each step.
     pub fn greedy(model: &'a dyn LanguageModel) -> Self {
         Self::new(model, Sampler::Greedy)
     }
@@ -74,10 +74,10 @@ impl<'a> Policy<'a> {
         Self { rules: Rules::Same(rule), ..self }
     }
 
-    /// The same policy, in which each text asks by the threshold that a calibration has for its budget. Without a
+    /// The same policy, in which each text asks by the threshold of a calibration for its budget. Without a
     /// calibration, the help token decides. A budget of 0 never asks, and a budget of 100% always asks.
     ///
-    /// A budget in tokens counts as a fraction of a text that is as long as its own expert prompt.
+    /// A budget in tokens is converted to a rate as if the text were as long as its expert prompt.
     #[must_use]
     pub fn with_calibration(self, calibration: Option<&'a Calibration>) -> Self {
         let stated = match self.rules {
@@ -87,8 +87,9 @@ impl<'a> Policy<'a> {
         Self { rules: Rules::ByBudget { calibration, stated }, ..self }
     }
 
-    /// The same policy for prompts that state the budget `stated` instead of the budget that each text has. The
-    /// threshold on the help log-odds moves by the difference of the two prices ([`Prices::offset`]).
+    /// The same policy for prompts that state `budget` instead of the budget that each text has. The threshold on the
+    /// help log-odds moves by the difference of the prices of the two budgets ([`Prices::offset`]). A calibration on
+    /// another measure is not used; the learned threshold of 0 moves instead.
     #[must_use]
     pub fn with_stated_budget(self, budget: HelpBudget, prices: &'a Prices) -> Self {
         let calibration = match self.rules {
@@ -98,7 +99,7 @@ impl<'a> Policy<'a> {
         Self { rules: Rules::ByBudget { calibration, stated: Some(Stated { budget, prices }) }, ..self }
     }
 
-    /// The same policy on another side of the prompts.
+    /// The same policy, which reads another side of the prompts.
     #[must_use]
     pub fn with_prompt_side(self, prompt_side: PromptSide) -> Self {
         Self { prompt_side, ..self }
@@ -131,7 +132,7 @@ impl<'a> Policy<'a> {
     }
 
     /// # Errors
-    /// If a setting of the sampler or a rule is invalid, or a rule needs help logits that the model lacks.
+    /// If a setting of the sampler or of a rule is invalid, or a rule reads a help token that the model lacks.
     pub(crate) fn check(&self, vocabulary: &Vocabulary, rules: &[HelpRule]) -> Result<(), DecodeError> {
         self.sampler.check()?;
         let missing = vocabulary.expert_tokens().iter().find(|&&token| token as usize >= vocabulary.size());
@@ -147,7 +148,7 @@ impl<'a> Policy<'a> {
     }
 }
 
-/// Checks that a model knows the tokens of a prompt.
+/// Checks that a prompt is not empty and that the model has its tokens.
 ///
 /// # Errors
 /// [`DecodeError::EmptyPrompt`] or [`DecodeError::PromptToken`].
@@ -240,12 +241,12 @@ mod tests {
         // The calibrated threshold, and the price of 10 or 20% minus the price of 50%.
         assert!((threshold(stated, HelpBudget::percent(10)) - (0.3 + 9.0 - 5.0)).abs() < 1e-12);
         assert!((threshold(stated, HelpBudget::tokens(2)) - (0.5 + 8.0 - 5.0)).abs() < 1e-12);
-        // 4 stated tokens are 40% of this expert prompt.
+        // 4 stated tokens are 40% of the length of this expert prompt.
         let stated = policy.with_stated_budget(HelpBudget::tokens(4), &prices);
         assert!((threshold(stated, HelpBudget::percent(20)) - (0.5 + 8.0 - 6.0)).abs() < 1e-12);
         let same = policy.with_stated_budget(HelpBudget::percent(20), &prices);
         assert_eq!(threshold(same, HelpBudget::percent(20)), 0.5);
-        // Without a calibration of the log-odds the learned threshold of 0 moves.
+        // Without a calibration of the log-odds, the learned threshold of 0 moves.
         let other = calibration(Confidence::Entropy);
         for calibration in [None, Some(&other)] {
             let stated = policy.with_calibration(calibration).with_stated_budget(HelpBudget::percent(50), &prices);

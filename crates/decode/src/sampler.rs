@@ -1,4 +1,4 @@
-//! From a next-token distribution to one token.
+//! Choosing one token from a next-token distribution.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -6,25 +6,26 @@ use wheels_text::GenerationConfig;
 
 use crate::{DecodeError, Distribution};
 
-/// How a token is chosen.
+/// How a token is chosen from a next-token distribution.
 ///
-/// Random numbers are drawn on the host, one uniform number for each token, so that one seed gives one text on every
+/// Random numbers are drawn on the host, one uniform number for each sampled token, so that they do not depend on the
 /// device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// The most likely token. Of equally likely ones, the one with the lowest id.
+    /// The most likely token. Ties go to the lowest id.
     #[default]
     Greedy,
-    /// A draw from softmax(logits / temperature), after the filters, which apply in the order in which they stand here.
+    /// A sample from `softmax(logits / temperature)` after the filters: first `top_k`, then `top_p`.
     Sample {
-        /// The logits are divided by this. Below 1, likely tokens become more likely; above 1, less.
+        /// The logits are divided by this. A value below 1 makes likely tokens more likely, and a value above 1 makes
+        /// them less likely.
         temperature: f64,
-        /// Keep only this many most likely tokens. Of equally likely ones, those with the lowest ids.
+        /// Keep only this number of most likely tokens. Ties go to the lowest ids.
         #[serde(default)]
         top_k: Option<usize>,
-        /// Keep only the smallest set of most likely tokens whose probabilities add up to this (Holtzman et al. 2020,
-        /// arXiv 1904.09751).
+        /// Keep only the smallest set of most likely tokens whose probabilities add up to at least this (Holtzman et
+        /// al. 2020, arXiv 1904.09751).
         #[serde(default)]
         top_p: Option<f64>,
     },
@@ -35,7 +36,7 @@ pub enum Sampler {
 pub struct SampledToken {
     /// The token.
     pub token: u32,
-    /// Its log-probability under the sampler, nats. It is 0 for a greedy choice, which could not have been another.
+    /// Its log-probability under the sampler, nats; 0 for a greedy choice.
     pub log_prob: f64,
 }
 
@@ -49,15 +50,17 @@ impl Candidates {
         self.0.iter().find(|(id, _)| *id == token).map_or(0.0, |candidate| candidate.1)
     }
 
-    /// Accepts a token that was drawn from `draft`, or returns another one in its place (Leviathan et al. 2023, arXiv
-    /// 2211.17192, algorithm 1). Over draws and decisions the result is distributed like these candidates.
+    /// Speculative sampling (Leviathan et al. 2023, arXiv 2211.17192, algorithm 1): returns `None` to accept a token
+    /// that was drawn from `draft`, or the token that replaces it. The token that results is distributed like these
+    /// candidates.
     pub(crate) fn replacement(&self, token: u32, draft: &Self, rng: &mut impl Rng) -> Option<u32> {
         if rng.random::<f64>() * draft.prob(token) < self.prob(token) {
             return None;
         }
         let excess = |&(id, p): &(u32, f64)| (id, (p - draft.prob(id)).max(0.0));
         let rest: Vec<(u32, f64)> = self.0.iter().map(excess).filter(|candidate| candidate.1 > 0.0).collect();
-        // Two equal distributions have no excess. A token that rounding rejects there is replaced by a plain draw.
+        // Equal distributions have no excess, but rounding can still reject a token. Its replacement is then drawn from
+        // all candidates.
         let rest = if rest.is_empty() { &self.0 } else { &rest };
         Some(draw(rest, rng.random()).token)
     }
@@ -74,7 +77,7 @@ impl From<&GenerationConfig> for Sampler {
 }
 
 impl Sampler {
-    /// Draws from the model's own distribution.
+    /// Samples from the model's own distribution, without temperature or filters.
     pub fn plain() -> Self {
         Self::Sample { temperature: 1.0, top_k: None, top_p: None }
     }
@@ -89,7 +92,7 @@ impl Sampler {
         Candidates(weights.into_iter().map(|(id, weight)| (id, weight / total)).collect())
     }
 
-    /// Chooses a token. Takes one uniform number from `rng` for a draw, and none for a greedy choice.
+    /// Chooses a token. A sample takes one uniform number from `rng`, and a greedy choice takes none.
     pub fn choose(&self, distribution: &Distribution<'_>, rng: &mut impl Rng) -> SampledToken {
         match *self {
             Self::Greedy => SampledToken { token: distribution.best(), log_prob: 0.0 },
@@ -117,8 +120,8 @@ impl Sampler {
     }
 }
 
-/// The tokens that the filters leave, with their weights. They are in the order of their ids without a filter, and in
-/// falling order of their weights with one.
+/// The tokens that the filters keep, with their unnormalised weights: in the order of their ids without filters, and in
+/// falling order of their weights with filters.
 fn filtered_weights(
     distribution: &Distribution<'_>,
     temperature: f64,
@@ -186,7 +189,7 @@ mod tests {
         Vocabulary::new(&spec, vec![HELP], vec![])
     }
 
-    /// The distribution of a sampler by its definition: tokens in falling order while the filters want more.
+    /// The distribution of a sampler by its definition, over all tokens.
     fn filtered(temperature: f64, top_k: usize, top_p: f64) -> [f64; LOGITS.len()] {
         let mut distribution = LOGITS.map(|logit| (f64::from(logit) / temperature).exp());
         distribution[HELP as usize] = 0.0;
@@ -230,8 +233,8 @@ mod tests {
                     "{sampler:?} {token:?}"
                 );
             }
-            // Pearson's chi-squared over the tokens that are expected at least once. 20.5 is the 0.999 quantile for 5
-            // degrees of freedom, the largest number of them.
+            // Pearson's chi-squared over the tokens that are expected at least once. 20.5 is its 0.999 quantile for 5
+            // degrees of freedom, the most that occur here.
             let chi_squared: f64 = distribution
                 .iter()
                 .zip(counts)

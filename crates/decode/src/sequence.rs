@@ -9,7 +9,7 @@ use crate::{
     HelpRule, Policy, PromptSide, RequestInfo, Source, Step, Trajectory, Verification, Vocabulary,
 };
 
-/// A text that is being written, with its ledger and its random generators.
+/// A text while it is written, with its ledger and its random generators.
 pub(crate) struct Sequence {
     /// The index of the prompt among those that the decoder was given.
     pub(crate) prompt_index: usize,
@@ -17,19 +17,19 @@ pub(crate) struct Sequence {
     pub(crate) ledger: BudgetLedger,
     /// The tokens of the steps.
     text: Vec<u32>,
-    /// The length of the prefix up to the last token of an expert, which is never rolled back.
+    /// The length of the prefix up to and including the last token of an expert. It is never rolled back.
     verified: usize,
     end: Option<End>,
     max_tokens: usize,
-    /// The help rule of this text; an adaptive rule changes as the text grows.
+    /// The help rule of this text. An adaptive rule changes after each call.
     help_rule: HelpRule,
     verification: Verification,
-    /// Who wrote the tokens that the policy chooses.
+    /// The source of the tokens that the policy chooses.
     writer: Source,
     /// The distributions from which the tokens after the verified prefix were drawn, for speculative sampling.
     drafts: Vec<Candidates>,
-    /// Separate generators for tokens and for help, so that a draw of one does not move the other. A rollback does not
-    /// rewind them: what is written again is drawn again.
+    /// Tokens and help have separate generators, so that a draw of one does not change the other. A rollback does not
+    /// rewind them: new tokens need new random numbers.
     token_rng: ChaCha8Rng,
     help_rng: ChaCha8Rng,
 }
@@ -39,14 +39,14 @@ pub(crate) struct Sequence {
 pub(crate) struct Decision {
     /// Whether the policy wants help.
     pub(crate) asks: bool,
-    /// The expert that is called. None if the policy does not ask, or if help is closed.
+    /// The expert that is called; None if the policy does not ask or the budget has no room.
     pub(crate) expert: Option<usize>,
-    /// The log-probability of this decision, nats. 0 if help is closed.
+    /// The log-probability of this decision, nats; 0 if the budget has no room.
     log_prob: f64,
 }
 
 impl Decision {
-    /// The call that verifies the end of a text, which the policy does not choose.
+    /// The call that verifies the end of a text. It is not a decision of the policy.
     pub(crate) fn verify_end(expert: usize) -> Self {
         Self { asks: true, expert: Some(expert), log_prob: 0.0 }
     }
@@ -75,7 +75,7 @@ impl Sequence {
                 PromptSide::Expert => Source::Expert(0),
             },
             drafts: Vec::new(),
-            // The name of the stream is part of every published result, because it decides what a seed draws.
+            // Another name of a stream would change what every seed draws, and so every published result.
             token_rng: request.seed.stream("word").rng(),
             help_rng: request.seed.stream("help").rng(),
         }
@@ -103,14 +103,14 @@ impl Sequence {
         }
     }
 
-    /// Whether an expert is to verify the end of this text, which the student has just finished.
+    /// Whether an expert must verify the end of this text, which the student has just finished.
     pub(crate) fn wants_end_verified(&self, vocabulary: &Vocabulary) -> bool {
         let verifies = self.verification.verify_end && self.verification.can_roll_back();
         let wanted = verifies && !vocabulary.expert_tokens().is_empty();
         wanted && self.is_finished() && self.ledger.is_open(self.text.len() - 1)
     }
 
-    /// The request of this sequence: how its text goes on, or whether its end is accepted.
+    /// The request of this sequence: for the next tokens, or to verify its end.
     pub(crate) fn request(&self, row: usize, distribution: &Distribution<'_>) -> HelpRequest<'_> {
         let review_from = self.review_from();
         let at_end = self.is_finished();
@@ -135,25 +135,26 @@ impl Sequence {
         if self.verification.rule == AcceptanceRule::Sampling {
             self.drafts.push(policy.sampler.candidates(distribution));
         }
-        // If the expert declined, the probability of calling does not enter: the student's token follows in both cases.
-        let not_asking = if decision.expert.is_none() { decision.log_prob } else { 0.0 };
+        // If the expert declined, the decision to ask does not count: with or without it, the student's token follows.
+        let no_call_log_prob = if decision.expert.is_none() { decision.log_prob } else { 0.0 };
         self.append(
             Step {
                 action: Action::Token,
                 token: sampled.token,
                 source: self.writer,
-                log_prob: (not_asking + sampled.log_prob) as f32,
+                log_prob: (no_call_log_prob + sampled.log_prob) as f32,
                 cost: 0.0,
             },
             eos,
         );
     }
 
-    /// Rolls back what an expert did not accept and appends its tokens, as far as the text and its budget have room.
+    /// Rolls back the tokens that an expert did not accept, and appends its answer as far as the text and its budget
+    /// have room.
     ///
     /// # Errors
-    /// [`DecodeError::RollbackTooFar`] if the request did not allow this rollback, and [`DecodeError::Response`] if the
-    /// student cannot write one of the tokens.
+    /// [`DecodeError::RollbackTooFar`] if the request does not allow this rollback, and [`DecodeError::Response`] if
+    /// the student cannot write one of the tokens.
     pub(crate) fn apply_help(
         &mut self,
         expert: usize,
@@ -186,7 +187,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// Pays for a call that accepted the end of the text.
+    /// Charges a call that accepted the end of the text.
     pub(crate) fn accept_end(&mut self, cost: f32) {
         self.ledger.charge();
         if let Some(last) = self.steps.last_mut() {
@@ -203,8 +204,8 @@ impl Sequence {
         self.ledger.is_open(self.text.len())
     }
 
-    /// The first position that may be rolled back: one after the verified prefix at which the ledger has room for an
-    /// answer. The ledger then has room at all later positions, too.
+    /// The first position that may be rolled back: the first one after the verified prefix at which the budget has room
+    /// for an answer. The budget then has room at all later positions too.
     fn review_from(&self) -> usize {
         let open = |&position: &usize| self.verification.can_roll_back() && self.ledger.is_open(position);
         (self.verified..self.text.len()).find(open).unwrap_or(self.text.len())

@@ -1,4 +1,4 @@
-//! What a decoder keeps to, whatever the policy.
+//! The settings of a decoder, which hold for every policy.
 
 use wheels_text::GenerationConfig;
 

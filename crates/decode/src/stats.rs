@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The work of decoding some texts.
+/// The work of decoding a set of texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecodeStats {
     /// Steps of all texts, end-of-text tokens included.
     pub tokens: u64,
-    /// Steps at which the policy wanted help, granted or not, rolled-back steps included, and calls that verified the
-    /// end of a text.
+    /// Steps at which the policy asked, even if the budget had no room or the step was rolled back later, plus the
+    /// calls that verified the end of a text.
     pub help_asked: u64,
-    /// What the ledgers were charged: steps whose token an expert chose, and calls that accepted the end of a text.
+    /// The charges of all ledgers: steps whose token an expert chose, plus calls that accepted the end of a text.
     pub help_given: u64,
     /// The student's tokens that experts rolled back; see [`Verification`](crate::Verification).
     #[serde(alias = "redrafted")]
     pub rolled_back: u64,
-    /// The work of the policy's model, if it is not the expert itself.
+    /// The work of the policy's model; all zeros if the policy is the expert itself.
     pub student: ModelUse,
     /// The work of all experts.
     pub teacher: ModelUse,
@@ -38,19 +38,19 @@ pub struct ModelUse {
     pub prompt_tokens: u64,
     /// Batched forward passes after the prompts.
     pub forwards: u64,
-    /// Rows of these passes: the number of passes at batch size 1.
+    /// Rows of these passes. With a batch size of 1 it equals `forwards`.
     pub calls: u64,
-    /// Tokens of these rows, with each text's start token and without padding.
+    /// Tokens of these rows. Each text's start token counts, and padding does not.
     pub tokens_processed: u64,
 }
 
 impl DecodeStats {
-    /// Help given per step, 0 to 1.
+    /// The help rate: help given per step, 0 to 1.
     pub fn help_rate(&self) -> f64 {
         self.per_token(self.help_given)
     }
 
-    /// Help asked per step, 0 to 1. It can exceed 1 if much was rolled back.
+    /// Help asked per step. It can exceed 1 if many steps were rolled back.
     pub fn asked_rate(&self) -> f64 {
         self.per_token(self.help_asked)
     }
@@ -65,7 +65,8 @@ impl DecodeStats {
         self.per_token(self.teacher.tokens_processed)
     }
 
-    /// Calls of the policy's model per step: 1, unless answers of several tokens saved calls or rollbacks cost some.
+    /// Calls of the student per step: less than 1 if answers of several tokens saved calls, more than 1 if rollbacks
+    /// cost calls.
     pub fn student_steps_per_token(&self) -> f64 {
         self.per_token(self.student.calls)
     }
@@ -87,7 +88,7 @@ impl DecodeStats {
 }
 
 impl fmt::Display for DecodeStats {
-    /// Four lines for people: help, the work of both models, and time.
+    /// Four lines of text: help, the work of the student and of the teacher, and time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [used, asked] = [self.help_rate(), self.asked_rate()].map(|rate| 100.0 * rate);
         writeln!(f, "help     used {used:.1}% of {} tokens (asked {asked:.1}%)", self.tokens)?;

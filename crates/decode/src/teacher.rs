@@ -10,18 +10,18 @@ use crate::{
     Sampler, Vocabulary,
 };
 
-/// The number of tokens per text for which a teacher's caches have room at first. They grow with the texts.
+/// The number of tokens per text for which a teacher's cache is allocated. It grows when a text becomes longer.
 const CAPACITY: usize = 64;
 
-/// A language model that chooses the next token when it is asked.
+/// An expert that is a language model: it answers with the next token.
 ///
-/// It reads the prompts of a batch together at the first request of any row, so that a batch that never asks costs
-/// nothing. From then on each round of requests takes one forward pass, in which each row that asks catches up on the
-/// tokens since its last request. Each answer is one token and costs 1. Accepting a finished text produces no token but
-/// also costs 1.
+/// It reads all prompts of a batch at the first request, so that a batch that never asks costs nothing. Each round of
+/// requests then takes one forward pass, in which each row that asks catches up on the tokens since its last request.
+/// An answer is one token and costs 1. Accepting the end of a text produces no token and also costs 1. Declining costs
+/// 0.
 ///
-/// Regret is measured against the teacher's most likely token, also if it answers by sampling. A teacher declines only
-/// if it has a [tolerance](Self::with_tolerance).
+/// The regret of a token is measured against the teacher's most likely token, even if the teacher answers by sampling.
+/// A teacher declines only if it has a [tolerance](Self::with_tolerance).
 #[derive(Clone, Copy)]
 pub struct Teacher<'m> {
     model: &'m dyn LanguageModel,
@@ -41,10 +41,11 @@ impl<'m> Teacher<'m> {
         Self { sampler, ..self }
     }
 
-    /// The same teacher, which declines if its regret of the student's most likely token is at most this many nats.
+    /// The same teacher, which declines if its regret of the student's most likely token is at most `nats`.
     ///
-    /// If it is asked at every step, it is an oracle for when to ask: with 0 nats, help is given exactly if the two
-    /// most likely tokens differ. No student can ask like that, because the teacher reads every token.
+    /// If it is asked at every step, it shows how well a student could choose when to ask. With 0 nats it helps only
+    /// where the most likely tokens of student and teacher differ. No real student can ask like this, because the
+    /// teacher reads every token.
     #[must_use]
     pub fn with_tolerance(self, nats: f64) -> Self {
         Self { tolerance_nats: Some(nats), ..self }
@@ -73,7 +74,7 @@ impl Expert for Teacher<'_> {
     }
 }
 
-/// The running state of a teacher for one batch.
+/// The state of a teacher for one batch.
 struct TeacherSession<'a> {
     teacher: &'a Teacher<'a>,
     vocabulary: &'a Vocabulary,
@@ -123,7 +124,7 @@ impl ExpertSession for TeacherSession<'_> {
 }
 
 impl Teacher<'_> {
-    /// The response at the first position, from `from` on, that the teacher does not accept, or at the end of the text.
+    /// The answer at the first position from `from` that the teacher does not accept, or else after the text.
     fn respond(
         &self,
         request: &HelpRequest<'_>,
@@ -161,7 +162,8 @@ impl Teacher<'_> {
     }
 }
 
-/// What a teacher reads to answer: the text, but of a finished text only what comes before its last token.
+/// What a teacher reads to answer: the text. At the end of a text it leaves out the last token, because nothing follows
+/// that token.
 fn span_to_read<'t>(request: &HelpRequest<'t>) -> Span<'t> {
     let end = request.text.len() - usize::from(request.at_end);
     Span { row: request.row, text: &request.text[..end], from: request.review_from.min(end) }

@@ -1,11 +1,11 @@
-//! A decoded text, step by step, and who chose each token.
+//! A decoded text, and who chose each token.
 
 use serde::{Deserialize, Serialize};
 
-/// One decoded text. Steps that were rolled back are not in it.
+/// One decoded text as a list of steps. It does not contain steps that were rolled back.
 ///
-/// The end-of-text token is a step like any other: an expert can choose it, and then it is paid for. A help rate is
-/// therefore helped steps over all steps, with this token counted in both.
+/// The end-of-text token is a step like any other. If an expert chooses it, the budget is charged. A help rate
+/// therefore counts this token among the helped steps and among all steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trajectory {
     /// The steps in order. The last one is the end-of-text token if `end` is [`End::Eos`].
@@ -51,17 +51,17 @@ pub struct Step {
     pub source: Source,
     /// The log-probability, in nats, of this action under the policy.
     ///
-    /// The policy consists of the model, its sampler and its help rule. A greedy choice or a rule without randomness
-    /// has probability 1. A draw has its probability after temperature and filters. A forced token is not a choice and
-    /// has the log-probability 0. After a rollback, help has the probability of the call, which was made at a later
-    /// position.
+    /// The policy is the model with its sampler and its help rule. A greedy choice, or a rule without randomness, has
+    /// probability 1. A sampled token has its probability after temperature and filters. A forced token is not a
+    /// choice, so its log-probability is 0. If an answer rolled tokens back, its probability is that of the decision to
+    /// ask, which was made at a later position.
     pub log_prob: f32,
-    /// The cost of the help, in the expert's unit. It is 0 for tokens that the policy itself chose, except for a last
-    /// one whose end an expert accepted.
+    /// The cost of the help, in the expert's unit. The first token of an answer has the whole cost, and the policy's
+    /// own tokens cost 0. If an expert accepted the end of the text, the last step also has the cost of that call.
     pub cost: f32,
 }
 
-/// What a policy can do at a step.
+/// What the policy did at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -70,7 +70,7 @@ pub enum Action {
     Token,
     /// It asked for help with the help token of this id.
     Help(u32),
-    /// Nothing: the token continues the response to an earlier request.
+    /// Nothing: the token continues an answer that started at an earlier step.
     Forced,
 }
 
@@ -84,13 +84,13 @@ pub enum Source {
     Expert(usize),
 }
 
-/// Why a text ends.
+/// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// The end-of-text token was written.
     Eos,
-    /// The text was cut at the length limit.
+    /// The text reached the length limit.
     Length,
 }
 

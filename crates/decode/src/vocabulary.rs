@@ -21,7 +21,7 @@ impl Vocabulary {
         Self { size: spec.vocab_size, eos: spec.eos, expert_tokens, closed_tokens, no_repeat_ngram_size: 0 }
     }
 
-    /// The same vocabulary, in which no n-gram of this size may be written twice in a text. 0 disables the check.
+    /// The same vocabulary, in which a text may not repeat an n-gram of this size; 0 disables the check.
     pub(crate) fn with_no_repeat_ngram_size(self, size: usize) -> Self {
         Self { no_repeat_ngram_size: size, ..self }
     }
@@ -46,7 +46,7 @@ impl Vocabulary {
         (token as usize) < self.size && !self.help_tokens().any(|help| help == token)
     }
 
-    /// The writable token with the highest id, if there are any.
+    /// The highest token that the student can write, if there is one.
     pub fn last_token(&self) -> Option<u32> {
         (0..self.size as u32).rev().find(|&token| self.contains(token))
     }
@@ -56,7 +56,7 @@ impl Vocabulary {
         self.expert_tokens.iter().chain(&self.closed_tokens).copied()
     }
 
-    /// The tokens that would complete an n-gram which `text` already contains.
+    /// The tokens that would repeat an n-gram of `text` if they followed it.
     pub(crate) fn repeated<'t>(&self, text: &'t [u32]) -> impl Iterator<Item = u32> + 't {
         let size = self.no_repeat_ngram_size;
         let start = size.checked_sub(1).and_then(|before| text.len().checked_sub(before));

@@ -1,4 +1,4 @@
-//! What a decoder promises about budgets: none is exceeded, and each text follows its own.
+//! Tests of budgets: no text exceeds its budget, and the texts of a batch do not share one.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -57,7 +57,7 @@ fn each_budget_of_a_batch_has_its_own_rate_of_help() {
     assert!(0.05 < rates[1] && rates[1] + 0.2 < rates[2] && rates[2] < 0.95, "{rates:?}");
 }
 
-/// A calibration on one of two measures, with thresholds at which the random tables ask sometimes.
+/// A calibration on one of two measures, with thresholds at which the random tables sometimes ask.
 fn any_calibration() -> impl Strategy<Value = Calibration> {
     let max_prob = (Just(Confidence::MaxProb), prop::collection::vec(0.2_f64..0.8, 3));
     let log_odds = (Just(Confidence::HelpLogOdds), prop::collection::vec(-4.0_f64..0.0, 3));
@@ -134,7 +134,8 @@ proptest! {
         let batch = decode(&prompts, 32);
         prop_assert_eq!(&decode(&prompts, 3), &batch);
         for (row, prompt) in prompts.iter().enumerate() {
-            // A row has the seed of its index. Copies before it give it this index, and a batch of its own.
+            // The index of a row decides its seed. Copies of the prompt before it give it the same index, and a batch
+            // size of 1 gives it a batch of its own.
             let alone = decode(&vec![prompt.clone(); row + 1], 1);
             prop_assert_eq!(&alone[row], &batch[row], "{} in row {}", prompt.budget, row);
         }

@@ -1,4 +1,4 @@
-//! What does not fit together, or is damaged, is an error that names the place.
+//! Tests of errors: models, prompts and settings that do not fit together, and damaged models.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -44,8 +44,8 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
 }
 
 #[test]
-fn damaged_logits_are_an_error_that_names_prompt_and_step() {
-    // After a 4 all logits are NaN, and every other token leads to a 4.
+fn nan_logits_are_an_error_that_names_prompt_and_step() {
+    // The logits after token 4 are NaN, and every other token is followed by token 4.
     let mut logits = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0].repeat(TOKENS);
     logits[4 * TOKENS..5 * TOKENS].fill(f32::NAN);
     let damaged = TabularLm::from_logits(TOKENS, 1, logits, &Device::flex());
@@ -56,5 +56,5 @@ fn damaged_logits_are_an_error_that_names_prompt_and_step() {
     let experts = Experts::new().with(HELP, Teacher::new(&damaged));
     let helped = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Always), experts);
     let error = helped.with_batch_size(1).decode(&prompts, Seed(0)).unwrap_err();
-    assert!(matches!(error, DecodeError::Logits { row: 1, step: 1 }), "the longest prompt is written first");
+    assert!(matches!(error, DecodeError::Logits { row: 1, step: 1 }), "the longest prompt is decoded first");
 }

@@ -1,4 +1,4 @@
-//! Speculative sampling draws from the teacher's distribution over texts.
+//! Tests of speculative sampling: its texts must have the distribution of the teacher's texts.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,8 @@ use wheels_text::Seed;
 /// The number of sampled texts for each help rule.
 const DRAWS: usize = 20_000;
 
-/// The probability of each text of `length` tokens after a prompt, by its definition. Ended texts stay shorter.
+/// The probability of each text of at most `length` tokens after a prompt, by its definition. Only ended texts are
+/// shorter.
 fn text_distribution(model: &TabularLm, prompt: &[u32], length: usize) -> HashMap<Vec<u32>, f64> {
     let mut distribution = HashMap::from([(vec![], 1.0)]);
     for _ in 0..length {
@@ -36,8 +37,8 @@ fn text_distribution(model: &TabularLm, prompt: &[u32], length: usize) -> HashMa
     distribution
 }
 
-/// Pearson's chi-squared statistic and its degrees of freedom. Texts that are expected fewer than five times count
-/// together.
+/// Pearson's chi-squared statistic and its degrees of freedom. Texts that are expected fewer than five times share one
+/// cell.
 fn chi_squared(expected: &HashMap<Vec<u32>, f64>, counts: &HashMap<Vec<u32>, f64>) -> (f64, f64) {
     let (mut sum, mut cells, mut rare) = (0.0_f64, 0, (0.0_f64, 0.0_f64));
     for (text, prob) in expected {
@@ -57,7 +58,7 @@ fn chi_squared(expected: &HashMap<Vec<u32>, f64>, counts: &HashMap<Vec<u32>, f64
 }
 
 #[test]
-fn speculative_sampling_draws_the_teachers_texts() {
+fn speculative_sampling_draws_texts_from_the_teachers_distribution() {
     let (student, teacher) = (table(1, 3), table(0, 4));
     let expected = text_distribution(&teacher, &[2, EOS], 3);
     for rule in [HelpRule::Every(1), HelpRule::Every(2), HelpRule::Every(5), HelpRule::Random(0.3)] {
@@ -74,8 +75,8 @@ fn speculative_sampling_draws_the_teachers_texts() {
         }
         assert!(counts.keys().all(|text| expected.contains_key(text)));
         assert!(decoded.stats.rolled_back > 1000, "the student's tokens are often rolled back");
-        // The statistic has the mean `freedom` and the variance `2 * freedom`. It is more than four standard deviations
-        // above its mean about once in ten thousand runs.
+        // The statistic has mean `freedom` and variance `2 * freedom`. It exceeds its mean by four standard deviations
+        // about once in ten thousand seeds.
         let (statistic, freedom) = chi_squared(&expected, &counts);
         assert!(statistic < freedom + 4.0 * (2.0 * freedom).sqrt(), "{rule:?}: {statistic} over {freedom}");
     }

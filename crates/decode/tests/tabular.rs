@@ -1,4 +1,4 @@
-//! What a decoder promises, checked with models whose logits are small tables, so that the right answer is known.
+//! Tests of decoders with models that are tables of logits, so that the right answer is known.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -42,7 +42,7 @@ fn a_help_token_without_an_expert_is_never_written() {
 
 #[test]
 fn texts_are_truncated_at_the_limits_of_the_generation_config() {
-    // A model that never ends a text.
+    // This model never ends a text.
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0, -9.0]);
     let mut prompts = prompts(2, FULL);
     prompts[0].expert = vec![2, EOS];
@@ -55,7 +55,7 @@ fn texts_are_truncated_at_the_limits_of_the_generation_config() {
     };
     let decoder = BudgetedDecoder::new(Policy::greedy(&student), Experts::new().with_closed_token(HELP));
     let texts = texts(decoder.with_generation(&generation).decode(&prompts, Seed(0)));
-    // 1.5 tokens per prompt token and 2 more, but at most the limit.
+    // 1.5 tokens per token of the expert prompt and 2 more, but at most the limit.
     assert_eq!(texts.iter().map(|text| text.steps.len()).collect::<Vec<_>>(), [5, LIMIT]);
     assert!(texts.iter().all(|text| text.end == End::Length));
 }
@@ -84,7 +84,7 @@ fn a_trajectory_is_truncated_exactly_if_it_has_no_end_of_text_token() {
 }
 
 #[test]
-fn always_asking_gives_exactly_the_teachers_text() {
+fn asking_at_every_step_gives_exactly_the_teachers_text() {
     for seed in 0..20 {
         let (student, teacher) = (table(1, seed), table(0, 100 + seed));
         let prompts = prompts(5, FULL);
@@ -104,7 +104,7 @@ fn always_asking_gives_exactly_the_teachers_text() {
 }
 
 #[test]
-fn the_work_and_the_tokens_of_a_teacher_alone_are_the_teachers() {
+fn the_tokens_and_the_work_of_a_teacher_alone_count_as_help() {
     let teacher = table(0, 4);
     let mut prompts = prompts(16, FULL);
     for prompt in &mut prompts {
@@ -140,7 +140,7 @@ fn the_teacher_reads_each_token_at_most_once() {
     for trajectory in &decoded.trajectories {
         let helped = |step: &Step| step.source != Source::Student;
         calls += trajectory.steps.iter().filter(|step| helped(step)).count();
-        // The start token and the text before the last request, each token once.
+        // The teacher reads the start token and the text before the last request, each token once.
         read += trajectory.steps.iter().rposition(helped).map_or(0, |last| last + 1);
     }
     let used = decoded.stats.teacher;
@@ -267,7 +267,7 @@ fn the_student_writes_its_own_token_if_the_expert_declines() {
 }
 
 #[test]
-fn oracle_teacher_corrects_only_tokens_above_its_tolerance() {
+fn a_teacher_with_a_tolerance_corrects_only_tokens_with_more_regret() {
     for seed in 0..20 {
         let (student, teacher) = (table(1, seed), table(0, 2000 + seed));
         for tolerance_nats in [0.0, 0.5] {
@@ -298,7 +298,7 @@ fn oracle_teacher_corrects_only_tokens_above_its_tolerance() {
 
 #[test]
 fn each_of_two_experts_answers_to_its_own_help_token() {
-    // After a 2 the student calls the second expert, after a 3 the first. Otherwise it writes a 2.
+    // After a 2 the student asks the second expert, and after a 3 the first one. Otherwise it writes a 2.
     let mut logits = vec![0.0; 64];
     for row in 0..8 {
         logits[row * 8 + 2] = 1.0;
@@ -317,7 +317,7 @@ fn each_of_two_experts_answers_to_its_own_help_token() {
 }
 
 #[test]
-fn log_probs_are_those_of_the_sampler_and_the_help_rule_together() {
+fn a_log_prob_combines_the_sampler_and_the_help_rule() {
     let student = constant(&[0.5_f32.ln(), f32::NEG_INFINITY, 0.5_f32.ln(), f32::NEG_INFINITY]);
     for (sampler, budget, token_prob) in [
         (Sampler::plain(), FULL, 0.75 * 0.5),

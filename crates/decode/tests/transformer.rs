@@ -1,4 +1,4 @@
-//! What a decoder promises, checked with models that have caches: T5 with random weights.
+//! Tests of decoders with models that have KV caches: T5 with random weights.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,8 +15,8 @@ use wheels_text::{HelpBudget, Prompt, Seed};
 
 const LIMIT: usize = 14;
 
-/// Pairs of a student with a help token and a larger teacher without one. All tests share them, because the process has
-/// one random generator for weights, and tests that run side by side would draw from it in any order.
+/// Pairs of a student with a help token and a larger teacher without one. All tests share them: the process has one
+/// random generator for weights, and tests that run in parallel would draw from it in any order.
 static MODELS: LazyLock<Vec<(T5, T5)>> = LazyLock::new(|| (1..=8).map(pair).collect());
 
 fn pair(seed: u64) -> (T5, T5) {
@@ -37,8 +37,8 @@ fn pair(seed: u64) -> (T5, T5) {
     (config(16, 1, TOKENS + 1).init(&device), config(24, 2, TOKENS).init(&device))
 }
 
-/// Runs a check on all pairs of models. The check returns the number of cases that it examined, because some random
-/// weights end their texts at once, and a check without cases proves nothing.
+/// Runs a check on all pairs of models. The check returns its number of cases, because some random weights end their
+/// texts at once, and a check without cases proves nothing.
 fn for_models(check: impl Fn(&T5, &T5) -> usize) {
     let examined: usize = MODELS.iter().map(|(student, teacher)| check(student, teacher)).sum();
     assert!(examined >= 50, "only {examined} cases were examined");
@@ -68,7 +68,7 @@ fn decoding_with_a_cache_equals_decoding_without_one() {
 }
 
 #[test]
-fn always_asking_gives_exactly_the_teachers_text() {
+fn asking_at_every_step_gives_exactly_the_teachers_text() {
     for_models(|student, teacher| {
         let prompts = prompts(6, FULL);
         let texts = texts(helped_decoder(student, teacher, HelpRule::Always).decode(&prompts, Seed(0)));
@@ -97,7 +97,7 @@ fn lossless_verification_gives_the_teachers_text_whatever_is_rolled_back() {
     });
 }
 
-/// The teacher's greedy text in which no n-gram is repeated, token by token and without a cache.
+/// The teacher's greedy text without repeated n-grams. Each token is computed from the start and without a cache.
 fn greedy_without_repeats(teacher: &T5, prompt: &Prompt, size: usize) -> Vec<u32> {
     let mut text: Vec<u32> = vec![];
     while text.len() < LIMIT && text.last() != Some(&EOS) {
@@ -191,7 +191,7 @@ fn a_row_of_a_batch_equals_that_row_alone() {
             let policy = Policy::new(student, Sampler::plain()).with_help_rule(HelpRule::Random(0.4));
             let decoder = BudgetedDecoder::new(policy, experts).with_max_new_tokens(LIMIT);
             let texts = texts(decoder.with_batch_size(batch_size).decode(&prompts, Seed(9)));
-            // Sums over a batch may differ in the last bits, and log-probs with them. Tokens may not.
+            // Rounding may change the last bits of log-probs with the batch size. It must not change tokens.
             texts.iter().map(|text| (all_tokens(text), sources(text))).collect::<Vec<_>>()
         };
         let alone = decode(1);

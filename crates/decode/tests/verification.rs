@@ -1,4 +1,4 @@
-//! What verification promises, checked with models whose logits are small tables, so that the right answer is known.
+//! Tests of verification, with models that are tables of logits, so that the right answer is known.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -43,7 +43,7 @@ fn any_sampler() -> impl Strategy<Value = Sampler> {
     prop_oneof![Just(Sampler::Greedy), Just(Sampler::plain())]
 }
 
-/// A verification of the given tolerance that does not verify the ends of texts.
+/// A verification by regret that does not verify the ends of texts.
 fn tolerating(tolerance_nats: f64) -> Verification {
     Verification { rule: AcceptanceRule::Regret, tolerance_nats, verify_end: false }
 }
@@ -75,7 +75,7 @@ proptest! {
         let decode = |verification| {
             let decoder = helped_decoder(&student, &teacher, rule, sampler).with_verification(verification);
             let decoded = decoder.decode(&prompts, Seed(tables)).unwrap();
-            // Two runs never take the same time.
+            // The elapsed time of two runs differs.
             (decoded.trajectories, DecodeStats { elapsed: Default::default(), ..decoded.stats })
         };
         let tolerant = decode(Verification { tolerance_nats: f64::INFINITY, verify_end, ..LOSSLESS });
@@ -96,7 +96,7 @@ proptest! {
         for (prompt, trajectory) in prompts.iter().zip(&decoded.trajectories) {
             prop_assert_eq!(all_tokens(trajectory), greedy_reference(&teacher, &prompt.expert, TOKENS, LIMIT));
         }
-        // Every call gave a token or accepted the end of a text.
+        // Every call gives a token or accepts the end of a text.
         prop_assert_eq!(decoded.stats.help_given, decoded.stats.teacher.calls);
     }
 
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn a_budget_of_zero_is_the_student_alone_without_a_call(
+    fn a_budget_of_zero_gives_the_students_text_without_a_call(
         tables in 0_u64..1000,
         rule in any_help_rule(),
         sampler in any_sampler(),
@@ -226,7 +226,8 @@ proptest! {
     }
 }
 
-/// A student that always writes 2, and a teacher that prefers 3 to 2 by one nat after a 2, and 2 to 3 otherwise.
+/// A student that always writes 2, and a teacher. After a 2, the teacher prefers 3 to 2 by one nat. After any other
+/// token, it prefers 2 to 3 by one nat.
 fn rivals() -> (TabularLm, TabularLm) {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let mut logits = vec![-9.0; TOKENS * TOKENS];
@@ -242,7 +243,7 @@ fn helped_positions(text: &Trajectory) -> Vec<usize> {
     (0..text.steps.len()).filter(|&position| text.steps[position].source != Source::Student).collect()
 }
 
-/// The tokens that the rivals write after an empty text, the positions that the teacher chose, and the work.
+/// The tokens that the rivals write, the positions that the teacher chose, and the work.
 fn decode_rivals(
     rule: HelpRule,
     verification: Verification,
@@ -257,25 +258,25 @@ fn decode_rivals(
 }
 
 #[test]
-fn the_first_regret_above_the_tolerance_is_answered_and_the_rest_rolled_back() {
-    // The call at position 3 finds a regret of one nat at position 1, where the teacher would have written a 3.
+fn the_first_token_with_too_much_regret_is_replaced_and_later_ones_are_rolled_back() {
+    // The call at position 3 finds a regret of one nat at position 1, where the teacher prefers 3.
     let (text, helped, stats) = decode_rivals(HelpRule::Every(3), tolerating(0.9), FULL, 4);
     assert_eq!((text, helped), (vec![2, 3, 2, 2], vec![1]));
     assert_eq!((stats.help_asked, stats.help_given, stats.rolled_back), (1, 1, 2));
     assert_eq!(stats.student.calls, 4 + 2);
-    // A larger tolerance accepts the same regret, and the answer is given where it was asked for.
+    // A larger tolerance accepts this regret, so the answer comes at the position of the call.
     let (text, helped, stats) = decode_rivals(HelpRule::Every(3), tolerating(1.1), FULL, 4);
     assert_eq!((text, helped), (vec![2, 2, 2, 3], vec![3]));
     assert_eq!((stats.help_asked, stats.help_given, stats.rolled_back), (1, 1, 0));
 }
 
 #[test]
-fn surprise_rejects_a_most_likely_token_that_is_unlikely() {
+fn surprise_can_reject_even_the_most_likely_token() {
     let surprise = |nats| Verification { rule: AcceptanceRule::Surprise, ..tolerating(nats) };
-    // After the start a 2 is the teacher's most likely token, with a surprise of ln(1 + 1/e) = 0.31 nats.
+    // After the start, 2 is the teacher's most likely token, with a surprise of ln(1 + 1/e) = 0.31 nats.
     let (text, helped, _) = decode_rivals(HelpRule::Every(3), surprise(0.3), FULL, 4);
     assert_eq!((text, helped), (vec![2, 2, 2, 2], vec![0]));
-    // After a 2, another 2 has a surprise of 1.31 nats.
+    // After a 2, 2 has a surprise of 1.31 nats.
     let (text, helped, _) = decode_rivals(HelpRule::Every(3), surprise(0.4), FULL, 4);
     assert_eq!((text, helped), (vec![2, 3, 2, 2], vec![1]));
     let (text, helped, _) = decode_rivals(HelpRule::Every(3), surprise(1.4), FULL, 4);
@@ -283,13 +284,14 @@ fn surprise_rejects_a_most_likely_token_that_is_unlikely() {
 }
 
 #[test]
-fn adaptive_drafts_grow_while_they_are_accepted() {
+fn adaptive_drafts_grow_after_acceptance_and_shrink_after_rollback() {
     let model = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decoder = helped_decoder(&model, &model, HelpRule::Adaptive(1), Sampler::Greedy).with_verification(LOSSLESS);
     let texts = texts(decoder.with_max_new_tokens(12).decode(&[prompt(&[EOS], FULL)], Seed(0)));
-    // Drafts of 1, 3 and 5 tokens, each with the teacher's token after it.
+    // Drafts of 1, 3 and 5 tokens, each followed by a token of the teacher.
     assert_eq!(helped_positions(&texts[0]), [1, 5, 11]);
-    // The rivals' teacher rejects drafts of 3 and of 2. It accepts the draft of 1, so that the next one has 3 again.
+    // The rivals' teacher rejects drafts of 3 and of 2 tokens. It then accepts a draft of 1, so that the next draft has
+    // 3 tokens.
     let (text, helped, _) = decode_rivals(HelpRule::Adaptive(3), tolerating(0.0), FULL, 8);
     assert_eq!((text, helped), (vec![2, 3, 2, 3, 2, 3, 2, 2], vec![1, 3, 5]));
 }
@@ -301,31 +303,31 @@ fn an_accepted_draft_of_fixed_length_is_answered_at_its_end() {
     let decoded = decoder.with_max_new_tokens(8).decode(&[prompt(&[EOS], FULL)], Seed(0)).unwrap();
     let (own, help) = (Source::Student, Source::Expert(0));
     assert_eq!(sources(&decoded.trajectories[0]), [own, own, help, own, own, help, own, own]);
-    // Two answers, and a last call that accepted the end: three calls for eight tokens.
+    // Two answers and one call that accepted the end are three calls for eight tokens.
     assert_eq!((decoded.stats.help_given, decoded.stats.teacher.calls, decoded.stats.rolled_back), (3, 3, 0));
-    // The teacher read its start token, and every token but the last once.
+    // The teacher reads its start token, and every token but the last one, once.
     assert_eq!(decoded.stats.teacher.tokens_processed, 8);
     assert_eq!(decoded.trajectories[0].cost(), 3.0);
 }
 
 #[test]
 fn a_rollback_goes_back_no_further_than_the_budget_allows() {
-    // At 20% the first call is allowed anywhere, the second from position 5 on, and the third from 10 on.
+    // At 20%, the first call may answer anywhere, the second from position 5 on, and the third from position 10 on.
     let budget = HelpBudget::percent(20);
     let (text, helped, _) = decode_rivals(HelpRule::Always, LOSSLESS, budget, 11);
     assert_eq!((text, helped), (vec![2, 2, 2, 2, 2, 3, 2, 2, 2, 2, 3], vec![0, 5, 10]));
-    // The first call, at 6, rolls back to 1. The second, at 8, finds its first regret at position 3, but may answer no
-    // earlier than 5.
+    // The first call, at position 6, rolls back to position 1. The second call, at position 8, finds its first regret
+    // at position 3, but may not answer before position 5.
     let (text, helped, stats) = decode_rivals(HelpRule::Every(6), tolerating(0.5), budget, 11);
     assert_eq!((text, helped), (vec![2, 3, 2, 2, 2, 3, 2, 2, 2, 2, 2], vec![1, 5]));
     assert_eq!(stats.rolled_back, 5 + 3);
-    // A budget for every call allows every rollback.
+    // A budget of 100% allows every rollback.
     assert_eq!(decode_rivals(HelpRule::Every(6), tolerating(0.5), FULL, 11).1, [1, 3, 5]);
 }
 
 #[test]
 fn the_end_of_a_text_is_verified_also_at_the_limit() {
-    // The student ends at once. The teacher would write a 2 first, and then end.
+    // The student ends its text at once. The teacher writes a 2 before it ends.
     let student = constant(&[0.0, 9.0, 0.0, 0.0, 0.0, 0.0]);
     let mut logits = [0.0, 9.0, 0.0, 0.0, 0.0, 0.0].repeat(TOKENS);
     logits[TOKENS..2 * TOKENS].copy_from_slice(&[0.0, 0.0, 9.0, 0.0, 0.0, 0.0]);
@@ -336,7 +338,7 @@ fn the_end_of_a_text_is_verified_also_at_the_limit() {
     };
     let verified = decode(LOSSLESS);
     assert_eq!((all_tokens(&verified.trajectories[0]), verified.trajectories[0].end), (vec![2, EOS], End::Eos));
-    // One call rolled the end back, and one accepted it.
+    // One call rolls the end back, and the next one accepts it.
     assert_eq!((verified.stats.help_asked, verified.stats.help_given, verified.stats.rolled_back), (2, 2, 1));
     assert_eq!(all_tokens(&decode(tolerating(0.0)).trajectories[0]), [EOS]);
     let (text, helped, _) = decode_rivals(HelpRule::Never, LOSSLESS, FULL, 4);
@@ -366,7 +368,7 @@ impl ExpertSession for FixedRollback {
 }
 
 #[test]
-fn any_expert_can_roll_back_what_is_not_verified_and_no_more() {
+fn any_expert_can_roll_back_tokens_that_are_not_verified_and_no_others() {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decode = |rollback, verification| {
         let experts = Experts::new().with(HELP, FixedRollback(rollback));

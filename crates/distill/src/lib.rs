@@ -3,9 +3,9 @@
 //! One [`Trainer`] serves every method. A [`BatchSource`] makes batches: [`SupervisedBatches`] from pairs of texts, or
 //! [`Rollouts`] from texts that the student writes while it can ask its teacher for help. An [`Objective`] turns a scored
 //! batch into a loss. The trainer does the rest: gradients summed over workers and micro-batches, clipping, AdamW, a
-//! learning rate schedule, validation, checkpoints that are complete or absent, and resuming bit for bit. The functions of
-//! [`price`] find the prices of help, and [`ask_samples`] shows how well a student's log-odds of asking follow its
-//! divergence from the teacher.
+//! learning rate schedule, validation, checkpoints that are complete or absent, and resuming bit for bit. [`Rollouts`] also
+//! finds the prices of help, and [`ask_samples`] shows how well a student's log-odds of asking follow its divergence from
+//! the teacher.
 //!
 //! These are the stages of one step:
 //!
@@ -61,7 +61,7 @@ mod data;
 mod diagnostics;
 mod error;
 pub mod objective;
-pub mod price;
+mod price;
 mod report;
 mod rollout;
 mod scored;
@@ -78,6 +78,7 @@ pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, Tokenize
 pub use diagnostics::{AskSample, ask_samples};
 pub use error::DistillError;
 pub use objective::{Loss, Objective};
+pub use price::ConstraintConfig;
 pub use report::StepReport;
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
 pub use scored::{PriceTargets, Scored, TeacherTensors};

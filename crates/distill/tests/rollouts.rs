@@ -7,10 +7,9 @@ use std::sync::LazyLock;
 use burn::module::Module;
 use burn::tensor::Device;
 use wheels_decode::{BudgetedDecoder, Confidence, DecodeError, Decoder, Enforcement, Experts, Policy, Teacher};
-use wheels_distill::price::ConstraintConfig;
 use wheels_distill::{
-    BatchSource, DistillError, PromptSource, RolloutSampler, Rollouts, StepReport, TokenPair, TrainingBatch, Workers,
-    ask_samples,
+    BatchSource, ConstraintConfig, DistillError, PromptSource, RolloutSampler, Rollouts, StepReport, TokenPair,
+    TrainingBatch, Workers, ask_samples,
 };
 use wheels_lm::{T5, TokenBatch};
 use wheels_student::Student;

@@ -6,10 +6,10 @@ use burn::tensor::{Device, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use wheels_distill::objective::{PathConsistency, Requirements, ValueSource};
-use wheels_distill::price::{ConstraintConfig, Usage, ascend};
-use wheels_distill::testing::{TabularDistribution, TabularProblem, WordPolicy};
+use wheels_distill::testing::{TabularDistribution, TabularProblem, Usage, WordPolicy, ascend};
 use wheels_distill::{
-    BatchSource, Decay, DistillError, RolloutRow, TeacherTargets, Trainer, TrainerConfig, TrainingBatch, Workers,
+    BatchSource, ConstraintConfig, Decay, DistillError, RolloutRow, TeacherTargets, Trainer, TrainerConfig,
+    TrainingBatch, Workers,
 };
 use wheels_lm::{TabularLm, TabularLmConfig, TokenBatch};
 use wheels_student::{LagrangeMultiplier, Prices, Student};

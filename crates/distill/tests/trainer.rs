@@ -8,10 +8,9 @@ use std::path::Path;
 
 use burn::module::Module;
 use wheels_distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl};
-use wheels_distill::price::ConstraintConfig;
 use wheels_distill::{
-    BatchSource, DistillError, Objective, RolloutConfig, RolloutSampler, Rollouts, StepReport, SupervisedBatches,
-    Trainer, TrainerConfig,
+    BatchSource, ConstraintConfig, DistillError, Objective, RolloutConfig, RolloutSampler, Rollouts, StepReport,
+    SupervisedBatches, Trainer, TrainerConfig,
 };
 use wheels_lm::{LanguageModel, T5, TokenBatch};
 use wheels_student::Student;

@@ -1,10 +1,10 @@
-//! Token ids in rows, on the host.
+//! A batch of token ids in host memory.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-/// Rows of token ids, padded on the right to one width.
+/// A batch of token ids: rows that are padded on the right to the same width.
 ///
-/// Ids stay on the host, where decoders choose them; [`tensor`](Self::tensor) copies them to a device.
+/// The ids are in host memory, because decoders choose tokens there. [`tensor`](Self::tensor) copies them to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     ids: Vec<u32>,
@@ -26,7 +26,7 @@ impl TokenBatch {
         Self { ids, lengths, width }
     }
 
-    /// One token for each row.
+    /// A batch with one token in each row.
     pub fn column(ids: &[u32]) -> Self {
         Self { ids: ids.to_vec(), lengths: vec![1; ids.len()], width: 1 }
     }
@@ -57,7 +57,7 @@ impl TokenBatch {
         self.lengths.iter().sum()
     }
 
-    /// Whether some row is shorter than another.
+    /// Whether the rows differ in length.
     pub fn is_ragged(&self) -> bool {
         self.lengths.iter().any(|&length| length != self.width)
     }
@@ -68,7 +68,7 @@ impl TokenBatch {
         Tensor::from_data(TensorData::new(ids, [self.rows(), self.width]), device)
     }
 
-    /// Whether each position is padding, `[rows, width]`.
+    /// A mask that is true at padding, `[rows, width]`.
     pub fn padding(&self, device: &Device) -> Tensor<2, Bool> {
         let mask: Vec<bool> =
             self.lengths.iter().flat_map(|&length| (0..self.width).map(move |t| t >= length)).collect();

@@ -1,13 +1,13 @@
-//! The keys and values of past positions.
+//! The KV cache of one attention layer.
 
 use burn::tensor::{Device, Tensor};
 
 use crate::context::row_index;
 
-/// The keys and values that one attention layer has computed, preallocated and written in place.
+/// The KV cache of one attention layer, preallocated and written in place.
 ///
-/// Slots past a row's length hold whatever was written there last. Callers know the lengths and mask these slots. A
-/// rollback therefore costs nothing, and the next append overwrites the tokens that were rolled back.
+/// The cache does not know how many tokens a row has: slots past that length hold old or padded values, and the caller
+/// masks them. So a rollback costs nothing, and the next append overwrites the slots that were rolled back.
 #[derive(Clone, Debug)]
 pub(crate) struct KvCache {
     keys: Tensor<4>,
@@ -24,15 +24,15 @@ impl KvCache {
         Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
     }
 
-    /// The number of slots that each row has.
+    /// The number of slots of each row.
     pub(crate) fn capacity(&self) -> usize {
         self.keys.dims()[2]
     }
 
-    /// Writes keys and values of `rows`. Each row is written from its slot in `offsets` on.
+    /// Writes the keys and values of some rows. Those of row `rows[i]` are written from slot `offsets[i]` on.
     ///
-    /// Neighbouring rows with the same offset are written together, so that a batch whose rows have one length costs
-    /// one write. The cache doubles its capacity if a write does not fit.
+    /// Consecutive rows with the same offset are written together, so that a batch whose rows have the same length needs
+    /// one write. If a write does not fit, the capacity is at least doubled.
     ///
     /// # Shapes
     /// `keys`, `values`: `[rows, heads, time, d_head]`.
@@ -59,7 +59,7 @@ impl KvCache {
     /// # Shapes
     /// Keys and values: `[rows, heads, length, d_head]`.
     pub(crate) fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
-        // Rows are selected before slots, because a selection would copy a narrowed tensor as a whole.
+        // The rows are selected first: `select` copies its input if that is not contiguous, as a narrowed tensor is.
         let view_of = |cache: &Tensor<4>| {
             let rows = rows.map(|rows| cache.clone().select(0, row_index(rows, &cache.device())));
             rows.unwrap_or_else(|| cache.clone()).narrow(2, 0, length)
@@ -67,7 +67,7 @@ impl KvCache {
         (view_of(&self.keys), view_of(&self.values))
     }
 
-    /// Keeps the given rows, in that order.
+    /// Replaces the rows of the cache by the given ones, in that order.
     pub(crate) fn select_rows(&mut self, rows: &[usize]) {
         let index = row_index(rows, &self.keys.device());
         self.keys.inplace(|cache| cache.select(0, index.clone()));

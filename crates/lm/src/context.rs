@@ -1,4 +1,4 @@
-//! What a model has read so far, row by row.
+//! The state of a batch: what a model has read so far in each row.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -7,23 +7,23 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::TokenBatch;
 
-/// The part of a [`Context`] that belongs to one model, such as its caches.
+/// What one model stores in a [`Context`], such as its KV cache.
 ///
-/// A model stores its state with [`Context::insert`] and finds it again by its type with [`Context::state`].
+/// A model stores its state with [`Context::insert`], and [`Context::state`] finds it by its type.
 pub trait ModelState: Any + Debug + Send {
-    /// Keeps the given rows, in that order. A row may be named more than once.
+    /// Replaces the rows of the state by the given ones, in that order. A row may occur more than once.
     fn select_rows(&mut self, rows: &[usize]);
 
-    /// Forgets all but the first `length` tokens that a row has read since its prompt.
+    /// Forgets all but the first `length` tokens that a row has read after its prompt.
     ///
     /// A cache that is overwritten in place has nothing to do here, because the context knows the lengths.
     fn truncate(&mut self, row: usize, length: usize);
 }
 
-/// The running state of a batch: prompts that were read, and the tokens that each row has read since.
+/// The state of a batch: its prompts as a model has read them, and the tokens that each row has read after its prompt.
 ///
-/// Rows are independent. They may differ in length, be cut back to an earlier length
-/// ([`truncate`](Self::truncate)), and be dropped or reordered ([`select_rows`](Self::select_rows)).
+/// Rows are independent. They may differ in length. A row can be rolled back ([`truncate`](Self::truncate)), and rows
+/// can be dropped or reordered ([`select_rows`](Self::select_rows)).
 #[derive(Debug)]
 pub struct Context {
     starts: Vec<u32>,
@@ -33,25 +33,27 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context for a model's [`prefill`](crate::LanguageModel::prefill) to return. Each row begins with its token in
-    /// `starts`. If `remembers` is false, every forward starts at the prompt again (a capacity of 0).
+    /// An empty context, for a model's [`prefill`](crate::LanguageModel::prefill) to return.
+    ///
+    /// `starts` has the token that each row must read first. `remembers` is false for a capacity of 0: every call then
+    /// starts at the prompt again.
     pub fn new(starts: Vec<u32>, remembers: bool) -> Self {
         let tokens = vec![Vec::new(); starts.len()];
         Self { starts, tokens, remembers, states: Vec::new() }
     }
 
-    /// Stores a model's own state, in place of one of the same type.
+    /// Stores a model's state. It replaces a state of the same type.
     pub fn insert<S: ModelState>(&mut self, state: S) {
         self.states.retain(|other| !(other.as_ref() as &dyn Any).is::<S>());
         self.states.push(Box::new(state));
     }
 
-    /// The state of this type, if a model has stored one.
+    /// The state of type `S`, if a model has stored one.
     pub fn state<S: ModelState>(&self) -> Option<&S> {
         self.states.iter().find_map(|state| (state.as_ref() as &dyn Any).downcast_ref())
     }
 
-    /// The state of this type, to be changed.
+    /// The state of type `S`, mutable.
     pub fn state_mut<S: ModelState>(&mut self) -> Option<&mut S> {
         self.states.iter_mut().find_map(|state| (state.as_mut() as &mut dyn Any).downcast_mut())
     }
@@ -61,35 +63,35 @@ impl Context {
         self.starts.len()
     }
 
-    /// The token that each row reads first after its prompt.
+    /// The start token of each row: the one that it must read first after its prompt.
     pub fn starts(&self) -> Vec<u32> {
         self.starts.clone()
     }
 
-    /// The tokens that a row has read since its prompt, its start token included.
+    /// The tokens that a row has read after its prompt, its start token included.
     pub fn tokens(&self, row: usize) -> &[u32] {
         &self.tokens[row]
     }
 
-    /// The number of tokens that a row has read since its prompt.
+    /// The number of tokens that a row has read after its prompt.
     pub fn length(&self, row: usize) -> usize {
         self.tokens[row].len()
     }
 
-    /// The number of tokens that each row has read since its prompt.
+    /// The number of tokens that each row has read after its prompt.
     pub fn lengths(&self) -> Vec<usize> {
         self.tokens.iter().map(Vec::len).collect()
     }
 
-    /// Whether forwards extend this context. If not, each forward starts at the prompt (capacity 0).
+    /// Whether a call extends this context. If not, every call starts at the prompt again (a capacity of 0).
     pub fn remembers(&self) -> bool {
         self.remembers
     }
 
-    /// Cuts a row back to its first `length` tokens.
+    /// Rolls a row back to its first `length` tokens after the prompt.
     ///
     /// # Panics
-    /// If the row is shorter than that.
+    /// If the row has fewer tokens.
     pub fn truncate(&mut self, row: usize, length: usize) {
         let held = self.length(row);
         assert!(length <= held, "cannot truncate row {row} to {length} tokens: it holds {held}");
@@ -101,7 +103,7 @@ impl Context {
         }
     }
 
-    /// Keeps the given rows, in that order. A row may be named more than once.
+    /// Replaces the rows of the context by the given ones, in that order. A row may occur more than once.
     pub fn select_rows(&mut self, rows: &[usize]) {
         if self.is_whole(rows) {
             return;
@@ -113,8 +115,8 @@ impl Context {
         }
     }
 
-    /// Records that `rows` have read the rows of `tokens`. A model calls this at the end of its
-    /// [`hidden`](crate::LanguageModel::hidden). A context that does not [remember](Self::remembers) stays as it is.
+    /// Records that row `rows[i]` has read row `i` of `tokens`. A model calls this at the end of its
+    /// [`hidden`](crate::LanguageModel::hidden). A context that does not [remember](Self::remembers) is not changed.
     pub fn extend(&mut self, rows: &[usize], tokens: &TokenBatch) {
         if self.remembers {
             for (index, &row) in rows.iter().enumerate() {
@@ -123,13 +125,13 @@ impl Context {
         }
     }
 
-    /// Whether `rows` names every row once, in order.
+    /// Whether `rows` has every row once, in order.
     pub fn is_whole(&self, rows: &[usize]) -> bool {
         rows.iter().copied().eq(0..self.batch())
     }
 }
 
-/// Row numbers as a tensor that `select` takes.
+/// Row numbers as an index tensor for `select`.
 pub(crate) fn row_index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
     let count = rows.len();
@@ -140,7 +142,7 @@ pub(crate) fn row_index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
 mod tests {
     use super::*;
 
-    /// Records what it was told.
+    /// Records its calls.
     #[derive(Debug, Default, PartialEq)]
     struct Recorder(Vec<String>);
 
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_state_follows_the_rows() {
+    fn a_model_state_is_told_only_about_rows_that_change() {
         let mut context = Context::new(vec![0, 0], true);
         context.insert(Recorder(vec!["replaced".into()]));
         context.insert(Recorder::default());
@@ -165,7 +167,11 @@ mod tests {
         context.select_rows(&[0, 1]);
         context.select_rows(&[1]);
         assert_eq!(context.tokens(0), [0]);
-        let told = context.state::<Recorder>().map(|recorder| recorder.0.as_slice());
-        assert_eq!(told, Some(&["row 0 to 1".to_owned(), "rows [1]".to_owned()][..]), "only what changes is told");
+        let calls = context.state::<Recorder>().map(|recorder| recorder.0.as_slice());
+        assert_eq!(
+            calls,
+            Some(&["row 0 to 1".to_owned(), "rows [1]".to_owned()][..]),
+            "unchanged rows need no call"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum LmError {
     /// A file of a model folder could not be read.
-    #[error("cannot read {}: a model folder holds config.json, model.safetensors and tokenizer.json", path.display())]
+    #[error("cannot read {}: a model folder has config.json, model.safetensors and tokenizer.json", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -16,7 +16,7 @@ pub enum LmError {
         source: std::io::Error,
     },
     /// A file of a model folder could not be written.
-    #[error("cannot write {}: check that the folder exists, is writable and has room", path.display())]
+    #[error("cannot write {}: check that the folder exists, is writable and has free space", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum LmError {
         #[source]
         source: serde_json::Error,
     },
-    /// A config.json has a value that is not supported.
+    /// A config.json has an invalid value or one that is not supported.
     #[error("{origin}: {field} is {value}; supported: {supported}")]
     Unsupported {
         /// Where the config came from.
@@ -45,7 +45,7 @@ pub enum LmError {
         /// The supported values.
         supported: &'static str,
     },
-    /// A size in config.json differs from the weight file.
+    /// A size in config.json differs from the size in the weight file.
     #[error(
         "{origin}: {field} is {value}, but the weights have {found} ({tensor}): use the config.json that belongs to the \
          weights"
@@ -62,8 +62,8 @@ pub enum LmError {
         /// The size in the weight file.
         found: usize,
     },
-    /// The weights are not a safetensors file, or the file is torn.
-    #[error("{origin} is not a whole safetensors file ({reason}); copy or download it again")]
+    /// The weights are not a valid safetensors file, or the file is incomplete.
+    #[error("{origin} is not a complete safetensors file ({reason}); copy or download it again")]
     Safetensors {
         /// Where the weights came from.
         origin: String,

@@ -1,28 +1,28 @@
-//! Last hidden states, and the positions at which they are wanted.
+//! Last hidden states at selected positions.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// The positions of a call at which a caller wants hidden states.
+/// The positions at which [`LanguageModel::hidden`](crate::LanguageModel::hidden) returns hidden states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions<'a> {
-    /// Every position of every row, padding included, row after row.
+    /// All positions, padding included, row after row.
     All,
-    /// The last positions of each row: `Last(&[1, 3])` means the last one of the first row and the last three of the
-    /// second.
+    /// The last positions of each row, without padding: `Last(&[1, 3])` selects the last position of the first row and
+    /// the last three of the second row.
     Last(&'a [usize]),
 }
 
 impl Positions<'_> {
-    /// The selected positions as indices into the grid of `[rows, time]`, row after row. `lengths` are the numbers of
-    /// tokens in the rows.
+    /// The selected positions as indices into a flattened grid `[rows, time]`, row after row. `lengths` has the number of
+    /// tokens in each row.
     ///
     /// # Panics
-    /// If a row is asked for more positions than it has.
+    /// If the number of rows differs, or if more positions of a row are selected than it has tokens.
     pub fn indices(&self, lengths: &[usize], time: usize) -> Vec<usize> {
         match self {
             Self::All => (0..lengths.len() * time).collect(),
             Self::Last(counts) => {
-                assert_eq!(counts.len(), lengths.len(), "one number of positions for each row");
+                assert_eq!(counts.len(), lengths.len(), "`Positions::Last` has one count for each row");
                 let mut indices = Vec::with_capacity(counts.iter().sum());
                 for (row, (&length, &count)) in lengths.iter().zip(*counts).enumerate() {
                     assert!(count <= length, "row {row} has {length} tokens, and {count} positions were asked for");
@@ -33,7 +33,7 @@ impl Positions<'_> {
         }
     }
 
-    /// The selected positions of a grid of states.
+    /// Selects positions of a grid of hidden states.
     ///
     /// # Shapes
     /// `[rows, time, d_model]` to `[positions, d_model]`.
@@ -56,8 +56,7 @@ impl Positions<'_> {
 
 /// Last hidden states at some positions, from which a model's head computes logits.
 ///
-/// A model that wraps another one can add features of its own to each position. They travel beside the states and do
-/// not change them.
+/// A model that wraps another one can attach features of its own to each position, for its own head.
 #[derive(Clone, Debug)]
 pub struct Hidden {
     states: Tensor<2>,
@@ -65,7 +64,7 @@ pub struct Hidden {
 }
 
 impl Hidden {
-    /// Hidden states without further features.
+    /// Hidden states without features.
     ///
     /// # Shapes
     /// `[positions, d_model]`.
@@ -73,10 +72,10 @@ impl Hidden {
         Self { states, features: None }
     }
 
-    /// The same states with `features` beside them, `[positions, features]`.
+    /// The same states with `features`, `[positions, features]`.
     ///
     /// # Panics
-    /// If there are not as many features as positions.
+    /// If the states and the features differ in their number of positions.
     #[must_use]
     pub fn with_features(self, features: Tensor<2>) -> Self {
         let (positions, given) = (self.len(), features.dims()[0]);
@@ -104,10 +103,10 @@ impl Hidden {
         self.len() == 0
     }
 
-    /// `count` positions from `start` on.
+    /// The states and features at `count` positions from `start` on.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer positions.
     #[must_use]
     pub fn narrow(&self, start: usize, count: usize) -> Self {
         Self {
@@ -116,7 +115,7 @@ impl Hidden {
         }
     }
 
-    /// The positions in chunks of at most `size`, so that their logits need not exist all at once.
+    /// Splits into chunks of at most `size` positions, so that the logits of all positions need not be in memory at once.
     ///
     /// # Panics
     /// If `size` is 0.
@@ -151,7 +150,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "row 0 has 1 tokens, and 2 positions were asked for")]
-    fn more_positions_than_tokens_are_refused() {
+    fn selecting_more_positions_than_tokens_panics() {
         Positions::Last(&[2]).indices(&[1], 3);
     }
 

@@ -1,16 +1,16 @@
 //! Language models on burn: token ids in, logits out.
 //!
-//! A model holds weights only. What it has read so far lives in a [`Context`] that the caller owns. One context serves
-//! training (a whole target is scored in one call), decoding (one token at a time) and speculative decoding (several
-//! tokens at a time, some of which are rolled back). [`LanguageModel`] is the whole interface, and encoder-decoder and
-//! decoder-only models look the same through it. [`Pretrained`] opens folders in Hugging Face's layout.
+//! [`LanguageModel`] is the interface, the same for encoder-decoder and decoder-only models. A model holds only weights.
+//! What it has read so far, such as its KV cache, lives in a [`Context`] that the caller owns. The same interface serves
+//! training (a whole target is scored in one call), decoding (one token per call) and speculative decoding (several
+//! tokens per call, some of which are rolled back). [`Pretrained`] opens model folders in Hugging Face's layout.
 //!
-//! This crate knows no text, no tokenizer, no sampling and no hardware.
+//! This crate has no tokenizer and no sampling, and it does not choose a device.
 //!
 //! # A model of your own
 //!
-//! A model outside this crate implements five methods and keeps its running state in the [`Context`]. This one counts
-//! upwards from the last token that it has read:
+//! A model outside this crate implements five methods and keeps its state in the [`Context`]. This one predicts that the
+//! next token id is the last one plus 1:
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -49,7 +49,7 @@
 //! assert_eq!(context.lengths(), [1, 1]);
 //! ```
 //!
-//! A model with caches stores them in the context as a [`ModelState`], which can select rows and truncate a row.
+//! A model with a KV cache stores it in the context as a [`ModelState`], which can select rows and truncate a row.
 
 mod batch;
 mod cache;

@@ -1,19 +1,19 @@
-//! The interface between language models and everything that uses them.
+//! The interface of language models.
 
 use burn::tensor::{Device, Tensor};
 
 use crate::{Context, Hidden, Positions, TokenBatch};
 
-/// What a caller must know about a model to feed it.
+/// The properties of a model that a caller must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// The number of columns of the logits. Help tokens, if there are any, are among them.
+    /// The number of columns of the logits, including those of help tokens.
     pub vocab_size: usize,
     /// The width of the last hidden states.
     pub d_model: usize,
-    /// The id that pads short rows of a batch.
+    /// The id of the padding token.
     pub pad: u32,
-    /// The id that ends a text.
+    /// The id of the end-of-text token.
     pub eos: u32,
 }
 
@@ -22,54 +22,55 @@ pub struct ModelSpec {
 pub struct LmOutput {
     /// Unnormalised log-probabilities of the token after each position, `[batch, time, vocab]`.
     pub logits: Tensor<3>,
-    /// The last hidden states from which the logits were computed, one for each of the `batch * time` positions.
+    /// The last hidden states from which the logits were computed, at all `batch * time` positions.
     pub hidden: Hidden,
 }
 
-/// A language model: it reads a prompt once and then continues it.
+/// A language model: it reads prompts once and then continues them.
 ///
-/// The model holds weights only. Everything that changes while a text grows lives in a [`Context`] that the caller
-/// owns. A batch may be ragged in two ways: the rows of one call may differ in length, and the rows of one context may
-/// have read different numbers of tokens.
+/// The model holds only weights. Everything that changes while tokens are read lives in a [`Context`] that the caller
+/// owns. The rows of one call may differ in length, and the rows of one context may have read different numbers of
+/// tokens.
 ///
-/// The crate's documentation shows a complete model of another crate.
+/// The [documentation of the crate](crate#a-model-of-your-own) shows a complete implementation.
 pub trait LanguageModel {
-    /// What a caller must know to feed this model.
+    /// The vocabulary size and other properties of this model.
     fn spec(&self) -> &ModelSpec;
 
     /// The device that holds the weights.
     fn device(&self) -> Device;
 
-    /// Reads a batch of prompts and returns the context from which they are continued.
+    /// Reads a batch of prompts and returns the context in which they can be continued.
     ///
-    /// `capacity` is the number of tokens per row for which caches are allocated ahead. Caches grow when a text becomes
-    /// longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt again
-    /// and leaves the context as it was. Training scores whole targets in this way.
+    /// `capacity` is the number of tokens per row for which KV caches are allocated. Caches grow if a row becomes longer.
+    /// With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt again and does
+    /// not change the context. Training scores whole targets in this way.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context;
 
-    /// Appends the rows of `tokens` to the given `rows` of a context, in that order, and returns the last hidden states
-    /// at the requested positions.
+    /// Reads tokens and returns the last hidden states at the selected positions. Row `i` of `tokens` continues row
+    /// `rows[i]` of the context.
     ///
-    /// The first token that a row reads is its [start token](Context::starts). States at positions past the end of a
-    /// short row are meaningless, and such positions leave no trace in the context.
+    /// The first token that a row reads must be its [start token](Context::starts). The states at padding are
+    /// meaningless, and padding does not change the context.
     ///
     /// # Shapes
-    /// `tokens`: `[rows, time]`; the result has one state for each position that [`Positions`] selects.
+    /// `tokens`: `[rows, time]`; the result: `[positions, d_model]`, one state for each of the `positions`.
     ///
     /// # Panics
-    /// If `rows` and `tokens` differ in number, if the context has no such row, or if another model made the context.
+    /// If `rows` and `tokens` differ in their number of rows, if the context does not have one of the rows, or if another
+    /// model made the context.
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden;
 
     /// The logits of the next token at each position of `hidden`.
     ///
-    /// With a large vocabulary this is much of the work of a small model, so callers ask for few positions at a time
-    /// ([`Hidden::chunks`]).
+    /// With a large vocabulary, the logits are a large part of a small model's work and memory. So callers select only
+    /// the positions that they need, or use [`Hidden::chunks`].
     ///
     /// # Shapes
     /// `[positions, d_model]` to `[positions, vocab]`.
     fn head(&self, hidden: &Hidden) -> Tensor<2>;
 
-    /// Appends `tokens` to all rows of a context and returns the logits at every position.
+    /// Reads tokens in all rows of a context and returns the logits at all positions.
     ///
     /// # Shapes
     /// `tokens`: `[batch, time]`; logits: `[batch, time, vocab]`.

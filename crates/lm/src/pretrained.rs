@@ -18,7 +18,7 @@ pub enum FloatFormat {
     F32,
     /// 16 bits, IEEE half precision.
     F16,
-    /// 16 bits with the exponent range of f32 (bfloat16).
+    /// 16 bits, bfloat16: the exponent range of f32.
     BF16,
 }
 
@@ -32,18 +32,18 @@ impl From<FloatFormat> for DType {
     }
 }
 
-/// A checkpoint in memory, such as one that a program embeds.
+/// The files of a model in memory, such as those that a program embeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkpoint<'a> {
-    /// What messages call it.
+    /// The name of the checkpoint in error messages.
     pub origin: &'a str,
-    /// The contents of config.json.
+    /// The content of config.json.
     pub config: &'a str,
-    /// The contents of model.safetensors.
+    /// The content of model.safetensors.
     pub weights: &'a [u8],
 }
 
-/// A model of any supported family. The `model_type` in its config.json names the family.
+/// A model of any supported family. The `model_type` in config.json selects the family.
 #[derive(Module, Debug)]
 pub enum Pretrained {
     /// T5, versions 1.0 and 1.1.
@@ -56,10 +56,10 @@ struct Family {
 }
 
 impl Pretrained {
-    /// Opens a folder.
+    /// Loads a model from a folder.
     ///
     /// # Errors
-    /// [`LmError`] if a file is missing or torn, the family is not supported, or weights and config do not fit.
+    /// If a file is missing or damaged, if the family is not supported, or if the weights do not fit the config.
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
         let path = folder.join("config.json");
@@ -69,10 +69,10 @@ impl Pretrained {
         Self::from_parts(&config, &path.display().to_string(), WeightSource::File(&weights), device)
     }
 
-    /// Opens a checkpoint in memory.
+    /// Loads a model from memory.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// For the reasons of [`load`](Self::load).
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>, device: &Device) -> Result<Self, LmError> {
         let Checkpoint { origin, config, weights } = checkpoint;
         Self::from_parts(config, origin, WeightSource::Bytes { origin, bytes: weights }, device)
@@ -105,11 +105,11 @@ impl Pretrained {
         }
     }
 
-    /// The same model with `vocab_size` rows in its vocabulary, for tokens that were added to the tokenizer. New rows are
-    /// the mean of the existing ones.
+    /// The same model with a vocabulary of `vocab_size` tokens, for tokens that were added to the tokenizer. The weights
+    /// of each new token are the mean of those of the existing tokens.
     ///
     /// # Panics
-    /// If the model has more rows than that.
+    /// If the vocabulary of the model is larger.
     #[must_use]
     pub fn with_vocab_size(self, vocab_size: usize) -> Self {
         match self {
@@ -117,11 +117,11 @@ impl Pretrained {
         }
     }
 
-    /// Writes config.json and model.safetensors into a folder, which is created if it is missing. Each file is written
-    /// whole or not at all. The folder opens in Python's transformers.
+    /// Writes config.json and model.safetensors into a folder. Creates the folder if it does not exist. Python's
+    /// transformers can load the folder. If writing a file fails, its old content is unchanged.
     ///
     /// # Errors
-    /// [`LmError::Write`] and [`LmError::Save`].
+    /// [`LmError::Write`] if a file cannot be written, and [`LmError::Save`] if the weights cannot be serialised.
     pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), LmError> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|source| LmError::Write { path: folder.into(), source })?;
@@ -138,12 +138,12 @@ impl Pretrained {
     }
 }
 
-/// Warns of tensors that were not used, except for the copies of tied embeddings that older checkpoints hold.
+/// Logs a warning about tensors that were not used. Copies of tied embeddings are expected: old checkpoints have them.
 fn warn_of_unused(unused: &[String], origin: &str) {
     let is_copy = |name: &str| name.ends_with("embed_tokens.weight") || name == "lm_head.weight";
     let unknown: Vec<&str> = unused.iter().map(String::as_str).filter(|name| !is_copy(name)).collect();
     if !unknown.is_empty() {
-        log::warn!("{origin} holds tensors that the model does not use: {}", unknown.join(", "));
+        log::warn!("{origin} has tensors that the model does not use: {}", unknown.join(", "));
     }
 }
 

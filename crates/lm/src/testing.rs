@@ -6,7 +6,7 @@ use crate::{Context, Hidden, LanguageModel, ModelSpec, Positions, TokenBatch};
 
 /// A model that never ends a text, so that a benchmark always measures the same number of tokens.
 ///
-/// It computes what the model inside it computes. Only its [`ModelSpec`] differs: the end-of-text token is an id that
+/// Its logits are those of the wrapped model. Only the [`ModelSpec`] differs: the id of the end-of-text token is one that
 /// no vocabulary contains.
 #[derive(Clone, Debug)]
 pub struct Endless<M> {
@@ -15,7 +15,7 @@ pub struct Endless<M> {
 }
 
 impl<M: LanguageModel> Endless<M> {
-    /// The given model, which from now on never ends a text.
+    /// Wraps a model.
     pub fn new(model: M) -> Self {
         let spec = ModelSpec { eos: u32::MAX, ..model.spec().clone() };
         Self { model, spec }

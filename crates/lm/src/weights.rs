@@ -1,4 +1,4 @@
-//! Weights between burn modules and safetensors files, through burn-store.
+//! Loads and saves the weights of burn modules as safetensors, with burn-store.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,32 +14,34 @@ use safetensors::tensor::Metadata;
 
 use crate::{FloatFormat, LmError};
 
-/// Where weights are read from, and what error messages call it.
+/// A safetensors file on disk or in memory.
 #[derive(Clone, Copy, Debug)]
 pub enum WeightSource<'a> {
-    /// A safetensors file.
+    /// The path of a safetensors file.
     File(&'a Path),
-    /// The bytes of a safetensors file.
+    /// The content of a safetensors file.
     Bytes {
-        /// What error messages call it.
+        /// The name of the file in error messages.
         origin: &'a str,
-        /// The bytes.
+        /// The content.
         bytes: &'a [u8],
     },
 }
 
-/// How the tensor names of a family map from Hugging Face's files and to them: (pattern, replacement).
+/// How tensor names are converted between Hugging Face's files and a module, as pairs of a regex and its replacement.
 pub(crate) struct Names {
+    /// From the file to the module.
     pub(crate) load: &'static [(&'static str, &'static str)],
+    /// From the module to the file.
     pub(crate) save: &'static [(&'static str, &'static str)],
 }
 
 impl Names {
-    /// The names in the file are those of the module.
+    /// The file and the module have the same names.
     pub(crate) const SAME: Self = Self { load: &[], save: &[] };
 }
 
-/// The names and shapes of the tensors in a file, read from its header alone.
+/// The names and shapes of the tensors in a file, read from its header only.
 pub(crate) struct Shapes(BTreeMap<String, Vec<usize>>);
 
 impl Shapes {
@@ -52,11 +54,11 @@ impl Shapes {
     }
 }
 
-/// The most bytes that a header may have. The safetensors format has the same limit.
+/// The maximum length of a header, bytes. The safetensors library has the same limit.
 const MAX_HEADER: u64 = 100_000_000;
 
 impl WeightSource<'_> {
-    /// What error messages call this source.
+    /// The name of the file in error messages.
     pub fn origin(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -71,11 +73,13 @@ impl WeightSource<'_> {
         }
     }
 
+    /// Reads the header and compares the length of the file with it.
+    ///
     /// # Errors
-    /// [`LmError::Safetensors`] if the header is torn, or the file ends before its last tensor.
+    /// [`LmError::Safetensors`] if the header is invalid, or if the file is shorter or longer than its header says.
     pub(crate) fn shapes(&self) -> Result<Shapes, LmError> {
         let torn = |reason: String| LmError::Safetensors { origin: self.origin(), reason };
-        let too_short = || torn("the file is shorter than its header".into());
+        let too_short = || torn("the length of its header is missing or too large".into());
         let (header, length) = match self {
             Self::File(path) => {
                 let read = |source| LmError::Read { path: path.into(), source };
@@ -100,17 +104,17 @@ impl WeightSource<'_> {
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| torn(error.to_string()))?;
         let expected = 8 + header.len() + metadata.data_len();
         if length != expected {
-            return Err(torn(format!("it has {length} bytes, and its header describes {expected}")));
+            return Err(torn(format!("it has {length} bytes and should have {expected}")));
         }
         let tensors = metadata.tensors();
         Ok(Shapes(tensors.into_iter().map(|(name, info)| (name, info.shape.clone())).collect()))
     }
 }
 
-/// Fills a burn module with the weights of a safetensors file whose tensor names are those of the module.
+/// Loads the weights of a burn module from a safetensors file that has the tensor names of the module.
 ///
 /// # Errors
-/// [`LmError::Safetensors`] if the file is torn, and [`LmError::Weights`] if tensors are missing or have other shapes.
+/// [`LmError::Safetensors`] if the file is damaged, and [`LmError::Weights`] if tensors are missing or have other shapes.
 pub fn load_weights<M: ModuleSnapshot>(
     module: &mut M,
     source: WeightSource<'_>,
@@ -119,7 +123,7 @@ pub fn load_weights<M: ModuleSnapshot>(
     load(module, source, &Names::SAME, device).map(drop)
 }
 
-/// Writes the weights of a burn module to a safetensors file, whole or not at all.
+/// Saves the weights of a burn module as a safetensors file. If writing fails, the old content is unchanged.
 ///
 /// # Errors
 /// [`LmError::Save`] if the weights cannot be serialised, and [`LmError::Write`] if the file cannot be written.
@@ -127,10 +131,10 @@ pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path, format: FloatFor
     save(module, path, &Names::SAME, format)
 }
 
-/// Fills `module`; every parameter must be in the file. Returns the names of the tensors that the model has no use for.
+/// Loads every parameter of `module`. Returns the names of the tensors in the file that are not used.
 ///
 /// # Errors
-/// As [`load_weights`].
+/// For the reasons of [`load_weights`].
 pub(crate) fn load<M: ModuleSnapshot>(
     module: &mut M,
     source: WeightSource<'_>,
@@ -154,10 +158,10 @@ pub(crate) fn load<M: ModuleSnapshot>(
     if problems.is_empty() { Ok(result.unused) } else { Err(LmError::Weights { origin, problems }) }
 }
 
-/// Writes `module` to `path`, whole or not at all.
+/// Saves the weights of `module` under the names of the file.
 ///
 /// # Errors
-/// As [`save_weights`].
+/// For the reasons of [`save_weights`].
 pub(crate) fn save<M: ModuleSnapshot>(
     module: &M,
     path: &Path,
@@ -176,10 +180,10 @@ pub(crate) fn save<M: ModuleSnapshot>(
     write(path, &bytes)
 }
 
-/// Writes a file under another name and renames it when it is whole.
+/// Writes a temporary file and renames it to `path`, so that an error leaves the old content unchanged.
 ///
 /// # Errors
-/// [`LmError::Write`].
+/// [`LmError::Write`] if the file cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -188,7 +192,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
         .map_err(|source| LmError::Write { path: path.into(), source })
 }
 
-/// The format in which weights are stored on a device. Flex32 is a way to compute with numbers that are stored as f32.
+/// The float format in which weights are stored on a device. Flex32 is only a format for computing: it is stored as f32.
 fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,

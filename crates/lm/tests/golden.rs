@@ -1,4 +1,4 @@
-//! Models give the numbers of Hugging Face's transformers. The fixtures and the script that made them are in
+//! Models compute the same numbers as Hugging Face's transformers. The fixtures and the script that made them are in
 //! assets/golden/t5.
 #![allow(clippy::unwrap_used)]
 
@@ -42,8 +42,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// The largest difference in f32. Rounding adds up to a few 1e-6 over these depths, and 1e-4 leaves room for kernels
-/// that round differently.
+/// The largest allowed difference in f32. At the depth of these models, rounding errors add up to a few 1e-6. 1e-4 leaves
+/// room for kernels that round differently.
 const TOLERANCE: f32 = 1e-4;
 
 fn assert_near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
@@ -82,7 +82,8 @@ fn encoder_logits_and_greedy_text_equal_those_of_transformers() {
     }
 }
 
-/// The greedy texts as `generate` returns them: with the start token first, and with padding after the end.
+/// The greedy texts as `generate` of transformers returns them: the start token comes first, and padding follows the
+/// end-of-text token.
 fn greedy(model: &Pretrained, golden: &Golden) -> Vec<Vec<u32>> {
     let mut context = model.prefill(&golden.prompts(), 8);
     let mut last = context.starts();
@@ -120,8 +121,8 @@ fn a_cache_and_ragged_rows_do_not_change_the_logits() {
     let expected = flat(&golden.logits);
     let at = |row: usize, time: usize| &expected[(row * 12 + time) * vocab..(row * 12 + time + 1) * vocab];
 
-    // In each round some rows read some tokens, past the capacity of 2. Before that, each of them reads two other
-    // tokens that are rolled back.
+    // In each round, some rows read two other tokens, roll them back, and then read their next tokens. The rows become
+    // longer than the capacity of 2, so the caches grow.
     let mut context = model.prefill(&golden.prompts(), 2);
     let inputs = &golden.decoder_input_ids;
     let mut read = [0usize; 3];
@@ -154,7 +155,7 @@ fn a_cache_and_ragged_rows_do_not_change_the_logits() {
     }
     assert_eq!(read, [12, 12, 12]);
 
-    // A dropped and reordered context keeps its rows, and each row alone has the same logits.
+    // Rows can be dropped and reordered, and each row in a batch of its own has the same logits.
     context.select_rows(&[2, 1]);
     assert_eq!(context.tokens(0), inputs[2]);
     for row in 0..3 {
@@ -177,7 +178,7 @@ fn a_saved_model_is_loaded_bit_for_bit() {
         assert_eq!(logits_of(&again, &golden, 0), logits_of(&model, &golden, 0));
         model.save(scratch.path(), FloatFormat::F16).unwrap();
         let half = Pretrained::load(scratch.path(), &device).unwrap();
-        // Rounding the weights to f16 moves logits of up to 9 by about 0.02. A wrong tensor would move them far more.
+        // Rounding the weights to f16 changes logits of up to 9 by about 0.02. A wrong tensor would change them far more.
         assert_near(&logits_of(&half, &golden, 0), &flat(&golden.logits), 0.2, "f16");
     }
 }

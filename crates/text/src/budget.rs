@@ -1,4 +1,4 @@
-//! How many tokens of an output may come from an expert.
+//! The help budget: how many tokens of an output may come from an expert.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::TextError;
 use crate::wording::WORDINGS;
 
-/// How many tokens of an output may come from an expert: a percentage of the output tokens, or a number of tokens.
+/// The maximum number of output tokens that may come from an expert, such as a teacher model: a percentage of the
+/// output tokens, or a number of tokens.
 ///
 /// ```
 /// use wheels_text::HelpBudget;
@@ -22,20 +23,21 @@ use crate::wording::WORDINGS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HelpBudget {
-    /// At most this percentage of the output tokens, a whole number from 0 to 100.
+    /// At most this percentage of the output tokens, from 0 to 100. The number of tokens is rounded up.
     Percent(u8),
     /// At most this many output tokens.
     Tokens(u32),
 }
 
 impl HelpBudget {
-    /// The number of ways to state a budget in words; see [`HelpBudget::words`].
+    /// The number of wordings, which are ways to state a budget in words; see [`HelpBudget::words`].
     pub const WORDINGS: usize = WORDINGS.len();
 
-    /// The wording that training leaves out, so that tests can use a wording that no student has read.
+    /// The index of a wording that training does not use by default. Tests use it to state a budget in words that the
+    /// student has never read.
     pub const HELD_OUT_WORDING: usize = 7;
 
-    /// A budget in whole percent of the output tokens.
+    /// A budget of a percentage of the output tokens.
     ///
     /// # Panics
     /// If `percent` is more than 100.
@@ -57,11 +59,11 @@ impl HelpBudget {
         }
     }
 
-    /// Whether the token at `position` (from 0) may come from the expert if `spent` earlier tokens already have.
+    /// Whether the token at `position` (from 0) may come from the expert, if `spent` earlier tokens came from it.
     ///
-    /// For p percent the rule is `spent < ceil(p (position + 1) / 100)` in exact integers. For n tokens the rule is
-    /// `spent < n`. If a decoder asks only when this is true, every prefix of the output keeps to the budget: of its
-    /// first t tokens, at most `ceil(p t / 100)`, or n, are the expert's.
+    /// For p percent the rule is `spent < ceil(p (position + 1) / 100)`, computed exactly in integers. For n tokens the
+    /// rule is `spent < n`. If a decoder asks only when this is true, every prefix of the output keeps to the budget:
+    /// at most `ceil(p t / 100)`, or n, of the first t tokens come from the expert.
     pub fn allows(self, spent: usize, position: usize) -> bool {
         match self {
             Self::Percent(percent) => {
@@ -73,9 +75,9 @@ impl HelpBudget {
         }
     }
 
-    /// The budget in English words with a colon at the end, as the student reads it before the text.
+    /// The budget in English words with a colon at the end. The student reads them before the text.
     ///
-    /// `wording` chooses one of [`HelpBudget::WORDINGS`] sentences. It is taken modulo that number, so every value is
+    /// `wording` chooses one of [`HelpBudget::WORDINGS`] wordings. It is taken modulo that number, so every value is
     /// valid.
     pub fn words(self, wording: usize) -> String {
         let wording = &WORDINGS[wording % WORDINGS.len()];
@@ -112,7 +114,7 @@ impl TryFrom<String> for HelpBudget {
     }
 }
 
-/// Parses "20%", "20 percent", "3 tokens", "1 token", and "0" without a unit, which means no help in either unit.
+/// Parses "20%", "20 percent", "3 tokens" and "1 token". Only "0" needs no unit.
 impl FromStr for HelpBudget {
     type Err = TextError;
 

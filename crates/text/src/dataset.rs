@@ -36,11 +36,11 @@ pub struct Dataset(Vec<Example>);
 impl Dataset {
     /// Reads a file of JSON lines: one JSON object with the fields `source` and `target` per line.
     ///
-    /// Empty lines, other fields and a byte-order mark are ignored.
+    /// Blank lines, other fields and a byte-order mark at the start of the file are ignored.
     ///
     /// # Errors
-    /// If the file cannot be read or has no examples, or if a line is not UTF-8, is not such an object, or has an empty
-    /// field. The message names the file and the line.
+    /// If the file cannot be read or has no examples. If a line is not UTF-8, is not such an object, or has a blank
+    /// field; the message then names the file and the line.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TextError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
@@ -54,7 +54,7 @@ impl Dataset {
     pub fn from_reader(reader: impl BufRead, name: impl AsRef<Path>) -> Result<Self, TextError> {
         let path = name.as_ref();
         let mut examples = Vec::new();
-        // Lines are split as bytes, so that an encoding error has a line number too.
+        // The file is split before it is decoded, so that an encoding error has a line number too.
         for (index, bytes) in reader.split(b'\n').enumerate() {
             let bytes = bytes.map_err(|source| TextError::Read { path: path.to_owned(), source })?;
             match parse_line(&bytes, index == 0) {
@@ -72,7 +72,7 @@ impl Dataset {
 
     /// Writes the examples as JSON lines atomically. Creates the folder if it does not exist.
     ///
-    /// The lines are spelled as Python's `json.dumps(..., ensure_ascii=False)` spells them.
+    /// Each line is exactly what Python's `json.dumps(..., ensure_ascii=False)` writes.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -111,7 +111,7 @@ impl Dataset {
         self
     }
 
-    /// Splits into the first `count` examples and the rest. If there are fewer, the rest is empty.
+    /// Splits into the first `count` examples and the rest. If there are fewer than `count`, the rest is empty.
     pub fn split(mut self, count: usize) -> (Self, Self) {
         let rest = self.0.split_off(count.min(self.0.len()));
         (self, Self(rest))
@@ -151,7 +151,7 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("text is JSON")
 }
 
-/// Parses one line without its line feed. An empty line gives `None`.
+/// Parses one line without its line feed. A blank line gives `None`.
 fn parse_line(bytes: &[u8], first: bool) -> Result<Option<Example>, LineProblem> {
     let line =
         std::str::from_utf8(bytes).map_err(|error| LineProblem::InvalidUtf8 { byte: error.valid_up_to() + 1 })?;
@@ -169,9 +169,9 @@ fn parse_line(bytes: &[u8], first: bool) -> Result<Option<Example>, LineProblem>
     Ok(Some(example))
 }
 
-/// The parser's message with the column only.
+/// The parser's error without its line number.
 ///
-/// The parser sees one line at a time, so that the line number in its message is always 1 and would mislead.
+/// The parser sees one line at a time, so that number is always 1 and would mislead.
 fn json_problem(error: &serde_json::Error) -> LineProblem {
     let message = error.to_string();
     let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);

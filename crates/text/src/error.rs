@@ -28,7 +28,7 @@ pub enum TextError {
     },
     /// A folder has no tokenizer.json.
     #[error(
-        "there is no tokenizer.json in {}; name the folder of a model, or train a tokenizer and save it there",
+        "there is no tokenizer.json in {}; give the folder of a model, or train a tokenizer and save it there",
         folder.display()
     )]
     NoTokenizer {
@@ -44,12 +44,12 @@ pub enum TextError {
         source: tokenizers::Error,
     },
     /// A tokenizer has no padding token or no end-of-text token.
-    #[error("the tokenizer has no token {token}; use a tokenizer with <pad> and </s>, as T5's have")]
+    #[error("the tokenizer has no token {token}; use one that has <pad> and </s>, such as T5's")]
     MissingToken {
         /// The token as text.
         token: &'static str,
     },
-    /// A vocabulary is too small for the bytes and the special tokens.
+    /// The vocabulary size that was requested is too small for the 256 bytes and the special tokens.
     #[error(
         "a vocabulary of {vocab_size} tokens is too small; the bytes and the special tokens of a byte-level tokenizer \
          need at least {least}"
@@ -57,7 +57,7 @@ pub enum TextError {
     SmallVocab {
         /// The size requested.
         vocab_size: usize,
-        /// The smallest possible size.
+        /// The smallest valid size.
         least: usize,
     },
     /// There is no text to train a tokenizer on.
@@ -106,9 +106,9 @@ pub enum TextError {
         /// The names that have a help token.
         known: Vec<String>,
     },
-    /// A name cannot be part of a help token.
+    /// An expert's name has characters that a help token cannot have.
     #[error(
-        "{name:?} is not a valid name of an expert; use lower-case letters, digits, '-' and '_', as in \"teacher\""
+        "{name:?} is not a valid name for an expert; use lower-case letters, digits, '-' and '_', as in \"teacher\""
     )]
     HelpName {
         /// The name.
@@ -124,7 +124,7 @@ pub enum TextError {
         name: String,
         /// The id that the tokenizer chose.
         id: u32,
-        /// The next free id.
+        /// The next free id: the size of the vocabulary.
         expected: u32,
     },
     /// A text is not a help budget.
@@ -143,13 +143,13 @@ pub enum TextError {
     EmptyText,
     /// A prompt is longer than its template allows.
     #[error(
-        "the text has {tokens} tokens with its prompt and the limit is {limit}; split it into shorter texts of one or \
-         two sentences, or raise max_tokens if the model was trained on longer texts"
+        "the text with its budget and prefix has {tokens} tokens, and the limit is {limit}; split it into texts of one \
+         or two sentences, or raise max_tokens if the model was trained on longer texts"
     )]
     TooLong {
         /// The length of the whole prompt, tokens: budget, prefix, text and end-of-text token.
         tokens: usize,
-        /// The most tokens allowed.
+        /// The maximum length, tokens.
         limit: usize,
     },
     /// A prompt.json cannot be parsed.
@@ -209,15 +209,15 @@ pub enum LineProblem {
         /// The position of the first invalid byte in the line, from 1.
         byte: usize,
     },
-    /// The line is not JSON, or has not the right fields.
+    /// The line is not JSON, or does not have the right fields.
     #[error("{reason} (column {column}); write an object such as {{\"source\": \"...\", \"target\": \"...\"}}")]
     Json {
-        /// The position of the problem in the line, from 1.
+        /// The position of the problem in the line, bytes from 1.
         column: usize,
         /// The parser's message.
         reason: String,
     },
-    /// The source or the target is empty.
+    /// The source or the target is empty or only white space.
     #[error("the {field} is empty; fill it, or remove the line")]
     EmptyField {
         /// The field.

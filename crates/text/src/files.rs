@@ -20,7 +20,7 @@ pub fn write_atomically(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Re
     temporary.push(format!(".{}.tmp", process::id()));
     let temporary = Path::new(&temporary);
     replace(path, temporary, content.as_ref()).map_err(|source| {
-        // An error here is ignored: the temporary file may not exist, and the first error says what went wrong.
+        // A second error is ignored: the temporary file may not exist, and the first error says what went wrong.
         let _ = fs::remove_file(temporary);
         TextError::Write { path: path.to_owned(), source }
     })

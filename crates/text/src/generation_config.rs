@@ -1,4 +1,4 @@
-//! The settings for generating text, in Hugging Face's generation_config.json.
+//! Hugging Face's generation_config.json: the settings for generating text.
 
 use std::path::Path;
 
@@ -11,10 +11,9 @@ const FILE: &str = "generation_config.json";
 
 /// The settings for generating text, with Hugging Face's names, saved as `generation_config.json` in a model's folder.
 ///
-/// A field that a file does not have, or has as `null`, has its default. A file may hold more fields than these, such
-/// as `bos_token_id`. They are kept in `other` and written back unchanged. If one of them would change the generated
-/// text, such as `num_beams`, reading the file logs one warning with the names of all such fields, because they are
-/// not applied.
+/// A field that is missing or `null` has its default. Fields that are not listed here, such as `bos_token_id`, are kept
+/// in `other` and written back unchanged. Such fields are not applied. If some of them, such as `num_beams`, would
+/// change the generated text, reading the file logs one warning with their names.
 ///
 /// ```
 /// use wheels_text::GenerationConfig;
@@ -29,32 +28,31 @@ const FILE: &str = "generation_config.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "ConfigFile", into = "ConfigFile")]
 pub struct GenerationConfig {
-    /// The most tokens of an output, including its end-of-text token. Default: 256.
+    /// The maximum number of output tokens, including the end-of-text token. Default: 256.
     ///
-    /// If a file has no `max_new_tokens`, its `max_length` counts as this. Hugging Face's `max_length` also counts the
-    /// token that starts an encoder-decoder's output, so its own limit is one token less.
+    /// If a file has only `max_length`, that number is used. Hugging Face's library then generates one token less with
+    /// an encoder-decoder, because its `max_length` includes the decoder's start token.
     pub max_new_tokens: usize,
-    /// The size of the n-grams that may occur only once in an output, tokens. Default: 0, which allows repetition.
+    /// The size n of the n-grams that may occur only once in an output, tokens. Default: 0, no such rule.
     pub no_repeat_ngram_size: usize,
-    /// Whether tokens are sampled. Default: `false`, which takes the most likely token.
+    /// Whether tokens are sampled. Default: `false`, greedy decoding.
     pub do_sample: bool,
     /// Divides the logits before sampling; more than 0. Default: 1.0, which changes nothing.
     pub temperature: f64,
-    /// Samples only among this many of the most likely tokens. Default: `None`, all of them.
+    /// The number k of the most likely tokens among which one is sampled. Default: `None`, all tokens.
     ///
-    /// 0 in a file means `None`. Some versions of Hugging Face's library use 50 if the field is missing; here a missing
-    /// field means `None`.
+    /// 0 in a file means `None`. A missing field means `None` too, but 50 in some versions of Hugging Face's library.
     pub top_k: Option<usize>,
-    /// Samples only among the most likely tokens that together have this probability; more than 0, at most 1.
-    /// Default: `None`, all tokens. 1.0 in a file means `None`.
+    /// Samples only from the smallest set of most likely tokens with at least this total probability; more than 0, at
+    /// most 1. Default: `None`, all tokens. 1.0 in a file means `None`.
     pub top_p: Option<f64>,
-    /// The most tokens of an output per token of the expert's prompt; not one of Hugging Face's fields.
-    /// Default: `None`, no such limit.
+    /// The maximum number of output tokens per token of the expert's prompt; see [`GenerationConfig::limit`]. This is
+    /// not a field of Hugging Face's. Default: `None`, no such limit.
     ///
-    /// A model that repeats itself without end then costs at most this much.
+    /// It bounds the cost of a model that repeats itself without end.
     pub max_new_tokens_ratio: Option<f64>,
-    /// Tokens added to the limit that `max_new_tokens_ratio` sets, so that short prompts may have longer outputs; not
-    /// one of Hugging Face's fields. Default: 16.
+    /// The number of tokens that is added to the limit of `max_new_tokens_ratio`, so that short prompts may have longer
+    /// outputs. This is not a field of Hugging Face's. Default: 16.
     pub max_new_tokens_offset: usize,
     /// The file's other fields. Nothing here reads them. Default: empty.
     pub other: Map<String, Value>,
@@ -79,9 +77,9 @@ impl Default for GenerationConfig {
 impl GenerationConfig {
     /// Reads the generation config in a model's folder.
     ///
-    /// This is `generation_config.json` if there is one. If there is none, the settings come from the `prompt.json`
-    /// that earlier versions wrote; see [`GenerationConfig::from_legacy_prompt_json`]. A folder without either gives
-    /// the default.
+    /// If there is no `generation_config.json`, the settings come from the `prompt.json` of an earlier version; see
+    /// [`GenerationConfig::from_legacy_prompt_json`]. If that has no settings or does not exist, the result is the
+    /// default.
     ///
     /// # Errors
     /// If a file exists and cannot be read or parsed, or if a number is out of its range.
@@ -107,9 +105,9 @@ impl GenerationConfig {
 
     /// Reads the settings for generation from the content of a `prompt.json` of an earlier version.
     ///
-    /// Such a file holds `max_new_tokens`, `no_repeat_ngram_size`, or both. Earlier versions also limited every output
-    /// to 2 tokens per token of the expert's prompt and 16 more, so the result has a ratio of 2.0 and an offset of 16.
-    /// A `prompt.json` with neither field gives `None`.
+    /// Such a file has `max_new_tokens`, `no_repeat_ngram_size`, or both. Earlier versions also limited every output to
+    /// 2 tokens per token of the expert's prompt, plus 16. So the result has a ratio of 2.0 and an offset of 16. A
+    /// `prompt.json` with neither field gives `None`.
     ///
     /// # Errors
     /// If the content cannot be parsed.
@@ -126,19 +124,19 @@ impl GenerationConfig {
         files::write_atomically(folder.as_ref().join(FILE), format!("{json}\n"))
     }
 
-    /// Sets the most tokens of an output.
+    /// Sets the maximum number of output tokens.
     #[must_use]
     pub fn with_max_new_tokens(self, max_new_tokens: usize) -> Self {
         Self { max_new_tokens, ..self }
     }
 
-    /// Sets the size of the n-grams that may occur only once in an output, tokens; 0 allows repetition.
+    /// Sets the size of the n-grams that may occur only once in an output, tokens; 0 for no such rule.
     #[must_use]
     pub fn with_no_repeat_ngram_size(self, no_repeat_ngram_size: usize) -> Self {
         Self { no_repeat_ngram_size, ..self }
     }
 
-    /// The most tokens of an output whose expert's prompt has `prompt_tokens` tokens.
+    /// The maximum number of output tokens when the expert's prompt has `prompt_tokens` tokens.
     ///
     /// This is the smaller of `max_new_tokens` and `floor(max_new_tokens_ratio * prompt_tokens) +
     /// max_new_tokens_offset`. The second limit applies only if there is a ratio.
@@ -168,7 +166,7 @@ impl GenerationConfig {
     fn check(&self, path: &Path) -> Result<(), TextError> {
         let invalid =
             |field, value, range| Err(TextError::GenerationValue { path: path.to_owned(), field, value, range });
-        // Without sampling, Hugging Face's library ignores the temperature, and files with 0 for it exist.
+        // A temperature of 0 is valid without sampling: Hugging Face's library ignores it, and such files exist.
         if self.do_sample && (self.temperature.is_nan() || self.temperature <= 0.0) {
             return invalid("temperature", self.temperature, "more than 0");
         }
@@ -191,10 +189,10 @@ impl GenerationConfig {
     }
 }
 
-/// Whether Hugging Face's library would generate another text because of this field.
+/// Whether this field would change the text that Hugging Face's library generates.
 ///
-/// `length_penalty`, `early_stopping` and `diversity_penalty` are not here: they act only on beams, so `num_beams`
-/// stands for them.
+/// `length_penalty`, `early_stopping` and `diversity_penalty` are left out, because they have no effect without
+/// `num_beams`, which is reported.
 fn changes_text(name: &str, value: &Value) -> bool {
     let number = value.as_f64();
     match name {
@@ -222,7 +220,7 @@ fn changes_text(name: &str, value: &Value) -> bool {
         | "stop_strings"
         | "dola_layers"
         | "watermarking_config" => !is_empty(value),
-        // A model's own config names one end-of-text token, which is the only one that ends a text here.
+        // Only the end-of-text token of the model's own config ends a text here, so other ids would be ignored.
         "eos_token_id" => value.as_array().is_some_and(|ids| ids.len() > 1),
         _ => false,
     }
@@ -238,7 +236,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A generation_config.json as it is written, in which every field is optional.
+/// The fields of a generation_config.json, each of which is optional in the file.
 #[derive(Serialize, Deserialize)]
 struct ConfigFile {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -288,12 +286,12 @@ impl From<GenerationConfig> for ConfigFile {
     fn from(config: GenerationConfig) -> Self {
         Self {
             max_new_tokens: Some(config.max_new_tokens),
-            // It is among the other fields if the file had it.
+            // If the file had this field, it is in `other`.
             max_length: None,
             no_repeat_ngram_size: Some(config.no_repeat_ngram_size),
             do_sample: Some(config.do_sample),
             temperature: Some(config.temperature),
-            // Hugging Face's library samples among 50 tokens if this field is missing, so that "all" must be written.
+            // If this field is missing, Hugging Face's library samples from 50 tokens. So "all tokens" is written as 0.
             top_k: config.top_k.or(config.do_sample.then_some(0)),
             top_p: config.top_p,
             max_new_tokens_ratio: config.max_new_tokens_ratio,

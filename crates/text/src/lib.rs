@@ -1,12 +1,15 @@
 //! Tokenizers, prompts, datasets and random seeds for Training Wheels.
 //!
-//! This crate turns text into the token ids that models read, and token ids back into text that people read. A
-//! [`PromptTemplate`] makes the prompts of a student and of its expert from one text. The student's prompt can state a
-//! [`HelpBudget`]: how many of the output tokens may come from the expert. A [`GenerationConfig`] limits what a model
-//! generates, a [`Dataset`] holds pairs of texts, and a [`Seed`] is the one source of random numbers.
+//! A *student* is a small model that generates a text. When it asks for help, an *expert* chooses the next token. The
+//! expert is a larger model, the teacher, or a tool.
 //!
-//! There are no tensors and no models here: this crate reads the settings for generation, and the decoders in
-//! `wheels-decode` apply them.
+//! A [`Tokenizer`] converts text to token ids and back. A [`PromptTemplate`] makes the prompts of the student and of
+//! the expert from one source text. The student's prompt can state a [`HelpBudget`]: how many of the output tokens may
+//! come from the expert. A [`GenerationConfig`] has the settings for generation. A [`Dataset`] holds pairs of a source
+//! text and a target text. A [`Seed`] is the only source of random numbers.
+//!
+//! This crate has no tensors and no models. It only reads the settings for generation; the decoders in `wheels-decode`
+//! apply them.
 //!
 //! ```
 //! use wheels_text::{BudgetPlacement, HelpBudget, PromptTemplate, Tokenizer, TokenizerConfig};

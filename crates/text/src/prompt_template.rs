@@ -1,4 +1,4 @@
-//! How a model expects its prompts to be written, saved as prompt.json.
+//! The format of a model's prompts, saved as prompt.json.
 
 use std::path::Path;
 
@@ -14,14 +14,17 @@ const MAX_TOKENS: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetPlacement {
-    /// Nowhere. Only the decoder knows the budget.
+    /// Nowhere: only the decoder knows the budget.
     #[default]
     None,
-    /// In words before the prefix and the text. Each digit of the number is a token of its own.
+    /// In words before the prefix and the text. Each digit of the number is encoded by itself.
     Before,
 }
 
-/// How a model expects its prompts to be written, saved as `prompt.json` in the model's folder.
+/// The format of a model's prompts, saved as `prompt.json` in the model's folder.
+///
+/// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix, the source text and
+/// the end-of-text token.
 ///
 /// ```
 /// use wheels_text::{HelpBudget, PromptTemplate, Tokenizer, TokenizerConfig};
@@ -39,9 +42,9 @@ pub struct PromptTemplate {
     pub prefix: String,
     /// Where the student's prompt states the budget. Default: nowhere.
     pub budget: BudgetPlacement,
-    /// Which wording states the budget, an index for [`HelpBudget::words`]. Default: 0.
+    /// The index of the wording that states the budget; see [`HelpBudget::words`]. Default: 0.
     pub wording: usize,
-    /// The most tokens of a whole prompt: budget, prefix, text and end-of-text token. Default: 256.
+    /// The maximum number of tokens in a whole prompt. Default: 256.
     pub max_tokens: usize,
 }
 
@@ -66,9 +69,9 @@ impl PromptTemplate {
 
     /// Reads the content of a `prompt.json`.
     ///
-    /// Fields that are missing have their defaults. Unknown fields are an error, because a misspelled field would
-    /// otherwise have no effect. The two exceptions are `max_new_tokens` and `no_repeat_ngram_size`: earlier versions
-    /// wrote them here, and [`GenerationConfig`](crate::GenerationConfig) reads them now.
+    /// Missing fields have their defaults. Unknown fields are an error, because a misspelled field would otherwise have
+    /// no effect. `max_new_tokens` and `no_repeat_ngram_size` are ignored here: earlier versions wrote them into this
+    /// file, and [`GenerationConfig`](crate::GenerationConfig) reads them.
     ///
     /// # Errors
     /// If the content cannot be parsed.
@@ -97,22 +100,23 @@ impl PromptTemplate {
         Self { budget, ..self }
     }
 
-    /// Sets which wording states the budget, an index for [`HelpBudget::words`].
+    /// Sets the index of the wording that states the budget; see [`HelpBudget::words`].
     #[must_use]
     pub fn with_wording(self, wording: usize) -> Self {
         Self { wording, ..self }
     }
 
-    /// Sets the most tokens of a whole prompt.
+    /// Sets the maximum number of tokens in a whole prompt.
     #[must_use]
     pub fn with_max_tokens(self, max_tokens: usize) -> Self {
         Self { max_tokens, ..self }
     }
 
-    /// Makes the prompt for one source text, without the white space around the text.
+    /// Makes the prompts for one source text. White space around the text is removed.
     ///
     /// # Errors
-    /// If the text is empty, or if the prompt is longer than `max_tokens`. A prompt is never truncated.
+    /// If the text is empty or cannot be encoded, or if the student's prompt is longer than `max_tokens`. A prompt is
+    /// never truncated.
     pub fn prompt(&self, tokenizer: &Tokenizer, source: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
         let source = source.trim();
         if source.is_empty() {
@@ -160,10 +164,10 @@ impl From<PromptFile> for PromptTemplate {
     }
 }
 
-/// Encodes a text with each digit as a text of its own.
+/// Encodes a text, and each digit in it by itself.
 ///
-/// A number such as 37 may be one token of its own, and that token may be rare in training. The tokens of the ten
-/// digits are not, so a model can read numbers that it has never seen.
+/// A number such as 37 may be a single token that is rare in training. The tokens of the ten digits are frequent, so a
+/// model can read numbers that it has never seen.
 fn encode_by_digits(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TextError> {
     let mut ids = Vec::new();
     for part in text.split_inclusive(|c: char| c.is_ascii_digit()) {

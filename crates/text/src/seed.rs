@@ -1,4 +1,4 @@
-//! Reproducible random numbers: every use takes a stream of its own, derived from one seed.
+//! Reproducible random numbers: each use has its own stream, derived from one seed.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -9,10 +9,10 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A seed from which named and numbered streams of random numbers are derived.
 ///
-/// A program takes one seed from its user and passes a stream of it to each use of random numbers. A stream depends
-/// only on the seed and on its name, so adding a new use does not change the numbers of the others. The hash functions
-/// are written out here (FNV-1a and the finaliser of SplitMix64), because those of the standard library may change
-/// between versions. So one seed gives the same numbers on every platform and with every version of the compiler.
+/// A program takes one seed from its user and derives one stream for each use of random numbers. A stream depends only
+/// on the seed and on its name, so a new use does not change the numbers of the others. One seed gives the same numbers
+/// on every platform and with every version of the compiler. For this reason the hash functions (FNV-1a and the
+/// finaliser of SplitMix64) are written out here: those of the standard library may change.
 ///
 /// ```
 /// use wheels_text::Seed;
@@ -32,11 +32,11 @@ impl Seed {
 
     /// The seed of the stream with this number, for uses that repeat: rows of a batch, steps of a run, epochs.
     pub fn nth(self, index: u64) -> Seed {
-        // The complement makes numbered streams differ from named ones.
+        // The complement separates numbered streams from named ones.
         Seed(mix(mix(!self.0).wrapping_add(index.wrapping_add(1).wrapping_mul(GOLDEN))))
     }
 
-    /// A random number generator that starts at this seed.
+    /// A random number generator with this seed.
     pub fn rng(self) -> ChaCha8Rng {
         let mut key = [0; 32];
         let mut state = self.0;

@@ -1,24 +1,25 @@
-//! Turns tokens into printable text while they are generated.
+//! Decodes tokens to text while they are generated.
 
 use crate::{TextError, Tokenizer};
 
-/// The number of printed tokens that stay in the window when the others are dropped.
+/// The number of tokens that stay in the window when older ones are dropped.
 ///
-/// A tokenizer decodes some tokens differently at the start of a text: T5's removes the space of the first token.
+/// If all were dropped, the next token would be decoded as the first of a text. A tokenizer may decode it differently
+/// there: T5's removes its leading space.
 const KEPT: usize = 4;
-/// The number of tokens at which printed tokens are dropped.
+/// The length of the window, tokens, at which older tokens are dropped.
 ///
-/// Each push decodes the whole window. A bounded window makes a push cost the same at any length of text.
+/// Each push decodes the whole window. With a bounded window, the cost of a push does not grow with the text.
 const WINDOW: usize = 32;
-/// The most replacement characters at the end of a text that later tokens can still change.
+/// The maximum number of replacement characters (U+FFFD) at the end of a text that later tokens can still change.
 ///
-/// An unfinished character in UTF-8 has at most three bytes, and each of them may decode to one replacement character.
+/// An incomplete UTF-8 character has at most three bytes, and each of them may decode to one replacement character.
 const UNFINISHED: usize = 3;
 
-/// Turns tokens into text piece by piece, and holds back bytes that are not yet a whole character.
+/// Decodes tokens to text piece by piece while they are generated. The bytes of an incomplete character are held back.
 ///
-/// For byte-level tokenizers and for T5's, the joined pieces equal [`Tokenizer::decode`] of all the tokens.
-/// [`Tokenizer::stream`] makes one.
+/// For byte-level tokenizers and for T5's, the concatenated pieces equal [`Tokenizer::decode`] of all the tokens.
+/// [`Tokenizer::stream`] makes a stream.
 ///
 /// ```
 /// use wheels_text::{Tokenizer, TokenizerConfig};
@@ -50,7 +51,7 @@ impl<'a> TextStream<'a> {
     /// Takes the next token and returns the new text that later tokens cannot change, if there is any.
     ///
     /// # Errors
-    /// If the id is not in the vocabulary.
+    /// If the id is not in the vocabulary, or if the tokenizer cannot decode the tokens.
     pub fn push(&mut self, id: u32) -> Result<Option<String>, TextError> {
         if self.tokenizer.is_special(id) {
             return Ok(None);
@@ -72,7 +73,7 @@ impl<'a> TextStream<'a> {
         Ok(piece)
     }
 
-    /// Ends the text and returns the rest of it. An unfinished character is returned as U+FFFD.
+    /// Ends the text and returns the rest of it. An incomplete character is returned as U+FFFD.
     ///
     /// # Errors
     /// If the tokenizer cannot decode the tokens.

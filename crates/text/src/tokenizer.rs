@@ -20,7 +20,7 @@ const UNK: &str = "<unk>";
 /// The settings for training a byte-level BPE tokenizer; see [`Tokenizer::train`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenizerConfig {
-    /// The most tokens of the vocabulary, including the special tokens and the 256 bytes. Default: 8,000.
+    /// The maximum size of the vocabulary, including the special tokens and the 256 bytes. Default: 8,000.
     pub vocab_size: usize,
     /// The number of times that a pair of tokens must occur before it becomes one token. Default: 2.
     pub min_frequency: u64,
@@ -33,7 +33,7 @@ impl Default for TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// Sets the most tokens of the vocabulary.
+    /// Sets the maximum size of the vocabulary.
     #[must_use]
     pub fn with_vocab_size(self, vocab_size: usize) -> Self {
         Self { vocab_size, ..self }
@@ -49,9 +49,12 @@ impl TokenizerConfig {
 /// A tokenizer that reads and writes Hugging Face's tokenizer.json.
 ///
 /// It reads every tokenizer.json that has the tokens `<pad>` and `</s>`, such as T5's Unigram tokenizers, and it trains
-/// byte-level BPE tokenizers. The name of a special token inside a text is encoded like any other characters and never
-/// as that token. So no input can end itself or ask for help. If a file asks for padding or truncation, both are
-/// switched off, because a text must not be cut without notice.
+/// byte-level BPE tokenizers. The settings for padding and truncation in a file are ignored, because a text must not be
+/// cut without notice.
+///
+/// The name of a special token inside a text does not become that token, so no input can end itself or ask for help.
+/// Byte-level BPE encodes the name like any other characters. A Unigram model may have the name among its pieces; it is
+/// then encoded as `<unk>`, if the vocabulary has that token.
 ///
 /// ```
 /// use wheels_text::{Tokenizer, TokenizerConfig};
@@ -138,7 +141,8 @@ impl Tokenizer {
     /// order of the lines does not change the tokenizer.
     ///
     /// # Errors
-    /// If there are no lines, or if the vocabulary is too small for the 256 bytes and the special tokens.
+    /// If there are no lines, if the vocabulary is too small for the 256 bytes and the special tokens, or if the
+    /// training itself fails.
     pub fn train<I>(config: TokenizerConfig, lines: I) -> Result<Self, TextError>
     where
         I: IntoIterator<Item = String>,
@@ -195,7 +199,7 @@ impl Tokenizer {
             .map_err(|source| TextError::Encode { chars: text.chars().count(), source })?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some(unk) = self.unk {
-            // A Unigram model has "</s>" among its pieces, so the name in a text would become the special token.
+            // A Unigram model has "</s>" among its pieces, so this name in a text would become the special token.
             for id in &mut ids {
                 if self.special.contains(id) {
                     *id = unk;
@@ -205,7 +209,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Encodes a whole text as token ids with the end-of-text token, as a model reads or writes it.
+    /// Encodes a text as token ids with the end-of-text token at the end.
     ///
     /// # Errors
     /// For the reasons of [`Tokenizer::encode`].
@@ -218,7 +222,7 @@ impl Tokenizer {
     /// Decodes token ids to text. Special tokens are left out.
     ///
     /// # Errors
-    /// If an id is not in the vocabulary.
+    /// If an id is not in the vocabulary, or if the tokenizer cannot decode the tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
         if let Some(&id) = ids.iter().find(|id| self.inner.id_to_token(**id).is_none()) {
             return Err(TextError::UnknownId { id, vocab_size: self.vocab_size });
@@ -226,17 +230,17 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|source| TextError::Decode { tokens: ids.len(), source })
     }
 
-    /// A stream that turns tokens into printable text while they are generated.
+    /// A stream that decodes tokens to text while they are generated.
     pub fn stream(&self) -> TextStream<'_> {
         TextStream::new(self)
     }
 
-    /// The number of token ids, including added tokens: the largest id plus 1.
+    /// The size of the vocabulary, including added tokens: the largest id plus 1.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
-    /// The id of the padding token. T5 also starts every output with it.
+    /// The id of the padding token. In T5 it is also the start token of the decoder.
     pub fn pad(&self) -> u32 {
         self.pad
     }
@@ -246,7 +250,8 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The special ids that a model must not generate, ascending: all except the end-of-text token.
+    /// The ids of the special tokens that no text contains, help tokens included, ascending: all except the end-of-text
+    /// token.
     pub fn suppressed_ids(&self) -> Vec<u32> {
         self.special.iter().copied().filter(|&id| id != self.eos()).collect()
     }
@@ -256,17 +261,18 @@ impl Tokenizer {
         self.special.contains(&id)
     }
 
-    /// The token with this id as the vocabulary spells it, if there is one.
+    /// The token with this id, as it is written in the vocabulary. `None` if there is no such id.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Adds the help token `<help:NAME>`, with which a student asks an expert for help, and returns its id.
+    /// Adds the help token `<help:NAME>`, with which a student asks the expert NAME for help, and returns its id.
     ///
-    /// The id is the next free one. If the token exists already, it keeps its id.
+    /// The new id is the old size of the vocabulary. If the token exists already, it keeps its id.
     ///
     /// # Errors
-    /// If the name has other characters than lower-case letters, digits, '-' and '_', or if the next id is not free.
+    /// If the name is empty or has characters other than a to z, digits, '-' and '_'. If the vocabulary has gaps, so
+    /// that the token would not get the next free id.
     pub fn add_help_token(&mut self, name: &str) -> Result<u32, TextError> {
         let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
         if name.is_empty() || !name.bytes().all(valid) {

@@ -79,7 +79,7 @@ fn splitting_keeps_the_order_and_every_example() {
 }
 
 #[test]
-fn saved_lines_are_spelled_as_in_python() {
+fn saved_lines_equal_those_of_python() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.jsonl");
     let dataset: Dataset = [pair("\u{1}\u{1f}\u{7f}\u{2028}\"\\/\t\u{8}\u{c}😀è", "t")].into_iter().collect();

@@ -1,4 +1,4 @@
-//! The settings for generation: files of Hugging Face, files of earlier versions, limits and errors.
+//! Generation configs: files of Hugging Face, files of earlier versions, limits and errors.
 #![allow(clippy::unwrap_used)]
 
 use std::error::Error;
@@ -46,7 +46,7 @@ fn settings_of_hugging_face_are_read() {
 }
 
 #[test]
-fn max_length_counts_if_max_new_tokens_is_missing() {
+fn max_length_is_used_if_max_new_tokens_is_missing() {
     assert_eq!(read(r#"{"max_length": 512}"#).max_new_tokens, 512);
     assert_eq!(read(r#"{"max_length": 512, "max_new_tokens": 40}"#).max_new_tokens, 40);
     assert_eq!(read(r#"{"max_length": 512, "max_new_tokens": null}"#).max_new_tokens, 512);
@@ -66,15 +66,15 @@ fn other_fields_are_kept_and_written_back() {
 }
 
 #[test]
-fn sampling_among_all_tokens_is_written_so_that_hugging_face_does_it_too() {
-    // A missing top_k means 50 there.
+fn sampling_from_all_tokens_is_saved_as_a_top_k_of_0() {
+    // In Hugging Face's library, a missing top_k means 50.
     let sampling = GenerationConfig { do_sample: true, ..GenerationConfig::default() };
     assert_eq!(saved(&sampling)["top_k"], 0);
     assert_eq!(saved(&GenerationConfig::default()).get("top_k"), None);
 }
 
 #[test]
-fn the_limit_is_the_smaller_of_both() {
+fn the_output_limit_is_the_smaller_of_the_two_limits() {
     let config = GenerationConfig::default().with_max_new_tokens(100);
     assert_eq!(config.limit(3), 100);
     let config = GenerationConfig { max_new_tokens_ratio: Some(1.5), max_new_tokens_offset: 2, ..config };
@@ -99,7 +99,7 @@ fn prompt_files_of_earlier_versions_give_their_settings() {
 }
 
 #[test]
-fn a_folder_gives_the_newest_of_its_files() {
+fn generation_config_json_has_precedence_over_an_old_prompt_json() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(GenerationConfig::from_dir(&folder).unwrap(), GenerationConfig::default());
     let prompt = folder.path().join("prompt.json");
@@ -130,7 +130,7 @@ fn invalid_numbers_are_rejected_with_their_field_and_value() {
 }
 
 #[test]
-fn files_that_cannot_be_parsed_are_rejected_with_the_place() {
+fn files_that_cannot_be_parsed_are_rejected_with_the_position() {
     for (json, problem) in [
         ("{", "EOF"),
         (r#"{"top_k": -1}"#, "column 12"),
@@ -161,7 +161,7 @@ impl log::Log for Messages {
     fn flush(&self) {}
 }
 
-/// The messages about files in `folder` while it is read.
+/// The messages so far that name `folder`, after it has been read.
 fn messages(folder: &Path) -> Vec<String> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

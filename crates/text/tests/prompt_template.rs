@@ -15,7 +15,7 @@ static TOKENIZER: LazyLock<Tokenizer> =
 const BUDGET: HelpBudget = HelpBudget::Percent(20);
 
 #[test]
-fn both_sides_hold_the_trimmed_text_and_the_end_of_text_token() {
+fn both_prompts_hold_the_trimmed_text_and_the_end_of_text_token() {
     let prompt = PromptTemplate::default().prompt(&TOKENIZER, " è \n", BUDGET).unwrap();
     assert_eq!(TOKENIZER.decode(&prompt.student).unwrap(), "è");
     assert_eq!(prompt.student.len(), 3);
@@ -42,7 +42,7 @@ fn only_the_student_reads_the_budget() {
 fn each_digit_of_a_stated_budget_is_one_token() {
     let numbers = ["20", "20", "20", "25", "25", "25"].map(str::to_owned);
     let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(270), numbers).unwrap();
-    assert_eq!(tokenizer.encode("20").unwrap().len(), 1, "elsewhere the number is one token");
+    assert_eq!(tokenizer.encode("20").unwrap().len(), 1, "in other text the number is one token");
     let template = PromptTemplate::default().with_budget(BudgetPlacement::Before).with_wording(7);
     let twenty = template.prompt(&tokenizer, "20", HelpBudget::percent(20)).unwrap();
     let twenty_five = template.prompt(&tokenizer, "20", HelpBudget::percent(25)).unwrap();
@@ -108,7 +108,7 @@ fn unknown_fields_and_invalid_values_are_rejected() {
 }
 
 #[test]
-fn files_of_earlier_versions_open() {
+fn files_of_earlier_versions_are_read() {
     let json = r#"{"prefix": "", "budget": "before", "wording": 0, "max_tokens": 512, "max_new_tokens": 48,
         "no_repeat_ngram_size": 6}"#;
     let expected = PromptTemplate::default().with_budget(BudgetPlacement::Before).with_max_tokens(512);

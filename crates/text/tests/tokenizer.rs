@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use wheels_text::{TextError, Tokenizer, TokenizerConfig};
 
-/// A tiny Unigram tokenizer like T5's, whose file asks for padding and truncation.
+/// A tiny Unigram tokenizer like T5's. Its file has settings for padding and truncation.
 const UNIGRAM: &[u8] = include_bytes!("unigram.json");
 
 const LINES: [&str; 5] = [

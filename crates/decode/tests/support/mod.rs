@@ -1,4 +1,4 @@
-//! Small models, prompts and experts for the tests. Each test file uses a part of them.
+//! Small models, prompts and experts for the tests. Each test file uses some of them.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use burn::tensor::Device;
@@ -16,10 +16,10 @@ pub const TOKENS: usize = 6;
 pub const HELP: u32 = TOKENS as u32;
 /// The end-of-text token.
 pub const EOS: u32 = 1;
-/// A budget for every token.
+/// A budget that allows help for every token.
 pub const FULL: HelpBudget = HelpBudget::Percent(100);
 
-/// A prompt that student and expert read alike.
+/// A prompt with the same tokens for student and expert.
 pub fn prompt(ids: &[u32], budget: HelpBudget) -> Prompt {
     Prompt { student: ids.to_vec(), expert: ids.to_vec(), budget }
 }
@@ -42,7 +42,8 @@ pub fn prompts_with(budgets: &[HelpBudget]) -> Vec<Prompt> {
     prompts
 }
 
-/// A table of random logits over the text tokens and a number of help tokens. It depends on the last two tokens.
+/// A table of random logits, over the text tokens and `help_tokens` help tokens. The logits depend on the last two
+/// tokens.
 pub fn table(help_tokens: usize, seed: u64) -> TabularLm {
     let mut rng = Seed(seed).stream("table").rng();
     let vocab = TOKENS + help_tokens;
@@ -55,7 +56,7 @@ pub fn constant(logits: &[f32]) -> TabularLm {
     TabularLmConfig::new(logits.len(), 0).with_logits(logits.to_vec(), &Device::flex())
 }
 
-/// The logits after a prompt and a text, read from the start and without a cache.
+/// The logits after a prompt and a text, computed from the start and without a cache.
 pub fn logits_after(model: &dyn LanguageModel, prompt: &[u32], text: &[u32]) -> Vec<f32> {
     let mut context = model.prefill(&TokenBatch::new(&[prompt], model.spec().pad), 0);
     let tokens = [&context.starts(), text].concat();
@@ -65,7 +66,7 @@ pub fn logits_after(model: &dyn LanguageModel, prompt: &[u32], text: &[u32]) -> 
     all[(time - 1) * vocab..].to_vec()
 }
 
-/// The most likely of the first `tokens` tokens by its definition. Help tokens come after them.
+/// The most likely of the first `tokens` tokens. Help tokens come after them.
 pub fn most_likely(logits: &[f32], tokens: usize) -> u32 {
     let mut best = 0;
     for token in 1..tokens {
@@ -93,7 +94,7 @@ pub fn sources(trajectory: &Trajectory) -> Vec<Source> {
     trajectory.steps.iter().map(|step| step.source).collect()
 }
 
-/// The trajectories of a result. A batch must not change them.
+/// The trajectories of a result.
 pub fn texts(decoded: Result<Decoded, DecodeError>) -> Vec<Trajectory> {
     decoded.unwrap().trajectories
 }

@@ -22,7 +22,7 @@ pub struct ConstraintConfig {
     /// The number of steps before the prices begin to move.
     #[config(default = 80)]
     pub frozen_steps: usize,
-    /// The number of texts for the [search](super::search()) by bisection before the first step. With 0 there is no search:
+    /// The number of texts for the search by bisection before the first step. With 0 there is no search:
     /// a run starts with the prices that the student has learned, or with quantiles of its divergences. In either case the
     /// prices move once `frozen_steps` are over.
     #[config(default = 0)]
@@ -35,6 +35,7 @@ pub struct ConstraintConfig {
 
 /// The help that one text used, and the budget that it had.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(not(any(test, feature = "testing")), expect(unreachable_pub, reason = "public with the feature testing"))]
 pub struct Usage {
     /// The budget, a fraction of the tokens.
     pub budget: f64,
@@ -60,7 +61,7 @@ pub(crate) fn check_levels(levels: &[f64]) -> Result<(), DistillError> {
 ///
 /// # Errors
 /// [`DistillError::Levels`] if the levels do not rise from 0 to 1.
-pub fn quantile_prices(config: &ConstraintConfig, mut divergences: Vec<f64>) -> Result<Prices, DistillError> {
+pub(crate) fn quantile_prices(config: &ConstraintConfig, mut divergences: Vec<f64>) -> Result<Prices, DistillError> {
     check_levels(&config.levels)?;
     divergences.sort_by(f64::total_cmp);
     let quantile = |share: f64| match divergences.len() {
@@ -87,6 +88,7 @@ pub fn quantile_prices(config: &ConstraintConfig, mut divergences: Vec<f64>) -> 
 ///
 /// `progress` is the fraction of the training that is done, 0 to 1. The prices of the outermost levels stay: a budget of 0
 /// has the largest price, and a budget of 1 is free.
+#[cfg_attr(not(any(test, feature = "testing")), expect(unreachable_pub, reason = "public with the feature testing"))]
 pub fn ascend(prices: &mut Prices, usage: &[Usage], config: &ConstraintConfig, progress: f64) {
     let rate = config.rate / (1.0 + 3.0 * progress);
     let inner = prices.levels().len() - 1;

@@ -34,7 +34,7 @@ struct TextBatch {
 ///
 /// # Errors
 /// [`DistillError::Levels`] if the budget levels are invalid, and any error of making prompts and of decoding.
-pub fn search<M, T>(
+pub(crate) fn search<M, T>(
     sampler: &RolloutSampler<'_, T>,
     student: &Student<M>,
     workers: &Workers,

@@ -25,7 +25,7 @@ const USAGE_DECAY: f64 = 0.98;
 ///
 /// A batch holds pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
 /// [`Mixture`](crate::Mixture) decides who writes the text. The teacher's log-probs are then computed along all texts at
-/// once. New rollouts also move the prices of help ([`price`](crate::price)).
+/// once. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
 pub struct Rollouts<'a, T> {
     sampler: RolloutSampler<'a, T>,
     batches: SupervisedBatches<'a>,

@@ -24,6 +24,7 @@ mod tabular_distribution;
 mod tabular_problem;
 mod tabular_solution;
 
+pub use crate::price::ascent::{Usage, ascend};
 pub use tabular_distribution::TabularDistribution;
 pub use tabular_problem::{AnswerRule, TabularAction, TabularProblem, WordPolicy};
 pub use tabular_solution::{ExpectedUse, TabularSolution};

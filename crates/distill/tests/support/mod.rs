@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use wheels_distill::ConstraintConfig;
 use wheels_distill::objective::ConstrainedPath;
-use wheels_distill::price::ConstraintConfig;
 use wheels_distill::{
     PromptSource, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPair, Trainer, TrainerConfig,
 };

@@ -25,17 +25,17 @@ pub struct T5Config {
     pub d_ff: usize,
     /// The number of encoder blocks.
     pub num_layers: usize,
-    /// The number of decoder blocks. `None` means as many as encoder blocks.
+    /// The number of decoder blocks. `None` means `num_layers`.
     pub num_decoder_layers: Option<usize>,
     /// The number of attention heads.
     pub num_heads: usize,
     /// The number of buckets of the relative position bias.
     pub relative_attention_num_buckets: usize,
-    /// The distance from which on all positions share one bucket, tokens.
+    /// The distance between query and key, tokens, from which on all distances share one bucket.
     pub relative_attention_max_distance: usize,
-    /// The dropout rate, which is kept for other libraries. Dropout is not implemented here.
+    /// The dropout rate. It is only kept for other libraries: dropout is not implemented here.
     pub dropout_rate: f64,
-    /// Added to the variance in the layer norms, for numerical stability.
+    /// Added to the mean square in the RMS norms, for numerical stability.
     pub layer_norm_epsilon: f64,
     /// The scale of the initial weights.
     pub initializer_factor: f64,
@@ -43,17 +43,17 @@ pub struct T5Config {
     pub feed_forward_proj: FeedForward,
     /// Whether the output head shares the weights of the embedding table.
     pub tie_word_embeddings: bool,
-    /// The padding id.
+    /// The id of the padding token.
     pub pad_token_id: u32,
-    /// The id that ends a text.
+    /// The id of the end-of-text token.
     pub eos_token_id: u32,
-    /// The id with which every decoder input starts.
+    /// The id of the first token of every decoder input.
     pub decoder_start_token_id: u32,
-    /// Always "t5".
+    /// The model family, "t5".
     pub model_type: String,
-    /// Always true.
+    /// True. It is only kept for other libraries.
     pub is_encoder_decoder: bool,
-    /// The class that opens the folder in transformers.
+    /// The class that opens the folder in transformers. It is only kept for that library.
     pub architectures: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ impl Default for T5Config {
     }
 }
 
-/// How Hugging Face's tensor names map to ours. The adapter of burn-store turns the `weight` of a norm into `gamma`.
+/// How Hugging Face's tensor names map to ours. burn-store's adapter also renames the `weight` of a norm to `gamma`.
 pub(crate) const NAMES: Names = Names {
     load: &[
         (r"block\.0\.layer\.0\.SelfAttention\.relative_attention_bias\.", "bias."),
@@ -122,14 +122,14 @@ pub(crate) const NAMES: Names = Names {
 };
 
 impl T5Config {
-    /// A model with random weights from the distributions that transformers uses.
+    /// A model with random weights from the same distributions as in transformers.
     ///
-    /// Seed the device first ([`Device::seed`]) to draw the same weights again.
+    /// For reproducible weights, seed the device first ([`Device::seed`]).
     pub fn init(&self, device: &Device) -> T5 {
         self.lazy(device).materialize()
     }
 
-    /// A model whose random weights are drawn when they are first read. Loading replaces them before that.
+    /// A model whose random weights are drawn only when they are first read, so that loading a checkpoint draws none.
     pub(crate) fn lazy(&self, device: &Device) -> T5 {
         let table = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
         let head = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
@@ -150,10 +150,11 @@ impl T5Config {
         }
     }
 
-    /// Compares every size in the config with the weight file before anything is allocated.
+    /// Compares the sizes in the config with the header of the weight file, before any tensor is allocated.
     ///
     /// # Errors
-    /// [`LmError::Size`] names the first field that differs, with both values.
+    /// [`LmError::Size`] with the first field that differs, or [`LmError::Weights`] if a tensor that shows a size is
+    /// missing.
     pub(crate) fn check_sizes(&self, shapes: &Shapes, origin: &str) -> Result<(), LmError> {
         let layers = |stack: &str| {
             let prefix = format!("{stack}.block.");
@@ -194,8 +195,10 @@ impl T5Config {
         Ok(())
     }
 
+    /// Checks that the sizes are large enough and that the ids are in the vocabulary.
+    ///
     /// # Errors
-    /// [`LmError::Unsupported`] if a size is zero or an id is not in the vocabulary.
+    /// [`LmError::Unsupported`] with the first field that is invalid.
     pub(crate) fn check(&self, origin: &str) -> Result<(), LmError> {
         let wrong = |field, value: String, supported| {
             Err(LmError::Unsupported { origin: origin.into(), field, value, supported })
@@ -296,10 +299,11 @@ impl T5 {
         &self.config
     }
 
-    /// The same model with `vocab_size` rows in its vocabulary. New rows are the mean of the existing ones.
+    /// The same model with a vocabulary of `vocab_size` tokens. The weights of each new token are the mean of those of
+    /// the existing tokens.
     ///
     /// # Panics
-    /// If the model has more rows than that.
+    /// If the vocabulary of the model is larger.
     #[must_use]
     pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
         let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
@@ -327,7 +331,7 @@ impl T5 {
         packing.grid(self.encode_list(tokens, &packing))
     }
 
-    /// The encoder's last hidden states in the order of `packing`.
+    /// The encoder's last hidden states as the list of `packing`, `[positions, d_model]`.
     fn encode_list(&self, tokens: &TokenBatch, packing: &Packing) -> Tensor<2> {
         let device = self.device();
         let mut bias = self.encoder.bias.forward(&[0], tokens.width(), tokens.width());
@@ -344,7 +348,7 @@ impl T5 {
         self.encoder.final_norm.forward(x)
     }
 
-    /// The keys and values that the decoder reads from the encoded prompts.
+    /// Encodes the prompts and computes the keys and values for cross-attention.
     fn encoder_memory(&self, prompts: &TokenBatch) -> EncoderMemory {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
@@ -360,17 +364,16 @@ impl T5 {
 #[derive(Debug)]
 struct T5State {
     memory: EncoderMemory,
-    /// One cache for each decoder layer. Empty in a context that does not remember.
+    /// One cache for each decoder block. There are none in a context that does not remember.
     caches: Vec<KvCache>,
 }
 
-/// The encoder's side of a context: what every decoder layer attends to, computed once from the prompts.
+/// What the decoder needs for cross-attention, computed once from the prompts.
 #[derive(Clone, Debug)]
 struct EncoderMemory {
-    /// Keys and values of each decoder layer, `[batch, heads, source, d_head]`.
+    /// The keys and values for each decoder block, `[batch, heads, source, d_head]`.
     layers: Vec<(Tensor<4>, Tensor<4>)>,
-    /// Added to the attention scores: 0 at a token and a large negative number at padding, `[batch, 1, 1, source]`.
-    /// None if no row is padded.
+    /// The padding mask, `[batch, 1, 1, source]`, which is added to the attention scores. None if no row is padded.
     bias: Option<Tensor<4>>,
 }
 
@@ -383,7 +386,7 @@ impl ModelState for T5State {
     }
 
     fn truncate(&mut self, _row: usize, _length: usize) {
-        // The caches are masked by the lengths in the context, and overwritten by the next append.
+        // The context knows the lengths: slots past them are masked, and the next append overwrites them.
     }
 }
 
@@ -413,8 +416,8 @@ impl LanguageModel for T5 {
         let mut memory = self.encoder_memory(prompts);
         let mut caches = Vec::new();
         if capacity > 0 {
-            // Selecting all rows lays them out one after another. Later selections would otherwise copy the transposed
-            // view of the heads as a whole.
+            // Selecting all rows makes the keys and values contiguous once. They are transposed views of the heads, and
+            // without this every later selection of rows would first copy them as a whole.
             memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
             let config = &self.config;
             for _ in &self.decoder.block {
@@ -426,7 +429,7 @@ impl LanguageModel for T5 {
     }
 
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
-        assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
+        assert_eq!(tokens.rows(), rows.len(), "`tokens` has one row for each of `rows`");
         let device = self.device();
         let whole = context.is_whole(rows);
         let offsets: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
@@ -438,7 +441,7 @@ impl LanguageModel for T5 {
         if tokens.width() > 1 || !aligned {
             bias = bias + causal_mask(distinct, tokens.width(), end, &device);
         }
-        // Contexts with caches carry no gradients, so that packing costs nothing there.
+        // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let state = context.state_mut::<T5State>().expect("this context was made by the prefill of a T5");
         let selected = (!whole).then(|| state.memory.select_rows(rows));
@@ -469,9 +472,8 @@ impl LanguageModel for T5 {
         match &self.lm_head {
             Some(head) => head.forward(states),
             None => {
-                // The table is the left factor, because a matrix product reads it there without copying it. As the
-                // right factor its transpose would be copied at every forward, which costs more than the logits of a
-                // few positions.
+                // The table is the left factor, so that the matrix product does not copy it. As the right factor, its
+                // transpose would be copied at every call. For a few positions that costs more than their logits.
                 let scale = (self.config.d_model as f64).powf(-0.5);
                 self.shared.weight.val().matmul((states * scale).transpose()).transpose()
             }

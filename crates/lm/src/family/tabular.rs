@@ -1,4 +1,4 @@
-//! A language model that is a table of logits: exact, tiny and trainable, for tests that must know the right answer.
+//! A language model that is a table of logits. It is trainable, and tests can compute its exact results.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
@@ -9,17 +9,18 @@ use crate::{Context, Hidden, LanguageModel, ModelSpec, ModelState, Positions, To
 /// Configuration of a [`TabularLm`].
 #[derive(Config, Debug)]
 pub struct TabularLmConfig {
-    /// Number of tokens, help tokens included.
+    /// The number of tokens, help tokens included.
     pub vocab_size: usize,
-    /// The number of last tokens, of the prompt and of the text so far, on which the next one depends.
+    /// The number of previous tokens, of the prompt and of the output, on which the next token depends. The model is an
+    /// n-gram model with n = `order` + 1.
     pub order: usize,
-    /// The id that pads short rows, and a history that is shorter than `order`.
+    /// The id of the padding token. It also fills up a history that is shorter than `order`.
     #[config(default = 0)]
     pub pad_token_id: u32,
-    /// The id that ends a text.
+    /// The id of the end-of-text token.
     #[config(default = 1)]
     pub eos_token_id: u32,
-    /// Standard deviation of the random logits of a new table.
+    /// The standard deviation of the random logits of a new table.
     #[config(default = 1.0)]
     pub init_std: f64,
 }
@@ -32,13 +33,13 @@ impl TabularLmConfig {
         self.with_param(logits)
     }
 
-    /// A table of the given logits, one row of `vocab_size` for each state; see [`TabularLm::state`].
+    /// A table of the given logits, row after row: `vocab_size` logits for each state; see [`TabularLm::state`].
     ///
     /// # Panics
     /// If there are not exactly `vocab_size^order` rows.
     pub fn with_logits(&self, logits: Vec<f32>, device: &Device) -> TabularLm {
         let shape = [self.states(), self.vocab_size];
-        assert_eq!(logits.len(), shape[0] * shape[1], "a table of shape {shape:?} cannot hold these logits");
+        assert_eq!(logits.len(), shape[0] * shape[1], "{} logits do not fill a table of shape {shape:?}", logits.len());
         self.with_param(Param::from_data(TensorData::new(logits, shape), device))
     }
 
@@ -57,7 +58,7 @@ impl TabularLmConfig {
     }
 }
 
-/// A language model whose next-token logits are one row of a table, selected by the last few tokens.
+/// A language model whose next-token logits are a row of a table. The last few tokens, the *state*, select the row.
 #[derive(Module, Debug)]
 pub struct TabularLm {
     /// One row for each state, `[vocab^order, vocab]`.
@@ -68,12 +69,13 @@ pub struct TabularLm {
 }
 
 impl TabularLm {
-    /// The table with the given logits: [`TabularLmConfig::with_logits`] with default ids.
+    /// A table of the given logits, with the default ids; see [`TabularLmConfig::with_logits`].
     pub fn from_logits(vocab_size: usize, order: usize, logits: Vec<f32>, device: &Device) -> Self {
         TabularLmConfig::new(vocab_size, order).with_logits(logits, device)
     }
 
-    /// The row of the table for `history`: its last `order` tokens as digits of a number, the latest token last.
+    /// The row of the table for `history`: its last `order` tokens are the digits of this number in base `vocab_size`,
+    /// and the latest token is the last digit.
     pub fn state(&self, history: &[u32]) -> usize {
         let known = history.len().min(self.order);
         let missing = std::iter::repeat_n(self.spec.pad, self.order - known);
@@ -92,7 +94,7 @@ impl LanguageModel for TabularLm {
         self.logits.val().device()
     }
 
-    /// The last token of each prompt becomes the start of its row, and the tokens before it its history.
+    /// The last token of each prompt becomes the start token of its row. The tokens before it become its history.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let (mut starts, mut histories) = (Vec::new(), Vec::new());
         for row in 0..prompts.rows() {
@@ -114,7 +116,7 @@ impl LanguageModel for TabularLm {
 
     /// The hidden states are the logits.
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
-        assert_eq!(tokens.rows(), rows.len(), "one row of tokens for each row named");
+        assert_eq!(tokens.rows(), rows.len(), "`tokens` has one row for each of `rows`");
         let Histories(histories) = context.state().expect("this context was made by the prefill of a TabularLm");
         let mut states = Vec::with_capacity(rows.len() * tokens.width());
         for (index, &row) in rows.iter().enumerate() {
@@ -147,7 +149,7 @@ impl ModelState for Histories {
     }
 
     fn truncate(&mut self, _row: usize, _length: usize) {
-        // The context keeps what was read after the prompt.
+        // A rollback does not reach into the prompt.
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_tokens_choose_the_row() {
+    fn the_last_tokens_select_the_row_of_the_table() {
         let device = Device::default();
         let logits = (0..27).map(|i| i as f32).collect();
         let model = TabularLm::from_logits(3, 2, logits, &device);

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::{MASKED, Packing};
 use crate::TokenBatch;
 
-/// Multi-head attention as in T5: the linear maps have no bias, and the scores are not scaled.
+/// Multi-head attention as in T5: the projections have no bias, and the scores are not scaled.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
     q: Linear,
@@ -20,7 +20,7 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// Linear maps with random weights, which have the same distributions as in Hugging Face's T5. The variance is
+    /// Attention with random weights from the same distributions as in Hugging Face's T5. The variance is
     /// `factor^2 / (d_model * d_head)` for queries, `factor^2 / d_model` for keys and values, and
     /// `factor^2 / (heads * d_head)` for the output.
     pub(crate) fn init(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
@@ -50,9 +50,8 @@ impl Attention {
     /// Attends from the positions of `x` to `keys` and `values`.
     ///
     /// # Shapes
-    /// `x`: `[positions, d_model]`, whose grid in `packing` is `[batch, query, d_model]`; `keys`, `values`:
-    /// `[batch, heads, key, d_head]`; `bias`: anything that broadcasts to `[batch, heads, query, key]`; the result:
-    /// `[positions, d_model]`.
+    /// `x` and the result: `[positions, d_model]`, which `packing` maps to the grid `[batch, query, d_model]`; `keys`,
+    /// `values`: `[batch, heads, key, d_head]`; `bias`: any shape that broadcasts to `[batch, heads, query, key]`.
     pub(crate) fn forward(
         &self,
         x: Tensor<2>,
@@ -77,7 +76,7 @@ impl Attention {
     }
 }
 
-/// Masks the slots after each query. Query `i` of row `r` is at slot `offsets[r] + i`.
+/// The causal mask, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i`.
 ///
 /// # Shapes
 /// `[rows, 1, queries, slots]`.
@@ -90,7 +89,7 @@ pub(crate) fn causal_mask(offsets: &[usize], queries: usize, slots: usize, devic
     Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device)
 }
 
-/// Masks the padding of a batch for every query. None if no row is padded.
+/// The padding mask, to be added to the scores of every query. None if no row is padded.
 ///
 /// # Shapes
 /// `[batch, 1, 1, time]`.

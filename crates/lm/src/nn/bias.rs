@@ -3,7 +3,7 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// A learned scalar for each head and each bucket of distances between a query and a key (Raffel et al. 2020, arXiv
+/// A learned bias for each head and each bucket of distances between a query and a key (Raffel et al. 2020, arXiv
 /// 1910.10683, section 2.1). Each short distance has its own bucket, and long distances share logarithmic buckets.
 #[derive(Module, Debug)]
 pub(crate) struct RelativeBias {
@@ -14,14 +14,13 @@ pub(crate) struct RelativeBias {
 }
 
 impl RelativeBias {
-    /// Scalars for `[buckets, heads]`, drawn from a normal distribution with the given standard deviation.
+    /// A bias of the shape `[buckets, heads]`, drawn from a normal distribution with the given standard deviation.
     pub(crate) fn init(shape: [usize; 2], max_distance: usize, bidirectional: bool, std: f64, device: &Device) -> Self {
         let weight = Initializer::Normal { mean: 0.0, std }.init(shape, device);
         Self { weight, max_distance, bidirectional }
     }
 
-    /// The bias between the `queries` queries of each row and the first `keys` slots. The first query of a row is at
-    /// the row's offset.
+    /// The bias of each query and each of the first `keys` slots. Query `i` of row `r` is at slot `offsets[r] + i`.
     ///
     /// # Shapes
     /// `[offsets, heads, queries, keys]`.
@@ -38,7 +37,7 @@ impl RelativeBias {
         weight.transpose().select(1, buckets).reshape([heads, offsets.len(), queries, keys]).swap_dims(0, 1)
     }
 
-    /// The bucket of a key that is `distance` positions after its query.
+    /// The bucket of a key that is `distance` positions after the query, or before it if `distance` is negative.
     fn bucket(&self, distance: i64) -> usize {
         let mut buckets = self.weight.lazy_shape()[0];
         let mut first = 0;
@@ -55,7 +54,7 @@ impl RelativeBias {
         if distance < exact {
             return first + distance;
         }
-        // In f32 like the reference implementation, because rounding decides at the edges of the buckets.
+        // In f32, like the reference implementation: at the edges of the buckets, rounding decides.
         let octaves = (distance as f32 / exact as f32).ln() / (self.max_distance as f32 / exact as f32).ln();
         first + (exact + (octaves * (buckets - exact) as f32) as usize).min(buckets - 1)
     }

@@ -1,11 +1,11 @@
-//! The feed-forward half of a transformer block.
+//! The feed-forward layers of a transformer block.
 
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{gelu_approximate, relu};
 use burn::tensor::{Device, Tensor};
 
-/// Feed-forward layers: linear maps with a nonlinearity between them.
+/// The feed-forward layers of a transformer block, without bias.
 #[derive(Module, Debug)]
 pub(crate) enum Feed {
     /// `wo(relu(wi x))`.
@@ -14,14 +14,14 @@ pub(crate) enum Feed {
     Gated(Gated),
 }
 
-/// The maps of [`Feed::Plain`].
+/// The layers of [`Feed::Plain`].
 #[derive(Module, Debug)]
 pub(crate) struct Plain {
     wi: Linear,
     wo: Linear,
 }
 
-/// The maps of [`Feed::Gated`].
+/// The layers of [`Feed::Gated`].
 #[derive(Module, Debug)]
 pub(crate) struct Gated {
     wi_0: Linear,
@@ -30,12 +30,12 @@ pub(crate) struct Gated {
 }
 
 impl Feed {
-    /// Plain layers with random weights of variance `factor^2 / d_input`.
+    /// Plain layers. Their random weights have the variance `factor^2 / d_input`, where `d_input` is the input width.
     pub(crate) fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Plain(Plain { wi: linear(d_model, d_ff, factor, device), wo: linear(d_ff, d_model, factor, device) })
     }
 
-    /// Gated layers with random weights of variance `factor^2 / d_input`.
+    /// Gated layers. Their random weights have the variance `factor^2 / d_input`, where `d_input` is the input width.
     pub(crate) fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Gated(Gated {
             wi_0: linear(d_model, d_ff, factor, device),

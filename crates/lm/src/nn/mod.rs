@@ -10,5 +10,5 @@ pub(crate) use bias::RelativeBias;
 pub(crate) use feed::Feed;
 pub(crate) use packing::Packing;
 
-/// Added to an attention score to mask its position: the exponential of the sum is zero in every float format.
+/// Added to an attention score to mask its position. After the softmax, its weight is 0 in every float format.
 pub(crate) const MASKED: f32 = -3.0e4;

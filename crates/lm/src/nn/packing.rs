@@ -1,38 +1,38 @@
-//! The positions of a batch, with and without padding.
+//! The positions of a batch as a padded grid and as a list without padding.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::TokenBatch;
 
-/// Two layouts of the positions of a batch: a grid of rows with padding, and a list, row after row.
+/// Converts between two layouts of a batch: a grid with padding, `[rows, time, width]`, and a list of its positions, row
+/// after row, `[positions, width]`.
 ///
-/// Attention needs the grid. Everything else in a transformer works on one position at a time, so that a list without
-/// padding is enough.
+/// Attention needs the grid. All other layers work on each position by itself, so a list without padding saves work.
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
     rows: usize,
     time: usize,
-    /// None if the list holds all slots of the grid.
+    /// None if the list has all slots of the grid, padding included.
     places: Option<Places>,
 }
 
 #[derive(Clone, Debug)]
 struct Places {
-    /// The slot of the grid that holds each token, `[tokens]`.
+    /// For each token of the list, its slot in the flattened grid, `[tokens]`.
     slots: Tensor<1, Int>,
-    /// The token in each slot of the grid, `[rows * time]`. Slots of padding name any token.
+    /// For each slot of the flattened grid, its token in the list, `[rows * time]`. Slots of padding have 0.
     tokens: Tensor<1, Int>,
 }
 
 impl Packing {
-    /// Lists all slots, padding included.
+    /// A packing whose list has all slots, padding included.
     pub(crate) fn padded(batch: &TokenBatch) -> Self {
         Self { rows: batch.rows(), time: batch.width(), places: None }
     }
 
-    /// Lists the tokens without padding.
+    /// A packing whose list has only the tokens, without padding.
     ///
-    /// For training, [`padded`](Self::padded) is cheaper, because the gradient of this list is scattered over the grid.
+    /// For training, [`padded`](Self::padded) is faster, because the gradient of the list must be scattered to the grid.
     pub(crate) fn packed(batch: &TokenBatch, device: &Device) -> Self {
         let places = batch.is_ragged().then(|| {
             let (mut slots, mut tokens) = (Vec::with_capacity(batch.tokens()), Vec::new());
@@ -51,7 +51,7 @@ impl Packing {
         Self { rows: batch.rows(), time: batch.width(), places }
     }
 
-    /// The listed positions of a grid.
+    /// Converts a grid to the list.
     ///
     /// # Shapes
     /// `[rows, time, width]` to `[positions, width]`.
@@ -63,7 +63,7 @@ impl Packing {
         }
     }
 
-    /// The grid of a list. Its values at padding are meaningless.
+    /// Converts a list to the grid. The values at padding are meaningless.
     ///
     /// # Shapes
     /// `[positions, width]` to `[rows, time, width]`.
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grid_keeps_its_tokens_through_a_list() {
+    fn a_grid_as_a_list_and_back_has_the_same_tokens() {
         let device = Device::default();
         let batch = TokenBatch::new(&[vec![5, 6], vec![7], vec![8, 9, 4]], 0);
         let ids = batch.tensor(&device).float().unsqueeze_dim::<3>(2);
