@@ -1,9 +1,9 @@
-//! Finds the thresholds at which a student uses given rates of its teacher's help, on held-out texts.
+//! Finds, on held-out texts, the thresholds at which a student uses given rates of help.
 //!
 //!     cargo run --release --example calibrate -- --student DIR --teacher DIR --data valid.jsonl
 //!
-//! Help changes a text and so the rate of asking. Each threshold is therefore found by bisection with the teacher in the
-//! loop, without enforcing budgets. The thresholds go into `calibration.json` in the student's folder.
+//! Help changes a text, and so how often the student asks in the rest of it. The search is therefore a bisection with
+//! the teacher in the loop, without enforced budgets. It writes `calibration.json` into the student's folder.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -15,13 +15,13 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use training_wheels::prelude::*;
 
-/// Finds the thresholds at which a student uses given rates of help.
+/// Finds the thresholds at which a student uses given rates of help, and writes calibration.json into its folder.
 #[derive(Parser)]
 struct Flags {
-    /// The student's folder.
+    /// The folder of the student.
     #[arg(long)]
     student: PathBuf,
-    /// The teacher's folder.
+    /// The folder of the teacher.
     #[arg(long)]
     teacher: PathBuf,
     /// JSON lines with `source` and `target` that neither model was trained on.
@@ -30,22 +30,22 @@ struct Flags {
     /// The measure of confidence that the thresholds apply to.
     #[arg(long, value_enum, default_value = "help")]
     measure: Measure,
-    /// The number of texts to use.
+    /// The number of texts to draw from the data.
     #[arg(long, default_value_t = 300)]
     texts: usize,
-    /// Rates of help, percent of the tokens.
+    /// The rates of help, percent of the tokens, in rising order.
     #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0])]
     rates: Vec<f64>,
     /// The largest number of thresholds to try for each rate.
     #[arg(long, default_value_t = 14, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     max_trials: usize,
-    /// How far the help used may be from a rate, percent of the tokens.
+    /// The search for a threshold ends when the help used is this close to the rate, percent of the tokens.
     #[arg(long, default_value_t = 0.3)]
     tolerance: f64,
     /// Print the thresholds without writing calibration.json.
     #[arg(long)]
     dry_run: bool,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, ...
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
 }

@@ -1,4 +1,4 @@
-//! Lists every adapter of this machine that the build supports, opens each and tests it.
+//! Lists all adapters that this build can use on this machine, opens each and tests it.
 //!
 //!     cargo run --release --example devices
 //!     cargo run --release --example devices --features wgpu -- --device wgpu:cpu --json
@@ -22,7 +22,7 @@ use training_wheels::device::{
 use training_wheels::lm::{Checkpoint, LanguageModel, Pretrained, TokenBatch};
 use training_wheels::report;
 
-/// Lists the devices that this build supports, what they can do and whether they compute correctly.
+/// Lists the devices that this build can use, with what they support and whether they compute correctly.
 #[derive(Parser)]
 struct Arguments {
     /// Test only this device ("cpu", "cuda:1", "wgpu:cpu", ...).
@@ -31,15 +31,15 @@ struct Arguments {
     /// The precision to compute in: f32, f16, bf16 or flex32.
     #[arg(long, default_value_t)]
     precision: Precision,
-    /// The seconds after which the test of an adapter counts as failed (a GPU first compiles its kernels).
+    /// The seconds after which the test of an adapter counts as failed. A GPU must first compile its kernels.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
-    /// Print one JSON object per line instead of a table.
+    /// Print one JSON object per adapter instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// The open device and the largest error of a logit in its self-test, or what went wrong.
+/// The open device and the largest error of a logit in its self-test, or an error message.
 type TestResult = Result<(Accelerator, f64), String>;
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool
         Some(spec) => vec![device::find(&spec)?],
     };
     if adapters.is_empty() {
-        // This returns an error that says what to install.
+        // It returns an error, which says what to install.
         device::find(&DeviceSpec::Auto)?;
     }
     // The message of a panic goes into the row of its adapter.
@@ -74,7 +74,7 @@ fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool
         write_row(&mut out, ["device", "kind", "api", "memory", "buffer", "self-test", "name, driver, number types"])?;
     }
     let mut all_ok = true;
-    // One adapter at a time: some drivers fail if several are opened at once.
+    // One adapter is tested at a time, because some drivers fail if several are opened at once.
     for adapter in adapters {
         let result = test_adapter(&adapter, precision, Duration::from_secs(timeout));
         let capabilities = result.as_ref().ok().map(|(accelerator, _)| &accelerator.capabilities);
@@ -167,8 +167,8 @@ struct Golden {
     logits: Vec<Vec<Vec<f64>>>,
 }
 
-/// Reads three prompts of different lengths and feeds the continuation of each token by token, as decoding does.
-/// Returns the largest difference between a logit and its golden value.
+/// Reads three prompts of different lengths and their continuations token by token, as decoding does. Returns the
+/// largest difference between a logit and its golden value.
 fn self_test(device: &Device) -> Result<f64, Box<dyn Error>> {
     let golden: Golden = serde_json::from_str(GOLDEN)?;
     let model = Pretrained::from_checkpoint(MODEL, device)?;

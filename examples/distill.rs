@@ -1,10 +1,10 @@
 //! Trains a student to write like its teacher, and to ask it for help within a budget.
 //!
-//!     cargo run --release --example distill -- --teacher DIR --student DIR --data train.jsonl --valid valid.jsonl --out model
+//!     cargo run --release --example distill -- --teacher DIR --student DIR --data FILE --valid FILE --out DIR
 //!
-//! Without folders and files it trains the embedded student on the embedded sample, a smoke test of a minute. A run that
-//! was killed goes on when the same command is given again. `curves.svg` in the folder shows losses, prices, and the help
-//! used for each budget.
+//! Without flags it trains the embedded student on the embedded sample, a smoke test of a minute. The same command
+//! resumes a run that was killed. `curves.svg` in the folder of the run shows the losses, the prices, and the help used
+//! for each budget.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/curves.rs"]
@@ -28,40 +28,40 @@ use wheels_embedded::TRANSLATION;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// The teacher's folder. The embedded teacher if absent.
+    /// The folder of the teacher. If absent: the embedded teacher.
     #[arg(long)]
     teacher: Option<PathBuf>,
-    /// The folder of the student to start from; it gets a help token if it has none. The embedded student if absent.
+    /// The folder of the student to start from, which gets a help token if it has none. If absent: the embedded one.
     #[arg(long)]
     student: Option<PathBuf>,
-    /// JSON lines to train on, with `source` and `target`. The embedded sample if absent.
+    /// JSON lines with `source` and `target` to train on. If absent: the embedded sample.
     #[arg(long, requires = "valid")]
     data: Option<PathBuf>,
-    /// JSON lines to validate and calibrate on.
+    /// JSON lines to validate and to calibrate on. If absent: the embedded sample.
     #[arg(long)]
     valid: Option<PathBuf>,
-    /// The folder of the run and of the trained model.
+    /// The folder for the checkpoints and the trained student.
     #[arg(long, default_value = "distilled")]
     out: PathBuf,
-    /// The method: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained (the whole recipe).
+    /// The objective and its texts: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained.
     #[arg(long, default_value_t)]
     method: Method,
-    /// The number of optimizer steps. The smoke test takes 40.
+    /// The number of optimizer steps. If absent: that of --config; without it 2000, or 40 on the embedded sample.
     #[arg(long)]
     steps: Option<usize>,
-    /// A DistillationConfig as JSON, such as the distillation.json of an earlier run.
+    /// All other settings: a DistillationConfig as JSON, such as the distillation.json of an earlier run.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Train only the heads of the student: the tokens that it writes stay the same.
+    /// Train only the heads, which decide when to ask. The tokens that the student writes by itself stay the same.
     #[arg(long)]
     heads_only: bool,
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
-    /// Show burn-train's dashboard instead of a bar; needs the feature `dashboard`.
+    /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
     #[arg(long)]
     dashboard: bool,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, ...
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
 }
@@ -105,11 +105,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .run(&train, &valid, &flags.out)?;
 
     if let Some((step, score)) = distilled.outcome.best {
-        eprintln!("the best validation was at step {step} with chrF {score:.2}");
+        eprintln!("the best validation was that of step {step}, with chrF {score:.2}");
     }
     curves::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &levels)?;
     if !distilled.budgets.is_empty() {
-        println!("on validation texts; V_C predicts the help used, z: help log-odds, D: divergence from the teacher");
+        println!("Validation texts, budgets not enforced. V_C: predicted help; z: log-odds of asking; D: divergence");
         println!("budget  price   used  uncalibrated  chrF  error of V_C  r(V_C, used)  rho(z, D)");
     }
     for row in &distilled.budgets {

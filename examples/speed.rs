@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release --example speed -- --model assets/models/en-it/teacher
 //!
-//! The output is one JSON object per line. Texts have a fixed length, because the model never ends a text.
+//! The output is one JSON object per line. The model cannot end a text, so all texts have the same length.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -42,7 +42,7 @@ struct Flags {
     /// The number of workers in a training step.
     #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     workers: usize,
-    /// The number of runs, of which the median counts.
+    /// The number of runs; the median is reported.
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     repeats: usize,
 }
@@ -102,7 +102,7 @@ fn token_ids(model: &impl LanguageModel, row: u32, length: u32) -> Vec<u32> {
     (0..length).map(|position| SPECIAL_IDS + (row * 131 + position * 71) % words).collect()
 }
 
-/// The median time of `repeats` runs, in seconds. One more run comes before them to warm up.
+/// The median time of `repeats` runs after one run to warm up, in seconds.
 fn median<E>(repeats: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     run()?;
     let mut times = Vec::with_capacity(repeats);

@@ -1,7 +1,7 @@
-//! Summarises descriptions in one line: a small student writes, and asks its larger teacher for help.
+//! Summarises package descriptions in one line: a small student writes, and asks its larger teacher for help.
 //!
 //!     cargo run --release --example summarize
-//!     cargo run --release --example summarize -- --budget 10% "ripgrep is a search tool that recursively searches folders."
+//!     cargo run --release --example summarize -- --budget 10% "ripgrep searches folders for a pattern."
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -15,24 +15,24 @@ use clap::Parser;
 use training_wheels::prelude::*;
 use wheels_embedded::SUMMARY;
 
-/// Summarises descriptions in one line: a small student writes, and asks its larger teacher for help.
+/// Summarises package descriptions in one line: a small student writes, and asks its larger teacher for help.
 #[derive(Parser)]
 struct Flags {
-    /// Texts to summarise. Without any: the lines of piped standard input, or short texts of the test sample.
+    /// The texts to summarise. If absent: the lines of piped standard input, or short texts of the test sample.
     texts: Vec<String>,
-    /// How much the teacher may write: "20%" of the tokens of each text, or "3 tokens".
+    /// The most that the teacher may write in each text: "20%" of the tokens, or "3 tokens".
     #[arg(long, default_value = "20%")]
     budget: HelpBudget,
-    /// The folder of your own student, in place of the embedded one.
+    /// The folder of your own student, instead of the embedded one.
     #[arg(long, requires = "teacher")]
     student: Option<PathBuf>,
-    /// The folder of your own teacher.
+    /// The folder of your own teacher, instead of the embedded one.
     #[arg(long, requires = "student")]
     teacher: Option<PathBuf>,
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// Print one JSON object per text, and one with the statistics.
+    /// Print JSON: one object for each text, and then one with the statistics.
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +50,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let mut texts = if flags.texts.is_empty() { program::piped_lines()? } else { flags.texts };
     if texts.is_empty() {
         texts = program::short_texts(SUMMARY.sample, 20..=40, 4)?;
-        eprintln!("The first texts of 20 to 40 words in the test sample: short ones, which these models read well.");
+        eprintln!("No text given. These are texts of 20 to 40 words from the test sample, which suit small models.");
     }
     let prompts = pair.prompts(&texts, flags.budget)?;
     let decoded = pair.decoder().decode(&prompts, Seed(7))?;
@@ -63,7 +63,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let (open, close) = if stdout().is_terminal() { ("\x1b[1;32m", "\x1b[0m") } else { ("[", "]") };
-    println!("The teacher wrote what is marked {open}like this{close}, the student the rest.\n");
+    println!("The teacher wrote the parts {open}like this{close}, and the student wrote the rest.\n");
     for (text, answer) in texts.iter().zip(&answers) {
         let cut = if answer.truncated { " (cut at the length limit)" } else { "" };
         println!("{text}\n  {}{cut}", answer.marked(open, close));

@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release --example train -- --data train.jsonl --valid valid.jsonl --out model
 //!
-//! The result is a folder that Hugging Face's transformers opens. A run that was killed goes on with `--resume`, bit for
-//! bit.
+//! Hugging Face's transformers opens the resulting folder. `--resume` continues a run that was killed. The result is
+//! the same, bit for bit, as without the interruption.
 #![allow(clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -24,44 +24,44 @@ use training_wheels::prelude::*;
 use training_wheels::student::Student;
 use training_wheels::text::TokenizerConfig;
 
-/// Trains a T5 on pairs of texts.
+/// Trains a T5 on pairs of a source and a target text.
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// JSON lines to train on.
+    /// JSON lines with `source` and `target` to train on.
     #[arg(long)]
     data: PathBuf,
-    /// JSON lines to validate on.
+    /// JSON lines with `source` and `target` to validate on.
     #[arg(long)]
     valid: PathBuf,
-    /// The folder of the run and of the trained model.
+    /// The folder for the checkpoints and the trained model.
     #[arg(long)]
     out: PathBuf,
-    /// Go on from the last checkpoint in `--out`.
+    /// Resume from the last checkpoint in `--out`.
     #[arg(long)]
     resume: bool,
-    /// The folder of a model to start from, with its tokenizer and prompt template. A random model if absent.
+    /// The folder of a model to start from, with its tokenizer and prompt template. If absent: random weights.
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
     init: Option<PathBuf>,
-    /// The folder of the tokenizer to use. A new one is trained on `--data` if absent.
+    /// The folder of the tokenizer to use. If absent: a new one is trained on `--data`.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
-    /// The largest number of tokens in a prompt, saved in prompt.json.
+    /// The largest number of tokens in a prompt, saved in prompt.json. If absent: that of --init, or else 256.
     #[arg(long)]
     max_prompt: Option<usize>,
-    /// The largest number of tokens that the model writes, saved in generation_config.json.
+    /// The largest number of tokens in an output, saved in generation_config.json. If absent: as --init, or else 256.
     #[arg(long)]
     max_new_tokens: Option<usize>,
-    /// Forbid repeated n-grams of this size, saved in generation_config.json; 0 disables the check.
+    /// Forbid repeated n-grams of this size, saved in generation_config.json. If absent: as --init, or else 0 (off).
     #[arg(long)]
     no_repeat_ngram_size: Option<usize>,
-    /// The number of tokens of a new tokenizer.
+    /// The vocabulary size of a new tokenizer.
     #[arg(long, default_value_t = 4096)]
     vocab: usize,
-    /// Add a help token of this name, one more row of the vocabulary.
+    /// Add a help token for the expert of this name, such as "teacher", to the vocabulary.
     #[arg(long)]
     help_token: Option<String>,
-    /// The width of the hidden states, a multiple of 32. Feed-forward layers are 4 times as wide, and heads have 32.
+    /// The width of the hidden states, a multiple of 32. Feed-forward layers are 4 times as wide; a head's width is 32.
     #[arg(long, default_value_t = 192)]
     d_model: usize,
     /// The number of encoder blocks.
@@ -73,52 +73,52 @@ struct Flags {
     /// The number of optimizer steps.
     #[arg(long, default_value_t = 4000)]
     steps: usize,
-    /// The largest number of source and target tokens in a micro-batch, padding included.
+    /// The largest number of source and target tokens in a micro-batch, including padding.
     #[arg(long, default_value_t = 4096)]
     batch_tokens: usize,
-    /// Micro-batches that each worker adds up before a step.
+    /// The number of micro-batches whose gradients each worker adds up before a step.
     #[arg(long, default_value_t = 1)]
     accumulate: usize,
-    /// The largest learning rate.
+    /// The largest learning rate, which is reached after the warm-up.
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
-    /// Warm-up steps.
+    /// The number of steps in which the learning rate rises from 0.
     #[arg(long, default_value_t = 300)]
     warmup: usize,
-    /// Label smoothing.
+    /// The label smoothing of the cross-entropy, 0 to 1.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
-    /// The fraction of the tokens that the model reads, on both sides, to replace by random ones (unigram noise).
+    /// The fraction of the encoder's and the decoder's input tokens to replace by random ones, 0 to 1 (unigram noise).
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     noise: f64,
-    /// Validation texts to decode for chrF.
+    /// The number of validation texts that are decoded to measure chrF.
     #[arg(long, default_value_t = 200)]
     valid_texts: usize,
-    /// Steps between validations.
+    /// The number of steps between validations.
     #[arg(long, default_value_t = 500)]
     validate_every: usize,
-    /// Pairs with more tokens than this on either side are left out.
+    /// The largest number of tokens on either side of a pair. Longer pairs are left out.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
-    /// Micro-batches computed in parallel. The number of cores on the CPU, and 1 on a GPU, if absent.
+    /// The number of threads that compute micro-batches in parallel. If absent: one per core on the CPU, 1 on a GPU.
     #[arg(long)]
     workers: Option<usize>,
-    /// Steps between checkpoints.
+    /// The number of steps between checkpoints.
     #[arg(long, default_value_t = 100)]
     checkpoint_every: usize,
-    /// Validations without a better score before the run stops; 0 never stops early.
+    /// The number of validations without a better score after which the run stops; 0 never stops early.
     #[arg(long, default_value_t = 0)]
     patience: usize,
-    /// Seed of the weights, the order of the data and the noise.
+    /// The seed of the weights, the order of the data, and the noise.
     #[arg(long, default_value_t = 7)]
     seed: u64,
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
-    /// Show burn-train's dashboard instead of a bar; needs the feature `dashboard`.
+    /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
     #[arg(long)]
     dashboard: bool,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, ...
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
 }
@@ -172,7 +172,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let outcome = trainer.train(&mut validate, &mut |report| progress.show(report))?;
     if let Some((step, score)) = outcome.best {
-        eprintln!("{} steps; the best validation was at step {step} with chrF {score:.2}", outcome.steps);
+        eprintln!("{} steps; the best validation was that of step {step}, with chrF {score:.2}", outcome.steps);
     }
     let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
     TextModel { model: trainer.best()?, ..start.clone() }.save(&flags.out, format)?;
@@ -185,7 +185,7 @@ fn probability(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a fraction lies between 0 and 1".into()) }
 }
 
-/// The model that training starts from: another folder's, or a random one.
+/// The model that training starts from: that of `--init`, or one with random weights.
 fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
     let mut start = match &flags.init {
         Some(folder) => TextModel::open(folder, device)?,

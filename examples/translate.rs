@@ -19,24 +19,24 @@ use wheels_embedded::TRANSLATION;
 /// Translates English into Italian: a small student writes, and asks its larger teacher for help.
 #[derive(Parser)]
 struct Flags {
-    /// Texts to translate. Without any: the lines of piped standard input, or short sentences of the test sample.
+    /// The texts to translate. If absent: the lines of piped standard input, or short sentences of the test sample.
     texts: Vec<String>,
-    /// Translate each sentence of a text by itself. Small models read sentences better than paragraphs.
+    /// Translate each sentence of a text by itself: small models translate sentences better than paragraphs.
     #[arg(long)]
     sentences: bool,
-    /// How much the teacher may write: "20%" of the tokens of each text, or "3 tokens".
+    /// The most that the teacher may write in each text: "20%" of the tokens, or "3 tokens".
     #[arg(long, default_value = "20%")]
     budget: HelpBudget,
-    /// The folder of your own student, in place of the embedded one.
+    /// The folder of your own student, instead of the embedded one.
     #[arg(long, requires = "teacher")]
     student: Option<PathBuf>,
-    /// The folder of your own teacher.
+    /// The folder of your own teacher, instead of the embedded one.
     #[arg(long, requires = "student")]
     teacher: Option<PathBuf>,
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// Print one JSON object per text, and one with the statistics.
+    /// Print JSON: one object for each text, and then one with the statistics.
     #[arg(long)]
     json: bool,
 }
@@ -54,7 +54,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let mut texts = if flags.texts.is_empty() { program::piped_lines()? } else { flags.texts };
     if texts.is_empty() {
         texts = program::short_texts(TRANSLATION.sample, 4..=8, 6)?;
-        eprintln!("The first sentences of 4 to 8 words in the test sample: short ones, which these models read well.");
+        eprintln!("No text given. These are sentences of 4 to 8 words from the test sample, which suit small models.");
     }
     if flags.sentences {
         texts = texts.iter().flat_map(|text| text.split_sentence_bounds()).map(|text| text.trim().to_owned()).collect();
@@ -70,7 +70,7 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let (open, close) = if stdout().is_terminal() { ("\x1b[1;32m", "\x1b[0m") } else { ("[", "]") };
-    println!("The teacher wrote what is marked {open}like this{close}, the student the rest.\n");
+    println!("The teacher wrote the parts {open}like this{close}, and the student wrote the rest.\n");
     for (text, answer) in texts.iter().zip(&answers) {
         let cut = if answer.truncated { " (cut at the length limit)" } else { "" };
         println!("{text}\n  {}{cut}", answer.marked(open, close));

@@ -1,4 +1,4 @@
-//! The front door of training, as a library user calls it.
+//! `Distillation` as a user of the library calls it.
 #![allow(clippy::unwrap_used)]
 
 use std::ops::ControlFlow;

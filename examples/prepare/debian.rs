@@ -1,8 +1,8 @@
 //! Debian's package descriptions and their translations, from the lists that apt downloads.
 //!
 //! Volunteers translate the descriptions of Debian's packages, and `apt-get update` downloads the translations. A
-//! description and its translation carry the MD5 of the English text. So each short description can be paired with its
-//! translation. Paragraphs are paired if both texts have the same number of them.
+//! description and its translation carry the MD5 of the English text, which pairs them. Paragraphs are paired if both
+//! texts have the same number of them.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -16,18 +16,18 @@ use training_wheels::text::Example;
 use crate::splits::Splits;
 use crate::stanza::{Description, Descriptions, read_sources};
 
-/// A program of apt that unpacks lists in every compression that apt uses.
+/// A program of apt that unpacks every compression that apt uses.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-/// The file extensions of these compressions.
+/// The file extensions of compressed lists.
 const COMPRESSIONS: [&str; 6] = ["lz4", "xz", "gz", "bz2", "zst", "lzma"];
 
-/// Sources of translations must be shorter than this, characters.
+/// The sources of translations have fewer characters than this.
 const SOURCE_CHARS: usize = 400;
-/// Targets of translations must be shorter than this, characters.
+/// The targets of translations have fewer characters than this.
 const TARGET_CHARS: usize = 600;
-/// Texts to summarise must have at least this length, characters.
+/// The smallest number of characters in a text to summarise.
 const DOCUMENT_LEAST: usize = 120;
-/// Longer texts to summarise are cut to this length, characters.
+/// The largest number of characters in a text to summarise. Longer texts are cut.
 const DOCUMENT_MOST: usize = 1200;
 
 /// Which of apt's lists to read.
@@ -36,7 +36,7 @@ pub(crate) struct DebianLists {
     /// The folder of apt's lists.
     #[arg(long = "lists", value_name = "DIR", default_value = "/var/lib/apt/lists")]
     pub(crate) folder: PathBuf,
-    /// The release whose lists are read.
+    /// The Debian release whose lists are read.
     #[arg(long, value_name = "NAME", default_value = "bookworm")]
     pub(crate) suite: String,
     /// The architecture of the package list, which names the source package of each package.
@@ -80,7 +80,7 @@ impl DebianLists {
                 Some((stem, compression)) if COMPRESSIONS.contains(&compression) => stem,
                 _ => name,
             };
-            // These lists change after the release, so one release would give different corpora over time.
+            // These lists change after the release, and a corpus must not change with them.
             let changes = name.contains("security") || name.contains("updates");
             if stem.ends_with(wanted) && !changes {
                 found.push(entry.path());
@@ -117,12 +117,12 @@ impl DebianArchive {
         self.english.len()
     }
 
-    /// English texts with their translations into another language, by apt's code for it ("it", "de", "pt_BR").
+    /// English texts with their translations into a language, which is apt's code for it ("it", "de", "pt_BR").
     ///
     /// The pairs are the short descriptions, and the paragraphs if both texts have the same number of them. Lists,
     /// tables, repeated sources and pairs of equal texts are left out. Sources have fewer than 400 characters and
-    /// targets fewer than 600. The pairs are sorted by source package, and the source package also decides the part.
-    /// The packages that are built from one source package have similar texts, so they must be in the same part.
+    /// targets fewer than 600. The pairs are sorted by source package. The source package also decides the split,
+    /// because packages that are built from one source package have similar texts.
     ///
     /// # Errors
     /// If the list of that language is missing, or cannot be read or unpacked.

@@ -1,11 +1,10 @@
-//! Makes the corpora of this project from the package lists of apt.
+//! Makes the corpora of this project from apt's package lists.
 //!
 //!     apt-get update -o Acquire::Languages=en,it      # once, as root, on Debian bookworm
 //!     cargo run --release --example prepare -- --out data --language it
 //!
-//! Writes English sentences with their translations (`debian-en-it.{train,valid,test}.jsonl`) and English texts with
-//! their summaries (`debian-summary-en.{train,valid,test}.jsonl`). Each line is one JSON object with `source` and
-//! `target`.
+//! It writes English texts with their translations (`debian-en-it.{train,valid,test}.jsonl`) and with their summaries
+//! (`debian-summary-en.{train,valid,test}.jsonl`). Each line is a JSON object with `source` and `target`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod debian;
@@ -25,10 +24,10 @@ use debian::DebianLists;
 /// Makes corpora from Debian's package descriptions and their translations.
 #[derive(Parser)]
 struct Flags {
-    /// The folder to write into. It is created if it does not exist.
+    /// The folder for the corpora. It is created if it does not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A language to pair with English, by apt's code (it, de, pt_BR). Repeat the flag for several languages.
+    /// The language to pair with English, as apt's code (it, de, pt_BR). Repeat the flag for several languages.
     #[arg(long, value_name = "CODE", default_value = "it")]
     language: Vec<String>,
     #[command(flatten)]

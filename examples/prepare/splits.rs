@@ -1,11 +1,11 @@
-//! Splits a corpus into parts for training, validation and test.
+//! Splits of a corpus: training, validation and test.
 
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 use training_wheels::text::{Dataset, Example, TextError};
 
-/// A corpus in three parts. No group of examples is in more than one part.
+/// A corpus in three splits. All examples of a group are in the same split.
 #[derive(Debug)]
 pub(crate) struct Splits {
     /// Examples for training, about 96%.
@@ -19,8 +19,8 @@ pub(crate) struct Splits {
 impl Splits {
     /// Splits examples by the first byte of the MD5 of their group's name: 0 to 4 test, 5 to 9 validation, else train.
     ///
-    /// The part of a group depends only on its name. So if the corpus is made again from newer lists, no group moves
-    /// from the test part to the training part.
+    /// The split of a group depends only on its name. So if the corpus is made again from newer lists, no group moves
+    /// from the test split to the training split.
     pub(crate) fn by_group<'a>(examples: impl IntoIterator<Item = (&'a str, Example)>) -> Self {
         let [mut train, mut valid, mut test] = [const { Vec::new() }; 3];
         for (group, example) in examples {
@@ -37,7 +37,7 @@ impl Splits {
         }
     }
 
-    /// The parts with their names.
+    /// The splits with their names.
     pub(crate) fn parts(&self) -> [(&'static str, &Dataset); 3] {
         [("train", &self.train), ("valid", &self.valid), ("test", &self.test)]
     }

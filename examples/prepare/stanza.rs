@@ -1,4 +1,4 @@
-//! Parses the stanzas of apt's lists: package lists and lists of descriptions.
+//! Parser for apt's package lists and lists of descriptions, which consist of stanzas: paragraphs of `Field: value`.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ pub(crate) struct Description {
     pub(crate) package: String,
     /// The short description, one line.
     pub(crate) short: String,
-    /// The paragraphs of the long description. `None` is a list or a table, whose lines must not be joined.
+    /// The paragraphs of the long description. `None` stands for a list or a table, whose lines must not be joined.
     pub(crate) paragraphs: Vec<Option<String>>,
 }
 
@@ -54,7 +54,7 @@ impl Descriptions {
 
 /// Reads the source package of each package from a package list.
 ///
-/// A stanza names the source package only if its name differs from the package's.
+/// A package without a source package in its stanza has a source package of the same name.
 pub(crate) fn read_sources(list: &str, sources: &mut HashMap<String, String>) {
     for stanza in list.split("\n\n") {
         let (mut package, mut source) = ("", "");
@@ -99,9 +99,8 @@ fn description(stanza: &str) -> Option<(String, Description)> {
     Some((md5?.to_owned(), description))
 }
 
-/// Ends a paragraph: takes its lines and joins them.
-///
-/// The result is `None` if there are no lines, and `Some(None)` if a line belongs to a list or a table.
+/// Takes the lines of a paragraph and joins them. `None` if there are no lines, and `Some(None)` if a line belongs to a
+/// list or a table.
 fn paragraph(lines: &mut Vec<Option<&str>>) -> Option<Option<String>> {
     if lines.is_empty() {
         return None;
@@ -110,9 +109,9 @@ fn paragraph(lines: &mut Vec<Option<&str>>) -> Option<Option<String>> {
     Some(text.map(|lines| join(&lines.join(" "))))
 }
 
-/// Whether Python's `str.split` and `str.strip` treat a character as white space: Unicode's, and ASCII's 4 separators.
+/// Whether Python's `str.split` and `str.strip` treat a character as whitespace: Unicode's, and ASCII's separators.
 ///
-/// The first corpora were made by a Python script, and these must be equal to them byte for byte.
+/// A Python script made the first corpora, and the tests require the same bytes.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

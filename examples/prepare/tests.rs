@@ -1,6 +1,6 @@
 //! The corpora that `prepare` makes from small package lists.
 //!
-//! `fixtures/corpora` holds the files that the script of the first corpora made from `fixtures/lists`.
+//! `fixtures/corpora` holds the corpora that the original Python script made from `fixtures/lists`.
 #![allow(clippy::unwrap_used)]
 
 mod debian;
@@ -25,7 +25,7 @@ fn archive() -> DebianArchive {
     lists_in(fixture("lists")).open().unwrap()
 }
 
-/// The parts have the `expected` numbers of examples (train, validation, test) and are saved as in the fixtures.
+/// Checks the number of examples in each split (train, validation, test), and that the saved files equal the fixtures.
 fn assert_saved_as_in_the_fixtures(splits: &Splits, name: &str, expected: [usize; 3]) {
     let folder = tempfile::tempdir().unwrap();
     let paths = splits.save(folder.path(), name).unwrap();
@@ -72,7 +72,7 @@ fn a_damaged_compressed_list_is_reported_with_a_remedy() {
     assert!(message.contains(german) && message.contains("unpack it by hand"), "{message}");
 }
 
-/// `WHEELS_DEBIAN_CORPORA=DIR cargo test --test prepare -- --ignored` compares with the files in DIR.
+/// Run it with `WHEELS_DEBIAN_CORPORA=DIR cargo test --test prepare -- --ignored`, with the known corpora in DIR.
 #[test]
 #[ignore = "needs apt's lists of bookworm in English and Italian, and corpora made from them"]
 fn the_lists_of_this_machine_give_the_known_corpora() {

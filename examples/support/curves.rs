@@ -1,4 +1,4 @@
-//! The curves of a training run as one picture.
+//! The curves of a training run in one SVG.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,7 +12,7 @@ mod font;
 /// The number of steps in the moving average of a curve.
 const WINDOW: usize = 25;
 
-/// Draws losses, prices and used help from `metrics.jsonl` into an SVG.
+/// Draws the losses, the prices and the help used from `metrics.jsonl` into an SVG.
 pub(crate) fn draw(metrics: &Path, svg: &Path, levels: &[f64]) -> Result<(), Box<dyn Error>> {
     font::register()?;
     let text = std::fs::read_to_string(metrics)?;
@@ -70,7 +70,7 @@ fn curves(
     Ok(())
 }
 
-/// Help used against budgets, at the end of the run.
+/// The help used at the end of the run against the budget.
 fn adherence(panel: &Panel<'_>, reports: &[StepReport], levels: &[f64]) -> Result<(), Box<dyn Error>> {
     let mut chart = ChartBuilder::on(panel)
         .caption("help used against budget, percent of tokens", ("sans-serif", 18))

@@ -1,4 +1,4 @@
-//! How the examples start and end, and how they read piped texts.
+//! What the examples share: logging, error messages, and the texts that they read.
 
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, stdin};
@@ -21,7 +21,7 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
     }
 }
 
-/// The lines of piped standard input without the blank ones. Empty if standard input is a terminal.
+/// The lines of standard input that are not blank. Empty if standard input is a terminal.
 #[allow(dead_code)]
 pub(crate) fn piped_lines() -> Result<Vec<String>, Box<dyn Error>> {
     let mut lines = Vec::new();
@@ -36,7 +36,7 @@ pub(crate) fn piped_lines() -> Result<Vec<String>, Box<dyn Error>> {
     Ok(lines)
 }
 
-/// The first `count` sources of a sample (JSON lines) that are whole sentences with this many words.
+/// The first `count` sources of a sample (JSON lines) that end in a full stop and have a number of words in `words`.
 #[allow(dead_code)]
 pub(crate) fn short_texts(
     sample: &str,

@@ -1,4 +1,4 @@
-//! What a training run shows while it lasts: a progress bar, or burn-train's dashboard.
+//! The display of a running training: a progress bar, or burn-train's dashboard.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -8,7 +8,7 @@ use training_wheels::distill::StepReport;
 
 /// The display of a training run.
 pub(crate) enum Progress {
-    /// A bar with rate and time left, and a line for each validation.
+    /// A bar with the speed and the time left, and a line for each validation.
     Bar { bar: ProgressBar, score: String },
     /// burn-train's dashboard.
     #[cfg(feature = "dashboard")]
@@ -16,7 +16,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// The display of a run of `steps` steps, whose validations measure `score`.
+    /// The display of a run of `steps` steps. `score` is the name of the validation score.
     pub(crate) fn new(dashboard: bool, steps: usize, score: &str) -> Result<Self, Box<dyn Error>> {
         if dashboard {
             #[cfg(feature = "dashboard")]
@@ -28,7 +28,7 @@ impl Progress {
         Ok(Self::Bar { bar: ProgressBar::new(steps as u64).with_style(style), score: score.into() })
     }
 
-    /// Shows a step, and breaks the run off if the user asked for it.
+    /// Shows a step, and stops the run if the user has asked for that.
     pub(crate) fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
         match self {
             Self::Bar { bar, score } => {

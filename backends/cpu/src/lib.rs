@@ -1,7 +1,7 @@
 //! The CPU backend of Training Wheels, through burn's flex backend.
 //!
-//! The platform has one adapter. It needs no driver and computes with all cores: flex splits its work over rayon's
-//! threads, and `RAYON_NUM_THREADS` limits their number.
+//! The platform has one adapter, the CPU. It needs no driver. It computes on all cores with rayon's threads, and
+//! `RAYON_NUM_THREADS` limits their number.
 //!
 //! ```
 //! use burn::tensor::Tensor;
@@ -59,7 +59,7 @@ impl Platform for Cpu {
     }
 }
 
-/// The memory of the machine or, if that is less, of the container, bytes; `None` if unknown.
+/// The memory of the machine, or of the container if that is less, bytes. `None` if unknown.
 fn memory_bytes() -> Option<u64> {
     let system =
         System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));

@@ -1,4 +1,4 @@
-//! The precision of a device is fixed while the process lives, so this test has a process of its own.
+//! The precision of the CPU. A device keeps it until the process ends, so this test is in a process of its own.
 
 use burn::tensor::{DType, Tensor};
 use wheels_cpu::Cpu;

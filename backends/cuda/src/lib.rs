@@ -1,11 +1,11 @@
 //! The CUDA backend of Training Wheels: NVIDIA GPUs, through burn-cuda.
 //!
-//! The driver is loaded at its first use. So a build needs no CUDA toolkit, and on a machine without a driver the
+//! A build needs no CUDA toolkit, because the driver is loaded when it is first used. On a machine without a driver the
 //! program runs and lists no CUDA adapters. A build needs LLVM, with which cubecl compiles its kernels. The first build
-//! downloads it and compiles some C++ code against it.
+//! downloads LLVM and compiles some C++ code against it.
 //!
-//! Kernels are neither fused nor tuned at run time. The same input gives the same numbers in every run, and the first
-//! step is not slowed down by tuning.
+//! Kernels are neither fused nor tuned at run time. So the same input gives the same numbers in every run, and tuning
+//! does not slow down the first step.
 //!
 //! ```no_run
 //! use wheels_cuda::Cuda;
@@ -40,8 +40,8 @@ impl Platform for Cuda {
     }
 
     fn adapters(&self) -> Vec<Adapter> {
-        // burn checks that the driver's library exists before it calls it. If the library lacks a function, the
-        // bindings panic. In both cases there is no adapter.
+        // If the driver's library is missing, burn lists no devices. If it lacks a function, the bindings panic, and
+        // there is no adapter either.
         let names = catch_unwind(|| (0..Device::enumerate(DeviceType::Cuda).len()).map(gpu_name).collect::<Vec<_>>());
         let adapters = names.unwrap_or_default().into_iter().enumerate().map(|(index, name)| Adapter {
             platform: PlatformName::Cuda,
@@ -73,7 +73,7 @@ impl Platform for Cuda {
     }
 }
 
-/// The name of a GPU. The GPU is not opened.
+/// The name of a GPU, which is not opened for it.
 fn gpu_name(index: usize) -> String {
     let ordinal = i32::try_from(index).expect("a machine has few GPUs");
     driver::device::get(ordinal).and_then(driver::device::get_name).unwrap_or_else(|_| format!("NVIDIA GPU {index}"))

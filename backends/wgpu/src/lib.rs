@@ -1,13 +1,13 @@
 //! The wgpu backend of Training Wheels: GPUs of all vendors, through burn-wgpu.
 //!
-//! There is one [`Graphics`] platform for the best graphics API of the machine ([`Graphics::ANY`]), and one for each
-//! API that a feature compiles in. An adapter is opened on the API, and by the kind and index, under which it is
-//! listed. So `wgpu:cpu` and `vulkan:cpu` are one device, not two.
+//! [`Graphics::ANY`] is the platform of the machine's best graphics API, and each feature adds a platform for one API.
+//! An adapter is opened with the API, the kind and the index with which it is listed. So `wgpu:cpu` and `vulkan:cpu`
+//! are one device, not two.
 //!
-//! Kernels are neither fused nor tuned at run time. The same input gives the same numbers in every run, and the first
-//! step is not slowed down by tuning.
+//! Kernels are neither fused nor tuned at run time. So the same input gives the same numbers in every run, and tuning
+//! does not slow down the first step.
 //!
-//! In a browser, adapters must be opened asynchronously. This crate does not support that.
+//! In a browser, adapters must be opened asynchronously, which this crate does not support.
 //!
 //! ```no_run
 //! use wheels_device::{Platform, Precision};
@@ -35,7 +35,7 @@ pub struct Graphics {
 }
 
 impl Graphics {
-    /// The first graphics API that has a GPU, otherwise the first that has an adapter.
+    /// The first graphics API that has a GPU, or else the first that has an adapter.
     pub const ANY: Self = Self {
         name: PlatformName::Wgpu,
         apis: &[wgpu::Backend::Metal, wgpu::Backend::Vulkan, wgpu::Backend::Dx12, wgpu::Backend::Gl],
@@ -49,7 +49,7 @@ impl Graphics {
     #[cfg(feature = "metal")]
     pub const METAL: Self = Self { name: PlatformName::Metal, apis: &[wgpu::Backend::Metal] };
 
-    /// The WebGPU of a browser. Outside a browser it has no adapters.
+    /// The WebGPU of a browser. Outside a browser it has no adapters, and inside one they cannot be opened yet.
     #[cfg(feature = "webgpu")]
     pub const WEBGPU: Self = Self { name: PlatformName::WebGpu, apis: &[wgpu::Backend::BrowserWebGpu] };
 }

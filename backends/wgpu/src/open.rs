@@ -1,4 +1,4 @@
-//! Opens an adapter.
+//! Opens an adapter of wgpu.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,8 +14,8 @@ use wheels_device::{
 
 use crate::probe;
 
-/// The devices that are initialised. burn returns an error if it initialises a device twice, after it has created a
-/// second device.
+/// The devices that are initialised already. If a device is initialised twice, burn returns an error, but only after it
+/// has created a second device.
 static INITIALISED: Mutex<Vec<WgpuDevice>> = Mutex::new(Vec::new());
 
 pub(crate) fn open(adapter: Adapter, precision: Precision) -> Result<Accelerator, DeviceError> {
@@ -42,7 +42,7 @@ fn initialise(device: &WgpuDevice) -> Result<(), WgpuInitError> {
     }
     let _instances = probe::instances();
     match try_init_setup::<AutoGraphicsApi>(device, RuntimeOptions::try_default()?) {
-        // Already registered: a tensor that was created without this crate has initialised the device.
+        // A device is registered already if a tensor was created on it without this crate.
         Ok(_) | Err(WgpuInitError::Registration { .. }) => {
             initialised.push(device.clone());
             Ok(())
@@ -51,7 +51,7 @@ fn initialise(device: &WgpuDevice) -> Result<(), WgpuInitError> {
     }
 }
 
-/// The device of burn for a listed adapter: its kind and index, on the API on which it was listed.
+/// burn's device for an adapter, with the kind, the index and the API with which it was listed.
 fn wgpu_device(adapter: &Adapter) -> WgpuDevice {
     let DeviceSpec::Named { selector: Selector::Kind { kind, index }, .. } = adapter.spec else {
         unreachable!("this platform lists its adapters by kind");
@@ -68,7 +68,7 @@ fn wgpu_device(adapter: &Adapter) -> WgpuDevice {
         ("dx12", _) => WgpuBackend::Dx12,
         ("gl", _) => WgpuBackend::Gl,
         ("metal", PlatformName::Metal) => WgpuBackend::Metal,
-        // `WgpuBackend::Metal` requires native MSL. If the user did not ask for Metal, WGSL is enough.
+        // `WgpuBackend::Metal` requires native MSL, and the platform `wgpu` uses WGSL.
         _ => WgpuBackend::Auto,
     };
     WgpuDevice::new(kind).on(api)

@@ -1,4 +1,4 @@
-//! Lists the adapters of the machine. It opens none of them.
+//! Lists the adapters of the machine without opening them.
 
 use std::panic::catch_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wgpu::{AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor};
 use wheels_device::{Adapter, AdapterKind, DeviceSpec, PlatformName};
 
-/// The instances of the graphics APIs. They are kept while the process lives, because the Vulkan loader fails if
-/// several threads create and drop instances at the same time. Code that creates an instance, or has burn create one,
-/// holds this lock.
+/// The instances of the graphics APIs. They are kept until the process ends, because the Vulkan loader fails if several
+/// threads create and drop instances at the same time. Code that creates an instance holds this lock, also if burn
+/// creates it.
 static INSTANCES: Mutex<Vec<(Backend, Instance)>> = Mutex::new(Vec::new());
 
 pub(crate) type Instances = MutexGuard<'static, Vec<(Backend, Instance)>>;
@@ -39,7 +39,7 @@ impl Found {
     }
 }
 
-/// The adapters of the first API that has a GPU, otherwise of the first API that has an adapter.
+/// The adapters of the first API that has a GPU, or else of the first API that has an adapter.
 pub(crate) fn list(apis: &[Backend]) -> Vec<Found> {
     let mut software = Vec::new();
     for api in apis {
@@ -54,12 +54,12 @@ pub(crate) fn list(apis: &[Backend]) -> Vec<Found> {
     software
 }
 
-/// What the driver says about the adapters of an API.
+/// The driver's information about each adapter of an API.
 fn infos(api: Backend) -> Vec<AdapterInfo> {
     if !Instance::enabled_backend_features().contains(api.into()) {
         return Vec::new();
     }
-    // If a driver panics here, it has no adapter.
+    // A driver that panics has no adapter.
     catch_unwind(|| {
         let mut instances = instances();
         let index = instances.iter().position(|(held, _)| *held == api).unwrap_or_else(|| {

@@ -1,7 +1,7 @@
 //! Tokens per second on the CPU, for models with random weights and the sizes of the embedded models.
 //!
-//! No model ends its text, so that all texts have the same length with any weights. Run with `cargo bench -p
-//! wheels-decode`.
+//! No model ends its text, so that all texts have the same length with any weights. Run with
+//! `cargo bench -p wheels-decode`.
 
 use std::hint::black_box;
 

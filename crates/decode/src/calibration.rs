@@ -29,8 +29,8 @@ pub struct Calibration {
 /// One measurement of a calibration: a threshold and its help rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationPoint {
-    /// The help rate with this threshold: helped tokens per token, between 0 and 1. The student reads the answers while
-    /// it is measured.
+    /// The help rate with this threshold: helped tokens per token, between 0 and 1. It is measured with a teacher that
+    /// answers.
     pub rate: f64,
     /// The threshold, in the unit of the measure.
     pub threshold: f64,

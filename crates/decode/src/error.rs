@@ -74,9 +74,7 @@ pub enum DecodeError {
         rule: HelpRule,
     },
     /// The calibration points are invalid.
-    #[error(
-        "the calibration is invalid; it needs one or more points with rising rates between 0 and 1 and finite thresholds"
-    )]
+    #[error("the calibration is invalid; it needs points with rising rates between 0 and 1 and finite thresholds")]
     Calibration,
     /// The tolerance of a verification is negative or NaN.
     #[error("a tolerance of {nats} nats is invalid; it must be 0 or more, or infinite to accept everything")]

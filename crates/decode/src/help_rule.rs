@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_never_and_always_do_not_read_the_distribution() {
+    fn the_rule_never_does_not_ask_and_the_rule_always_asks() {
         assert!(!asks(HelpRule::Never, [0.6, 0.3, 0.1]));
         assert!(asks(HelpRule::Always, [0.6, 0.3, 0.1]));
     }

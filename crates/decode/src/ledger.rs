@@ -18,8 +18,8 @@ pub enum Enforcement {
 /// The ledger of one text: how many of its tokens experts have chosen.
 ///
 /// With enforcement on, help is open at position t (from 0) while [`HelpBudget::allows`] says so. For n tokens that is
-/// `spent < n`; for p percent it is `spent < ceil(p (t + 1) / 100)`. If the ledger is charged only while help is open, no
-/// prefix of the text exceeds its budget.
+/// `spent < n`; for p percent it is `spent < ceil(p (t + 1) / 100)`. If the ledger is charged only while help is open,
+/// no prefix of the text exceeds its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BudgetLedger {
     budget: HelpBudget,

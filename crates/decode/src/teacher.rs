@@ -17,8 +17,8 @@ const CAPACITY: usize = 64;
 ///
 /// It reads all prompts of a batch at the first request, so that a batch that never asks costs nothing. Each round of
 /// requests then takes one forward pass, in which each row that asks catches up on the tokens since its last request.
-/// An answer is one token and costs 1. Accepting the end of a text produces no token and also costs 1. Declining costs
-/// 0.
+/// An answer is one token and costs 1. Accepting the end of a text produces no token and also costs 1. Declining is
+/// free.
 ///
 /// The regret of a token is measured against the teacher's most likely token, even if the teacher answers by sampling.
 /// A teacher declines only if it has a [tolerance](Self::with_tolerance).

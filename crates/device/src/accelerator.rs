@@ -5,22 +5,22 @@ use serde::{Serialize, Serializer};
 
 use crate::{Adapter, DeviceError, Precision};
 
-/// What a device can do.
+/// The number types and the memory of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// The number types in which it computes. A type that it can only store is not listed.
+    /// The number types in which it computes. Types that it can only store are not listed.
     #[serde(serialize_with = "names")]
     pub dtypes: Vec<DType>,
     /// The size of the largest single buffer, bytes; `None` if unknown.
     pub largest_buffer_bytes: Option<u64>,
     /// The memory that a program may allocate, bytes; `None` if unknown.
     pub memory_bytes: Option<u64>,
-    /// Whether it shares its memory with the CPU; `None` if unknown.
+    /// Whether the device shares its memory with the CPU; `None` if unknown.
     pub unified_memory: Option<bool>,
 }
 
 impl Capabilities {
-    /// The number types of an open device. The caller adds the facts about its memory.
+    /// The number types of an open device. The caller adds the sizes of its memory.
     pub fn of(device: &Device) -> Self {
         use DType::{BF16, F16, F32, F64, Flex32, I8, I16, I32, I64, U8, U16, U32, U64};
         let all = [F64, F32, Flex32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8];
@@ -33,7 +33,7 @@ impl Capabilities {
         self.memory_bytes.is_none_or(|memory| bytes <= memory)
     }
 
-    /// Whether one tensor can have `bytes` bytes; true if the limits are unknown.
+    /// Whether one tensor can have `bytes` bytes; true if both limits are unknown.
     pub fn fits_in_one_buffer(&self, bytes: u64) -> bool {
         self.fits(bytes) && self.largest_buffer_bytes.is_none_or(|largest| bytes <= largest)
     }
@@ -55,7 +55,7 @@ pub struct Accelerator {
     pub device: Device,
     /// The hardware.
     pub adapter: Adapter,
-    /// What it can do.
+    /// The number types and the memory of the device.
     pub capabilities: Capabilities,
     /// The floating-point type of its tensors.
     pub precision: Precision,
@@ -64,8 +64,8 @@ pub struct Accelerator {
 impl Accelerator {
     /// Sets the precision of a device that a backend has initialised.
     ///
-    /// A device keeps its first precision while the process lives: that of its first opening, or of its first tensor if
-    /// that is earlier. Opening a device again in the same precision returns the same device.
+    /// A device keeps its first precision until the process ends. The first opening sets the precision, or the first
+    /// tensor if it is created earlier. Opening a device again in the same precision returns the same device.
     ///
     /// # Errors
     /// - [`DeviceError::Precision`] if the device cannot compute in `precision`.

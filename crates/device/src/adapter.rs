@@ -1,4 +1,4 @@
-//! A piece of hardware as its platform lists it, before it is opened.
+//! A CPU or GPU as its platform lists it, before it is opened.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum AdapterKind {
     Discrete,
     /// A GPU that shares the memory of the CPU.
     Integrated,
-    /// A GPU that a host shares with a virtual machine.
+    /// A GPU that a host shares with this virtual machine.
     Virtual,
     /// Hardware that the driver does not classify.
     Other,
@@ -49,7 +49,7 @@ impl fmt::Display for AdapterKind {
     }
 }
 
-/// A piece of hardware as its platform lists it, before it is opened.
+/// A CPU or GPU as its platform lists it, before it is opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Adapter {
     /// The platform that lists it.
@@ -58,7 +58,7 @@ pub struct Adapter {
     pub name: String,
     /// The kind of hardware.
     pub kind: AdapterKind,
-    /// The interface through which it is used: "cuda", "vulkan", "metal", "gl" or "flex".
+    /// The interface through which it is used: "cuda", "vulkan", "metal", "dx12", "gl" or "flex".
     pub api: String,
     /// The driver and its version; empty if unknown.
     pub driver: String,
@@ -67,7 +67,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Whether two platforms list the same hardware on the same API, as `vulkan` and `wgpu` do on Linux.
+    /// Whether two platforms list the same hardware with the same API, as `vulkan` and `wgpu` do on Linux.
     pub(crate) fn is_same_adapter(&self, other: &Self) -> bool {
         let selector = |adapter: &Self| match adapter.spec {
             DeviceSpec::Named { selector, .. } => Some(selector),

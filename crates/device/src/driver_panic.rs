@@ -1,4 +1,4 @@
-//! Panics in drivers, turned into errors.
+//! Turns panics in drivers into errors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +27,7 @@ impl DriverPanic {
 
 /// Runs `work` and turns a panic in it into [`DeviceError::Driver`].
 ///
-/// It is meant for drivers whose bindings panic instead of returning an error. The panic hook still sees the panic.
+/// Some bindings of drivers panic instead of returning an error. The panic hook is still called.
 ///
 /// # Errors
 /// The error that `work` returns, or [`DeviceError::Driver`] with a [`DriverPanic`] as its source.

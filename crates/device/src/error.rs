@@ -25,7 +25,7 @@ pub enum DeviceError {
         text: String,
     },
 
-    /// The platform finds no adapter on this machine. Its driver may be missing.
+    /// The platform finds no adapter on this machine, for example because a driver is missing.
     #[error("no {} adapter found; {}", title(.platform), advice(.platform))]
     NoAdapter {
         /// The platform.
@@ -55,7 +55,7 @@ pub enum DeviceError {
     },
 
     /// The adapter is listed, but its driver did not open it.
-    #[error("the driver did not open {spec}; update or reinstall it, or pass --device cpu")]
+    #[error("the driver did not open {spec}; update or reinstall the driver, or pass --device cpu")]
     Driver {
         /// The adapter.
         spec: DeviceSpec,
@@ -75,7 +75,7 @@ pub enum DeviceError {
         supported: String,
     },
 
-    /// The device already computes in another precision. A device keeps its precision while the process lives.
+    /// The device already computes in another precision. A device keeps its precision until the process ends.
     #[error(
         "{spec} already computes in {active}, so it cannot be opened in {precision}; open it once, before its first \
          tensor, or ask for {active}"

@@ -1,12 +1,12 @@
-//! Devices for Training Wheels: how a user names one, what it can do, and what can go wrong.
+//! Finds and opens CPUs and GPUs by name, whatever burn backend they need.
 //!
 //! - A [`DeviceSpec`] is the text by which a user names a device (`auto`, `cpu`, `cuda:1`, `vulkan:discrete:0`).
-//! - A [`Platform`] is one way to reach hardware. It lists its [`Adapter`]s, and opens one of them as an
-//!   [`Accelerator`]: a burn `Device` with its [`Capabilities`], set to a [`Precision`].
-//! - [`open`], [`find`] and [`list`] work on several platforms at once.
+//! - A [`Platform`] is one way to use hardware, such as CUDA or Vulkan. It lists its [`Adapter`]s and opens one of them
+//!   as an [`Accelerator`]: a burn `Device` with its [`Capabilities`], set to a [`Precision`].
+//! - [`open`], [`find`] and [`list`] work on several platforms together.
 //!
-//! This crate computes nothing and contains no driver. The crates under `backends/` implement [`Platform`], and the
-//! crate `training-wheels` decides which of them a build contains.
+//! This crate contains no backend. The crates in `backends/` implement [`Platform`], and the features of the crate
+//! `training-wheels` decide which of them a build contains.
 //!
 //! ```
 //! use wheels_device::{AdapterKind, DeviceSpec, PlatformName, Selector};

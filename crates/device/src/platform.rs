@@ -2,15 +2,15 @@
 
 use crate::{Accelerator, Adapter, AdapterKind, DeviceError, DeviceSpec, PlatformName, Precision, Selector};
 
-/// One way to reach hardware.
+/// One way to use hardware, such as CUDA or Vulkan.
 pub trait Platform: Send + Sync {
     /// The name of the platform.
     fn name(&self) -> PlatformName;
 
-    /// The adapters on this machine; empty if the driver is missing.
+    /// The adapters on this machine. Empty if the driver is missing.
     fn adapters(&self) -> Vec<Adapter>;
 
-    /// Opens an adapter. Here `auto` means the best adapter of this platform.
+    /// Opens an adapter. `auto` opens the best adapter of this platform.
     ///
     /// Opening an adapter twice in the same precision returns the same device.
     ///
@@ -49,12 +49,12 @@ fn select<'a>(name: PlatformName, spec: &DeviceSpec, adapters: &'a [Adapter]) ->
     })
 }
 
-/// The best adapter; the first of equals, because `min_by_key` keeps it.
+/// The best adapter. Among equals it is the first, because `min_by_key` returns the first minimum.
 fn best(adapters: &[Adapter]) -> Option<&Adapter> {
     adapters.iter().min_by_key(|adapter| adapter.kind)
 }
 
-/// All adapters of `platforms`. An adapter that two platforms list on the same API appears once, under the first
+/// All adapters of `platforms`. An adapter that two platforms list with the same API appears once, under the first
 /// platform.
 pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
     let mut listed: Vec<Adapter> = Vec::new();

@@ -19,7 +19,7 @@ pub enum Precision {
     F16,
     /// Brain floating point: the range of `F32`, with 7 bits of fraction.
     BF16,
-    /// Single precision, in which the device may compute with half precision.
+    /// Single precision; the device may compute in half precision.
     Flex32,
 }
 

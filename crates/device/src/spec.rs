@@ -1,4 +1,4 @@
-//! The text by which a user names a device.
+//! The names by which a user selects a device.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdapterKind, DeviceError};
 
-/// The name of a platform, which is one way to reach hardware.
+/// The name of a platform, which is one way to use hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -66,7 +66,7 @@ pub enum Selector {
     },
 }
 
-/// The device that a user asks for.
+/// A device by name, such as `auto`, `cpu` or `cuda:1`.
 ///
 /// | text | device |
 /// |------|--------|
@@ -75,12 +75,11 @@ pub enum Selector {
 /// | `cuda`, `cuda:1` | the first and the second CUDA GPU |
 /// | `wgpu` | the best adapter of the machine's best graphics API; a software adapter if there is no other |
 /// | `wgpu:1` | the second adapter of that API |
-/// | `wgpu:discrete:0` | the first discrete GPU; `integrated`, `virtual` and `other` work alike |
+/// | `wgpu:discrete:0` | the first discrete GPU; also with `integrated`, `virtual` or `other` |
 /// | `wgpu:cpu` | the software adapter (lavapipe, WARP) |
 /// | `vulkan…`, `metal…`, `webgpu…` | the same as `wgpu…`, on that graphics API only |
 ///
-/// Upper and lower case are equal. A spec prints as a text that parses to the same spec, and serde stores it as that
-/// text.
+/// Upper and lower case are equal. A spec prints as a text that parses to the same spec. serde stores it as this text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum DeviceSpec {

@@ -1,4 +1,4 @@
-//! Checkpoints: folders that are complete or absent.
+//! Checkpoints, each of which is a folder that is complete or absent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ pub(crate) struct Best {
 
 /// The folder of a run: its checkpoints, the best weights so far, and its metrics.
 ///
-/// A checkpoint is written under another name and renamed when it is complete. If a run is killed, or the disk is full,
-/// the checkpoint before it is therefore untouched. The last two are kept.
+/// A checkpoint is written under another name and renamed when it is complete. A killed run or a full disk therefore
+/// leaves the checkpoint before it untouched. The last two are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
@@ -45,7 +45,7 @@ const TARGET: &str = "target.bpk";
 const KEPT: usize = 2;
 
 impl Checkpoints {
-    /// Uses `folder`, which is created if it is missing.
+    /// Uses `folder`, and creates it if it is missing.
     ///
     /// # Errors
     /// [`DistillError::Io`].
@@ -75,8 +75,8 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Writes the checkpoint of `state.step`. Checkpoints of later steps are left from an earlier run in this folder,
-    /// which this run replaces: they are removed, because [`load`](Self::load) would take them for its own.
+    /// Writes the checkpoint of `state.step`, and removes the checkpoints of later steps. Those are left from an
+    /// earlier run that this run replaces, and [`load`](Self::load) would take them for its own.
     ///
     /// # Errors
     /// [`DistillError::Io`] and [`DistillError::Save`].
@@ -118,7 +118,7 @@ impl Checkpoints {
         fs::remove_dir_all(&path).map_err(io("remove", &path))
     }
 
-    /// The last complete checkpoint, if there is one. `model` and `optimizer` give the shapes.
+    /// The last complete checkpoint, if there is one. `model` and `optimizer` only give the shapes.
     ///
     /// # Errors
     /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if it cannot be read, and [`DistillError::OtherConfig`] if
@@ -171,8 +171,8 @@ fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
     model.try_load_file(path).map_err(|error| unusable(path, error))
 }
 
-/// Checks that a run is resumed with its own configuration. It may go on for more steps, and save and validate at other
-/// times. Everything else decides its numbers.
+/// Checks that a run is resumed with its own configuration. The number of steps, the times of checkpoints and
+/// validations, and the patience may change. Every other field decides the numbers of the run.
 fn same_config(saved: &TrainerConfig, asked: &TrainerConfig, path: &Path) -> Result<(), DistillError> {
     if saved.steps != asked.steps && asked.decay.depends_on_steps() {
         log::warn!(

@@ -6,7 +6,8 @@ use wheels_text::HelpBudget;
 use crate::price::ConstraintConfig;
 use crate::rollout::Mixture;
 
-/// Configuration of a [`Trainer`](crate::Trainer). The same values and the same data give the same weights, to the bit.
+/// Configuration of a [`Trainer`](crate::Trainer). On the CPU, the same configuration and the same data give the same
+/// weights, bit for bit.
 #[derive(Config, Debug, PartialEq)]
 pub struct TrainerConfig {
     /// The number of optimizer steps.
@@ -14,14 +15,14 @@ pub struct TrainerConfig {
     /// The number of micro-batches that each worker computes in a step. Their gradients are added.
     #[config(default = 1)]
     pub accumulate: usize,
-    /// The number of threads, each of which computes micro-batches of its own. On the CPU the number of cores is best; on a
-    /// GPU, 1.
+    /// The number of threads. Each computes micro-batches of its own. The best number on the CPU is the number of
+    /// cores, and on a GPU 1.
     #[config(default = 1)]
     pub workers: usize,
     /// The largest learning rate of the schedule.
     #[config(default = 2e-3)]
     pub learning_rate: f64,
-    /// The number of steps in which the learning rate rises from 0 to the largest.
+    /// The number of steps in which the learning rate rises linearly from 0 to the largest.
     #[config(default = 400)]
     pub warmup_steps: usize,
     /// The learning rate after warm-up.
@@ -36,11 +37,13 @@ pub struct TrainerConfig {
     /// AdamW's epsilon.
     #[config(default = 1e-9)]
     pub epsilon: f32,
-    /// The largest norm of the gradient of all weights together. A larger gradient is scaled down to it.
+    /// The largest norm of the gradient over all weights together. A gradient with a larger norm is scaled down to this
+    /// norm.
     #[config(default = 1.0)]
     pub clip_norm: f64,
-    /// The decay of a target network, such as 0.99. The target network is an exponential moving average of the weights, and
-    /// the values at the ends of paths come from it. None trains without a target network.
+    /// The decay of a target network, such as 0.99; None trains without one. The target network is an exponential
+    /// moving average of the weights. [`PathConsistency`](crate::objective::PathConsistency) reads the values at the
+    /// ends of paths from it.
     pub target_decay: Option<f64>,
     /// The number of steps between checkpoints.
     #[config(default = 200)]
@@ -48,7 +51,7 @@ pub struct TrainerConfig {
     /// The number of steps between validations.
     #[config(default = 500)]
     pub validate_every: usize,
-    /// Training stops after this many validations in a row without a better score. 0 never stops early.
+    /// Training stops after this number of validations in a row without a better score. 0 never stops early.
     #[config(default = 0)]
     pub patience: usize,
 }
@@ -94,28 +97,29 @@ impl TrainerConfig {
 /// Configuration of [`Rollouts`](crate::Rollouts).
 #[derive(Config, Debug, PartialEq)]
 pub struct RolloutConfig {
-    /// The number of steps of the whole run, during which dual ascent slows down.
+    /// The number of steps of the whole run. The step size of dual ascent falls over these steps.
     pub steps: usize,
-    /// The largest number of source and target tokens in a micro-batch, padding included. The tokens that state budgets do
-    /// not count.
+    /// The largest number of source and target tokens in a micro-batch, padding included. It counts the tokens of the
+    /// training pairs, without the words that state budgets.
     #[config(default = 2048)]
     pub batch_tokens: usize,
     /// Who writes the texts.
     #[config(default = "Mixture::new()")]
     pub mixture: Mixture,
-    /// The temperature of the teacher's distribution. Below 1 it removes the tail that label smoothing leaves.
+    /// The temperature of the teacher's distribution. A value below 1 shrinks the tail that label smoothing leaves.
     #[config(default = 0.7)]
     pub teacher_temperature: f64,
-    /// How often a rollout is used on average: once when it is new, and then from the replay buffer.
+    /// The average number of times that a rollout is used: first when it is new, and later from the replay buffer.
     #[config(default = 3)]
     pub uses: usize,
     /// The largest size of the replay buffer, bytes.
     #[config(default = 134_217_728)]
     pub replay_bytes: usize,
-    /// The fraction of the budgets that are a number of tokens, 0 to 1. The others are percentages.
+    /// The fraction of budgets that are a number of tokens, 0 to 1. The other budgets are percentages.
     #[config(default = "1.0 / 7.0")]
     pub token_budget_fraction: f64,
-    /// The wordings in which prompts state budgets ([`HelpBudget::words`]), at least one. The others are left for tests.
+    /// The wordings in which prompts state budgets ([`HelpBudget::words`]), at least one. A wording that is not listed
+    /// stays unseen, for tests.
     #[config(
         default = "(0..HelpBudget::WORDINGS).filter(|&wording| wording != HelpBudget::HELD_OUT_WORDING).collect()"
     )]
@@ -127,21 +131,21 @@ pub struct RolloutConfig {
     /// ([`PricePrompts`](crate::PricePrompts)).
     #[config(default = 192)]
     pub price_prompts: usize,
-    /// A text is cut off at the length of the longest reference in its batch, multiplied by this ratio, plus
-    /// `max_length_offset`.
+    /// The length limit of a text as a ratio: the limit is this ratio times the length of the longest reference among
+    /// the texts that are written together, plus `max_length_offset`.
     #[config(default = 2.0)]
     pub max_length_ratio: f64,
-    /// The tokens that are added to the length at which a text is cut off; see `max_length_ratio`.
+    /// The number of tokens that are added to the length limit; see `max_length_ratio`.
     #[config(default = 8)]
     pub max_length_offset: usize,
-    /// Forbids repeated n-grams of this size in the texts. Use the value with which the student will be deployed; 0
-    /// disables the check.
+    /// Forbids repeated n-grams of this size in the texts; 0 disables the check. Use the value with which the student
+    /// will be deployed.
     #[config(default = 0)]
     pub no_repeat_ngram_size: usize,
     /// How the prices of help are found.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,
-    /// Seed of the order of the data, of budgets and of sampled texts.
+    /// The seed for the order of the data, for budgets and for sampled texts.
     #[config(default = 7)]
     pub seed: u64,
 }

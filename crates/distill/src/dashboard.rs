@@ -14,7 +14,7 @@ use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining
 
 use crate::StepReport;
 
-/// The dashboard of burn's own training. It shows every number of the [`StepReport`]s as a curve, the progress and the
+/// The terminal dashboard of burn-train. It shows the numbers of the [`StepReport`]s as curves, the progress and the
 /// time left, and has a key to stop the run. It fills the terminal until it is dropped.
 pub struct Dashboard {
     renderer: TuiMetricsRendererWrapper,
@@ -40,7 +40,7 @@ impl Dashboard {
         Ok(Self { renderer, interrupter, known: HashSet::new(), score: score.into() })
     }
 
-    /// Shows a step, and breaks if the user has asked to stop.
+    /// Shows a step. Returns [`ControlFlow::Break`] if the user asked to stop.
     pub fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
         let own = [
             ("loss", report.loss),

@@ -1,4 +1,4 @@
-//! How well a student's log-odds of asking follow its divergence from the teacher.
+//! Diagnostics: how well a student's log-odds of asking follow its divergence from the teacher.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -9,7 +9,7 @@ use crate::objective::all_action_consistency::words_loss;
 use crate::objective::distributions::Distributions;
 use crate::{Rollout, RolloutSampler, Scored};
 
-/// The smallest reward that a divergence counts, nats, as in the objectives.
+/// The lowest reward in a divergence, nats, as in the objectives. Lower log-probs of the teacher count as this one.
 const REWARD_FLOOR: f64 = -10.0;
 
 /// A student's log-odds of asking and its divergence from the teacher, at one token of a text.
@@ -21,7 +21,7 @@ pub struct AskSample {
     pub divergence: f64,
 }
 
-/// The log-odds of asking and the divergence at each token of a rollout: row after row, without padding.
+/// One sample for each token of a rollout: row after row, without padding.
 ///
 /// # Panics
 /// If the teacher has not scored the rollout.
@@ -30,7 +30,7 @@ where
     M: Module + LanguageModel,
     T: LanguageModel + Sync,
 {
-    // Neither number depends on the prices, so help is free here.
+    // Neither number depends on the prices, so any prices will do.
     let free = [0.0, 1.0].map(|budget| LagrangeMultiplier { budget, price: 0.0 });
     let prices = Prices::new(free.into()).expect("the levels are 0 and 1");
     let distributions = Distributions::new(&Scored::new(student, &sampler.batch(rollout, &prices)));

@@ -9,13 +9,13 @@ pub enum DistillError {
     /// There is nothing to train on.
     #[error("there are no training pairs: check the data file")]
     NoData,
-    /// Every pair is too long.
+    /// All pairs were dropped because they are too long.
     #[error(
         "no training pairs are left: all {dropped} have more than {max_tokens} tokens (longest {longest}); raise \
          max_tokens, or split the texts"
     )]
     NoPairs {
-        /// The number of pairs that were left out.
+        /// The number of pairs that were dropped.
         dropped: usize,
         /// The largest number of tokens that a source may have.
         max_tokens: usize,
@@ -32,7 +32,7 @@ pub enum DistillError {
         /// The largest number of tokens in a micro-batch.
         limit: usize,
     },
-    /// An objective needs something that the data or the student does not have.
+    /// An objective needs something that the batches or the student do not have.
     #[error("this objective needs {missing}: {remedy}")]
     Requirement {
         /// What is missing.
@@ -63,8 +63,8 @@ pub enum DistillError {
     },
     /// The student has tokens that its teacher does not have.
     #[error(
-        "the student has {student} tokens and its teacher only {teacher}: both need the same tokenizer (apart from help \
-         tokens)"
+        "the student has {student} tokens, but its teacher only {teacher}: both need the same tokenizer (except for \
+         help tokens)"
     )]
     Vocabularies {
         /// The size of the student's vocabulary.
@@ -73,7 +73,7 @@ pub enum DistillError {
         teacher: usize,
     },
     /// A prompt could not be made.
-    #[error("training pair {index} has no prompt")]
+    #[error("the prompt of training pair {index} could not be made")]
     Prompt {
         /// The index of the pair, from 0.
         index: usize,
@@ -104,7 +104,7 @@ pub enum DistillError {
         #[source]
         source: burn::store::RecordError,
     },
-    /// A file of a checkpoint is incomplete, damaged, or belongs to another model.
+    /// A file of a checkpoint is incomplete or damaged, or belongs to another model.
     #[error("{} cannot be used ({reason}): delete this checkpoint to resume from the one before it", path.display())]
     Checkpoint {
         /// The file.
@@ -112,16 +112,16 @@ pub enum DistillError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A checkpoint was made with other data or another configuration of the data.
+    /// A checkpoint was made with other data or with other settings of the data.
     #[error("the checkpoint cannot be resumed, because {reason}: use the same data and settings, or another folder")]
     SourceState {
-        /// The difference.
+        /// The reason, such as what differs.
         reason: String,
     },
     /// A checkpoint was made by a run with another configuration.
     #[error(
-        "{} was made with another configuration ({field}: {saved} there, {asked} here): resume with the same values, or \
-         start in another folder", path.display()
+        "{} was made with another configuration ({field}: {saved} there, {asked} here): resume with the same values, \
+         or start in another folder", path.display()
     )]
     OtherConfig {
         /// The state file of the checkpoint.

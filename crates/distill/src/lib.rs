@@ -1,11 +1,12 @@
-//! Training a student: objectives, data, rollouts, prices of help, and the trainer.
+//! Training a student, a small language model that can ask its teacher for help: objectives, data, rollouts, prices of
+//! help, and the trainer.
 //!
 //! One [`Trainer`] serves every method. A [`BatchSource`] makes batches: [`SupervisedBatches`] from pairs of texts, or
-//! [`Rollouts`] from texts that the student writes while it can ask its teacher for help. An [`Objective`] turns a scored
-//! batch into a loss. The trainer does the rest: gradients summed over workers and micro-batches, clipping, AdamW, a
-//! learning rate schedule, validation, checkpoints that are complete or absent, and resuming bit for bit. [`Rollouts`] also
-//! finds the prices of help, and [`ask_samples`] shows how well a student's log-odds of asking follow its divergence from
-//! the teacher.
+//! [`Rollouts`] from texts that the student writes while it can ask its teacher. An [`Objective`] turns a scored batch
+//! into a loss. The trainer adds the gradients of workers and micro-batches, clips them, and makes steps of AdamW with
+//! a learning rate schedule. It validates, and writes checkpoints from which a run resumes bit for bit. [`Rollouts`]
+//! also finds the prices of help. [`ask_samples`] returns a student's log-odds of asking and its divergence from the
+//! teacher at each token.
 //!
 //! These are the stages of one step:
 //!
@@ -14,9 +15,10 @@
 //!   -> training batch -> scored batch (tensors) -> loss -> gradients -> next student -> step report
 //! ```
 //!
-//! This crate works on token ids and tensors. It does not judge texts: the caller passes a closure that validates.
+//! This crate works on token ids and tensors. The caller passes a closure that validates, because only the caller can
+//! judge texts.
 //!
-//! Here a student learns to write like its teacher, by word-level distillation:
+//! This example trains a student by word-level distillation:
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -34,7 +36,8 @@
 //! let pairs = TokenizedDataset::new(&dataset, &tokenizer, &PromptTemplate::default(), 64)?;
 //!
 //! // Two small models with random weights. The student lives on a device that tracks gradients.
-//! let config = T5Config { vocab_size: 259, d_model: 8, d_kv: 4, d_ff: 16, num_layers: 1, num_heads: 2, ..T5Config::default() };
+//! let sizes = T5Config { vocab_size: 259, d_model: 8, d_kv: 4, d_ff: 16, ..T5Config::default() };
+//! let config = T5Config { num_layers: 1, num_heads: 2, ..sizes };
 //! let teacher = config.init(&Device::flex());
 //! let student = Student::new(config.init(&Device::flex().autodiff()));
 //!

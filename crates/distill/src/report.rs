@@ -1,4 +1,4 @@
-//! The numbers of a run, and the file that holds them: one JSON object per line.
+//! The reports of a run, and the file that holds them: one JSON object per line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,13 +24,13 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Target tokens in the step, without padding.
     pub tokens: usize,
-    /// The duration of the step, seconds.
+    /// The duration of the step without validation, seconds.
     pub seconds: f64,
-    /// The score of the validation after this step. Higher is better. None if there was no validation.
+    /// The validation score after this step; higher is better. None if there was no validation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation: Option<f64>,
-    /// The parts of the loss, per target token, and other numbers of the objective and of the data, by name. The docs of
-    /// the [`objective`](crate::objective#metrics) module explain them.
+    /// The parts of the loss, per target token, and other numbers of the objective and of the batch source, by name.
+    /// The docs of the [`objective`](crate::objective#metrics) module explain them.
     #[serde(flatten)]
     pub parts: BTreeMap<String, f64>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the file at `path`. The reports up to `step` are kept. Later ones are dropped: a killed run wrote them after
+    /// Opens the file at `path` and keeps the reports up to `step`. It drops later ones, which a killed run wrote after
     /// its last checkpoint.
     ///
     /// # Errors

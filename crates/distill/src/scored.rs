@@ -1,4 +1,4 @@
-//! A batch scored with teacher forcing: the student's logits and values at every position of given targets.
+//! A batch that is scored with teacher forcing.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -8,14 +8,16 @@ use wheels_student::{Student, Values};
 use crate::rollout::MIN_LOG_PROB;
 use crate::{RolloutRow, TeacherTargets, TrainingBatch};
 
-/// The student's logits and values at every position of a batch, with the teacher's log-probs there.
+/// A batch scored with teacher forcing: the student's logits and values, and the teacher's log-probs, at every position
+/// of the targets.
 #[derive(Clone, Debug)]
 pub struct Scored {
     /// The student's logits, `[batch, time, vocab]`. They track gradients if the student does.
     pub logits: Tensor<3>,
     /// V and V_C. They track gradients if the student does. None for a student without heads.
     pub values: Option<Values>,
-    /// The prices that the student reads in the [`PricePrompts`](crate::PricePrompts). None if there are no such prompts.
+    /// The prices of the [`PricePrompts`](crate::PricePrompts). None if the batch has no such prompts or the student
+    /// has no heads.
     pub price_targets: Option<PriceTargets>,
     /// The token to write at each position, `[batch, time]`; not tracked.
     pub targets: Tensor<2, Int>,
@@ -23,14 +25,14 @@ pub struct Scored {
     pub mask: Tensor<2>,
     /// The teacher's targets. None in supervised training.
     pub teacher: Option<TeacherTensors>,
-    /// The same batch as a target network scores it, not tracked. None without a target network.
+    /// The same batch, scored by a target network; not tracked. None without a target network.
     pub target_network: Option<Box<Scored>>,
 }
 
 /// Predicted and true prices of some prompts, nats, `[prompts, 1]` each.
 #[derive(Clone, Debug)]
 pub struct PriceTargets {
-    /// The price that the student reads in the prompt. It tracks gradients if the student does.
+    /// The price that the student predicts from the prompt. It tracks gradients if the student does.
     pub predicted: Tensor<2>,
     /// The price of the budget that the prompt states; not tracked.
     pub price: Tensor<2>,
@@ -41,15 +43,15 @@ pub struct PriceTargets {
 pub struct TeacherTensors {
     /// The teacher's log-probabilities, nats, `[batch, time, vocab]`.
     pub log_probs: Tensor<3>,
-    /// The student's help token, a column of the vocabulary that is not an ordinary token.
+    /// The column of the student's help token. None for a student that does not ask.
     pub help_token: Option<usize>,
-    /// 1 where the teacher chose the token, `[batch, time]`.
+    /// 1 if the teacher chose the token, and 0 otherwise, `[batch, time]`.
     pub helped: Tensor<2>,
     /// The price of help, nats, `[batch, 1]`.
     pub price: Tensor<2>,
-    /// 1 in rows that the student wrote as it will be deployed, `[batch, 1]`.
+    /// 1 in rows that the student wrote greedily, as it will be deployed, and 0 in others, `[batch, 1]`.
     pub deployed: Tensor<2>,
-    /// 1 in rows that end with the end-of-text token and so have no return after it, `[batch, 1]`.
+    /// 1 in rows that end with the end-of-text token, after which there is no more reward; 0 in others, `[batch, 1]`.
     pub ended: Tensor<2>,
 }
 
@@ -81,8 +83,8 @@ impl Scored {
 }
 
 impl TeacherTensors {
-    /// The targets for a student whose vocabulary has `vocab_size` columns. Columns that the teacher lacks get the
-    /// smallest log-prob, and columns that the student lacks are left out.
+    /// The tensors for a student whose vocabulary has `vocab_size` columns. Columns that the teacher lacks get the
+    /// lowest log-prob, and columns that the student lacks are dropped.
     fn new(teacher: &TeacherTargets, vocab_size: usize, device: &Device) -> Self {
         let [rows, width, columns] = teacher.shape();
         let mut log_probs = Tensor::<3>::from_data(teacher.log_probs.clone(), (device, DType::F32));
@@ -111,8 +113,8 @@ impl TeacherTensors {
     }
 }
 
-/// The output of a model at every position of given texts. Each row reads its start token and then its text without the
-/// last token.
+/// The output of a model at every position of the given texts. Each row reads its start token and then its text without
+/// the last token.
 ///
 /// # Panics
 /// If a text is empty.

@@ -12,13 +12,13 @@ pub struct TeacherTargets {
     pub log_probs: TensorData,
     /// The student's help token. None for a student that does not ask.
     pub help_token: Option<u32>,
-    /// The rows, with their prices.
+    /// The texts and how they were written, with their prices.
     pub rows: Vec<RolloutRow>,
     /// Extra prompts that train only the price head.
     pub price_prompts: Option<PricePrompts>,
 }
 
-/// Extra prompts that train only the price head. Without them it sees too few wordings and overfits.
+/// Extra prompts that train only the price head. Without them, the head sees too few wordings and overfits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PricePrompts {
     /// The prompts, `[prompts, source]`.

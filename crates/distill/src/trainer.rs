@@ -18,8 +18,8 @@ use crate::{BatchSource, DistillError, Scored, StepReport, TrainerConfig, Traini
 
 /// Trains a student to minimise an objective on batches from a source. A student without heads trains as a plain model.
 ///
-/// [`Workers`] compute the batches of a step in parallel. Gradients are added in a fixed order, so that a run with the same
-/// number of workers always gives the same bits.
+/// [`Workers`] compute the batches of a step in parallel. Gradients are added in a fixed order, so that on the CPU a
+/// run with the same number of workers always gives the same bits.
 pub struct Trainer<'a, M: Module, B> {
     config: TrainerConfig,
     objective: &'a dyn Objective,
@@ -39,7 +39,7 @@ pub struct Trainer<'a, M: Module, B> {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingOutcome {
-    /// The number of steps that were made.
+    /// The number of steps of the run, including those before it was resumed.
     pub steps: usize,
     /// The step of the best validation, and its score. None if no validation gave a finite score.
     pub best: Option<(usize, f64)>,
@@ -47,7 +47,7 @@ pub struct TrainingOutcome {
     pub stopped_early: bool,
 }
 
-/// A validation: it returns the score of a student, which carries no gradients. Higher is better.
+/// A validation closure. It returns the score of a student that tracks no gradients. Higher is better.
 pub type Validate<'v, M> = dyn FnMut(&Student<M>) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> + 'v;
 
 impl<'a, M, B> Trainer<'a, M, B>
@@ -55,10 +55,11 @@ where
     M: LanguageModel + Module + ModuleDisplay + Clone + Send + Sync,
     B: BatchSource<M>,
 {
-    /// A new run in `folder`, which replaces an earlier run there. `student` lives on an autodiff device.
+    /// A new run in `folder`. It replaces an earlier run there: its metrics at once, and its checkpoints when this run
+    /// writes some. `student` must be on an autodiff device.
     ///
     /// # Errors
-    /// [`DistillError::Requirement`] if the objective needs something that the data or the student does not have,
+    /// [`DistillError::Requirement`] if the objective needs something that the batches or the student do not have,
     /// [`DistillError::Io`] if the folder cannot be written, and [`DistillError::Workers`].
     pub fn new(
         config: TrainerConfig,
@@ -89,9 +90,9 @@ where
         })
     }
 
-    /// Continues the run in `folder` from its last checkpoint, bit for bit. Without a checkpoint it is a new run.
+    /// Resumes the run in `folder` from its last checkpoint, bit for bit. Without a checkpoint it starts a new run.
     ///
-    /// `config` may have another number of steps, and other times of checkpoints and validations, than the run so far.
+    /// The number of steps, the times of checkpoints and validations, and the patience may differ from the run so far.
     ///
     /// # Errors
     /// As [`new`](Self::new), and if the checkpoint is damaged, or was made with another configuration or other data.
@@ -129,7 +130,7 @@ where
         })
     }
 
-    /// The number of steps made so far.
+    /// The number of steps so far.
     pub fn step(&self) -> usize {
         self.step
     }
@@ -139,12 +140,12 @@ where
         &self.source
     }
 
-    /// The student as it is now, without gradients.
+    /// The current student, which tracks no gradients.
     pub fn student(&self) -> Student<M> {
         self.student.valid()
     }
 
-    /// The student of the best validation, or the present student if there was no validation.
+    /// The student of the best validation, or the current student if no validation gave a finite score.
     ///
     /// # Errors
     /// [`DistillError::Checkpoint`] if its weights cannot be read.
@@ -155,12 +156,12 @@ where
         }
     }
 
-    /// Trains to the last step, until validations stop improving, or until `on_step` returns [`ControlFlow::Break`]. The
-    /// run can be resumed from there.
+    /// Trains until the last step, until validations stop improving, or until `on_step` returns [`ControlFlow::Break`].
+    /// It then writes a checkpoint, from which the run can be resumed.
     ///
     /// # Errors
-    /// [`DistillError::NotFinite`] if a loss or gradient is not finite, and any error of the data, of writing and of
-    /// validation. The checkpoints stay.
+    /// [`DistillError::NotFinite`] if a loss or gradient is not finite, and any error of the source, of writing and of
+    /// validation. Earlier checkpoints are kept.
     pub fn train(
         &mut self,
         validate: &mut Validate<'_, M>,
@@ -192,7 +193,7 @@ where
     /// Makes one optimizer step.
     ///
     /// # Errors
-    /// [`DistillError::NotFinite`], and any error of the data. The weights are then still those before the step.
+    /// [`DistillError::NotFinite`], and any error of the source. The weights are then those before the step.
     pub fn train_step(&mut self) -> Result<StepReport, DistillError> {
         let start = Instant::now();
         let count = self.workers.count() * self.config.accumulate.max(1);
@@ -263,7 +264,8 @@ where
         Ok(score)
     }
 
-    /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss, the nll and all parts.
+    /// The gradient of the mean loss over `tokens` target tokens, and the sums of the loss, the negative log-likelihood
+    /// (nll) and all parts.
     fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
         let (student, objective, target) = (&self.student, self.objective, self.target.as_ref());
         let device = LanguageModel::device(student);
@@ -326,11 +328,11 @@ fn check_requirements(needed: Requirements, provided: Requirements, heads: bool)
     Ok(())
 }
 
-/// The names under which the loss and the nll are summed beside the parts of the loss.
+/// The names of the loss and the nll among the sums of the parts.
 const LOSS: &str = "loss";
 const NLL: &str = "nll";
 
-/// The squared norm of all gradients together. It is read from the device once.
+/// The squared norm of all gradients together. It takes one read from the device.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     struct Squares<'g>(&'g GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
@@ -343,7 +345,8 @@ fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
     Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
 }
 
-/// One step of an exponential moving average: `decay` times the weights of `into`, plus `1 - decay` times those of `from`.
+/// One step of an exponential moving average: `decay` times the weights of `into` plus `1 - decay` times those of
+/// `from`.
 fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
     struct Weights(GradientsParams);
     impl ModuleVisitor for Weights {

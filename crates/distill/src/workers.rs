@@ -2,10 +2,10 @@
 
 use crate::DistillError;
 
-/// Threads that compute in parallel, each on one core.
+/// Threads that compute parts of a training step in parallel, each on one core.
 ///
-/// Most operations of the CPU backend use one core, so parts of a step are computed in parallel to use them all. What a
-/// worker computes from an item does not depend on the number of workers, and results keep their order.
+/// Most operations of the CPU backend use only one core. The result of an item does not depend on the number of
+/// workers, and results keep the order of the items.
 #[derive(Debug)]
 pub struct Workers {
     pools: Vec<rayon::ThreadPool>,
@@ -31,8 +31,8 @@ impl Workers {
         self.pools.len()
     }
 
-    /// Cuts `items` into one chunk for each worker, calls `work` on all chunks in parallel, and returns the results in the
-    /// order of the chunks. There are fewer chunks if there are fewer items.
+    /// Splits `items` into one chunk for each worker, calls `work` on all chunks in parallel, and returns the results
+    /// in the order of the chunks. There are fewer chunks if there are fewer items than workers.
     ///
     /// # Panics
     /// If `work` panics.

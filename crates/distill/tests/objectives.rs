@@ -1,5 +1,5 @@
-//! Values and gradients of the objectives, compared with their definitions. The definitions are written out in `f64`
-//! and differentiated by finite differences.
+//! Values and gradients of the objectives, compared with their definitions. The definitions are written in `f64` and
+//! differentiated by finite differences.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
@@ -22,7 +22,7 @@ const PRICES: [f64; ROWS] = [0.8, 2.0, 0.1];
 /// The true prices of the price prompts.
 const PROMPT_PRICES: [f64; 4] = [0.3, 1.0, 2.5, 7.0];
 
-/// A batch of numbers without pattern.
+/// A batch of random numbers.
 struct Batch {
     logits: Vec<f64>,
     value: Vec<f64>,
@@ -102,7 +102,7 @@ impl Batch {
     }
 }
 
-/// The numbers that a loss is differentiated in.
+/// The inputs of a loss that have gradients.
 #[derive(Clone)]
 struct Inputs {
     logits: Vec<f64>,
@@ -128,7 +128,7 @@ fn word_log_probs(logits: &[f64]) -> (Vec<f64>, f64) {
     (words.iter().map(|logit| logit - total).collect(), total)
 }
 
-/// The row and the flat index of every target.
+/// The row and the flat index of each target.
 fn positions() -> impl Iterator<Item = (usize, usize)> {
     (0..ROWS).flat_map(|row| (0..LENGTHS[row]).map(move |t| (row, row * TIME + t)))
 }
@@ -148,7 +148,7 @@ fn rewards(teacher: &[f64]) -> Vec<f64> {
 }
 
 /// Checks an objective. Its value must equal `value`. Its gradients must equal the central differences of `potential`,
-/// a function whose gradient at the batch is that of the objective.
+/// a function that has the gradients of the objective at the batch.
 fn check(objective: &dyn Objective, value: impl Fn(&Inputs) -> f64, potential: impl Fn(&Inputs) -> f64) {
     let batch = Batch::new();
     let scored = batch.scored(&Device::flex().autodiff());
@@ -197,7 +197,7 @@ fn reverse_kl(inputs: &Inputs) -> f64 {
     positions().map(|(_, at)| divergence(at)).sum()
 }
 
-/// `L_words` without its stop-gradients: it has the value of `L_words`, but not its gradient.
+/// `L_words` without its stop-gradients. It has the value of `L_words`, but another gradient.
 fn words_loss(inputs: &Inputs) -> f64 {
     let batch = Batch::new();
     let mut loss = 0.0;
@@ -210,7 +210,7 @@ fn words_loss(inputs: &Inputs) -> f64 {
     loss
 }
 
-/// `L_help`. The target and the log-sum-exp are those of the batch, since no gradient flows through them.
+/// `L_help`. The target and the log-sum-exp are those of the batch, because no gradient flows through them.
 fn help_loss(help_value: HelpValue, inputs: &Inputs) -> f64 {
     let batch = Batch::new();
     let most_likely = |log_probs: &[f64]| {
@@ -241,8 +241,8 @@ fn huber(residual: f64) -> f64 {
     if residual.abs() <= 1.0 { residual * residual / 2.0 } else { residual.abs() - 0.5 }
 }
 
-/// `L_path`. The mean step `centre` is subtracted from each step. The values at the ends of sub-paths are those of
-/// `end`, if it is given.
+/// `L_path`. `centre` is subtracted from each step term. The values at the ends of sub-paths come from `end`, if it is
+/// given.
 fn path_loss(config: &PathConsistency, inputs: &Inputs, end: Option<&Inputs>, centre: f64) -> f64 {
     let batch = Batch::new();
     let mut loss = 0.0;
@@ -338,7 +338,7 @@ fn generalized_jsd_equals_its_definition() {
 }
 
 #[test]
-fn path_residuals_send_gradients_through_the_policy_and_the_values() {
+fn the_path_loss_has_gradients_in_the_policy_and_the_values() {
     for value in [ValueSource::Head, ValueSource::Unified] {
         for (length, alpha) in [(1, 1.0), (3, 1.0), (9, 1.0), (2, 0.6)] {
             if alpha != 1.0 && value == ValueSource::Unified {
@@ -352,7 +352,7 @@ fn path_residuals_send_gradients_through_the_policy_and_the_values() {
     }
 }
 
-/// An objective on batches that a target network has scored as well.
+/// An objective on batches that a target network has also scored.
 struct WithTargetNetwork(PathConsistency);
 
 impl WithTargetNetwork {
@@ -386,7 +386,7 @@ fn the_values_at_the_ends_of_paths_come_from_the_target_network() {
 }
 
 #[test]
-fn centring_subtracts_the_mean_step() {
+fn centring_subtracts_the_mean_step_term() {
     let config = PathConsistency::new();
     let batch = Batch::new();
     let inputs = batch.inputs();

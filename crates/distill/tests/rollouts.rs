@@ -28,7 +28,7 @@ struct OtherTeachers {
 }
 
 static OTHER_TEACHERS: LazyLock<OtherTeachers> = LazyLock::new(|| {
-    // The other models are drawn first, so that their weights do not depend on the order of the tests.
+    // `MODELS` is drawn first, so that these weights do not depend on the order of the tests.
     LazyLock::force(&MODELS);
     let teacher = |vocab_size| model(vocab_size, &Device::flex());
     OtherTeachers { larger: teacher(VOCAB + 1), without_help: teacher(VOCAB - 1), smaller: teacher(VOCAB - 2) }
@@ -66,11 +66,11 @@ fn batches_hold_the_texts_with_valid_prices_and_teacher_log_probs() {
 }
 
 #[test]
-fn searched_prices_use_each_budget() {
+fn at_the_searched_prices_the_student_uses_each_budget() {
     let (_, student) = Run::new().train_to(12, tempfile::tempdir().expect("a folder").path());
     let budgets = [0.2, 0.4, 0.6];
     let levels = [&[0.0], budgets.as_slice(), &[1.0]].concat();
-    // Texts of equal length have the same limit of tokens in every batch.
+    // References of equal length give the same length limit in every batch.
     let pairs: Vec<TokenPair> = PAIRS.0.iter().filter(|pair| pair.target.len() == 7).cloned().collect();
     let constraint = ConstraintConfig::new().with_levels(levels).with_frozen_steps(12).with_search_texts(pairs.len());
     let pairs = Pairs(pairs);
@@ -81,7 +81,7 @@ fn searched_prices_use_each_budget() {
     rollouts.next_batches(&student, 2, &workers).expect("rollouts");
     let prices = rollouts.prices().expect("the first rollouts set the prices").clone();
     rollouts.next_batches(&student, 2, &workers).expect("rollouts");
-    assert_eq!(rollouts.prices(), Some(&prices), "frozen prices stay");
+    assert_eq!(rollouts.prices(), Some(&prices), "frozen prices do not change");
 
     for budget in budgets {
         let stated = HelpBudget::percent((100.0 * budget) as u8);
@@ -109,7 +109,7 @@ fn ask_samples_cover_every_token_that_the_student_writes() {
     assert!(samples.len() >= 40, "{} tokens", samples.len());
     assert_eq!(samples.len(), rollout.rows.iter().map(|row| row.tokens.len()).sum::<usize>());
     for sample in &samples {
-        // Fresh heads have even odds, at which a student does not ask. All rewards are clipped at -10.
+        // New heads give log-odds of 0, at which a student does not ask. Rewards are clipped at -10.
         assert!(sample.log_odds.abs() < 1e-3 && (0.0..=10.0).contains(&sample.divergence), "{sample:?}");
     }
 }

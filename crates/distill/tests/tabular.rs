@@ -1,4 +1,4 @@
-//! Training on small tables, compared with their exact optimum.
+//! Training of models that are small tables, compared with the exact optimum.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,8 @@ const EOS: usize = 1;
 const PRICE: f64 = 1.2;
 const MAX_TOKENS: usize = 10;
 const ROWS: usize = 64;
-/// A number of tokens so large that a rate of help is a whole number of helped tokens, up to 1e-9.
+/// A number of tokens so large that a help rate times it can be rounded to a whole number of helped tokens. The error
+/// of the rate is below 1e-9.
 const TOKENS: f64 = 1e9;
 
 /// A teacher of four words, of which 1 ends a text. The last word is the state.
@@ -33,15 +34,15 @@ fn teacher() -> TabularDistribution {
 /// Who chooses the actions of a path.
 #[derive(Clone, Copy)]
 enum Writer {
-    /// The student samples from its own policy: on-policy paths.
+    /// The student samples from its own policy, so the paths are on-policy.
     Student,
-    /// Every action is equally likely: off-policy paths.
+    /// Every action is equally likely, so the paths are off-policy.
     Uniform,
-    /// Even rows are the student's, odd rows are uniform.
+    /// Even rows are from the student, and odd rows are uniform.
     Both,
 }
 
-/// A source of batches of paths over the table, with the teacher's log-probs along them.
+/// A batch source that draws paths over the table, with the teacher's log-probs.
 struct Paths {
     writer: Writer,
     rng: ChaCha8Rng,
@@ -56,7 +57,7 @@ struct TabularPath {
 }
 
 impl Paths {
-    /// Draws a path. `policy` is the student's table of logits; without it, every action is equally likely.
+    /// Draws a path. `policy` is the student's table of logits; with `None`, every action is equally likely.
     fn draw_path(&mut self, policy: Option<&[f32]>) -> TabularPath {
         let teacher = teacher();
         let start = self.rng.random_range(0..WORDS);
@@ -165,8 +166,8 @@ impl BatchSource<TabularLm> for Paths {
     }
 }
 
-/// Trains a random table by unified path consistency on the paths of a writer. The log-policy and the values of the
-/// result must be close to those of the optimum.
+/// Trains a random table by unified path consistency on the paths of `writer`. The trained log-policy and values must
+/// be close to the optimum.
 fn assert_optimum_is_found(writer: Writer) {
     let device = Device::flex().autodiff();
     device.seed(5);

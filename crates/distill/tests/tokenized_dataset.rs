@@ -1,4 +1,4 @@
-//! Data sets as token ids.
+//! Tests of tokenised data sets.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use wheels_text::{
     BudgetPlacement, Dataset, Example, HelpBudget, PromptTemplate, TextError, Tokenizer, TokenizerConfig,
 };
 
-/// A tokenizer without merges: every byte is a token, so that a text has as many tokens as bytes.
+/// A tokenizer without merges: every byte is one token.
 fn tokenizer() -> Tokenizer {
     let config = TokenizerConfig::default().with_vocab_size(259);
     Tokenizer::train(config, ["a text".to_owned()]).expect("a line to train on")
@@ -72,7 +72,7 @@ fn a_pair_is_dropped_if_its_prompt_does_not_fit_the_template_with_every_budget()
             assert!(tokenized.prompt(longest, budget, wording).is_ok(), "{budget} in wording {wording}");
         }
     }
-    // Without a budget in the prompt, only the limit of the template counts.
+    // If the prompt has no budget, only the limit of the template counts.
     let silent = template.with_budget(BudgetPlacement::None);
     assert_eq!(TokenizedDataset::new(&dataset, &tokenizer, &silent, 110).expect("short texts").dropped(), 0);
 }

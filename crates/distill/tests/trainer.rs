@@ -1,4 +1,4 @@
-//! Runs of the trainer with a tiny student and its teacher: resuming, requirements, reports.
+//! Tests of the trainer with a tiny student and its teacher: resuming, requirements, reports.
 
 mod support;
 
@@ -49,7 +49,7 @@ fn a_run_that_is_resumed_after_any_step_gives_the_same_bits() {
 }
 
 #[test]
-fn a_run_that_is_broken_off_saves_its_last_step() {
+fn a_run_that_the_caller_stops_saves_its_last_step() {
     let folder = folder();
     let objective = ConstrainedPath::new();
     let config = TrainerConfig::new(12).with_checkpoint_every(100).with_validate_every(100);
@@ -74,7 +74,7 @@ fn a_run_with_a_target_network_differs_and_is_resumed_bit_for_bit() {
 }
 
 #[test]
-fn a_frozen_model_keeps_its_words_while_its_heads_learn_also_when_resumed() {
+fn with_a_frozen_model_only_the_help_logit_changes_also_when_resumed() {
     let run = Run { student: MODELS.student.clone().with_frozen_model(), ..Run::new() };
     let (whole, student) = run.train_to(6, folder().path());
     let folder = folder();
@@ -109,17 +109,17 @@ fn reports_have_the_parts_of_the_loss_and_the_prices() {
     let prices = |report: &StepReport| -> Vec<f64> {
         report.parts.iter().filter(|part| part.0.starts_with("price ")).map(|part| *part.1).collect()
     };
-    assert_eq!(prices(&reports[0]), prices(&reports[1]), "prices stay while they are frozen");
-    assert!(reports.iter().any(|report| prices(report) != prices(&reports[0])), "and move afterwards");
-    // The first three steps use the same rollouts. The whole loss is not compared, because the prompts of its part `price`
-    // are new at each step, and that part has the largest weight.
+    assert_eq!(prices(&reports[0]), prices(&reports[1]), "prices do not change while they are frozen");
+    assert!(reports.iter().any(|report| prices(report) != prices(&reports[0])), "prices change afterwards");
+    // The first three steps use the same rollouts. `loss` is not compared, because the prompts of its part `price`,
+    // which has the largest weight, are new at each step.
     for name in ["words", "help", "forward", "path", "cost", "divergence"] {
         let (first, third) = (reports[0].parts[name], reports[2].parts[name]);
         assert!(third < first, "{name} was {first} at first and is {third} after two steps on the same rollouts");
     }
 }
 
-/// The message with which a run is refused because something is missing.
+/// The error message of a run for which something is missing.
 fn missing<B: BatchSource<T5>>(objective: &dyn Objective, student: &Student<T5>, source: B) -> String {
     let folder = folder();
     match Trainer::new(TrainerConfig::new(4), objective, student.clone(), source, folder.path()) {
@@ -158,7 +158,7 @@ struct LongerRun {
 }
 
 impl LongerRun {
-    /// Resumes the run in `folder`, or starts it, and trains to its last step. Returns the loss and the norm of the
+    /// Starts or resumes the run in `folder`, and trains to its last step. Returns the loss and the norm of the
     /// gradient at each step.
     fn train(&self, folder: &Path) -> Result<Vec<(usize, f64, f64)>, DistillError> {
         let constraint = ConstraintConfig::new().with_frozen_steps(100);

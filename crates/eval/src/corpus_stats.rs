@@ -1,4 +1,4 @@
-//! The statistics of a corpus under all metrics.
+//! The statistics of a corpus for all metrics.
 
 use std::iter::Sum;
 
@@ -9,17 +9,17 @@ use crate::statistics::{Comparison, Interval, bootstrap, paired_bootstrap};
 
 /// The number of bootstrap resamples behind each interval.
 const RESAMPLES: usize = 1000;
-/// The seed of the bootstrap. It is fixed, so the same texts always have the same intervals.
+/// The seed of the bootstrap. It is fixed, so that the same texts always have the same intervals.
 const SEED: u64 = 0;
 
-/// The scores of a corpus under all metrics, 0 to 100.
+/// The scores of a corpus, 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// BLEU.
     pub bleu: f64,
     /// chrF.
     pub chrf: f64,
-    /// ROUGE-1 F1. All ROUGE scores here compare Porter stems.
+    /// ROUGE-1 F1. This and the other ROUGE scores compare Porter stems.
     pub rouge_1: f64,
     /// ROUGE-2 F1.
     pub rouge_2: f64,
@@ -40,8 +40,7 @@ pub struct ByMetric<T> {
 
 /// The statistics of all metrics for each sentence of a corpus.
 ///
-/// Texts are compared with their references once, here. Scores and thousands of bootstrap resamples then only add up
-/// these numbers.
+/// Each text is compared with its reference only once. Scores and bootstrap resamples are sums of these statistics.
 #[derive(Clone, Debug)]
 pub struct CorpusStats {
     bleu: Vec<BleuStats>,
@@ -95,7 +94,7 @@ impl CorpusStats {
         }
     }
 
-    /// The fraction of the gap between student and teacher that this system closes, with its 95% intervals.
+    /// The fraction of the gap between the scores of student and teacher that this system closes, with 95% intervals.
     ///
     /// ```text
     /// gap closed = (score - student's score) / (teacher's score - student's score)
@@ -114,7 +113,7 @@ impl CorpusStats {
         }
     }
 
-    /// How much higher the scores are than another system's, with 95% intervals of the differences.
+    /// The scores minus those of another system, with 95% intervals.
     ///
     /// # Panics
     /// If the corpus is empty, or the two systems have different numbers of texts.
@@ -131,7 +130,7 @@ fn score_interval<S: Copy + Sum>(stats: &[S], score: impl Fn(&S) -> f64) -> Inte
     bootstrap(&[stats], score, |scores| scores[0], RESAMPLES, SEED)
 }
 
-/// The interval of the closed gap. The systems are in this order: the one in question, the student, the teacher.
+/// The interval of the closed gap. `systems` are the system to judge, the student and the teacher.
 fn gap_interval<S: Copy + Sum>(systems: [&[S]; 3], score: impl Fn(&S) -> f64) -> Interval {
     let fraction = |scores: &[f64]| (scores[0] - scores[1]) / (scores[2] - scores[1]);
     bootstrap(&systems, score, fraction, RESAMPLES, SEED)

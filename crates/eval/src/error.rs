@@ -3,11 +3,11 @@
 use wheels_decode::DecodeError;
 use wheels_text::TextError;
 
-/// A reason why an evaluation fails.
+/// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// The decoder failed. Its own error says why.
+    /// The decoder failed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// An example cannot be turned into a prompt, for instance because its source is empty or too long.
@@ -19,7 +19,7 @@ pub enum EvalError {
         #[source]
         source: TextError,
     },
-    /// The tokens of an output cannot be turned into text. The usual cause is a tokenizer that is not the decoder's.
+    /// The tokens of an output cannot be turned into text, for example because the decoder has another tokenizer.
     #[error(
         "the tokens of text {index} (counted from 0) cannot be turned into text; use the tokenizer of the model that \
          decoded them"

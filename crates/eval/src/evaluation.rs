@@ -1,14 +1,13 @@
-//! Running a decoder on a data set.
+//! Running a decoder on a dataset.
 
 use wheels_decode::{Decoded, Decoder};
 use wheels_text::{Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 
 use crate::{CorpusStats, DecodedText, EvalError, SystemOutput};
 
-/// A data set with the tokenizer and the prompt template that turn it into prompts.
+/// A dataset on which decoders are evaluated, with the tokenizer and the template that make its prompts.
 ///
-/// Every decoder whose models share this tokenizer can run on it: the student alone, the teacher alone, or a student
-/// with its teacher.
+/// All decoders whose models have this tokenizer can run on it: the student alone, the teacher alone, or both together.
 ///
 /// ```
 /// use wheels_decode::{Action, DecodeError, DecodeStats, Decoded, Decoder, End, Source, Step, Trajectory};
@@ -63,7 +62,7 @@ impl<'a> Evaluation<'a> {
         self.data.iter().map(|example| example.target.as_str())
     }
 
-    /// One prompt per example, in the order of the data. All of them have the same budget.
+    /// One prompt per example, in the order of the data. All prompts have the same budget.
     ///
     /// # Errors
     /// [`EvalError::Prompt`] if a source is empty or too long.
@@ -79,7 +78,7 @@ impl<'a> Evaluation<'a> {
     /// Runs a decoder on prompts, which are usually those of [`prompts`](Self::prompts).
     ///
     /// # Errors
-    /// [`EvalError::Decode`] if the decoder fails, and [`EvalError::Output`] as for [`output`](Self::output).
+    /// [`EvalError::Decode`] if the decoder fails, and the error of [`output`](Self::output).
     pub fn run(&self, decoder: &dyn Decoder, prompts: &[Prompt], seed: Seed) -> Result<SystemOutput, EvalError> {
         self.output(decoder.decode(prompts, seed)?)
     }

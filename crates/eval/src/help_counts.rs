@@ -1,4 +1,4 @@
-//! How much help different parts of the texts have.
+//! Counts of helped tokens by position in the text and by kind of token.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl HelpCounts {
 impl SystemOutput {
     /// The help in each tenth of the texts, from the first tenth to the last.
     ///
-    /// Token `i` of a text of `n` tokens is in tenth `floor(10 i / n)`. The end-of-text token counts as a token.
+    /// Token `i` (from 0) of a text of `n` tokens is in tenth `floor(10 i / n)`. The end-of-text token counts, too.
     pub fn help_by_position(&self) -> [HelpCounts; POSITION_BINS] {
         let mut counts = [HelpCounts::default(); POSITION_BINS];
         for decoded in &self.texts {

@@ -1,8 +1,8 @@
-//! The cost of a model call, and a model of latency at batch size 1.
+//! The cost of model calls, and a model of decoding latency at batch size 1.
 //!
-//! A measured latency mixes the models with the decoder, the batch size and the machine. The model here has two numbers
-//! per language model, a cost per call and a cost per token, and multiplies them with the calls and the tokens that a
-//! decoder counted. So it shows what a decoder would take if each text were decoded alone.
+//! A measured latency depends on the batch size and on what else the machine does. This model has two numbers for each
+//! language model, the seconds per call and the seconds per token. It multiplies them by the calls and the tokens that
+//! a decoder counted. The result is the time that the decoder would take if each text were decoded alone.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
 const TEXT_TOKENS: usize = 8;
 /// The length of the long timed call, tokens. The short one has 1 token.
 const LONG_CALL_TOKENS: usize = 9;
-/// The number of timed calls of each length. The fastest one counts: other work of the machine only slows calls down.
+/// The number of timed calls of each length. The fastest counts, because other work of the machine slows calls down.
 const CALLS: usize = 101;
 
 /// The cost of one call of a model at batch size 1, fitted to calls with 1 and with 9 tokens.
@@ -85,7 +85,7 @@ fn fastest_call(model: &dyn LanguageModel, context: &mut Context, tokens: &[u32]
     for _ in 0..CALLS {
         let started = Instant::now();
         let hidden = model.hidden(&batch, &[0], Positions::All, context);
-        // A device works in the background: only reading the logits waits until they are computed.
+        // A device computes in the background, and reading the logits waits until they are computed.
         let _ = model.head(&hidden).into_data();
         fastest = fastest.min(started.elapsed().as_secs_f64());
         context.truncate(0, TEXT_TOKENS);

@@ -1,15 +1,15 @@
-//! Evaluation for Training Wheels: how good decoded texts are, how much help they took, and whether two systems differ.
+//! Evaluates decoders that write with help from a teacher: by quality, help and latency, with bootstrap intervals.
 //!
 //! - [`metric`] scores texts against references. BLEU, chrF and chrF++ equal those of sacrebleu, and ROUGE equals that
 //!   of rouge-score.
-//! - [`statistics`] has bootstrap intervals, paired comparisons of two systems, and correlation.
-//! - [`Evaluation`] runs a decoder on a data set. [`SystemOutput`] holds its texts, and [`CorpusStats`] scores them.
-//! - [`Sweep`] places systems between the student alone and the teacher alone. [`CallCost`] and [`PairCost`] estimate
-//!   what their calls cost.
+//! - [`statistics`] has bootstrap intervals, paired comparisons of two systems, and correlations.
+//! - [`Evaluation`] runs a decoder on a dataset. [`SystemOutput`] holds its texts, and [`CorpusStats`] scores them.
+//! - [`Sweep`] compares systems with the student alone and the teacher alone. [`CallCost`] and [`PairCost`] model their
+//!   latency from the costs of model calls.
 //! - [`Results`] holds everything that tables and figures need. It is exported as JSON, CSV and Markdown.
 //!
-//! The statistics of every metric add up: compute one value per sentence, sum them, and ask the sum for its score. The
-//! score of a resampled corpus is then the score of another sum.
+//! The statistics of every metric add up: compute them for each sentence, sum them, and take the score of the sum. The
+//! score of a bootstrap resample is the score of another sum.
 //!
 //! This crate reads and writes no files, draws no figures and trains nothing. It supports one reference per sentence.
 //!

@@ -1,4 +1,4 @@
-//! The results of an evaluation: everything that its tables and figures show.
+//! The results of an evaluation, from which its tables and figures are made.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +8,24 @@ use crate::help_counts::POSITION_BINS;
 use crate::statistics::{Comparison, Interval};
 use crate::{ByMetric, HelpCounts, PairCost, SweepRow};
 
-/// The results of several systems on one data set.
+/// The results of several systems on one dataset.
 ///
-/// [`to_json`](Self::to_json) writes all of it and [`from_json`](Self::from_json) reads it back;
+/// [`to_json`](Self::to_json) writes everything and [`from_json`](Self::from_json) reads it back.
 /// [`to_csv`](Self::to_csv) and [`to_markdown`](Self::to_markdown) write tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     /// The command that produced the results.
     pub command: String,
-    /// The number of texts in the data set.
+    /// The number of texts in the dataset.
     pub texts: usize,
     /// The cost of model calls on each device.
     pub costs: BTreeMap<String, PairCost>,
     /// One measurement per system, budget and device. Each is a point in the figures and a line in the tables.
     pub points: Vec<Measurement>,
-    /// How far each further device agrees with the first.
+    /// The number of texts on each other device that differ from those on the first device.
     pub devices: Vec<Agreement>,
-    /// Pairs of the student's log-odds of asking and its distance D to the teacher's distribution, both in nats, at the
-    /// tokens of some texts.
+    /// Pairs of the student's log-odds of asking and its divergence D from the teacher, both in nats, at the tokens of
+    /// some texts.
     pub log_odds: Vec<[f64; 2]>,
 }
 
@@ -34,19 +34,19 @@ pub struct Results {
 pub struct Measurement {
     /// The device on which the system ran.
     pub device: String,
-    /// Quality and work.
+    /// The quality and the work of the system.
     #[serde(flatten)]
     pub row: SweepRow,
     /// The scores with their 95% intervals.
     pub intervals: ByMetric<Interval>,
-    /// The difference to a system that asks when its largest probability is low (max-prob) under the same budget, if
-    /// that was measured.
+    /// The scores minus those of `max-prob` under the same budget, if that was measured. `max-prob` is the student that
+    /// asks when its largest probability is low.
     #[serde(default, alias = "over_max_prob", skip_serializing_if = "Option::is_none")]
     pub versus_max_prob: Option<ByMetric<Comparison>>,
     /// The threshold of the system's help rule, if one was tuned on validation texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
-    /// Requests for help per token, granted or not.
+    /// The number of requests for help per token, whether help was given or not.
     pub asked_rate: f64,
     /// The measured time per token at the batch size of the run, divided by that of the teacher alone.
     pub latency: f64,
@@ -58,7 +58,7 @@ pub struct Measurement {
     pub by_kind: BTreeMap<String, HelpCounts>,
 }
 
-/// How many texts differ between two devices that ran the same systems.
+/// The number of texts that differ between two devices that ran the same systems.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The device.

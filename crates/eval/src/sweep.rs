@@ -1,4 +1,4 @@
-//! A sweep of systems between the student alone and the teacher alone.
+//! Comparison of systems with the student alone and the teacher alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::metric::BleuStats;
 use crate::statistics::{Comparison, Interval};
 use crate::{ByMetric, CorpusStats, Scores, SystemOutput};
 
-/// The two ends of a sweep, the student alone and the teacher alone, with which all other systems are compared.
+/// The student alone and the teacher alone, with which all other systems are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
     /// The statistics of the student alone.
@@ -17,7 +17,7 @@ pub struct Sweep<'a> {
     pub teacher_output: &'a SystemOutput,
 }
 
-/// The quality of one system in a sweep, and the work that it took.
+/// The quality and the work of one system in a [`Sweep`].
 ///
 /// The field names are the keys of its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,18 +33,18 @@ pub struct SweepRow {
     pub bleu_teacher: f64,
     /// The fraction of the gap between student and teacher that the system closes; see [`CorpusStats::gap_closed`].
     pub gap_closed: ByMetric<Interval>,
-    /// The difference to a system that asks at random positions and at the same rate, if that was measured.
+    /// The scores minus those of a system that asks at random at the same rate, if that was measured.
     #[serde(default, alias = "over_random", skip_serializing_if = "Option::is_none")]
     pub versus_random: Option<ByMetric<Comparison>>,
     /// The fraction of tokens that an expert chose, 0 to 1.
     pub help_rate: f64,
-    /// Calls of the teacher per token. A batched forward pass counts once for each of its texts.
+    /// The number of teacher calls per token. A batched forward pass counts once for each of its texts.
     pub teacher_calls_per_token: f64,
-    /// Tokens that the teacher read, per token of text. Tokens of prompts do not count.
+    /// The number of tokens that the teacher read, per token of text. Prompts do not count.
     pub teacher_tokens_processed_per_token: f64,
-    /// Steps of the student per token.
+    /// The number of student steps per token.
     pub student_steps_per_token: f64,
-    /// The number of texts that were cut at the decoder's length limit. Older files do not say it, and give 0.
+    /// The number of texts that were cut at the decoder's length limit. 0 if a file of an earlier version lacks it.
     #[serde(default)]
     pub truncated: usize,
     /// Wall time, seconds.
@@ -52,12 +52,10 @@ pub struct SweepRow {
 }
 
 impl Sweep<'_> {
-    /// The row of one system. `stats` are the statistics of `output` against the references.
-    ///
-    /// `versus_random` is left empty.
+    /// The row of one system, without `versus_random`. `stats` are the statistics of `output` against the references.
     ///
     /// # Panics
-    /// If the data set is empty, or the system has another number of texts than student and teacher.
+    /// If the dataset is empty, or the system has another number of texts than student and teacher.
     pub fn row(&self, decoder: &str, budget: f64, output: &SystemOutput, stats: &CorpusStats) -> SweepRow {
         let work = &output.stats;
         let pairs = output.texts().zip(self.teacher_output.texts());

@@ -1,14 +1,14 @@
-//! What one decoder wrote for a data set.
+//! The texts that one decoder wrote for a dataset.
 
 use serde::{Deserialize, Serialize};
 use wheels_decode::{DecodeStats, Source, Trajectory};
 
-/// The texts that one decoder wrote for a data set, and the work that they took.
+/// The texts that one decoder wrote for a dataset, and its work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SystemOutput {
     /// The texts, in the order of the data.
     pub texts: Vec<DecodedText>,
-    /// The work for all texts together.
+    /// The work of the decoder for all texts together.
     pub stats: DecodeStats,
 }
 
@@ -17,12 +17,12 @@ pub struct SystemOutput {
 pub struct DecodedText {
     /// The text.
     pub text: String,
-    /// The tokens of the text. The end-of-text token is among them unless the text is truncated.
+    /// The tokens of the text. They include the end-of-text token unless the text is truncated.
     pub tokens: Vec<u32>,
     /// Whether an expert chose each token.
     #[serde(rename = "authors", with = "authors")]
     helped: Vec<bool>,
-    /// Whether the text was cut at the decoder's length limit. Older files do not say it, and give false.
+    /// Whether the text was cut at the decoder's length limit. False if a file of an earlier version does not say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
@@ -38,7 +38,7 @@ impl SystemOutput {
         self.texts.iter().filter(|decoded| decoded.truncated).count()
     }
 
-    /// The number of texts that differ between two outputs, in a token or in who chose it.
+    /// The number of texts of two outputs that differ in a token or in who chose it.
     ///
     /// # Panics
     /// If the outputs have different numbers of texts.
@@ -65,13 +65,13 @@ impl DecodedText {
         }
     }
 
-    /// For each of the tokens, whether an expert chose it.
+    /// For each token, whether an expert chose it.
     pub fn helped(&self) -> impl Iterator<Item = bool> {
         self.helped.iter().copied()
     }
 }
 
-/// The JSON form of who chose the tokens: one character per token, `s` for the student and `t` for an expert.
+/// The authors of the tokens in JSON: a text with one character per token, `s` for the student and `t` for an expert.
 ///
 /// A file of outputs holds tens of thousands of tokens, and a list of booleans would take six times the space.
 mod authors {

@@ -31,8 +31,8 @@ impl KvCache {
 
     /// Writes the keys and values of some rows. Those of row `rows[i]` are written from slot `offsets[i]` on.
     ///
-    /// Consecutive rows with the same offset are written together, so that a batch whose rows have the same length needs
-    /// one write. If a write does not fit, the capacity is at least doubled.
+    /// Consecutive rows with the same offset are written together, so that a batch whose rows have the same length
+    /// needs one write. If a write does not fit, the capacity is at least doubled.
     ///
     /// # Shapes
     /// `keys`, `values`: `[rows, heads, time, d_head]`.

@@ -168,10 +168,6 @@ mod tests {
         context.select_rows(&[1]);
         assert_eq!(context.tokens(0), [0]);
         let calls = context.state::<Recorder>().map(|recorder| recorder.0.as_slice());
-        assert_eq!(
-            calls,
-            Some(&["row 0 to 1".to_owned(), "rows [1]".to_owned()][..]),
-            "unchanged rows need no call"
-        );
+        assert_eq!(calls, Some(&["row 0 to 1".to_owned(), "rows [1]".to_owned()][..]), "unchanged rows need no call");
     }
 }

@@ -47,8 +47,8 @@ pub enum LmError {
     },
     /// A size in config.json differs from the size in the weight file.
     #[error(
-        "{origin}: {field} is {value}, but the weights have {found} ({tensor}): use the config.json that belongs to the \
-         weights"
+        "{origin}: {field} is {value}, but the weights have {found} ({tensor}): use the config.json that belongs to \
+         the weights"
     )]
     Size {
         /// Where the config came from.

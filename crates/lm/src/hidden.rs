@@ -13,8 +13,8 @@ pub enum Positions<'a> {
 }
 
 impl Positions<'_> {
-    /// The selected positions as indices into a flattened grid `[rows, time]`, row after row. `lengths` has the number of
-    /// tokens in each row.
+    /// The selected positions as indices into a flattened grid `[rows, time]`, row after row. `lengths` has the number
+    /// of tokens in each row.
     ///
     /// # Panics
     /// If the number of rows differs, or if more positions of a row are selected than it has tokens.
@@ -115,7 +115,7 @@ impl Hidden {
         }
     }
 
-    /// Splits into chunks of at most `size` positions, so that the logits of all positions need not be in memory at once.
+    /// Splits into chunks of at most `size` positions, so that a caller need not hold the logits of all positions.
     ///
     /// # Panics
     /// If `size` is 0.

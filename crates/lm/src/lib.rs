@@ -1,16 +1,16 @@
 //! Language models on burn: token ids in, logits out.
 //!
-//! [`LanguageModel`] is the interface, the same for encoder-decoder and decoder-only models. A model holds only weights.
-//! What it has read so far, such as its KV cache, lives in a [`Context`] that the caller owns. The same interface serves
-//! training (a whole target is scored in one call), decoding (one token per call) and speculative decoding (several
-//! tokens per call, some of which are rolled back). [`Pretrained`] opens model folders in Hugging Face's layout.
+//! [`LanguageModel`] is the interface, the same for encoder-decoder and decoder-only models. A model holds only its
+//! weights. Its state, such as the KV cache, lives in a [`Context`] that the caller owns. One interface serves training
+//! (a whole target is scored in one call), decoding (one token per call) and speculative decoding (several tokens per
+//! call, some of which are rolled back). [`Pretrained`] loads model folders in Hugging Face's layout.
 //!
 //! This crate has no tokenizer and no sampling, and it does not choose a device.
 //!
 //! # A model of your own
 //!
-//! A model outside this crate implements five methods and keeps its state in the [`Context`]. This one predicts that the
-//! next token id is the last one plus 1:
+//! A model outside this crate implements five methods and keeps its state in the [`Context`]. This one predicts that
+//! the next token id is the last one plus 1:
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

@@ -42,9 +42,9 @@ pub trait LanguageModel {
 
     /// Reads a batch of prompts and returns the context in which they can be continued.
     ///
-    /// `capacity` is the number of tokens per row for which KV caches are allocated. Caches grow if a row becomes longer.
-    /// With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt again and does
-    /// not change the context. Training scores whole targets in this way.
+    /// `capacity` is the number of tokens per row for which KV caches are allocated. Caches grow if a row becomes
+    /// longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt
+    /// again and does not change the context. Training scores whole targets in this way.
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context;
 
     /// Reads tokens and returns the last hidden states at the selected positions. Row `i` of `tokens` continues row
@@ -57,8 +57,8 @@ pub trait LanguageModel {
     /// `tokens`: `[rows, time]`; the result: `[positions, d_model]`, one state for each of the `positions`.
     ///
     /// # Panics
-    /// If `rows` and `tokens` differ in their number of rows, if the context does not have one of the rows, or if another
-    /// model made the context.
+    /// If `rows` and `tokens` differ in their number of rows, if the context does not have one of the rows, or if
+    /// another model made the context.
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden;
 
     /// The logits of the next token at each position of `hidden`.

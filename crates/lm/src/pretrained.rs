@@ -105,8 +105,9 @@ impl Pretrained {
         }
     }
 
-    /// The same model with a vocabulary of `vocab_size` tokens, for tokens that were added to the tokenizer. The weights
-    /// of each new token are the mean of those of the existing tokens.
+    /// The same model with a vocabulary of `vocab_size` tokens, for tokens that were added to the tokenizer.
+    ///
+    /// The weights of each new token are the mean of those of the existing tokens.
     ///
     /// # Panics
     /// If the vocabulary of the model is larger.

@@ -6,8 +6,8 @@ use crate::{Context, Hidden, LanguageModel, ModelSpec, Positions, TokenBatch};
 
 /// A model that never ends a text, so that a benchmark always measures the same number of tokens.
 ///
-/// Its logits are those of the wrapped model. Only the [`ModelSpec`] differs: the id of the end-of-text token is one that
-/// no vocabulary contains.
+/// Its logits are those of the wrapped model. Only the [`ModelSpec`] differs: the id of the end-of-text token is not in
+/// any vocabulary.
 #[derive(Clone, Debug)]
 pub struct Endless<M> {
     model: M,

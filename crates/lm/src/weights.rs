@@ -114,7 +114,8 @@ impl WeightSource<'_> {
 /// Loads the weights of a burn module from a safetensors file that has the tensor names of the module.
 ///
 /// # Errors
-/// [`LmError::Safetensors`] if the file is damaged, and [`LmError::Weights`] if tensors are missing or have other shapes.
+/// [`LmError::Safetensors`] if the file is damaged, and [`LmError::Weights`] if tensors are missing or have another
+/// shape.
 pub fn load_weights<M: ModuleSnapshot>(
     module: &mut M,
     source: WeightSource<'_>,
@@ -192,7 +193,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
         .map_err(|source| LmError::Write { path: path.into(), source })
 }
 
-/// The float format in which weights are stored on a device. Flex32 is only a format for computing: it is stored as f32.
+/// The float format in which weights are stored on a device. Flex32 is only a format for computation, stored as f32.
 fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,

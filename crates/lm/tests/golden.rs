@@ -42,8 +42,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// The largest allowed difference in f32. At the depth of these models, rounding errors add up to a few 1e-6. 1e-4 leaves
-/// room for kernels that round differently.
+/// The largest allowed difference in f32. At the depth of these models, rounding errors add up to a few 1e-6. 1e-4
+/// leaves room for kernels that round differently.
 const TOLERANCE: f32 = 1e-4;
 
 fn assert_near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
@@ -178,7 +178,7 @@ fn a_saved_model_is_loaded_bit_for_bit() {
         assert_eq!(logits_of(&again, &golden, 0), logits_of(&model, &golden, 0));
         model.save(scratch.path(), FloatFormat::F16).unwrap();
         let half = Pretrained::load(scratch.path(), &device).unwrap();
-        // Rounding the weights to f16 changes logits of up to 9 by about 0.02. A wrong tensor would change them far more.
+        // Rounding the weights to f16 changes logits of up to 9 by about 0.02. A wrong tensor changes them far more.
         assert_near(&logits_of(&half, &golden, 0), &flat(&golden.logits), 0.2, "f16");
     }
 }

@@ -12,25 +12,25 @@ pub enum StudentError {
     /// A student_config.json cannot be parsed.
     #[error("{origin} is not a valid student_config.json: copy it again from the folder that training wrote")]
     Config {
-        /// Where it came from.
+        /// Where the config came from.
         origin: String,
         /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// A size in student_config.json is 0 or absurdly large.
-    #[error("{origin}: {field} is {value}, which must be from 1 to {largest}")]
+    /// A size in student_config.json is 0 or too large.
+    #[error("{origin}: {field} is {value}; it must be from 1 to {largest}")]
     Size {
-        /// Where it came from.
+        /// Where the config came from.
         origin: String,
         /// The field.
         field: &'static str,
         /// Its value.
         value: usize,
-        /// The largest value that is accepted.
+        /// The largest valid value.
         largest: usize,
     },
-    /// The price levels are invalid.
-    #[error("prices need finite levels whose budgets rise from 0 to 1")]
+    /// The budgets or the prices of [`Prices`](crate::Prices) are invalid.
+    #[error("prices must be finite numbers, and their budgets must rise from 0 to 1")]
     Prices,
 }

@@ -1,4 +1,4 @@
-//! The heads that a student reads beside its next-token logits.
+//! The heads of a student, beside the base model: divergence, price and values.
 
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
@@ -9,20 +9,21 @@ use wheels_lm::{Hidden, ModelSpec};
 use crate::StudentConfig;
 use crate::price_head::PriceHead;
 
-/// Added to a logit or score to take it out of a softmax: its exponential is 0 in every float format.
+/// Added to a logit or score to mask it. After the softmax, its probability is 0 in every float format.
 pub(crate) const MASKED: f32 = -3.0e4;
 
-/// The columns of a student's [`Hidden::features`].
+/// The column of a student's [`Hidden::features`] with the price of help, nats.
 pub(crate) const PRICE: usize = 0;
+/// The column with the repetition at the end of the text, 0 to 1.
 const REPETITION: usize = 1;
 
 /// The heads of a student. Their field names are the tensor names in heads.safetensors.
 #[derive(Module, Debug)]
 pub(crate) struct Heads {
-    /// Estimates the divergence D of the student's distribution from its teacher's.
+    /// D, an estimate of the student's divergence from its teacher, nats.
     pub(crate) distance: Perceptron,
     pub(crate) price: PriceHead,
-    /// V and V_C.
+    /// V and V_C; see [`Values`].
     pub(crate) values: Perceptron,
     #[module(skip)]
     config: StudentConfig,
@@ -31,12 +32,12 @@ pub(crate) struct Heads {
     help_token: usize,
 }
 
-/// The two values of each state that are trained beside the help token.
+/// Predictions about the rest of a text, from each position on.
 #[derive(Clone, Debug)]
 pub struct Values {
-    /// V, the entropy-regularised return still to come, nats, `[batch, time]`.
+    /// V, the entropy-regularised return from this position on, nats, `[batch, time]`.
     pub value: Tensor<2>,
-    /// V_C, the number of helped tokens still to come, `[batch, time]`.
+    /// V_C, the number of helped tokens from this position on, `[batch, time]`.
     pub cost: Tensor<2>,
 }
 
@@ -56,7 +57,8 @@ impl Heads {
         &self.config
     }
 
-    /// Replaces the logit of the help token by `logsumexp(other logits) + z`, where `z` is the log-odds of asking.
+    /// Replaces the logit of the help token by `logsumexp(other logits) + z`. Here `z = D - price` is the log-odds of
+    /// asking. The gradient of the help logit flows only into `z`.
     ///
     /// # Shapes
     /// `logits` and the result: `[positions, vocab]`.
@@ -81,7 +83,7 @@ impl Heads {
         logits.slice_assign(column, normaliser + log_odds)
     }
 
-    /// V and V_C at positions that form a grid.
+    /// V and V_C at the positions of a grid `[batch, time]`, row after row.
     pub(crate) fn values(&self, hidden: &Hidden, grid: [usize; 2]) -> Values {
         let values = self.values.forward(Tensor::cat(vec![hidden.states(), features(hidden)], 1));
         let [value, cost] = [0, 1].map(|column| values.clone().narrow(1, column, 1).reshape(grid));
@@ -93,7 +95,7 @@ fn features(hidden: &Hidden) -> Tensor<2> {
     hidden.features().expect("a student's hidden states carry its features")
 }
 
-/// A perceptron with one hidden layer. Its output is 0 until it is trained.
+/// An MLP with one hidden layer. Its output is 0 until it is trained.
 #[derive(Module, Debug)]
 pub(crate) struct Perceptron {
     inner: Linear,
@@ -113,7 +115,7 @@ impl Perceptron {
     }
 }
 
-/// The same numbers with a gradient that is `scale` times as large.
+/// The same tensor, whose gradient is multiplied by `scale`.
 fn scaled_gradient(x: Tensor<2>, scale: f64) -> Tensor<2> {
     x.clone() * scale + x.detach() * (1.0 - scale)
 }

@@ -1,11 +1,14 @@
 //! A language model that can ask a teacher for help.
 //!
-//! A [`Student`] wraps any [`LanguageModel`](wheels_lm::LanguageModel) and is one itself. Its help token is one more
-//! column of the logits. Small heads beside the model compute the logit of that token: how far the student is from its
-//! teacher at this position, minus the price of help, which the student reads from the budget in its prompt. [`Prices`]
-//! are the prices that training found for each budget.
+//! A [`Student`] wraps any [`LanguageModel`](wheels_lm::LanguageModel) and is one itself. One token of its vocabulary
+//! is the *help token*: when the student would generate it, the teacher chooses the next token instead.
 //!
-//! This crate decodes nothing and trains nothing: `wheels-decode` asks the teacher, and `wheels-distill` trains the
+//! The *price* of help is what training charges for each token from the teacher, nats. A smaller budget has a higher
+//! price. The student learns to ask when its divergence from the teacher exceeds the price. Small heads beside the
+//! model estimate both: one the divergence at each position, another the price from the budget in the prompt. Their
+//! difference is the log-odds of the help token. [`Prices`] holds the price that training found for each budget.
+//!
+//! This crate does not decode and does not train. `wheels-decode` asks the teacher, and `wheels-distill` trains the
 //! heads.
 //!
 //! ```
@@ -17,7 +20,7 @@
 //! let model = Pretrained::T5(config.init(&Device::default()));
 //! let student = Student::new(model).with_heads(&StudentConfig::new(), 11);
 //! let prompts = TokenBatch::new(&[vec![3, 4, 1]], 0);
-//! // Fresh heads give every state the same distance and every prompt the price 0.
+//! // Untrained heads predict the divergence 0 at every position and the price 0 for every prompt.
 //! let prices = student.prices(&prompts).expect("it has heads").into_data();
 //! assert_eq!(prices.iter::<f32>().collect::<Vec<_>>(), [0.0]);
 //! ```

@@ -1,4 +1,4 @@
-//! The head that reads the price of help from the words of a prompt.
+//! The head that predicts the price of help from the words of a prompt.
 
 use burn::module::{Initializer, Module};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
@@ -9,18 +9,19 @@ use wheels_lm::TokenBatch;
 use crate::StudentConfig;
 use crate::heads::{MASKED, Perceptron};
 
-/// Reads a price from the start of a prompt, where the budget is stated in words.
+/// Predicts the price of help from the start of a prompt, which states the budget in words.
 ///
-/// Attention queries select places of the prompt, and a perceptron turns what stands there into one number. The head has
-/// token embeddings of its own and sees each token beside its two neighbours, so that it can tell the tens digit from
-/// the ones digit. The hidden states of the base model would serve as well, but they change while it is trained.
+/// Learned queries attend to the tokens, and an MLP maps the results to one number. Each token is read together with
+/// its two neighbours, so that the head can tell the tens digit from the ones digit. The head has its own token
+/// embeddings, because the hidden states of the base model change during training.
 #[derive(Module, Debug)]
 pub(crate) struct PriceHead {
     embedding: Embedding,
-    /// Reads a token together with its two neighbours.
+    /// Maps the embeddings of a token and its two neighbours to features.
     near: Linear,
+    /// The attention scores of the features, for each query.
     queries: Linear,
-    /// The weight of the position in the prompt, for each query.
+    /// The attention scores of the position in the prompt, for each query.
     place: Linear,
     pub(crate) read: Perceptron,
     #[module(skip)]
@@ -31,7 +32,7 @@ impl PriceHead {
     pub(crate) fn init(config: &StudentConfig, vocab_size: usize, device: &Device) -> Self {
         let StudentConfig { hidden_width, price_queries, price_embedding, .. } = *config;
         Self {
-            // Small initial values, so that tokens which no budget contains hardly count.
+            // Small initial values: tokens that are rare in training then have little effect on the price.
             embedding: EmbeddingConfig::new(vocab_size, price_embedding)
                 .with_initializer(Initializer::Normal { mean: 0.0, std: 0.1 })
                 .init(device),
@@ -43,7 +44,7 @@ impl PriceHead {
         }
     }
 
-    /// The price that each prompt states, nats, `[batch, 1]`.
+    /// The predicted price of help for each prompt, nats, `[batch, 1]`.
     pub(crate) fn forward(&self, prompts: &TokenBatch, device: &Device) -> Tensor<2> {
         let StudentConfig { hidden_width, budget_tokens, price_queries, price_embedding, .. } = self.config;
         let starts: Vec<&[u32]> =
@@ -53,7 +54,8 @@ impl PriceHead {
         let padding = starts.is_ragged().then(|| starts.padding(device).float());
         let mut embedded = self.embedding.forward(starts.tensor(device));
         if let Some(padding) = &padding {
-            // Padding embeds as zeros, like the places past the end of the batch.
+            // Padding is embedded as zeros, like the neighbours outside the batch. So the price of a prompt does not
+            // depend on the other prompts.
             let kept = padding.clone().neg() + 1.0;
             embedded = embedded * kept.reshape([batch, time, 1]);
         }

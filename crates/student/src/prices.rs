@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::StudentError;
 
-/// The price of help at one budget: the multiplier of the constraint that at most `budget` of the tokens are helped.
+/// The price of help at one budget: the Lagrange multiplier of the constraint that at most this fraction of the tokens
+/// comes from the teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LagrangeMultiplier {
     /// The budget as a fraction of the tokens, 0 to 1.
@@ -13,9 +14,9 @@ pub struct LagrangeMultiplier {
     pub price: f64,
 }
 
-/// One multiplier for each budget level, and interpolated prices for all budgets between them.
+/// The price of help at some budgets, the *levels*. Prices between two levels are interpolated linearly.
 ///
-/// A student asks where the divergence from its teacher exceeds the price, so that a higher price means less help.
+/// A student asks when its divergence from the teacher exceeds the price, so a higher price means less help.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Prices {
@@ -39,7 +40,7 @@ impl Prices {
     /// Prices at the given levels.
     ///
     /// # Errors
-    /// [`StudentError::Prices`] if the budgets do not rise from 0 to 1 or a price is not finite.
+    /// [`StudentError::Prices`] if the budgets do not rise strictly from 0 to 1, or if a price is not finite.
     pub fn new(levels: Vec<LagrangeMultiplier>) -> Result<Self, StudentError> {
         let ends = levels.first().zip(levels.last()).map(|(first, last)| (first.budget, last.budget));
         let rising = levels.is_sorted_by(|a, b| a.budget < b.budget);
@@ -47,44 +48,46 @@ impl Prices {
         if ends == Some((0.0, 1.0)) && rising && finite { Ok(Self { levels }) } else { Err(StudentError::Prices) }
     }
 
-    /// The price of a budget, nats.
+    /// The price of a budget (a fraction, 0 to 1), nats.
     pub fn price(&self, budget: f64) -> f64 {
         let (low, high, share) = self.bracket(budget);
         self.levels[low].price * (1.0 - share) + self.levels[high].price * share
     }
 
-    /// The shift of the threshold on the help log-odds, nats, with which a student whose prompt states the budget
-    /// `stated` asks as it would under the budget `wanted`.
+    /// The change of the threshold on the help log-odds, nats, that applies the budget `wanted` to a student whose
+    /// prompt states the budget `stated`. Both are fractions, 0 to 1.
     ///
-    /// It is the difference of the prices, because the student asks where `D - price` is positive (our derivation).
+    /// The log-odds are `D - price(stated)`, and the student should ask when `D > price(wanted)`. So the threshold
+    /// rises by `price(wanted) - price(stated)` (our derivation).
     pub fn offset(&self, wanted: f64, stated: f64) -> f64 {
         self.price(wanted) - self.price(stated)
     }
 
-    /// The multipliers, by rising budgets.
+    /// The levels, by rising budget.
     pub fn levels(&self) -> &[LagrangeMultiplier] {
         &self.levels
     }
 
-    /// Sets the price of a level, nats.
+    /// Sets the price, nats, of the level with this index.
     ///
     /// # Panics
-    /// If there is no such level or the price is not finite.
+    /// If there is no such level, or if the price is not finite.
     pub fn set_price(&mut self, level: usize, price: f64) {
         assert!(price.is_finite(), "a price of {price} nats is not finite");
         self.levels[level].price = price;
     }
 
-    /// The same prices, interpolated at other budget levels.
+    /// Prices at other levels, interpolated from these prices.
     ///
     /// # Errors
-    /// [`StudentError::Prices`] if the levels do not rise from 0 to 1.
+    /// [`StudentError::Prices`] if the levels do not rise strictly from 0 to 1.
     pub fn at_levels(&self, levels: &[f64]) -> Result<Self, StudentError> {
         let levels = levels.iter().map(|&budget| LagrangeMultiplier { budget, price: self.price(budget) }).collect();
         Self::new(levels)
     }
 
-    /// The levels around a budget, and the position of the budget between them, from 0 (lower) to 1 (higher).
+    /// The indices of the two levels around a budget, and the position of the budget between them, from 0 (at the lower
+    /// level) to 1 (at the higher level).
     pub fn bracket(&self, budget: f64) -> (usize, usize, f64) {
         let high = self.levels.iter().position(|level| level.budget >= budget).unwrap_or(self.levels.len() - 1);
         let low = high.saturating_sub(1);
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_round_trip_through_json_and_invalid_ones_are_rejected() {
+    fn prices_are_read_back_from_json_and_invalid_ones_are_rejected() {
         let json = serde_json::to_string(&prices()).expect("numbers");
         assert_eq!(serde_json::from_str::<Prices>(&json).expect("prices"), prices());
         for bad in [json.replace("0.1", "0.4"), json.replacen("0.0", "0.05", 1), r#"{"levels":[]}"#.into()] {

@@ -1,11 +1,13 @@
-//! How much of the end of a text is a repetition.
+//! Detects that the end of a text repeats an earlier part of it.
 
 use wheels_lm::{Context, Positions, TokenBatch};
 
-/// For each selected position of the tokens that `rows` have just read: the length of the longest suffix that already
-/// occurred in the text, as a fraction of `max_repetition`, 0 to 1.
+/// The repetition at each selected position of `tokens`, which `rows` of the context have just read, 0 to 1.
 ///
-/// A small model that repeats itself is sure of its next token, so that neither its state nor its distribution shows
+/// It is the length of the longest suffix of the text up to this position that also occurs earlier in the text. The
+/// length is at most `max_repetition`, and it is divided by that number.
+///
+/// A small model that repeats itself is sure of its next token. So neither its hidden state nor its distribution shows
 /// that it needs help.
 pub(crate) fn repetitions(
     tokens: &TokenBatch,
@@ -18,7 +20,7 @@ pub(crate) fn repetitions(
     for index in positions.indices(tokens.lengths(), tokens.width()) {
         let (row, time) = (index / tokens.width(), index % tokens.width());
         let new = tokens.row(row);
-        // A context that does not remember holds no text: the tokens of the call are all of it.
+        // A context that does not remember has no tokens: those of this call are the whole text.
         let text = if context.remembers() { context.tokens(rows[row]) } else { new };
         let end = text.len() - new.len() + time + 1;
         let length = if time < new.len() { repeated_suffix(&text[..end], max_repetition) } else { 0 };
@@ -27,7 +29,7 @@ pub(crate) fn repetitions(
     repetitions
 }
 
-/// The length of the longest suffix of a text, up to `longest`, that also ends at an earlier position.
+/// The length of the longest suffix of a text, at most `longest`, that also ends at an earlier position.
 fn repeated_suffix(text: &[u32], longest: usize) -> usize {
     let mut best = 0;
     for end in 1..text.len() {
@@ -51,7 +53,7 @@ mod tests {
             (&[4, 5, 4, 5], 2),
             (&[4, 5, 4, 5, 6], 0),
             (&[5; 20], 8),
-            // The longest one counts, not the latest.
+            // The longest occurrence counts, not the latest.
             (&[1, 2, 3, 9, 3, 1, 2, 3], 3),
         ] {
             assert_eq!(repeated_suffix(text, 8), length, "{text:?}");

@@ -17,29 +17,34 @@ use crate::{StudentConfig, StudentError, Values};
 const HEADS: &str = "heads.safetensors";
 const CONFIG: &str = "student_config.json";
 
-/// A language model that can ask for help, and the heads with which it decides when.
+/// A language model with a help token, and the heads that decide when to ask for help.
 ///
-/// Without heads, the help token has an ordinary logit, and the student is the plain model. With heads, its logit is
-/// `logsumexp(word logits) + z`, where `z` is the log-odds of asking in state `s` of a text with prompt `x`:
+/// Without heads, the student is the plain model, and the help token has the logit that the model gives it. With heads,
+/// the logit of the help token is `logsumexp(other logits) + z`. Here `z` is the log-odds of asking in state `s` of a
+/// text with prompt `x`:
 ///
 /// ```text
 /// z(s, x) = D(s) - price(x)
 /// ```
 ///
-/// `D` estimates how far the student's distribution is from its teacher's. It sees the last hidden state, the maximum
-/// log-prob, the entropy and the margin of the next-token distribution, and how much of the end of the text is a
-/// repetition. `price` is read from the start of the prompt, where the budget is stated in words (our derivation). Two
-/// more values are read for training and forecasts: V, and V_C for the help still to come.
+/// - `D` estimates the student's divergence from its teacher, nats. Its inputs are the last hidden state, three numbers
+///   of the next-token distribution, and the repetition. The numbers are the maximum log-prob, the entropy and the
+///   difference of the two largest logits, all without the help token. The repetition is the length of the longest
+///   suffix of the text that occurs earlier in it, divided by its maximum.
+/// - `price` is the price of help, nats. It is predicted from the start of the prompt, which states the budget in
+///   words (our derivation).
 ///
-/// The price and the repetition travel as [`Hidden::features`] beside the hidden states of the model.
+/// A third head predicts [`Values`] for training and forecasts.
+///
+/// The price and the repetition at each position are the [`Hidden::features`] of a student.
 #[derive(Module, Debug)]
 pub struct Student<M: Module> {
-    /// The language model, an ordinary checkpoint.
+    /// The base language model.
     pub model: M,
     heads: Option<Heads>,
 }
 
-/// The price of help of each row, nats, `[batch, 1]`, as the student read it from the prompts.
+/// The price of help for each row of a context, nats, `[batch, 1]`, as predicted from its prompt.
 #[derive(Debug)]
 struct PromptPrices(Tensor<2>);
 
@@ -49,7 +54,7 @@ impl ModelState for PromptPrices {
     }
 
     fn truncate(&mut self, _row: usize, _length: usize) {
-        // The prompt stays whole.
+        // A rollback does not reach into the prompt.
     }
 }
 
@@ -59,8 +64,8 @@ impl<M: Module + LanguageModel> Student<M> {
         Self { model, heads: None }
     }
 
-    /// The same model with fresh heads for a help token. They give every state the divergence 0 and every prompt the
-    /// price 0.
+    /// The same model with new heads for a help token. Until they are trained, they predict the divergence 0 in every
+    /// state and the price 0 for every prompt.
     ///
     /// # Panics
     /// If the help token is not in the vocabulary.
@@ -77,30 +82,30 @@ impl<M: Module + LanguageModel> Student<M> {
         self.heads.is_some()
     }
 
-    /// The same student with a frozen language model: training changes only the heads.
+    /// The same student with a frozen base model: training changes only the heads.
     #[must_use]
     pub fn with_frozen_model(self) -> Self {
         Self { model: self.model.no_grad(), ..self }
     }
 
-    /// V and V_C at hidden states that form a grid of `[batch, time]`. None without heads.
+    /// V and V_C at the hidden states of a grid `[batch, time]`, row after row. None without heads.
     pub fn values(&self, hidden: &Hidden, grid: [usize; 2]) -> Option<Values> {
         Some(self.heads.as_ref()?.values(hidden, grid))
     }
 
-    /// The price of help that each prompt states, nats, `[batch, 1]`. None without heads.
+    /// The price of help that the student predicts from each prompt, nats, `[batch, 1]`. None without heads.
     pub fn prices(&self, prompts: &TokenBatch) -> Option<Tensor<2>> {
         Some(self.heads.as_ref()?.price.forward(prompts, &LanguageModel::device(&self.model)))
     }
 
-    /// The number of helped tokens that V_C predicts for each prompt, before the first token. None without heads.
+    /// The number of helped tokens that V_C predicts for the output of each prompt. None without heads.
     pub fn forecast(&self, prompts: &TokenBatch) -> Option<Vec<f64>> {
         let mut context = self.prefill(prompts, 0);
         let output = self.forward(&TokenBatch::column(&context.starts()), &mut context);
         Some(self.values(&output.hidden, [prompts.rows(), 1])?.cost.into_data().iter::<f64>().collect())
     }
 
-    /// Price and repetition at each position, `[positions, 2]`.
+    /// The price and the repetition at each selected position, `[positions, 2]`.
     fn features(
         heads: &Heads,
         tokens: &TokenBatch,
@@ -128,7 +133,7 @@ impl<M: Module + LanguageModel> Student<M> {
     }
 }
 
-/// The given rows of a column.
+/// Selects rows of a column, `[rows, 1]`.
 fn select(column: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
     let index = Tensor::<1, Int>::from_data(TensorData::new(index, [rows.len()]), &column.device());
@@ -170,11 +175,11 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
 }
 
 impl Student<Pretrained> {
-    /// The same model with the heads in a folder, for a help token. A folder without heads.safetensors leaves the model
-    /// without heads.
+    /// The same model with the heads in a folder, for a help token. If the folder has no heads.safetensors, the student
+    /// is returned as it is.
     ///
     /// # Errors
-    /// [`StudentError`] if heads.safetensors or student_config.json is torn, or does not fit the model.
+    /// If heads.safetensors or student_config.json is damaged, or if they do not fit the model.
     pub fn with_heads_in(self, folder: impl AsRef<Path>, help_token: u32) -> Result<Self, StudentError> {
         let path = folder.as_ref().join(HEADS);
         if !path.exists() {
@@ -189,11 +194,11 @@ impl Student<Pretrained> {
         self.with_stored_heads(config.as_deref(), WeightSource::File(&path), help_token)
     }
 
-    /// The same model with heads in memory: the text of a student_config.json, or None for the defaults, and the bytes
-    /// of a heads.safetensors.
+    /// The same model with heads from `weights`, for a help token. `config` is the content of a student_config.json, or
+    /// None for the defaults.
     ///
     /// # Errors
-    /// As [`with_heads_in`](Self::with_heads_in).
+    /// For the reasons of [`with_heads_in`](Self::with_heads_in).
     pub fn with_stored_heads(
         self,
         config: Option<&str>,
@@ -212,9 +217,10 @@ impl Student<Pretrained> {
     }
 
     /// Writes the model ([`Pretrained::save`]) and, if there are heads, heads.safetensors and student_config.json.
+    /// Without heads, these two files are removed from the folder.
     ///
     /// # Errors
-    /// As [`Pretrained::save`].
+    /// For the reasons of [`Pretrained::save`], or if an old file cannot be removed.
     pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), StudentError> {
         let folder = folder.as_ref();
         self.model.save(folder, format)?;
@@ -226,7 +232,7 @@ impl Student<Pretrained> {
                 save_weights(heads, &weights, format)?;
             }
             None => {
-                // Heads of another model in this folder would be loaded with this one.
+                // Otherwise the heads of another model in this folder would be loaded with this model.
                 for path in [weights, config] {
                     if path.exists() {
                         fs::remove_file(&path).map_err(|source| LmError::Write { path, source })?;
@@ -238,7 +244,7 @@ impl Student<Pretrained> {
     }
 }
 
-/// The largest size that a student_config.json may ask for.
+/// The largest valid size in a student_config.json.
 const MAX_SIZE: usize = 1 << 16;
 
 fn parse_config(json: &str, origin: &str) -> Result<StudentConfig, StudentError> {
@@ -270,7 +276,7 @@ mod tests {
 
     const HELP: u32 = 11;
 
-    /// A student with random heads. It is drawn once, because the process has one random generator for weights.
+    /// A student with random heads. All tests share it, because they share one random generator for weights.
     static STUDENT: LazyLock<Student<Pretrained>> = LazyLock::new(|| {
         let config = T5Config {
             vocab_size: 12,
@@ -313,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_heads_keep_the_word_logits_and_ask_with_even_odds() {
+    fn untrained_heads_keep_the_other_logits_and_ask_with_even_odds() {
         let model = &STUDENT.model;
         let fresh = logits(&Student::new(model.clone()).with_heads(&StudentConfig::new(), HELP));
         for (at, (fresh, plain)) in fresh.iter().zip(logits(model)).enumerate() {
@@ -324,10 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn with_heads_a_cache_equals_no_cache_and_rows_are_independent() {
+    fn with_heads_a_cache_does_not_change_the_logits_and_rows_are_independent() {
         let whole = logits(&*STUDENT);
         let mut context = STUDENT.prefill(&prompts(), 4);
-        // One row goes ahead, then the other follows alone, and the last step has the rows in reverse order.
+        // First one row is read alone, then the other row alone, then both in reverse order.
         let mut read = |rows: &[usize], tokens: &[Vec<u32>]| -> Vec<f32> {
             let hidden = STUDENT.hidden(&TokenBatch::new(tokens, 0), rows, Positions::All, &mut context);
             STUDENT.head(&hidden).into_data().iter::<f32>().collect()
@@ -344,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_positions_have_the_logits_of_all_positions() {
+    fn selecting_the_last_positions_does_not_change_their_logits() {
         let inputs = TokenBatch::new(&[vec![0, 7, 7], vec![0, 9]], 0);
         let all = STUDENT.hidden(&inputs, &[0, 1], Positions::All, &mut STUDENT.prefill(&prompts(), 4));
         let last = STUDENT.hidden(&inputs, &[0, 1], Positions::Last(&[2, 1]), &mut STUDENT.prefill(&prompts(), 4));
@@ -378,7 +384,7 @@ mod tests {
         assert_eq!(
             logits(&plain().with_heads_in(folder.path(), HELP).unwrap()),
             logits(&read),
-            "defaults of old folders"
+            "without a config, the defaults apply"
         );
 
         let json = serde_json::to_string(&StudentConfig::new()).unwrap();

@@ -1,4 +1,4 @@
-//! Where training batches come from: the interface to the trainer, tokenised data sets, and supervised batches.
+//! Sources of training batches: the interface to the trainer, tokenised data sets, and supervised batches.
 
 mod prompts;
 mod source;

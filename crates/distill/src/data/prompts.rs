@@ -1,4 +1,4 @@
-//! Data sets as token ids, and their prompts under any budget.
+//! Data sets as token ids, and the prompts of their pairs.
 
 use wheels_text::{BudgetPlacement, Dataset, Example, HelpBudget, Prompt, PromptTemplate, TextError, Tokenizer};
 
@@ -7,18 +7,18 @@ use crate::DistillError;
 /// A source text and its target, as token ids. Both end with the end-of-text token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPair {
-    /// What the model reads.
+    /// The text that the model reads.
     pub source: Vec<u32>,
-    /// What it learns to write.
+    /// The text that the model learns to write.
     pub target: Vec<u32>,
 }
 
-/// Training pairs, and the prompt of each pair under any budget.
+/// Training pairs, and a prompt of each pair for any budget.
 pub trait PromptSource: Sync {
     /// All pairs.
     fn pairs(&self) -> &[TokenPair];
 
-    /// The prompt of a pair under a budget, which is stated in one of the wordings ([`HelpBudget::words`]).
+    /// The prompt of a pair that states a budget in one of the wordings ([`HelpBudget::words`]).
     ///
     /// # Errors
     /// If the prompt does not fit the limits of its template.
@@ -36,12 +36,12 @@ pub struct TokenizedDataset<'a> {
 }
 
 impl<'a> TokenizedDataset<'a> {
-    /// Tokenises a data set. Pairs whose prompt (without a budget) or target has more than `max_tokens` tokens are left
-    /// out, and so are pairs whose prompt would not fit the template with a budget. A log line says how many.
+    /// Tokenises a data set. It drops pairs whose prompt (without a budget) or target has more than `max_tokens`
+    /// tokens, and pairs whose prompt with a budget would not fit the template. A log line has their number.
     ///
     /// # Errors
-    /// [`DistillError::NoData`] if the data set is empty, [`DistillError::NoPairs`] if nothing is left, and
-    /// [`DistillError::Prompt`] for a text that is empty or cannot be tokenised.
+    /// [`DistillError::NoData`] if the data set is empty, [`DistillError::NoPairs`] if every pair is dropped, and
+    /// [`DistillError::Prompt`] if a text is empty or cannot be tokenised.
     pub fn new(
         dataset: &'a Dataset,
         tokenizer: &'a Tokenizer,
@@ -54,7 +54,7 @@ impl<'a> TokenizedDataset<'a> {
         let unlimited = template.clone().with_max_tokens(usize::MAX);
         let budget_tokens =
             max_budget_tokens(tokenizer, &unlimited).map_err(|source| DistillError::Prompt { index: 0, source })?;
-        // The template refuses longer prompts. Without this limit, that would end a run in the middle.
+        // The template rejects longer prompts. Without this limit here, such a prompt would stop a run in the middle.
         let max_source_tokens = max_tokens.min(template.max_tokens.saturating_sub(budget_tokens));
         let plain = unlimited.with_budget(BudgetPlacement::None);
         let (mut examples, mut pairs, mut longest) = (Vec::new(), Vec::new(), 0);
@@ -75,8 +75,8 @@ impl<'a> TokenizedDataset<'a> {
         if dropped > 0 {
             let (kept, total) = (pairs.len(), dataset.len());
             log::warn!(
-                "kept {kept} of {total} pairs; {dropped} have more than {max_source_tokens} tokens (longest {longest}): \
-                 raise max_tokens to keep them"
+                "kept {kept} of {total} pairs; {dropped} have more than {max_source_tokens} tokens (longest \
+                 {longest}); raise max_tokens to keep them"
             );
         }
         Ok(Self { examples, pairs, tokenizer, template: template.clone(), dropped })
@@ -87,14 +87,14 @@ impl<'a> TokenizedDataset<'a> {
         &self.examples
     }
 
-    /// The number of pairs that were left out because of their length.
+    /// The number of pairs that were dropped because of their length.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 }
 
-/// The largest number of tokens that state a budget in the prompts of a template. A budget has at most three digits, and
-/// each digit is a token.
+/// The largest number of tokens that a budget takes in the prompts of a template. It assumes a budget of at most three
+/// digits and one token per digit.
 fn max_budget_tokens(tokenizer: &Tokenizer, template: &PromptTemplate) -> Result<usize, TextError> {
     let mut largest = 0;
     for wording in 0..HelpBudget::WORDINGS {

@@ -7,15 +7,16 @@ use wheels_student::Student;
 use crate::objective::Requirements;
 use crate::{DistillError, StepReport, TeacherTargets, Workers};
 
-/// A source of training batches: supervised pairs, or rollouts with a teacher.
+/// A source of training batches, such as supervised pairs or rollouts with a teacher.
 ///
-/// A run that is resumed gives the same bits as one that was never interrupted. So what a source returns may depend on its
-/// [`state`](Self::state) and on the student, and on nothing else.
+/// What a source returns may depend only on its [`state`](Self::state) and on the student. A resumed run then gives the
+/// same bits as a run that was never interrupted.
 pub trait BatchSource<M: Module> {
-    /// What the batches hold beside their targets. The trainer refuses an objective that [requires](Requirements) more.
+    /// What the batches contain besides their targets. The trainer rejects an objective that [requires](Requirements)
+    /// more.
     fn provides(&self) -> Requirements;
 
-    /// The next `count` micro-batches. `student` is the present student, without gradients.
+    /// The next `count` micro-batches. `student` is the current student, which tracks no gradients.
     ///
     /// # Errors
     /// If a batch cannot be made.
@@ -34,10 +35,10 @@ pub trait BatchSource<M: Module> {
     /// The position in the data, for error messages, such as "epoch 2, batch 31".
     fn position(&self) -> String;
 
-    /// The state that a checkpoint keeps.
+    /// The state of this source, which a checkpoint stores.
     fn state(&self) -> serde_json::Value;
 
-    /// Goes back to a saved [`state`](Self::state).
+    /// Restores a saved [`state`](Self::state).
     ///
     /// # Errors
     /// [`DistillError::SourceState`] if the state belongs to other data or another configuration.
@@ -51,7 +52,7 @@ pub struct TrainingBatch {
     pub prompts: TokenBatch,
     /// The tokens that the student learns to write, `[batch, time]`.
     pub targets: TokenBatch,
-    /// The tokens that the decoder reads after the start token, if they differ from the targets, `[batch, time]`.
+    /// The tokens that the decoder reads after the start token, `[batch, time]`. None if they are the targets.
     pub decoder_inputs: Option<TokenBatch>,
     /// The teacher's targets. None in supervised training.
     pub teacher: Option<TeacherTargets>,

@@ -1,4 +1,4 @@
-//! Supervised batches: pairs of similar length, in an order that a seed decides.
+//! Supervised batches: pairs of similar length, in an order that depends on a seed.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use super::{BatchSource, TokenPair, TrainingBatch};
 use crate::objective::Requirements;
 use crate::{DistillError, Workers};
 
-/// The position of a run in its data: the number of the epoch, and of the next batch in it, both from 0.
+/// The position of a run in its data: the index of the epoch, and of the next batch in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
     pub(crate) epoch: u64,
     pub(crate) batch: usize,
 }
 
-/// A position, and everything that decides which batches follow it.
+/// A position, and the settings that decide which batches follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bookmark {
     position: Position,
@@ -39,10 +39,10 @@ impl fmt::Display for Bookmark {
     }
 }
 
-/// An endless stream of supervised micro-batches. Every epoch holds every pair once, in another order.
+/// An endless stream of supervised micro-batches. Every epoch has every pair once, in a new order.
 ///
-/// Pairs are shuffled, sorted by length within large windows so that batches hold little padding, packed up to a number
-/// of tokens, and the batches are shuffled again.
+/// An epoch is made in four steps. Pairs are shuffled, then sorted by length within large windows so that batches have
+/// little padding. They are packed up to a number of tokens, and the batches are shuffled.
 #[derive(Clone, Debug)]
 pub struct SupervisedBatches<'a> {
     pairs: &'a [TokenPair],
@@ -64,7 +64,7 @@ impl<'a> SupervisedBatches<'a> {
     /// Batches of at most `batch_tokens` source and target tokens, padding included.
     ///
     /// # Errors
-    /// [`DistillError::NoData`] without pairs, and [`DistillError::LongPair`] if one pair does not fit a batch.
+    /// [`DistillError::NoData`] if there are no pairs, and [`DistillError::LongPair`] if one pair does not fit a batch.
     pub fn new(pairs: &'a [TokenPair], batch_tokens: usize, pad: u32, seed: Seed) -> Result<Self, DistillError> {
         if pairs.is_empty() {
             return Err(DistillError::NoData);
@@ -80,11 +80,11 @@ impl<'a> SupervisedBatches<'a> {
     }
 
     /// The same batches with unigram noise (Xie et al. 2017, arXiv 1703.02573). Each token that the model reads, in the
-    /// source and in the decoder's input, is replaced with probability `noise` by a random token of the data. Targets and
-    /// end-of-text tokens stay.
+    /// source and in the decoder's input, is replaced with probability `noise` by a random token of the data. Targets
+    /// and end-of-text tokens do not change.
     ///
-    /// The model then cannot rely on the last tokens of its text, and relies more on the source. So its own mistakes do
-    /// less harm.
+    /// The noise makes the last tokens of a text less reliable, so that the model relies more on the source. Its own
+    /// mistakes then do less harm.
     ///
     /// # Panics
     /// If `noise` is not a probability.
@@ -158,22 +158,22 @@ impl SupervisedBatches<'_> {
         serde_json::to_value(self.bookmark()).expect("numbers are JSON")
     }
 
-    /// Goes back to a [`saved_state`](Self::saved_state).
+    /// Restores a [`saved_state`](Self::saved_state).
     ///
     /// # Errors
-    /// [`DistillError::SourceState`] if the state belongs to other data.
+    /// [`DistillError::SourceState`] if the number of pairs or a setting differs.
     pub(crate) fn restore_state(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
         let saved: Bookmark = serde_json::from_value(state)
             .map_err(|error| DistillError::SourceState { reason: format!("its position cannot be read: {error}") })?;
         let here = Bookmark { position: saved.position, ..self.bookmark() };
         if saved != here {
-            return Err(DistillError::SourceState { reason: format!("its data were {saved}, and these are {here}") });
+            return Err(DistillError::SourceState { reason: format!("it has {saved}, and this run has {here}") });
         }
         self.seek(saved.position);
         Ok(())
     }
 
-    /// One side of some pairs with noise. The last token of each text stays.
+    /// The texts of one side with noise. The last token of each text does not change.
     fn noisy(&self, texts: &[&[u32]], side: PairSide, rng: &mut impl Rng) -> TokenBatch {
         let mut rows = Vec::with_capacity(texts.len());
         for text in texts {
@@ -295,7 +295,7 @@ mod tests {
                 tokens += 8;
             }
         }
-        // One in fifty draws is the token itself; five standard deviations of a count are about 85.
+        // One in fifty random tokens equals the token that it replaces. Five standard deviations are about 85.
         let expected = 0.25 * 0.98 * tokens as f64;
         assert!(changed.iter().all(|&count| (count as f64 - expected).abs() < 85.0), "{changed:?} of {tokens}");
         let read = |batch: TrainingBatch| (batch.prompts, batch.decoder_inputs);

@@ -12,8 +12,8 @@ use crate::Scored;
 
 /// One-step path consistency over all words and the help action (our derivation).
 ///
-/// It uses the teacher's whole distribution at each position; [`PathConsistency`](super::PathConsistency) uses only the
-/// token of the text. With the rewards `r(a) = max(log p_T(a), reward_floor)`,
+/// It uses the teacher's whole distribution at each position. [`PathConsistency`](super::PathConsistency) uses only the
+/// token of the text there. With the rewards `r(a) = max(log p_T(a), reward_floor)`,
 ///
 /// ```text
 /// delta(a) = r(a) - log p(a)
@@ -30,18 +30,19 @@ use crate::Scored;
 /// - `D` is the divergence: the reverse KL from the student to the teacher, with clipped rewards.
 /// - `W` is the value of help. It is `D` by default; [`HelpValue`] lists the alternatives.
 ///
-/// The gradient of `L_words` equals that of the reverse KL. `L_help` is the difference between the consistency equation
-/// of a word and that of help. At their optimum, `z = D - price`.
+/// The gradient of `L_words` equals that of the reverse KL. The target of `L_help` follows from the consistency
+/// equation of help minus that of a word. At the optimum, `z = W - price`, if `W` is below its cap.
 ///
-/// `L_help` grows linearly from an error of `help_huber` on. Far from zero only the sign of `z` matters. With a squared
+/// `L_help` is linear for errors above `help_huber`, because far from zero only the sign of `z` matters. With a squared
 /// error, the smallest budgets would outweigh all others, because their prices are the largest.
 #[derive(Config, Debug, Copy)]
 pub struct AllActionConsistency {
-    /// The weight of `L_help`, which applies only if the student has a help token. With heads, a small part of its
-    /// gradient reaches the model below them ([`Student`](wheels_student::Student)); without heads, all of it does.
+    /// The weight of `L_help`. It has no effect on a student without a help token. If the student has heads, a small
+    /// part of the gradient of `L_help` reaches the model below them ([`Student`](wheels_student::Student)). Otherwise
+    /// all of it does.
     #[config(default = 0.5)]
     pub help: f64,
-    /// The error from which `L_help` grows linearly, nats.
+    /// The error above which `L_help` is linear, nats.
     #[config(default = 2.0)]
     pub help_huber: f64,
     /// The lowest reward, nats. Lower log-probs of the teacher count as this one.
@@ -56,21 +57,21 @@ pub struct AllActionConsistency {
 }
 
 /// How the value of help at a position is measured, before its price is subtracted. All values are in nats.
-// It derives serde itself, because burn's `Config` derive accepts no `serde` attributes. The aliases are earlier names
-// of these variants.
+// This type derives serde itself, because burn's `Config` derive accepts no `serde` attributes. The aliases are earlier
+// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HelpValue {
     /// The divergence D, the reverse KL from the student to the teacher. It suits a student that samples.
     #[serde(alias = "Distance")]
     Divergence,
     /// What greedy decoding loses: the teacher's log-prob of its own most likely word, minus its log-prob of the
-    /// student's most likely word. It is 0 where the two words are the same.
+    /// student's most likely word. It is 0 if the two words are the same.
     Regret,
-    /// 2 nats where the most likely words of the student and the teacher differ, and 0 where they are the same. The
-    /// student then asks where the probability of a difference exceeds half the price.
+    /// 2 nats if the most likely words of the student and the teacher differ, and 0 if they are the same. The student
+    /// then asks if the probability of a difference exceeds half the price.
     Disagreement,
-    /// The weighted mean of D at this position and the next three, each with half the weight of the one before. A wrong
-    /// word often shows only in the words after it.
+    /// The weighted mean of D at this position and the next three. Each position has half the weight of the one before,
+    /// and D is 0 after the end of the text. A wrong word often shows only in the words after it.
     #[serde(alias = "Ahead")]
     Lookahead,
 }
@@ -104,7 +105,7 @@ impl Objective for AllActionConsistency {
 
 /// `L_words`, and the divergence D at each position, nats, `[n, 1]`.
 pub(crate) fn words_loss(distributions: &Distributions, reward_floor: f64) -> (LossTerm, Tensor<2>) {
-    // The excess of a word is -delta(a).
+    // In the equations of `AllActionConsistency`, the excess of a word is -delta(a).
     let excess = distributions.log_probs.clone() - distributions.rewards(reward_floor);
     let divergence = (distributions.probs.clone() * excess.clone()).sum_dim(1);
     let deviation = excess - divergence.clone();

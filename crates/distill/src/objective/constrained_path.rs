@@ -1,4 +1,4 @@
-//! Path consistency with a help token under a budget.
+//! The objective for a student that asks for help under a budget.
 
 use burn::config::Config;
 use burn::tensor::Tensor;
@@ -10,9 +10,10 @@ use super::loss_term::huber;
 use super::{HelpValue, Loss, Objective, PathConsistency, Requirements};
 use crate::{PriceTargets, Scored, TeacherTensors};
 
-/// The whole recipe for a student that asks for help under a budget (our derivation).
+/// The complete objective for a student that asks for help under a budget (our derivation).
 ///
-/// It adds up losses for the words, for help, for paths, for the forecast of help and for the price head:
+/// It is the weighted sum of losses for the words, for help, for paths, for the forecast of help, and for the price
+/// head:
 ///
 /// ```text
 /// L = words L_words + help L_help + forward KL(p_T || p) + path L_path
@@ -21,13 +22,15 @@ use crate::{PriceTargets, Scored, TeacherTensors};
 ///
 /// - `L_words` and `L_help` are those of [`AllActionConsistency`](super::AllActionConsistency).
 /// - `L_path` is [`PathConsistency`].
-/// - `C_t` is the number of helped tokens from position t on. V_C is fitted only on rows that the student wrote under
-///   the deployed rule. Sampled rows use help differently.
-/// - The price of help is part of each row. The trainer sets it with one Lagrange multiplier per budget level.
-/// - The price head reads the price of help in the words of the budget. It is fitted on the prompts x' of
-///   [`PricePrompts`](crate::PricePrompts). Their mean loss is multiplied by T, the number of target tokens, as all
-///   other losses are sums over these. `L_help` alone would not suffice: it fits only the difference between D and the
-///   price, and the noise of D hides how the prices of budgets that are 10% apart differ.
+/// - `C_t` is the number of helped tokens from position t on. V_C is trained only on rows that the student wrote
+///   greedily, as it will be deployed, because other rows use help differently.
+/// - The price in `L_help` and `L_path` is part of each row. [`Rollouts`](crate::Rollouts) sets it, with one Lagrange
+///   multiplier per budget level.
+/// - The price head predicts the price of help from the words that state the budget. It is trained on the prompts x' of
+///   [`PricePrompts`](crate::PricePrompts). Their mean loss is multiplied by T, the number of target tokens, because
+///   all other losses are sums over these tokens. `L_help` alone would not suffice: it trains only the difference
+///   between D and the price, and the noise of D hides the differences between the prices of budgets that are 10%
+///   apart.
 #[derive(Config, Debug)]
 pub struct ConstrainedPath {
     /// The weight of `L_words`.
@@ -36,7 +39,7 @@ pub struct ConstrainedPath {
     /// The weight of `L_help`.
     #[config(default = 0.5)]
     pub help: f64,
-    /// The error from which `L_help` grows linearly, nats.
+    /// The error above which `L_help` is linear, nats.
     #[config(default = 2.0)]
     pub help_huber: f64,
     /// The weight of the forward KL.
@@ -110,7 +113,7 @@ impl Objective for ConstrainedPath {
     }
 }
 
-/// 1 where the student would ask, `[n, 1]`.
+/// 1 if the student would ask, and 0 otherwise, `[n, 1]`.
 fn would_ask(help: &HelpAction) -> Tensor<2> {
     help.log_odds.clone().greater_scalar(0.0).float()
 }
@@ -121,7 +124,7 @@ fn would_ask(help: &HelpAction) -> Tensor<2> {
 /// `forecast` and the gradient are `[batch, time]`.
 fn cost_loss(distributions: &Distributions, teacher: &TeacherTensors, forecast: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
     let helped = teacher.helped.clone();
-    // From position t on: all helped tokens, less those up to t, plus the one at t.
+    // The tokens from position t on: all helped tokens, minus those up to t, plus the one at t.
     let to_come = helped.clone().sum_dim(1) - helped.clone().cumsum(1) + helped;
     let counted = distributions.unflatten(distributions.mask.clone()) * teacher.deployed.clone();
     let error = (forecast - to_come) * counted;
@@ -129,7 +132,7 @@ fn cost_loss(distributions: &Distributions, teacher: &TeacherTensors, forecast: 
 }
 
 /// Smooth L1 between the predicted prices and the true ones, and its gradient in the predictions, `[prompts, 1]`. Both
-/// are scaled to the number of target tokens.
+/// are the mean over prompts, multiplied by the number of target tokens.
 fn price_loss(distributions: &Distributions, targets: &PriceTargets) -> (Tensor<1>, Tensor<2>) {
     let tokens = distributions.masked_sum(distributions.mask.ones_like());
     let tokens_per_prompt = tokens / targets.price.dims()[0] as f64;

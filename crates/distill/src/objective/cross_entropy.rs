@@ -15,11 +15,11 @@ use crate::Scored;
 /// L = sum_t [ -(1 - e) log p(y_t) - e/v sum_a log p(a) ]
 /// ```
 ///
-/// Here `p` is the distribution over the whole vocabulary, the help token included. The gradient in the logits is
+/// `p` is the distribution over the whole vocabulary, help token included. The gradient in the logits is
 /// `p - (1 - e) onehot(y) - e/v`.
 #[derive(Config, Debug)]
 pub struct CrossEntropy {
-    /// The fraction of the probability that is spread evenly over the vocabulary, e in the equation.
+    /// The fraction of the probability that is spread evenly over the vocabulary; e in the equation.
     #[config(default = 0.1)]
     pub label_smoothing: f64,
 }
@@ -37,8 +37,8 @@ impl Objective for CrossEntropy {
         let (smoothing, per_token) = (self.label_smoothing, self.label_smoothing / vocab as f64);
 
         let probs = softmax(logits.clone(), 1);
-        // A target whose probability underflows to 0 in f32 would have an infinite loss. 1.2e-38, which is e^-87, is
-        // the smallest normal number of f32.
+        // A target whose probability underflows to 0 in f32 would have an infinite loss. 1.2e-38 (e^-87) is the
+        // smallest normal number of f32.
         let log_likelihood = probs.clone().gather(1, targets.clone()).clamp_min(1.2e-38).log();
         let nll = (log_likelihood.clone() * mask.clone()).sum().neg();
         let value = if smoothing == 0.0 {

@@ -1,4 +1,4 @@
-//! The distributions of a scored batch, one row per position: the common input of the objectives with a teacher.
+//! The distributions of a scored batch, one row per position: the input of all objectives with a teacher.
 
 use burn::tensor::activation::{log_softmax, softplus};
 use burn::tensor::{Int, Tensor};
@@ -7,14 +7,14 @@ use super::Loss;
 use super::loss_term::LossTerm;
 use crate::Scored;
 
-/// Added to the help logit, so that the softmax over the words gives the help token a probability of 0.
+/// Added to the help logit, so that the softmax over the words gives the help token the probability 0.
 const EXCLUDED: f64 = -1e9;
 
 /// The student's and the teacher's distributions at each of the n = batch x time positions; no tensor tracks gradients.
 pub(crate) struct Distributions {
     /// The shape of the logits, `[batch, time, vocab]`.
     shape: [usize; 3],
-    /// 1 at a target, 0 at padding, `[n, 1]`.
+    /// 1 at a target and 0 at padding, `[n, 1]`.
     pub(super) mask: Tensor<2>,
     /// The target tokens, `[n, 1]`.
     pub(super) targets: Tensor<2, Int>,
@@ -37,7 +37,7 @@ pub(crate) struct HelpAction {
     pub(super) column: Tensor<2>,
     /// z, the log-odds of asking, nats, `[n, 1]`.
     pub(crate) log_odds: Tensor<2>,
-    /// 1 where the teacher chose the token, `[n, 1]`.
+    /// 1 if the teacher chose the token, and 0 otherwise, `[n, 1]`.
     pub(super) helped: Tensor<2>,
     /// The price of help, nats, `[n, 1]`.
     pub(super) price: Tensor<2>,
@@ -63,7 +63,8 @@ impl Distributions {
         };
         let log_probs = log_softmax(word_logits.clone(), 1);
         let probs = log_probs.clone().exp();
-        // log p(a) = logit(a) - normaliser holds for every word a. The most likely word loses the fewest digits.
+        // log p(a) = logit(a) - normaliser holds for every word a. The most likely word gives the smallest rounding
+        // error.
         let normaliser = word_logits.max_dim(1) - log_probs.clone().max_dim(1);
         let (log_probs, help) = match teacher.help_token.zip(column) {
             None => (log_probs, None),
@@ -117,8 +118,8 @@ impl Distributions {
         (values * self.mask.clone()).sum()
     }
 
-    /// The loss term of one value per position, `[n, 1]`, and of a gradient in the logits, `[n, vocab]`; both are
-    /// masked.
+    /// The loss term of one value per position, `[n, 1]`, and of a gradient in the logits, `[n, vocab]`. Padding is
+    /// masked in both.
     pub(super) fn masked_term(&self, values: Tensor<2>, gradient: Tensor<2>) -> LossTerm {
         LossTerm { value: self.masked_sum(values), gradient: gradient * self.mask.clone() }
     }

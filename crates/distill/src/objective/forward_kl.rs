@@ -12,7 +12,7 @@ use crate::Scored;
 /// L = sum_t sum_a p_T(a) [ log p_T(a) - log p(a) ]
 /// ```
 ///
-/// Its gradient in the logits is `p - p_T`. The help column takes no part.
+/// Its gradient in the logits is `p - p_T`. The help column is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForwardKl;
 

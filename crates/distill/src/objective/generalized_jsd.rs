@@ -19,10 +19,10 @@ use crate::Scored;
 ///
 /// Its gradient in the logits is `(1 - beta) p (log(p / m) - sum_a p log(p / m))`.
 ///
-/// At `beta` 0 the loss is the forward KL, and at `beta` 1 the reverse KL. These are the limits of the divergence after
-/// a division by `beta`, and by `1 - beta`.
+/// With `beta` 0 the loss is the forward KL, and with `beta` 1 the reverse KL. These are the limits of the divergence
+/// divided by `beta`, and divided by `1 - beta`.
 ///
-/// GKD also sets how many of the training texts the student writes. Here the [`Mixture`](crate::Mixture) sets it.
+/// GKD also sets the fraction of texts that the student writes. Here the [`Mixture`](crate::Mixture) sets it.
 #[derive(Config, Debug, Copy)]
 pub struct GeneralizedJsd {
     /// The weight of the teacher in the mixture, a fraction from 0 to 1.
@@ -46,7 +46,7 @@ impl Objective for GeneralizedJsd {
             LossTerm { value: distributions.masked_sum(divergence), ..words }
         } else {
             let (student, teacher) = (distributions.probs.clone(), distributions.teacher_log_probs.clone().exp());
-            // Both probabilities can be 0, for one in the help column.
+            // In the help column both probabilities can be 0.
             let log_mixture = (teacher.clone() * beta + student.clone() * (1.0 - beta)).clamp_min(1e-30).log();
             let student_terms = student.clone() * (distributions.log_probs.clone() - log_mixture.clone());
             let student_kl = student_terms.clone().sum_dim(1);

@@ -1,40 +1,46 @@
 //! Training objectives, one per file.
 //!
 //! An [`Objective`] turns a scored batch into a [`Loss`]. Every objective of this module computes its gradient in
-//! closed form. The gradient is computed once, without autodiff, and enters the graph as a constant factor of the
-//! logits and of the values. The vocabulary is the largest dimension of training, and autodiff would pass over it
-//! several more times.
+//! closed form, without autodiff, and multiplies the logits and values by it as a constant. Autodiff would pass over
+//! the vocabulary, the largest dimension of training, several more times.
 //!
 //! # Terms
 //!
 //! The docs of this module use these terms:
 //!
-//! - a *word* is any token of the vocabulary but the help token;
+//! - a *word* is any token of the vocabulary except the help token;
 //! - `p` is the student's distribution over words, and `p_T` is the teacher's;
 //! - `z` is the log-odds of asking: the help logit minus the log-sum-exp of the words' logits;
-//! - the *divergence* D is the reverse KL from the student to the teacher, `KL(p || p_T)`, with rewards clipped below;
-//! - the *price* is the price of one helped token under a row's budget, in nats.
+//! - the *divergence* D is `KL(p || p_T)`, the reverse KL from the student to the teacher, with rewards clipped below;
+//! - the *price* is the price of one helped token under the budget of a row, nats.
 //!
 //! # Metrics
 //!
-//! A training run reports these numbers at each step. The loss of an objective is a sum over the target tokens of a
-//! batch, and so are its parts; the run divides all of them by the number of target tokens in the step. A part of a
-//! loss has the name of its weight in the objective's config, and is reported before that weight is applied.
+//! A training run reports these numbers at each step. An objective sums its loss and its parts over the target tokens
+//! of a batch, and the run divides them by the number of target tokens in the step. A part of a loss has the name of
+//! its weight in the objective's config, and is reported before it is multiplied by that weight.
 //!
-//! | name | what it is | unit | reported by |
-//! |------|------------|------|-------------|
-//! | `loss` | the value of the objective | nats per token for a cross-entropy or a KL; else a weighted sum of the parts below | every run |
-//! | `nll` | minus the log-likelihood of the target tokens | nats per token | every run |
-//! | `words` | `L_words`: one-step consistency over all words | squared nats per token | [`AllActionConsistency`], [`ConstrainedPath`] |
-//! | `help` | `L_help`: Huber's loss of the log-odds of asking | squared nats per token | [`AllActionConsistency`] with a help token, [`ConstrainedPath`] |
-//! | `forward` | the forward KL from the teacher to the student | nats per token | [`ConstrainedPath`] |
-//! | `path` | `L_path`: Huber's loss of the path residuals | squared nats per token | [`ConstrainedPath`] |
-//! | `cost` | smooth L1 between V_C and the number of helped tokens still to come; 0 on rows that were not written under the deployed rule | squared tokens per token | [`ConstrainedPath`] |
-//! | `price` | smooth L1 between the predicted and the true prices, averaged over the price prompts | squared nats | [`ConstrainedPath`] with price prompts |
-//! | `divergence` | D, averaged over the target tokens | nats per token | [`AllActionConsistency`], [`ConstrainedPath`] |
-//! | `asked` | the fraction of the target tokens at which the student would ask (`z > 0`) | fraction, 0 to 1 | [`ConstrainedPath`] |
-//! | `price N%` | the price of help at the budget level N% | nats | runs with on-policy rollouts |
-//! | `used N%` | the fraction of tokens that the teacher chose at the budget level N% under the deployed rule; rows with a budget near the level count by how much they miss their own budget | fraction, 0 to 1 | runs with on-policy rollouts |
+//! - `loss`, every run: the value of the objective. It is in nats per token for [`CrossEntropy`], [`ForwardKl`] and
+//!   [`GeneralizedJsd`], and in squared nats per token for [`PathConsistency`]. For the others it is a weighted sum of
+//!   parts.
+//! - `nll`, every run, nats per token: minus the log-likelihood of the target tokens.
+//! - `words`, [`AllActionConsistency`] and [`ConstrainedPath`], squared nats per token: `L_words`, one-step consistency
+//!   over all words.
+//! - `help`, [`AllActionConsistency`] with a help token and [`ConstrainedPath`], squared nats per token: `L_help`,
+//!   Huber's loss of the log-odds of asking.
+//! - `forward`, [`ConstrainedPath`], nats per token: the forward KL from the teacher to the student.
+//! - `path`, [`ConstrainedPath`], squared nats per token: `L_path`, Huber's loss of the path residuals.
+//! - `cost`, [`ConstrainedPath`], squared tokens per token: smooth L1 between V_C and the number of helped tokens still
+//!   to come. Only rows that the student wrote greedily, as it will be deployed, contribute.
+//! - `price`, [`ConstrainedPath`] with price prompts, squared nats: smooth L1 between the predicted and the true
+//!   prices, averaged over the price prompts.
+//! - `divergence`, [`AllActionConsistency`] and [`ConstrainedPath`], nats per token: D, averaged over the target
+//!   tokens.
+//! - `asked`, [`ConstrainedPath`], 0 to 1: the fraction of target tokens at which the student would ask (`z > 0`).
+//! - `price N%`, rollouts with a help token, nats: the price of help at the budget level N%.
+//! - `used N%`, rollouts with a help token, 0 to 1: the fraction of tokens that the teacher chose, at the budget level
+//!   N%, in the student's greedy texts. A text counts for the nearest level. Its budget can differ from that level, so
+//!   the number is N% plus the mean amount by which texts exceed their own budgets.
 //!
 //! [`StepReport`](crate::StepReport) documents the other numbers of a step.
 
@@ -59,10 +65,11 @@ pub use forward_kl::ForwardKl;
 pub use generalized_jsd::GeneralizedJsd;
 pub use path_consistency::{PathConsistency, ValueSource};
 
-/// The loss of a batch, summed over its target tokens, and the numbers that a run reports beside it.
+/// The loss of a batch, summed over its target tokens, and the other numbers that a run reports.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// The scalar to differentiate, `[1]`; it tracks gradients. Only its gradient is meaningful, not its value.
+    /// The scalar to differentiate, `[1]`; it tracks gradients. Its gradient is that of the loss, but its value means
+    /// nothing.
     pub total: Tensor<1>,
     /// The value of the loss, `[1]`; it tracks no gradients.
     pub value: Tensor<1>,
@@ -73,10 +80,10 @@ pub struct Loss {
     pub parts: Vec<(&'static str, Tensor<1>)>,
 }
 
-/// What a batch and a student must have for an objective. The trainer checks it before work starts.
+/// What an objective needs from the batches and the student. The trainer checks it before the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
-    /// The batches carry the teacher's log-probs ([`Scored::teacher`]).
+    /// The batches have the teacher's log-probs ([`Scored::teacher`]).
     pub teacher: bool,
     /// The vocabulary of the student has a help token ([`TeacherTensors::help_token`](crate::TeacherTensors)).
     pub help_token: bool,
@@ -84,12 +91,12 @@ pub struct Requirements {
     pub value_heads: bool,
 }
 
-/// What training minimises: a pure function of a scored batch.
+/// A loss that training minimises: a pure function of a scored batch.
 pub trait Objective: Send + Sync {
-    /// What the batches and the student must have.
+    /// What the objective needs from the batches and the student.
     fn requirements(&self) -> Requirements;
 
-    /// Whether the help token is trained if the student has one.
+    /// Whether the objective trains the help token of a student that has one.
     fn trains_help(&self) -> bool {
         self.requirements().help_token
     }

@@ -10,7 +10,8 @@ use super::shift::{shift_left, shift_right};
 use super::{Loss, Objective, Requirements};
 use crate::{Scored, TeacherTensors};
 
-/// Path Consistency Learning (Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length` steps.
+/// Path Consistency Learning (PCL; Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length`
+/// steps.
 ///
 /// ```text
 /// R_t    = -V(s_t) + V(s_{t+d}) + sum_{i=t}^{t+d-1} [ r_i - k - alpha log pi(a_i | s_i) ]
@@ -19,31 +20,32 @@ use crate::{Scored, TeacherTensors};
 ///
 /// - The reward `r` of a word is the teacher's log-prob of it, clipped below. The reward of help is minus its price.
 /// - `pi` is the student's distribution over the words and help.
-/// - `k = alpha log(1 + exp(-price / alpha))` makes the reference measure of a step sum to 1. Without it, long texts
-///   would be rewarded (our derivation).
-/// - V is 0 after the end mark. If a text was cut at the limit of its length, only sub-paths that end before the cut
-///   count.
+/// - `k = alpha log(1 + exp(-price / alpha))` is a charge for each step, 0 without a help token. With an alpha of 1 and
+///   no clipping, it makes the weights `exp(r - k)` of all actions sum to 1. Without it they sum to more than 1, so
+///   that long texts would be rewarded (our derivation).
+/// - V is 0 after the end-of-text token. If a text was cut at the length limit, only sub-paths whose last state is
+///   before the cut count.
 ///
-/// At the optimum the residual is zero on every path, if the teacher answers with its most likely word. So it does not
-/// matter who wrote a text: the student, the teacher or a reference.
+/// At the optimum the residual is zero on every path, if the teacher answers with its most likely word. The writer of a
+/// text therefore does not matter: it can be the student, the teacher or a reference.
 ///
 /// The gradient flows through `log pi` and through both values. With a target network
 /// ([`TrainerConfig::target_decay`](crate::TrainerConfig)), the value at the end of a sub-path comes from that network,
 /// and the gradient flows through the value at the start only.
 ///
 /// We differ from the paper in two ways:
-/// 1. The residual is squared only up to `huber` nats.
-/// 2. With `centred`, the mean of the step terms is subtracted from them. When training starts from a trained model,
-///    every reward is negative, and the values would have to learn this mean first.
+/// 1. The loss of a residual is quadratic only up to `huber` nats, and linear beyond.
+/// 2. With `centred`, the mean of the step terms is subtracted from them, as a constant. When training starts from a
+///    trained model, every reward is negative, and the values would have to learn this mean first.
 #[derive(Config, Debug, Copy)]
 pub struct PathConsistency {
-    /// The number of steps of a sub-path, d.
+    /// The number of steps of a sub-path; d in the equation.
     #[config(default = 4)]
     pub length: usize,
-    /// The temperature of the entropy term, alpha in the equation.
+    /// The temperature of the entropy term; alpha in the equation.
     #[config(default = 1.0)]
     pub alpha: f64,
-    /// The residual from which the loss grows linearly, nats.
+    /// The residual above which the loss is linear, nats.
     #[config(default = 1.0)]
     pub huber: f64,
     /// The lowest reward, nats. Lower log-probs of the teacher count as this one.
@@ -62,8 +64,8 @@ pub struct PathConsistency {
 pub enum ValueSource {
     /// A head on the student's hidden states ([`Values`](wheels_student::Values)).
     Head,
-    /// The logits: `V = alpha log sum_a exp(logit(a) / alpha)` (unified PCL, section 4.2 of the paper). It supports
-    /// only an alpha of 1.
+    /// The logits: `V = alpha log sum_a exp(logit(a) / alpha)` (unified PCL, section 4.2 of the paper). It is correct
+    /// only with an alpha of 1.
     Unified,
 }
 
@@ -111,7 +113,7 @@ impl PathConsistency {
             step = (step - mean.unsqueeze::<2>()) * mask.clone();
         }
 
-        // Forward: the residual of the sub-path that starts at each position.
+        // Forward pass: the residual of the sub-path that starts at each position.
         let mut path_sum = step.zeros_like();
         for offset in 0..self.length {
             path_sum = path_sum + shift_left(&step, offset);
@@ -120,7 +122,7 @@ impl PathConsistency {
         let residual = (shift_left(&end_value, self.length) - value + path_sum) * counted;
         let (loss, residual_gradient) = huber(residual, self.huber);
 
-        // Backward: a step is part of the sub-paths that start at it and at the `length - 1` positions before it.
+        // Backward pass: a step is part of the sub-paths that start at it and at the `length - 1` positions before it.
         let mut step_gradient = residual_gradient.zeros_like();
         for offset in 0..self.length {
             step_gradient = step_gradient + shift_right(&residual_gradient, offset);
@@ -163,8 +165,8 @@ impl PathConsistency {
         word.clone() + (helped - word) * help.helped.clone() - charge
     }
 
-    /// 1 at the first position of every sub-path that counts, `[batch, time]`: its end is inside the text, or the text
-    /// ended with the end mark.
+    /// 1 at the first position of every sub-path that counts, and 0 elsewhere, `[batch, time]`. A sub-path counts if
+    /// its last state is inside the text, or if the text ended with the end-of-text token.
     fn counted_starts(&self, mask: &Tensor<2>, teacher: &TeacherTensors) -> Tensor<2> {
         let end_inside = shift_left(mask, self.length);
         mask.clone() * (end_inside.clone() + (end_inside.neg() + 1.0) * teacher.ended.clone())

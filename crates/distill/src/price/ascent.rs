@@ -1,4 +1,4 @@
-//! First prices, and dual ascent.
+//! The first prices of help, and dual ascent.
 
 use burn::config::Config;
 use wheels_student::{LagrangeMultiplier, Prices};
@@ -8,32 +8,33 @@ use crate::DistillError;
 /// How the prices of help are found.
 #[derive(Config, Debug, PartialEq)]
 pub struct ConstraintConfig {
-    /// The budgets that have a price of their own, as fractions of the tokens that rise from 0 to 1. Prices between them
-    /// are interpolated.
+    /// The budgets that have prices of their own. They are fractions of the tokens, and rise from 0 to 1. Prices of
+    /// other budgets are interpolated.
     #[config(default = "vec![0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0]")]
     pub levels: Vec<f64>,
-    /// The first step size of dual ascent, nats: if the help rate is 0.1 above a budget, the price rises by 0.1 times this
-    /// number. The step size falls as `1 / (1 + 3 progress)`, where `progress` goes from 0 to 1 during training.
+    /// The first step size of dual ascent, nats. If the help rate is 0.1 above a budget, its price rises by 0.1 times
+    /// the step size. The step size falls as `1 / (1 + 3 progress)`, where `progress` rises from 0 to 1 during
+    /// training.
     #[config(default = 0.6)]
     pub rate: f64,
-    /// The largest price, nats: the price of a budget of 0.
+    /// The largest price, nats. It is also the price of a budget of 0.
     #[config(default = 10.0)]
     pub max_price: f64,
-    /// The number of steps before the prices begin to move.
+    /// The number of steps before the first step of dual ascent.
     #[config(default = 80)]
     pub frozen_steps: usize,
-    /// The number of texts for the search by bisection before the first step. With 0 there is no search:
-    /// a run starts with the prices that the student has learned, or with quantiles of its divergences. In either case the
-    /// prices move once `frozen_steps` are over.
+    /// The number of texts for the search by bisection before the first step. With 0 there is no search, and a run
+    /// starts with the prices that the student learned earlier, or with quantiles of its divergences. In both cases
+    /// dual ascent starts after `frozen_steps`.
     #[config(default = 0)]
     pub search_texts: usize,
-    /// The number of tokens near a level from which its step has the full size. With fewer tokens the measured help rate is
-    /// less certain, and the step is smaller in proportion.
+    /// The number of tokens near a level at which a step of dual ascent has its full size. With fewer tokens the help
+    /// rate is less certain, and the step is smaller in proportion.
     #[config(default = 100.0)]
     pub evidence: f64,
 }
 
-/// The help that one text used, and the budget that it had.
+/// The help that one text used, and its budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(not(any(test, feature = "testing")), expect(unreachable_pub, reason = "public with the feature testing"))]
 pub struct Usage {
@@ -53,11 +54,11 @@ pub(crate) fn check_levels(levels: &[f64]) -> Result<(), DistillError> {
     if ends && rising { Ok(()) } else { Err(DistillError::Levels { levels: levels.to_vec() }) }
 }
 
-/// First prices from the divergences, in nats, at the tokens of some texts.
+/// The first prices, from the divergences at the tokens of some texts, nats.
 ///
-/// The price of a budget is a quantile: the fraction of the divergences that exceed it is the budget. If the student asked
-/// wherever its divergence exceeds the price, it would use each budget exactly. A budget of 0 has the largest price, and a
-/// budget of 1 is free.
+/// The price of a budget is the quantile that a fraction `budget` of the divergences exceeds. A student that asks
+/// exactly when its divergence exceeds the price then uses exactly its budget. A budget of 0 has the largest price, and
+/// a budget of 1 has the price 0.
 ///
 /// # Errors
 /// [`DistillError::Levels`] if the levels do not rise from 0 to 1.
@@ -86,8 +87,8 @@ pub(crate) fn quantile_prices(config: &ConstraintConfig, mut divergences: Vec<f6
 /// price <- min(max(price + rate / (1 + 3 progress) (help rate - budget), 0), max_price)
 /// ```
 ///
-/// `progress` is the fraction of the training that is done, 0 to 1. The prices of the outermost levels stay: a budget of 0
-/// has the largest price, and a budget of 1 is free.
+/// `progress` is the fraction of the training that is done, 0 to 1. Two prices are fixed: a budget of 0 has the largest
+/// price, and a budget of 1 has the price 0.
 #[cfg_attr(not(any(test, feature = "testing")), expect(unreachable_pub, reason = "public with the feature testing"))]
 pub fn ascend(prices: &mut Prices, usage: &[Usage], config: &ConstraintConfig, progress: f64) {
     let rate = config.rate / (1.0 + 3.0 * progress);
@@ -100,7 +101,7 @@ pub fn ascend(prices: &mut Prices, usage: &[Usage], config: &ConstraintConfig, p
 }
 
 /// For each level, the number of helped tokens by which the texts near it exceed their budgets, and the number of all
-/// their tokens. A text between two levels counts for both, more for the nearer one.
+/// tokens of these texts. A text between two levels counts for both, in proportion to how near it is.
 fn excess(prices: &Prices, usage: &[Usage]) -> Vec<(f64, f64)> {
     let mut sums = vec![(0.0, 0.0); prices.levels().len()];
     for text in usage {
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_price_of_an_exceeded_budget_rises_and_distant_prices_stay() {
+    fn the_price_of_an_exceeded_budget_rises_and_other_prices_do_not_change() {
         let mut moved = prices();
         ascend(&mut moved, &[Usage { budget: 0.1, helped: 20, tokens: 100 }], &config(), 0.0);
         assert!((moved.price(0.1) - prices().price(0.1) - 0.06).abs() < 1e-12);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_stay_in_their_range_and_the_outermost_ones_do_not_move() {
+    fn prices_stay_in_their_range_and_those_of_0_and_1_do_not_change() {
         let mut prices = prices();
         let usage = [
             Usage { budget: 0.0, helped: 9, tokens: 10 },

@@ -1,8 +1,8 @@
-//! Finding the prices at which budgets are kept.
+//! Finding the price of help for each budget.
 //!
-//! Every budget has a price of help. The first prices are quantiles of the student's divergences from its teacher. While
-//! the student trains, dual ascent raises the price of a budget that its texts exceed, and lowers the others. For a
-//! student that does not train any further, a [`search`] by bisection finds the prices.
+//! The first prices are quantiles of the student's divergences from its teacher. While the student trains, dual ascent
+//! raises the price of a budget if texts use more help than it allows, and lowers the price if they use less. For a
+//! student that is not trained further, a search by bisection finds the prices.
 
 pub(crate) mod ascent;
 mod search;

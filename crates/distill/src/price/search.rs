@@ -1,4 +1,4 @@
-//! A search for the prices at which a student uses its budgets.
+//! The search for the prices of help by bisection.
 
 use burn::module::Module;
 use wheels_decode::{Confidence, DecodeStats, Decoder, Sampler, ThresholdSearch};
@@ -9,8 +9,8 @@ use wheels_text::{HelpBudget, Prompt, Seed};
 use super::quantile_prices;
 use crate::{DistillError, RolloutSampler, SupervisedBatches, Workers};
 
-/// The distance, in nats, between the price that the student reads in a prompt and the ends of the interval that is
-/// searched.
+/// Half the width of the interval that is searched, nats. Its centre is the mean price that the student reads in the
+/// prompts.
 const REACH: f64 = 4.0;
 
 /// The search for a price ends when the help rate differs from the budget by no more than this.
@@ -19,21 +19,21 @@ const TOLERANCE: f64 = 0.003;
 /// The largest number of prices to try at each level.
 const MAX_TRIALS: usize = 12;
 
-/// The prompts of texts of similar length, which are written together.
+/// Prompts of similar length, which are decoded together.
 struct TextBatch {
     prompts: Vec<Prompt>,
     max_new_tokens: usize,
 }
 
-/// Finds the prices at which a student, without further training, uses each budget exactly.
+/// Finds the prices with which a student uses each budget exactly, without further training.
 ///
-/// The prices are found one after the other by bisection (complementary slackness, solved for one multiplier at a time).
-/// Dual ascent estimates the help rate from a few rollouts, so its prices are noisy. This search measures the help rate at
-/// each price on [`search_texts`](super::ConstraintConfig::search_texts) texts, which the student writes greedily. Their
-/// prompts state the budget in all wordings of the config.
+/// Each level is searched alone, by bisection: at the optimum of a constraint with a positive multiplier, the help rate
+/// equals the budget (complementary slackness). Dual ascent estimates help rates from a few rollouts, so its prices are
+/// noisy. This search measures the help rate with each price on [`search_texts`](super::ConstraintConfig::search_texts)
+/// texts, which the student writes greedily. Their prompts state the budget in all wordings of the config.
 ///
 /// # Errors
-/// [`DistillError::Levels`] if the budget levels are invalid, and any error of making prompts and of decoding.
+/// [`DistillError::Levels`] if the budget levels are invalid, and any error of prompts and of decoding.
 pub(crate) fn search<M, T>(
     sampler: &RolloutSampler<'_, T>,
     student: &Student<M>,
@@ -67,7 +67,7 @@ where
         let missed = (found.rate - budget).abs() > 10.0 * TOLERANCE;
         log::log!(
             if missed { log::Level::Warn } else { log::Level::Info },
-            "budget {:.0}%: {:.1}% of the tokens are helped at a price of {price:.2} nats",
+            "budget {:.0}%: {:.1}% of tokens are helped at a price of {price:.2} nats",
             100.0 * budget,
             100.0 * found.rate,
         );
@@ -75,7 +75,7 @@ where
     Ok(prices)
 }
 
-/// The prompts of each plan, a list of pairs, under one budget. The wordings take turns.
+/// The prompts of each plan under one budget. A plan is a list of pairs. The wordings take turns.
 fn text_batches<T: LanguageModel + Sync>(
     sampler: &RolloutSampler<'_, T>,
     plans: &[Vec<u32>],
@@ -95,7 +95,7 @@ fn text_batches<T: LanguageModel + Sync>(
     Ok(batches)
 }
 
-/// The fraction of the tokens that are helped if the student asks where its log-odds exceed a threshold.
+/// The fraction of tokens that are helped if the student asks when its log-odds exceed a threshold.
 fn help_rate<M, T>(
     sampler: &RolloutSampler<'_, T>,
     student: &Student<M>,
@@ -124,7 +124,7 @@ where
     Ok(total.help_rate())
 }
 
-/// The mean price that a student reads in some prompts, nats. 0 for a student without heads.
+/// The mean price that a student reads in the prompts, nats; 0 for a student without heads.
 fn mean_price<M: Module + LanguageModel>(student: &Student<M>, texts: &[TextBatch], pad: u32) -> f64 {
     let mut prompts: Vec<&[u32]> = Vec::new();
     for batch in texts {

@@ -1,24 +1,25 @@
-//! Which texts a run trains on, and under which budgets.
+//! The sources of the texts that a run trains on, and their budgets.
 
 use burn::config::Config;
 use rand::{Rng, RngExt};
 use wheels_text::HelpBudget;
 
-/// How many of the texts come from each source. The three fractions need not add up to 1: only their ratios count.
+/// The weights of the sources of training texts. Only the ratios of the first three fields count, so they need not add
+/// up to 1.
 #[derive(Config, Debug, Copy, PartialEq)]
 pub struct Mixture {
-    /// The weight of references, which are off-policy. The reference stands in for the teacher: random tokens are marked
-    /// as helped, at the rate of the budget.
+    /// The weight of references, which are off-policy. The reference stands in for the teacher: each of its tokens is
+    /// marked as helped with a probability equal to the budget.
     #[config(default = 0.5)]
     pub reference_fraction: f64,
-    /// The weight of the teacher's greedy texts, which are off-policy. Tokens are marked as helped in the same way
-    /// (sequence-level distillation; Kim and Rush 2016, arXiv 1606.07947, section 3.2).
+    /// The weight of the teacher's greedy texts, which are off-policy. Their tokens are marked as helped in the same
+    /// way (sequence-level distillation; Kim and Rush 2016, arXiv 1606.07947, section 3.2).
     #[config(default = 0.0)]
     pub teacher_fraction: f64,
-    /// The weight of the student's texts, which are on-policy. The teacher helps where the student asks.
+    /// The weight of the student's texts, which are on-policy. The teacher answers when the student asks.
     #[config(default = 0.5)]
     pub on_policy_fraction: f64,
-    /// The fraction of the student's texts that it writes greedily, as it will be deployed. The others are sampled.
+    /// The fraction of the student's texts that it writes greedily, as it will be deployed. It samples the others.
     #[config(default = 0.5)]
     pub greedy_fraction: f64,
 }
@@ -50,8 +51,9 @@ impl Mixture {
     }
 }
 
-/// Draws a budget for a text of about `length` tokens. With probability `token_fraction` it is a number of tokens, up to
-/// half the text. Otherwise it is a percentage that is not held out, and small percentages are more frequent.
+/// Draws a budget for a text of about `length` tokens. With probability `token_fraction` it is a number of tokens, at
+/// most half the length, rounded up. Otherwise it is a percentage that is not held out. Small percentages are more
+/// frequent.
 pub(crate) fn draw_budget(rng: &mut impl Rng, length: usize, token_fraction: f64, held_out: &[u8]) -> HelpBudget {
     if rng.random::<f64>() < token_fraction {
         return HelpBudget::tokens(rng.random_range(0..=length.div_ceil(2)) as u32);
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_have_their_fractions() {
+    fn each_source_is_drawn_at_its_fraction() {
         let mixture =
             Mixture { reference_fraction: 1.0, teacher_fraction: 1.0, on_policy_fraction: 2.0, greedy_fraction: 0.5 };
         let mut rng = Seed(3).rng();

@@ -1,4 +1,4 @@
-//! Texts to train on: written by the student, which can ask its teacher, by the teacher alone, or by people.
+//! Rollouts: texts to train on, written by the student with its teacher, by the teacher alone, or by people.
 
 mod mixture;
 mod replay;

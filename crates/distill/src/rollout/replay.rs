@@ -1,4 +1,4 @@
-//! Rollouts that are used more than once.
+//! The replay buffer: rollouts that are used more than once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ impl ReplayBuffer {
         Self { rollouts: VecDeque::new(), max_bytes }
     }
 
-    /// Adds a rollout, and drops the oldest ones if there is no room. The newest always stays.
+    /// Adds a rollout, and drops the oldest ones while they exceed the size. The newest one always stays.
     pub(crate) fn push(&mut self, rollout: Arc<Rollout>) {
         self.rollouts.push_back(rollout);
         while self.rollouts.len() > 1 && self.bytes() > self.max_bytes {

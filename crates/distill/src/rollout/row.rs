@@ -1,17 +1,17 @@
-//! Rollouts as data: token ids on the host.
+//! Rollouts as data on the host: token ids and log-probs.
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use wheels_lm::TokenBatch;
 use wheels_text::Prompt;
 
-/// A micro-batch of texts, and the teacher's log-probs along them.
+/// A micro-batch of texts, with the teacher's log-probs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The texts.
     pub rows: Vec<RolloutRow>,
-    /// The teacher's log-probs at every position in half precision, nats, `[batch, time, vocab]`. A checkpoint leaves them
-    /// out, because the teacher can compute them again.
+    /// The teacher's log-probs at every position, in half precision, nats, `[batch, time, vocab]`. A checkpoint omits
+    /// them, because the teacher can compute them again.
     #[serde(skip)]
     pub teacher_log_probs: Option<TensorData>,
 }
@@ -29,7 +29,7 @@ pub struct RolloutRow {
     /// The budget as a fraction of the tokens, 0 to 1.
     #[serde(alias = "share")]
     pub budget: f64,
-    /// The price of help under this budget, nats. It is set whenever the row becomes part of a batch.
+    /// The price of help under this budget, nats. It is set each time the row becomes part of a batch.
     #[serde(default)]
     pub price: f32,
     /// Whether the student wrote the text greedily, as it will be deployed.
@@ -44,7 +44,7 @@ impl Rollout {
         Self { rows, teacher_log_probs: None }
     }
 
-    /// One kind of token ids of every row, such as the tokens of its text.
+    /// One kind of token ids of all rows, such as the tokens of their texts.
     pub(crate) fn ids(&self, pad: u32, of: fn(&RolloutRow) -> &Vec<u32>) -> TokenBatch {
         TokenBatch::new(&self.rows.iter().map(of).collect::<Vec<_>>(), pad)
     }

@@ -17,16 +17,16 @@ use super::{Rollout, RolloutRow};
 use crate::scored::teacher_forced;
 use crate::{DistillError, PricePrompts, PromptSource, RolloutConfig, TeacherTargets, TrainingBatch};
 
-/// The smallest log-probability that is kept of the teacher's distribution, nats. Half precision has no probabilities
-/// below e^-16.6, but their logarithms are ordinary numbers.
+/// The lowest log-prob of the teacher that is kept, nats. Half precision cannot represent probabilities below e^-16.6,
+/// but it can represent their logarithms.
 pub(crate) const MIN_LOG_PROB: f64 = -30.0;
 
-/// Added to the logits of tokens that the teacher's distribution leaves out.
+/// Added to the logits of tokens that are excluded from the teacher's distribution.
 const CLOSED: f32 = -1e9;
 
 /// Writes texts for training pairs and scores them with the teacher.
 ///
-/// Help always answers with the teacher's most likely token: a sampled one would bias squared residuals.
+/// The teacher always answers with its most likely token, because sampled answers would bias squared residuals.
 pub struct RolloutSampler<'a, T> {
     config: RolloutConfig,
     prompts: &'a dyn PromptSource,
@@ -36,9 +36,9 @@ pub struct RolloutSampler<'a, T> {
 }
 
 impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
-    /// A sampler for the pairs of `prompts`. The student asks the teacher with `help_token`; without one it writes alone.
-    /// The teacher's distribution leaves out `suppressed_ids`: padding, help tokens, and all other tokens that no text
-    /// contains.
+    /// A sampler for the pairs of `prompts`. The student asks the teacher with `help_token`; with `None` it writes
+    /// alone. `suppressed_ids` are excluded from the teacher's distribution: padding, help tokens, and all other tokens
+    /// that no text contains.
     pub fn new(
         config: RolloutConfig,
         prompts: &'a dyn PromptSource,
@@ -65,8 +65,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         self.help_token.is_some()
     }
 
-    /// Checks that the vocabularies of student and teacher fit together. The help token, and tokens that only the teacher
-    /// has, do not matter.
+    /// Checks that the vocabularies of student and teacher fit together. The help token, and tokens that only the
+    /// teacher has, are ignored.
     ///
     /// # Errors
     /// [`DistillError::Vocabularies`] if the student can write tokens that the teacher does not have, and
@@ -83,7 +83,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         }
     }
 
-    /// Texts for some pairs, written as the [`Mixture`](crate::Mixture) of the config says, under random budgets.
+    /// Writes texts for some pairs under random budgets. The [`Mixture`](crate::Mixture) of the config decides who
+    /// writes each text.
     ///
     /// # Errors
     /// If a prompt cannot be made or decoding fails.
@@ -117,7 +118,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(self.with_teacher(Rollout::new(rows)))
     }
 
-    /// The student's greedy texts for some pairs under one budget, without enforcing it.
+    /// The student's greedy texts for some pairs under one budget, which is stated but not enforced.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -145,7 +146,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(self.with_teacher(Rollout::new(rows)))
     }
 
-    /// Makes a training batch from a rollout, with the price of help under each budget.
+    /// Makes a training batch from a rollout, and sets the price of help in each row.
     ///
     /// # Panics
     /// If the teacher has not scored the rollout.
@@ -163,7 +164,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         }
     }
 
-    /// Random prompts, and the price of help under their budgets.
+    /// Random prompts, and the prices of help under their budgets.
     pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
         let (mut prompts, mut values) = (Vec::new(), Vec::new());
         for _ in 0..self.config.price_prompts {
@@ -195,7 +196,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         self.prompts.prompt(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })
     }
 
-    /// The largest number of tokens in a text whose reference, or the longest one of its batch, has `longest` tokens.
+    /// The length limit of texts that are written together. `longest` is the number of tokens of their longest
+    /// reference.
     pub(crate) fn max_new_tokens(&self, longest: usize) -> usize {
         (self.config.max_length_ratio * longest as f64) as usize + self.config.max_length_offset
     }
@@ -227,7 +229,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok((self.prompt(index, budget, wording)?, budget.share(length)))
     }
 
-    /// Replaces the texts of rows by those of a source.
+    /// Replaces the texts of `rows` by texts that `source` writes.
     fn rewrite<M: Module + LanguageModel>(
         &self,
         student: &Student<M>,
@@ -265,7 +267,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     }
 }
 
-/// Random flags that are set with this probability each.
+/// `count` random flags. Each is set with probability `probability`.
 fn flags(rng: &mut impl Rng, count: usize, probability: f64) -> Vec<bool> {
     (0..count).map(|_| rng.random::<f64>() < probability).collect()
 }

@@ -18,27 +18,28 @@ use crate::{
     BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TrainingBatch, Workers, diagnostics,
 };
 
-/// The factor by which the running sums of used help shrink before each new text is added.
+/// The factor by which the running sums of a level shrink before a new text is added.
 const USAGE_DECAY: f64 = 0.98;
 
-/// Training batches from rollouts: by default half off-policy and half on-policy, and each used three times.
+/// Training batches from rollouts. By default half of them are off-policy and half on-policy, and each is used three
+/// times on average.
 ///
-/// A batch holds pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
-/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher's log-probs are then computed along all texts at
-/// once. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
+/// A batch has pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
+/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher's log-probs are then computed for all texts in
+/// one forward pass. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
 pub struct Rollouts<'a, T> {
     sampler: RolloutSampler<'a, T>,
     batches: SupervisedBatches<'a>,
     replay: ReplayBuffer,
     /// The number of steps whose batches were returned.
     step: usize,
-    /// None before the first rollout, unless the student has learned prices before.
+    /// None before the first rollout, unless the student learned prices earlier.
     prices: Option<Prices>,
     /// Running sums for each price level: helped tokens, tokens that the budgets allow, and all tokens.
     usage: Vec<[f64; 3]>,
 }
 
-/// What a checkpoint keeps.
+/// The state in a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     config: RolloutConfig,
@@ -50,7 +51,7 @@ struct Saved {
 }
 
 impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
-    /// Rollouts that a sampler writes.
+    /// Batches of the rollouts that `sampler` writes.
     ///
     /// # Errors
     /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] if the budget levels of the config are invalid.
@@ -64,7 +65,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         Ok(Self { sampler, batches, replay, step: 0, prices: None, usage })
     }
 
-    /// Starts with the prices that a student has learned before, instead of those that its first rollouts suggest.
+    /// Starts with prices that the student learned earlier, instead of prices from its first rollouts.
     ///
     /// # Errors
     /// [`DistillError::Levels`] if the budget levels of the config are invalid.
@@ -74,7 +75,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         Ok(self)
     }
 
-    /// The current prices. None before the first step, unless they were given ([`with_prices`](Self::with_prices)).
+    /// The current prices. None before the first step, unless [`with_prices`](Self::with_prices) has set them.
     pub fn prices(&self) -> Option<&Prices> {
         self.prices.as_ref()
     }
@@ -108,7 +109,8 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         Ok(chunks.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The first prices: quantiles of the divergences at the tokens of the first rollouts, or a search by bisection.
+    /// The first prices: from a search by bisection if the config asks for it, and otherwise quantiles of the
+    /// divergences at the tokens of the first rollouts.
     fn first_prices<M: Module + LanguageModel + Sync>(
         &self,
         student: &Student<M>,
@@ -127,7 +129,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         price::quantile_prices(constraint, divergences)
     }
 
-    /// Moves the prices by the help that the student used in the greedy texts of new rollouts.
+    /// Moves the prices according to the help that the student used in the greedy texts of new rollouts.
     fn move_prices(&mut self, rollouts: &[Arc<Rollout>]) {
         let config = self.sampler.config();
         let levels = &config.constraint.levels;
@@ -204,7 +206,8 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
             let name = format!("{:.0}%", 100.0 * multiplier.budget);
             report.parts.insert(format!("price {name}"), multiplier.price);
             if tokens > 0.0 {
-                // The texts near a level have other budgets than the level. It shows by how much they miss their own.
+                // The budgets of the texts near a level differ from the level. The number therefore adds to the level
+                // the amount by which the texts exceed their own budgets.
                 report.parts.insert(format!("used {name}"), multiplier.budget + (helped - budgeted) / tokens);
             }
         }
@@ -231,7 +234,7 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
         let unreadable = |error| DistillError::SourceState { reason: format!("its rollouts cannot be read: {error}") };
         let saved: Saved = serde_json::from_value(state).map_err(unreadable)?;
         let config = self.sampler.config();
-        // A run may go on for more steps than it was started with.
+        // The number of steps may change.
         if let Some([field, there, here]) = first_difference(&saved.config, config, &["steps"]) {
             let reason = format!("{field} was {there} for its rollouts, and is {here} now");
             return Err(DistillError::SourceState { reason });

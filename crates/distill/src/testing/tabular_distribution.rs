@@ -2,8 +2,7 @@
 
 use super::log_sum_exp;
 
-/// A language model as a table of `f64` log-probs of the next word, one row per state. The last few words are the
-/// state.
+/// A language model as a table of `f64` log-probs of the next word, one row per state. A state is the last few words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TabularDistribution {
     pub(super) vocab: usize,
@@ -13,8 +12,8 @@ pub struct TabularDistribution {
 }
 
 impl TabularDistribution {
-    /// The softmax of a table of logits with `vocab` logits in a row. With `vocab^order` rows, the last `order` words
-    /// are the state.
+    /// The softmax of a table of logits whose rows have `vocab` logits. A table of `vocab^order` rows depends on the
+    /// last `order` words.
     ///
     /// # Panics
     /// If the number of rows is not a power of `vocab`, or `eos` is not below `vocab`.
@@ -26,10 +25,10 @@ impl TabularDistribution {
         }
         assert!(
             power == states && states * vocab == logits.len(),
-            "{} logits are not a table whose rows are {vocab} logits and whose number of rows is a power of {vocab}",
+            "{} logits are not a table with {vocab} columns and a power of {vocab} rows",
             logits.len(),
         );
-        assert!((eos as usize) < vocab, "the end mark {eos} is not one of the {vocab} words");
+        assert!((eos as usize) < vocab, "the end-of-text token {eos} is not one of the {vocab} words");
         let mut log_probs = Vec::with_capacity(logits.len());
         for row in logits.chunks_exact(vocab) {
             let total = log_sum_exp(row.iter().copied());
@@ -38,7 +37,7 @@ impl TabularDistribution {
         Self { vocab, eos, log_probs }
     }
 
-    /// The number of words, the end mark included.
+    /// The number of words, including the end-of-text token.
     pub fn vocab(&self) -> usize {
         self.vocab
     }
@@ -48,7 +47,7 @@ impl TabularDistribution {
         self.log_probs.len() / self.vocab
     }
 
-    /// The state after `word` is written in `state`.
+    /// The state after `word` in `state`.
     pub fn next_state(&self, state: usize, word: usize) -> usize {
         (state * self.vocab + word) % self.states()
     }
@@ -64,7 +63,7 @@ impl TabularDistribution {
         pairs.map(|(own, teacher)| own.exp() * (own - teacher)).sum()
     }
 
-    /// The most likely word in `state`; the first of equals.
+    /// The most likely word in `state`. Ties go to the lowest index.
     pub(super) fn most_likely(&self, state: usize) -> usize {
         let row = self.log_probs(state);
         (1..self.vocab).fold(0, |best, word| if row[word] > row[best] { word } else { best })

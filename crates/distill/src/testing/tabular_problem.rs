@@ -1,13 +1,13 @@
-//! An entropy-regularised problem over a table, and its solution by backward induction.
+//! An entropy-regularised problem over a table, and its solution by dynamic programming.
 
 use super::{TabularDistribution, TabularSolution, log_sum_exp};
 
-/// Which words the student may write without help.
+/// The words that the student may write without help.
 #[derive(Clone, Copy, Debug)]
 pub enum WordPolicy<'a> {
-    /// The student chooses any distribution over words.
+    /// The student may choose any distribution over words.
     Free,
-    /// The student writes words by this distribution. It chooses only when to ask.
+    /// The student draws words from this distribution. It chooses only when to ask.
     Fixed(&'a TabularDistribution),
 }
 
@@ -20,7 +20,7 @@ pub enum AnswerRule {
     Greedy,
 }
 
-/// What one step of a path did.
+/// One step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TabularAction {
     /// The student wrote this word.
@@ -34,17 +34,18 @@ pub enum TabularAction {
 pub struct TabularProblem<'a> {
     /// The teacher.
     pub teacher: &'a TabularDistribution,
-    /// Which words the student may write.
+    /// The words that the student may write.
     pub words: WordPolicy<'a>,
     /// The price of help, nats.
     pub price: f64,
-    /// Whether each step is charged `alpha log(1 + exp(-price / alpha))`, so that the reference measure sums to 1.
+    /// Whether each step is charged `alpha log(1 + exp(-price / alpha))`. With an alpha of 1, the weights `exp(reward)`
+    /// of all actions then sum to 1.
     pub normalised: bool,
     /// How the teacher chooses its answer.
     pub answer: AnswerRule,
     /// The temperature of the entropy term, alpha in the equations.
     pub alpha: f64,
-    /// The largest number of tokens of a text. The value of a text that is cut there is 0.
+    /// The largest number of tokens in a text. A text that is cut there has the value 0 after it.
     pub horizon: usize,
 }
 
@@ -60,7 +61,7 @@ impl<'a> TabularProblem<'a> {
         if self.normalised { self.alpha * (-self.price / self.alpha).exp().ln_1p() } else { 0.0 }
     }
 
-    /// The reward of an action, less the charge of the step, nats.
+    /// The reward of an action minus the charge of the step, nats.
     pub fn reward(&self, state: usize, action: TabularAction) -> f64 {
         let reward = match action {
             TabularAction::Word(word) => self.teacher.log_probs(state)[word],
@@ -69,7 +70,7 @@ impl<'a> TabularProblem<'a> {
         reward - self.step_charge()
     }
 
-    /// Solves the problem by backward induction.
+    /// Solves the problem from the last position to the first.
     pub fn solve(self) -> TabularSolution<'a> {
         let Self { teacher, alpha, .. } = self;
         let mut values = vec![vec![0.0; teacher.states()]];
@@ -107,7 +108,7 @@ impl<'a> TabularProblem<'a> {
         TabularSolution { problem: self, values, log_policies }
     }
 
-    /// The value of writing a word in `state`, and the log-probs of the words that give this value.
+    /// The value of writing a word in `state`, and the log-probs of the words in the policy with this value.
     fn word_value(&self, state: usize, value_after: impl Fn(usize) -> f64) -> (f64, Vec<f64>) {
         let action_value = |word| self.reward(state, TabularAction::Word(word)) + value_after(word);
         let words = 0..self.teacher.vocab;
@@ -128,8 +129,8 @@ impl<'a> TabularProblem<'a> {
     /// The price at which the optimal student's help rate (helped tokens per token) is `rate`, nats, by bisection.
     /// Texts start in the state `start`.
     ///
-    /// The rate falls with the price. The price is between 0 and 20 nats; a rate out of their reach gets the nearer of
-    /// the two.
+    /// The rate falls as the price rises. The search covers prices from 0 to 20 nats. If none of them gives the rate,
+    /// the result is the end of this interval with the nearer rate.
     pub fn price_for(self, rate: f64, start: usize) -> f64 {
         let (mut low, mut high) = (0.0, 20.0);
         for _ in 0..60 {

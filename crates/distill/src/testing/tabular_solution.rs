@@ -6,16 +6,16 @@ use super::{AnswerRule, TabularAction, TabularProblem};
 #[derive(Clone, Debug)]
 pub struct TabularSolution<'a> {
     pub(super) problem: TabularProblem<'a>,
-    /// The values by position, then by state, nats. The last position is the horizon.
+    /// The values by position and state, nats. The last position is the horizon.
     pub(super) values: Vec<Vec<f64>>,
-    /// The log-probs of the words and, last, of help; by position, then by state.
+    /// The log-probs of the words and, last, of help; by position and state.
     pub(super) log_policies: Vec<Vec<Vec<f64>>>,
 }
 
 /// The expected length of a text and its expected use of help.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpectedUse {
-    /// The expected number of tokens, the end mark included.
+    /// The expected number of tokens, including the end-of-text token.
     pub length: f64,
     /// The expected number of tokens that the teacher chose.
     pub helped: f64,
@@ -41,7 +41,8 @@ impl TabularSolution<'_> {
     /// `-V(s_0) + V(s_d) + sum_i [reward_i - alpha log pi_i]` of a path of `d` actions from a position and a state,
     /// nats.
     ///
-    /// At the optimum it is zero for every path, if words are free and answers are greedy (or all values are equal).
+    /// At the optimum it is zero on every path, if the words are free, and if the answers are greedy or all values are
+    /// equal.
     pub fn residual(&self, position: usize, state: usize, path: &[TabularAction]) -> f64 {
         let TabularProblem { teacher, alpha, .. } = self.problem;
         let mut residual = -self.value(position, state);
@@ -60,7 +61,7 @@ impl TabularSolution<'_> {
         residual + if ended { 0.0 } else { self.value(position + path.len(), current) }
     }
 
-    /// The expected length and use of help of a text that the optimal policy writes from the state `start`.
+    /// The expected length and help of a text that the optimal policy writes from the state `start`.
     pub fn expected_use(&self, start: usize) -> ExpectedUse {
         let TabularProblem { teacher, answer, .. } = self.problem;
         let mut reached = vec![0.0; teacher.states()];
@@ -101,7 +102,7 @@ mod tests {
         TabularDistribution::from_logits(3, 0, &[-0.3, 0.2, 0.9, -1.4, 0.8, 0.6, 0.1, -0.5, 0.4])
     }
 
-    /// Every path of at most `left` actions that has nothing after an end mark.
+    /// Every path of at most `left` actions that ends with the end-of-text token or contains none.
     fn paths(solution: &TabularSolution<'_>, state: usize, left: usize) -> Vec<Vec<TabularAction>> {
         let TabularProblem { teacher, answer, .. } = solution.problem;
         if left == 0 {
@@ -148,7 +149,7 @@ mod tests {
                     assert_consistent(TabularProblem { normalised, alpha, ..TabularProblem::new(&teacher, price, 5) });
                 }
             }
-            // With sampled answers every value is 0, so that the answer that was drawn does not matter.
+            // With sampled answers every value is 0, so the sampled word does not matter.
             let sampled = TabularProblem { answer: AnswerRule::Sampled, ..TabularProblem::new(&teacher, price, 5) };
             assert_consistent(sampled);
         }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_step_charge_texts_are_longer_as_the_mass_of_a_step_predicts() {
+    fn without_the_step_charge_texts_are_longer_by_the_predicted_factor() {
         // In every state, the teacher ends a text with probability q, and its most likely word does not end it.
         let q: f64 = 0.3;
         let row = [q.ln(), (0.4 * (1.0 - q)).ln(), (0.6 * (1.0 - q)).ln()];
@@ -177,8 +178,8 @@ mod tests {
             let problem = TabularProblem::new(&teacher, price, 1500);
             let length = |problem: TabularProblem<'_>| problem.solve().expected_use(1).length;
             let help = (-price).exp();
-            // With the charge, every word keeps its share of 1 + exp(-price). Without it, help adds to the mass of
-            // texts that go on.
+            // With the charge, every word keeps its share of 1 + exp(-price). Without the charge, help adds to the
+            // weight of texts that continue.
             assert!((length(problem) - (1.0 + help) / q).abs() < 1e-9);
             let uncharged = length(TabularProblem { normalised: false, ..problem });
             assert!((uncharged - 1.0 / (q - help)).abs() < 1e-6, "price {price}: {uncharged}");
@@ -200,7 +201,7 @@ mod tests {
                     let mean_value =
                         |log_probs: &[f64]| (0..3).map(|word| log_probs[word].exp() * value_after(word)).sum::<f64>();
                     let (own, other) = (student.log_probs(state), teacher.log_probs(state));
-                    // The temperature weighs the entropy of the student's own distribution.
+                    // The temperature multiplies the entropy of the student's distribution.
                     let divergence: f64 = (0..3).map(|w| own[w].exp() * (alpha * own[w] - other[w])).sum();
                     let answer_value = match answer {
                         AnswerRule::Greedy => value_after(teacher.most_likely(state)),

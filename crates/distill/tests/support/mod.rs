@@ -21,7 +21,7 @@ pub(crate) const VOCAB: u32 = 24;
 /// The help token, the last one of the vocabulary.
 pub(crate) const HELP: u32 = VOCAB - 1;
 
-/// Pairs of texts. In the prompt of a pair, the budget is one token before the source.
+/// Pairs of texts. The prompt of a pair starts with one token that states the budget.
 pub(crate) struct Pairs(pub(crate) Vec<TokenPair>);
 
 impl PromptSource for Pairs {
@@ -54,18 +54,18 @@ pub(crate) struct Models {
     pub(crate) teacher: T5,
 }
 
-/// The models of all tests. They are drawn once, because the process has one random generator for weights, from which
-/// tests that run in parallel would draw in any order.
+/// The models of all tests. They are drawn once: the process has one random generator for weights, and tests that run
+/// in parallel would draw from it in any order.
 pub(crate) static MODELS: LazyLock<Models> = LazyLock::new(|| {
     let tracked = Device::flex().autodiff();
     tracked.seed(3);
     let student = Student::new(model(VOCAB, &tracked)).with_heads(&StudentConfig::new(), HELP);
-    // Weights are drawn when they are first read. Until then, clones share what is set on one of them.
+    // Burn draws weights when they are first read. Before that, a weight that is set in one clone is set in all.
     let _ = student.valid();
     Models { student, teacher: model(VOCAB, &Device::flex()) }
 });
 
-/// A model with random weights, which are drawn now.
+/// A model with random weights, which are drawn at once.
 pub(crate) fn model(vocab_size: u32, device: &Device) -> T5 {
     let config = T5Config {
         vocab_size: vocab_size as usize,
@@ -82,7 +82,7 @@ pub(crate) fn model(vocab_size: u32, device: &Device) -> T5 {
     model
 }
 
-/// Rollouts of 12 steps, of which the prices are frozen for two.
+/// The rollouts of a run of 12 steps. Prices are frozen for the first two steps.
 pub(crate) fn rollout_config() -> RolloutConfig {
     RolloutConfig::new(12)
         .with_batch_tokens(120)
@@ -99,7 +99,7 @@ pub(crate) fn rollouts(config: RolloutConfig) -> Rollouts<'static, T5> {
     Rollouts::new(sampler(config, &MODELS.teacher)).expect("the pairs fit")
 }
 
-/// A run of the whole recipe, of 12 steps.
+/// A run of 12 steps with [`ConstrainedPath`].
 pub(crate) struct Run {
     pub(crate) student: Student<T5>,
     pub(crate) target_decay: Option<f64>,
@@ -113,8 +113,8 @@ impl Run {
         Self { student: MODELS.student.clone(), target_decay: None }
     }
 
-    /// Starts the run in `folder`, or resumes it, and makes its steps up to `last`. Returns the reports of these steps,
-    /// without their durations, and the student.
+    /// Starts or resumes the run in `folder`, and trains up to step `last`. Returns the reports of these steps, without
+    /// their durations, and the student.
     pub(crate) fn train_to(&self, last: usize, folder: &Path) -> (Vec<StepReport>, Student<T5>) {
         let config = TrainerConfig::new(12)
             .with_workers(2)

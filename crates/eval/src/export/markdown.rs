@@ -21,7 +21,7 @@ const HEADINGS: [&str; 12] = [
 ];
 
 impl Results {
-    /// The results as Markdown: one table with 95% intervals, in which significant differences are bold.
+    /// The results as Markdown: a table with 95% intervals, in which significant differences are bold.
     ///
     /// Two lists follow if they are not empty: texts that were cut at the length limit, and texts that differ between
     /// devices.
@@ -74,7 +74,7 @@ impl Results {
         }
     }
 
-    /// How many texts were cut at the length limit. It is empty if none was.
+    /// A sentence with the number of texts that were cut at the length limit. Empty if there are none.
     fn truncation(&self) -> String {
         let mut systems = Vec::new();
         for point in self.points.iter().filter(|point| point.row.truncated > 0) {

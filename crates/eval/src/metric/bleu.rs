@@ -13,16 +13,16 @@ const ORDERS: usize = 4;
 
 /// The counts from which BLEU is computed (Papineni et al., 2002, <https://aclanthology.org/P02-1040>).
 ///
-/// They belong to one text and its reference, or are a sum over several. Let m_n be the matching n-grams, t_n all
-/// n-grams of the texts, and h and r the lengths of texts and references in words. Then:
+/// The counts are those of one text and its reference, or a sum over several texts. Let m_n be the number of matching
+/// n-grams, t_n the number of n-grams of the texts, and h and r the lengths of texts and references in words. Then:
 ///
 /// ```text
 /// BLEU = 100 * min(1, exp(1 - r / h)) * (p_1 p_2 p_3 p_4)^(1/4),   p_n = m_n / t_n
 /// ```
 ///
 /// If m_n = 0 and t_n > 0, p_n is 1 / (2^k t_n) for the k-th such order (`exp` smoothing). The scores equal those of
-/// sacrebleu with its default settings; see [`BleuStats::SIGNATURE`]. Words and punctuation are split by its tokenizer
-/// `13a`. There is one reference for each text.
+/// sacrebleu with its default settings, which include the tokenizer `13a`; see [`BleuStats::SIGNATURE`]. Each text has
+/// one reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BleuStats {
     /// The number of words in the text.

@@ -22,7 +22,7 @@ struct Matches {
     text: u64,
     /// The number in the reference.
     reference: u64,
-    /// The number in both. An n-gram counts as often as it occurs on the side where it is rarer.
+    /// The number in both. An n-gram counts as often as it occurs on the side with fewer of it.
     shared: u64,
 }
 
@@ -52,8 +52,8 @@ impl Add for Matches {
 /// The counts from which chrF (Popović, 2015, <https://aclanthology.org/W15-3049>) and chrF++ (Popović, 2017,
 /// <https://aclanthology.org/W17-4770>) are computed.
 ///
-/// They belong to one text and its reference, or are a sum over several. Let P and R be the means of the n-gram
-/// precisions and recalls over the orders that occur on both sides, and beta = 2. Then:
+/// The counts are those of one text and its reference, or a sum over several texts. Let P and R be the means of the
+/// n-gram precisions and recalls over the orders that occur on both sides, and beta = 2. Then:
 ///
 /// ```text
 /// chrF = 100 * (1 + beta^2) P R / (beta^2 P + R)

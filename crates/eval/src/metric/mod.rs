@@ -6,8 +6,8 @@
 //! | chrF, chrF++ | [`ChrfStats`] | sacrebleu 2.6.0 |
 //! | ROUGE-1, ROUGE-2, ROUGE-L, ROUGE-Lsum | [`RougeStats`] | rouge-score 0.1.2 |
 //!
-//! Each type is computed from one text and its reference, and adds up over sentences. A score of the sum is the score
-//! of the corpus.
+//! Each type holds the statistics of one text and its reference, or a sum of them. The score of the sum over all texts
+//! is the score of the corpus.
 
 mod bleu;
 mod chrf;
@@ -21,7 +21,7 @@ pub use bleu::BleuStats;
 pub use chrf::ChrfStats;
 pub use rouge::{PrecisionRecall, RougeStats, Stemming};
 
-/// A file of `assets/golden/metrics`, which the script beside it made with the reference implementations.
+/// A file of `assets/golden/metrics`. The script in that folder makes it with the reference implementations.
 #[cfg(test)]
 fn golden(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/metrics").join(name);

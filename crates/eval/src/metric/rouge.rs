@@ -22,12 +22,12 @@ pub enum Stemming {
     Porter,
 }
 
-/// Precision, recall and F1 of one kind of ROUGE: 0 to 1 each for one text, and a sum of these over several texts.
+/// Precision, recall and F1 of one kind of ROUGE. Each is 0 to 1 for one text, or a sum over several texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PrecisionRecall {
-    /// The shared units, divided by those of the text.
+    /// The number of shared units, divided by the number of units of the text.
     pub precision: f64,
-    /// The shared units, divided by those of the reference.
+    /// The number of shared units, divided by the number of units of the reference.
     pub recall: f64,
     /// The harmonic mean of precision and recall for one text. It is 0 if both are 0.
     pub f1: f64,
@@ -60,14 +60,14 @@ impl Add for PrecisionRecall {
 
 /// ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin, 2004, <https://aclanthology.org/W04-1013>).
 ///
-/// They belong to one text and its reference, or are a sum over several. If a text has t units, its reference has r,
-/// and they share s, then for this text:
+/// The statistics are those of one text and its reference, or a sum over several texts. If a text has t units, its
+/// reference has r units, and they share s units, then for this text:
 ///
 /// ```text
 /// P = s / t,   R = s / r,   F1 = 2 P R / (P + R)
 /// ```
 ///
-/// - ROUGE-N: the units are n-grams of words. An n-gram is shared as often as it occurs on the side where it is rarer
+/// - ROUGE-N: the units are n-grams of words. An n-gram is shared as often as it occurs on the side with fewer of it
 ///   (equation 1 of the paper is R).
 /// - ROUGE-L: the units are words, and s is the length of the longest common subsequence (equations 2 to 4).
 /// - ROUGE-Lsum: the units are words, and each line is a sentence. A word in a sentence of the reference is shared if
@@ -125,7 +125,7 @@ impl RougeStats {
         }
     }
 
-    /// The mean over the texts: precision, recall and F1 are 0 to 1 again. All are 0 if there is no text.
+    /// The mean over the texts, with precision, recall and F1 from 0 to 1. All are 0 if there are no texts.
     pub fn mean(&self) -> Self {
         let count = self.count.max(1) as f64;
         Self {

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::whitespace::{is_space, words};
 
-/// The substitutions, in order. The text has a space added on either side.
+/// The substitutions, in order. They expect a space before and after the text.
 static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
     let rule = |pattern| Regex::new(pattern).expect("the pattern is a constant that compiles");
     [

@@ -1,4 +1,4 @@
-//! Confidence intervals by bootstrap resampling, and tests of whether two systems differ by more than chance.
+//! Confidence intervals by bootstrap resampling, for one system and for the difference between two systems.
 
 use std::iter::Sum;
 
@@ -49,8 +49,8 @@ pub struct Interval {
 
 /// The 95% interval of a score, or of a number computed from several scores, by paired bootstrap resampling.
 ///
-/// Each system has one statistic per sentence, and all systems have the same sentences in the same order. Every one of
-/// the `resamples` draws as many sentences as there are, with replacement, and uses the same draw for all systems.
+/// Each system has one statistic per sentence, and all systems have the same sentences in the same order. Each resample
+/// draws as many sentences as there are, with replacement, and uses the same draw for all systems.
 /// `score` turns the sum of a system's statistics into its score, and `quantity` turns the scores of all systems into
 /// one number. The interval lies between the 2.5% and the 97.5% quantile of these numbers: with 1000 resamples, between
 /// the 26th smallest and the 26th largest. The same `seed` always gives the same interval.
@@ -71,9 +71,9 @@ pub fn bootstrap<S: Copy + Sum>(
 
 /// Compares two systems by paired bootstrap resampling (Koehn, 2004, <https://aclanthology.org/W04-3250>).
 ///
-/// `first` and `second` hold one statistic per sentence, in the same order. Every one of the `resamples` draws as many
-/// sentences as there are, with replacement, and scores both systems on the same draw. The interval lies between the
-/// 2.5% and the 97.5% quantile of the differences: with 1000 resamples, between the 26th smallest and the 26th largest.
+/// `first` and `second` hold one statistic per sentence, in the same order. Each resample draws as many sentences as
+/// there are, with replacement, and scores both systems on the same draw. The interval lies between the 2.5% and the
+/// 97.5% quantile of the differences: with 1000 resamples, between the 26th smallest and the 26th largest.
 /// The same `seed` always gives the same result.
 ///
 /// ```

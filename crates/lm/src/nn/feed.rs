@@ -30,12 +30,12 @@ pub(crate) struct Gated {
 }
 
 impl Feed {
-    /// Plain layers. Their random weights have the variance `factor^2 / d_input`, where `d_input` is the input width.
+    /// Plain layers. The variance of their random weights is `factor^2` divided by the input width.
     pub(crate) fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Plain(Plain { wi: linear(d_model, d_ff, factor, device), wo: linear(d_ff, d_model, factor, device) })
     }
 
-    /// Gated layers. Their random weights have the variance `factor^2 / d_input`, where `d_input` is the input width.
+    /// Gated layers. The variance of their random weights is `factor^2` divided by the input width.
     pub(crate) fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
         Self::Gated(Gated {
             wi_0: linear(d_model, d_ff, factor, device),

@@ -4,8 +4,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::TokenBatch;
 
-/// Converts between two layouts of a batch: a grid with padding, `[rows, time, width]`, and a list of its positions, row
-/// after row, `[positions, width]`.
+/// Converts between two layouts of a batch: a grid with padding, `[rows, time, width]`, and a list of its positions,
+/// row after row, `[positions, width]`.
 ///
 /// Attention needs the grid. All other layers work on each position by itself, so a list without padding saves work.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Packing {
 
     /// A packing whose list has only the tokens, without padding.
     ///
-    /// For training, [`padded`](Self::padded) is faster, because the gradient of the list must be scattered to the grid.
+    /// For training, [`padded`](Self::padded) is faster, because the gradient of the list is scattered to the grid.
     pub(crate) fn packed(batch: &TokenBatch, device: &Device) -> Self {
         let places = batch.is_ragged().then(|| {
             let (mut slots, mut tokens) = (Vec::with_capacity(batch.tokens()), Vec::new());
