@@ -43,9 +43,10 @@ struct Flags {
     /// The folder for the checkpoints and the trained student.
     #[arg(long, default_value = "distilled")]
     out: PathBuf,
-    /// The objective and its texts: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained.
-    #[arg(long, default_value_t)]
-    method: Method,
+    /// The method: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained. If absent:
+    /// constrained, with the mixture of texts in --config.
+    #[arg(long)]
+    method: Option<Method>,
     /// The number of optimizer steps. If absent: that of --config; without it 2000, or 40 on the embedded sample.
     #[arg(long)]
     steps: Option<usize>,
@@ -98,11 +99,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     config.half_precision |= flags.half;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
-    let distilled = Distillation::new(student, &teacher)
-        .config(config)
-        .method(flags.method)
-        .on_step(|report| progress.show(report))
-        .run(&train, &valid, &flags.out)?;
+    let distillation = Distillation::new(student, &teacher).config(config);
+    let distillation = flags.method.into_iter().fold(distillation, Distillation::method);
+    let distilled = distillation.on_step(|report| progress.show(report)).run(&train, &valid, &flags.out)?;
 
     if let Some((step, score)) = distilled.outcome.best {
         eprintln!("the best validation was that of step {step}, with chrF {score:.2}");

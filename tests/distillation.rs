@@ -4,7 +4,9 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
+use training_wheels::lm::{FloatFormat, LanguageModel, TokenBatch};
 use training_wheels::prelude::*;
+use training_wheels::student::StudentConfig;
 use training_wheels::{CalibrationConfig, DistillationConfig};
 use wheels_embedded::TRANSLATION;
 
@@ -65,9 +67,11 @@ fn a_run_that_was_broken_off_goes_on_to_the_same_student() {
     let mut small = config();
     small.calibration.rates = vec![0.2];
     small.report_budgets = vec![20];
-    let run = |folder: &std::path::Path, stop_at: usize| {
+    let run = |folder: &std::path::Path, workers: usize, stop_at: usize| {
+        let mut config = small.clone();
+        config.trainer.workers = workers;
         Distillation::new(student(), &teacher)
-            .config(small.clone())
+            .config(config)
             .on_step(
                 move |report| if report.step == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
             )
@@ -75,10 +79,11 @@ fn a_run_that_was_broken_off_goes_on_to_the_same_student() {
             .unwrap()
     };
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    run(whole.path(), usize::MAX);
-    let stopped = run(cut.path(), 3);
+    run(whole.path(), 3, usize::MAX);
+    let stopped = run(cut.path(), 3, 3);
     assert_eq!((stopped.outcome.steps, stopped.budgets.len()), (3, 0));
-    run(cut.path(), usize::MAX);
+    // Without a number of workers, the run keeps the one that it was started with, on any machine.
+    run(cut.path(), 0, usize::MAX);
     for file in ["model.safetensors", "heads.safetensors", "calibration.json"] {
         let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(file)).unwrap();
         assert!(read(&whole) == read(&cut), "{file} differs");
@@ -122,6 +127,30 @@ fn an_objective_without_help_trains_a_plain_student() {
         .unwrap();
     assert!(distilled.budgets.is_empty() && distilled.pair.student.calibration.is_none());
     assert!(folder.path().join("model.safetensors").exists());
+}
+
+#[test]
+fn saved_heads_ask_the_teacher_even_if_another_help_token_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut saved = TextModel::from_files("student", TRANSLATION.teacher, &Device::flex()).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(file(TRANSLATION.teacher, "tokenizer.json")).unwrap();
+    let tokens = json["added_tokens"].as_array_mut().unwrap();
+    tokens.retain(|token| !token["content"].as_str().unwrap().starts_with("<help:"));
+    saved.tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
+    let mut saved = saved.with_help_token("dictionary").unwrap().with_help_token("teacher").unwrap();
+    let help_token = saved.tokenizer.help_token("teacher").unwrap();
+    assert!(saved.tokenizer.help_token("dictionary").unwrap() < help_token);
+    saved.model = saved.model.with_heads(&StudentConfig::new(), help_token);
+    saved.save(folder.path(), FloatFormat::F32).unwrap();
+
+    let opened = TextModel::open(folder.path(), &Device::flex()).unwrap();
+    let prompts = TokenBatch::new(&[vec![5, 6, 1]], opened.tokenizer.pad());
+    let [before, after] = [&saved, &opened].map(|model| {
+        let mut context = model.model.prefill(&prompts, 1);
+        let start = TokenBatch::column(&[context.starts()[0]]);
+        model.model.forward(&start, &mut context).logits.into_data().try_to_vec::<f32>().unwrap()
+    });
+    assert_eq!(before, after);
 }
 
 fn file<'a>(files: &'a [(&'a str, &'a [u8])], name: &str) -> &'a [u8] {

@@ -48,7 +48,7 @@ impl Pair {
     /// budgets. The budget of the prompts is the rate, in whole percent. `on_trial` is called when a rate is done.
     ///
     /// # Errors
-    /// If there are no texts, a prompt cannot be made or decoding fails.
+    /// If there are no texts, the rates do not rise between 0 and 1, a prompt cannot be made or decoding fails.
     pub fn calibrate(
         &self,
         dataset: &Dataset,
@@ -59,6 +59,11 @@ impl Pair {
         if dataset.is_empty() {
             return Err(Error::TooFewTexts { what: "calibration", needed: 1, found: 0 });
         }
+        // Rates that are not valid are refused before any text is decoded.
+        Calibration::new(
+            config.confidence,
+            config.rates.iter().map(|&rate| CalibrationPoint { rate, threshold: 0.0 }).collect(),
+        )?;
         let evaluation = Evaluation::new(&dataset, &self.student.tokenizer, &self.student.template);
         let search = ThresholdSearch {
             tolerance: config.tolerance,

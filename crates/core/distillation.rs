@@ -21,12 +21,16 @@ use crate::student::{Prices, Student, StudentConfig};
 use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer, write_atomically};
 use crate::{CalibrationConfig, Error, Method, Pair, TextModel, device};
 
+/// The name of the file with the configuration of a run.
+const SETTINGS: &str = "distillation.json";
+
 /// The configuration of a [`Distillation`]. It is saved as distillation.json in the run's folder.
 #[derive(Config, Debug)]
 pub struct DistillationConfig {
-    /// The optimizer and its schedule. On the CPU, 1 worker (the default) stands for one per core.
+    /// The optimizer and its schedule. 0 workers (the default) stands for one per core on the CPU, and for one on other
+    /// devices. A resumed run keeps the number that it was started with.
     #[config(
-        default = "TrainerConfig::new(2_000).with_learning_rate(1e-3).with_warmup_steps(100).with_decay(Decay::Linear).with_checkpoint_every(100).with_validate_every(250)"
+        default = "TrainerConfig::new(2_000).with_workers(0).with_learning_rate(1e-3).with_warmup_steps(100).with_decay(Decay::Linear).with_checkpoint_every(100).with_validate_every(250)"
     )]
     pub trainer: TrainerConfig,
     /// The mixture of texts to train on, and how the prices of help are found.
@@ -200,10 +204,11 @@ impl<'a> Distillation<'a> {
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
-        let workers = default_workers(config.trainer.workers, &LanguageModel::device(&teacher.model));
-        let trainer_config = config.trainer.clone().with_workers(workers);
+        if config.trainer.workers == 0 {
+            config.trainer.workers = default_workers(folder, &LanguageModel::device(&teacher.model));
+        }
         let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
-        let mut trainer = Trainer::resume(trainer_config, objective.as_ref(), model, rollouts, folder)?;
+        let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
 
         let run = Run { base: &base, teacher, help_token, asks, config };
         run.save_settings(folder)?;
@@ -249,7 +254,7 @@ impl Run<'_> {
         self.base.tokenizer.save(folder)?;
         self.base.template.save(folder)?;
         self.base.generation.save(folder)?;
-        save_json(&self.config, &folder.join("distillation.json"))
+        save_json(&self.config, &folder.join(SETTINGS))
     }
 
     /// Trains, with the chrF of the student under one budget as the validation score.
@@ -317,13 +322,16 @@ where
     if config.heads_only { student.with_frozen_model() } else { student }
 }
 
-/// The number of workers. On the CPU, 1 (the default) stands for one per core.
-fn default_workers(asked: usize, model_device: &Device) -> usize {
+/// The number of workers: that of the run in the folder, or else one per core on the CPU and one on other devices.
+fn default_workers(folder: &Path, model_device: &Device) -> usize {
+    if let Ok(config) = DistillationConfig::load(folder.join(SETTINGS)) {
+        return config.trainer.workers;
+    }
     let is_cpu =
         device::open(&device::DeviceSpec::best(device::PlatformName::Cpu)).is_ok_and(|cpu| cpu.device == *model_device);
     match std::thread::available_parallelism() {
-        Ok(cores) if asked <= 1 && is_cpu => cores.get(),
-        _ => asked.max(1),
+        Ok(cores) if is_cpu => cores.get(),
+        _ => 1,
     }
 }
 

@@ -48,7 +48,7 @@ impl TextModel {
         let folder = folder.as_ref();
         let mut model = Student::new(Pretrained::load(folder, device)?);
         let tokenizer = Tokenizer::from_dir(folder)?;
-        if let Some(help_token) = first_help_token(&tokenizer) {
+        if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }
         let calibration = match read_if_there(&folder.join(CALIBRATION))? {
@@ -81,7 +81,7 @@ impl TextModel {
         let checkpoint = Checkpoint { origin, config: &config, weights: required("model.safetensors")? };
         let mut model = Student::new(Pretrained::from_checkpoint(checkpoint, device)?);
         let tokenizer = Tokenizer::from_bytes(required("tokenizer.json")?)?;
-        if let (Some(bytes), Some(help_token)) = (find(HEADS), first_help_token(&tokenizer)) {
+        if let (Some(bytes), Some(help_token)) = (find(HEADS), trained_help_token(&tokenizer)) {
             let weights = WeightSource::Bytes { origin, bytes };
             model = model.with_stored_heads(text("student_config.json").as_deref(), weights, help_token)?;
         }
@@ -178,9 +178,9 @@ impl TextModel {
     }
 }
 
-/// The help token whose logit a student's heads compute.
-fn first_help_token(tokenizer: &Tokenizer) -> Option<u32> {
-    tokenizer.help_tokens().first().map(|(_, id)| *id)
+/// The help token whose logit a student's heads compute: that of the teacher, or else the first one.
+fn trained_help_token(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.help_token("teacher").ok().or_else(|| tokenizer.help_tokens().first().map(|(_, id)| *id))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, Error> {

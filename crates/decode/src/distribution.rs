@@ -19,7 +19,8 @@ impl<'a> Distribution<'a> {
     /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, and of tokens
     /// that would repeat an n-gram, to minus infinity.
     ///
-    /// Returns `None` if some logit is NaN, or if the largest logit of the other tokens is infinite.
+    /// Returns `None` if some logit is NaN, if a help logit is plus infinity, or if the largest logit of the other tokens
+    /// is infinite.
     pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
         if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
             return None;
@@ -33,7 +34,7 @@ impl<'a> Distribution<'a> {
             }
         }
         let (best, max) = largest(logits.iter().copied());
-        max.is_finite().then_some(Self { logits, best: best as u32, help, expert })
+        (max.is_finite() && help < f64::INFINITY).then_some(Self { logits, best: best as u32, help, expert })
     }
 
     /// The most likely token. Ties go to the lowest id.
@@ -194,6 +195,7 @@ mod tests {
         }
         let mut nothing = [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0];
         assert!(Distribution::read(&mut nothing, &vocabulary, &[]).is_none());
+        assert!(Distribution::read(&mut [0.0, 0.0, f32::INFINITY], &vocabulary, &[]).is_none(), "a help logit");
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub enum DistillError {
         /// The levels.
         levels: Vec<f64>,
     },
+    /// The config leaves no budget, or no way to state one.
+    #[error(
+        "no budget can be stated: `wordings` needs one of 0 to {last} or more, and `held_out` must leave a percentage"
+    )]
+    NoBudget {
+        /// The largest index of a wording.
+        last: usize,
+    },
     /// A loss or a gradient is not finite.
     #[error(
         "the {what} is {value} at step {step} ({position}): the weights are still those before this step; lower the \

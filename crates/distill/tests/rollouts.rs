@@ -186,3 +186,15 @@ fn budget_levels_that_do_not_rise_from_0_to_1_are_rejected() {
         }
     }
 }
+
+#[test]
+fn a_config_that_leaves_no_budget_to_state_is_rejected() {
+    let configs = [
+        rollout_config().with_held_out((0..=100).collect()),
+        rollout_config().with_wordings(vec![]),
+        rollout_config().with_wordings(vec![99]),
+    ];
+    for config in configs {
+        assert!(matches!(Rollouts::new(sampler(config, &MODELS.teacher)), Err(DistillError::NoBudget { .. })));
+    }
+}

@@ -1,8 +1,8 @@
 //! Loads and saves the weights of burn modules as safetensors, with burn-store.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use burn::store::{
@@ -188,9 +188,18 @@ pub(crate) fn save<M: ModuleSnapshot>(
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(|source| LmError::Write { path: path.into(), source })
+    let replace = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        // Without this, a crash after the rename could leave an empty file.
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    replace().map_err(|source| {
+        // A second error is ignored: the file may not exist, and the first error says what went wrong.
+        let _ = fs::remove_file(&partial);
+        LmError::Write { path: path.into(), source }
+    })
 }
 
 /// The float format in which weights are stored on a device. Flex32 is only a format for computation, stored as f32.

@@ -7,7 +7,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use wheels_lm::LanguageModel;
 use wheels_student::{Prices, Student};
-use wheels_text::Seed;
+use wheels_text::{HelpBudget, Seed};
 
 use super::replay::ReplayBuffer;
 use super::{Rollout, RolloutSampler};
@@ -54,10 +54,16 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     /// Batches of the rollouts that `sampler` writes.
     ///
     /// # Errors
-    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] if the budget levels of the config are invalid.
+    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] and [`DistillError::NoBudget`] if the budget levels, the
+    /// wordings or the held-out budgets of the config are invalid.
     pub fn new(sampler: RolloutSampler<'a, T>) -> Result<Self, DistillError> {
         let config = sampler.config();
         price::check_levels(&config.constraint.levels)?;
+        let wordings = &config.wordings;
+        let can_state = !wordings.is_empty() && wordings.iter().all(|&wording| wording < HelpBudget::WORDINGS);
+        if !can_state || (0..=100).all(|percent| config.held_out.contains(&percent)) {
+            return Err(DistillError::NoBudget { last: HelpBudget::WORDINGS - 1 });
+        }
         let seed = Seed(config.seed);
         let batches = SupervisedBatches::new(sampler.prompts().pairs(), config.batch_tokens, sampler.pad(), seed)?;
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
