@@ -63,8 +63,8 @@
 //!     fn select_rows(&mut self, rows: &[usize]) { self.0 = rows.iter().map(|&row| self.0[row]).collect(); }
 //!     fn truncate(&mut self, _row: usize, _length: usize) {} // a rollback does not change the step
 //! }
-//! struct Counter(ModelSpec);
-//! impl LanguageModel for Counter {
+//! struct CountUp(ModelSpec);
+//! impl LanguageModel for CountUp {
 //!     fn spec(&self) -> &ModelSpec { &self.0 }
 //!     fn device(&self) -> Device { Device::flex() }
 //!     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
@@ -83,15 +83,15 @@
 //!     fn head(&self, hidden: &Hidden) -> Tensor<2> { hidden.states() * 9.0 }
 //! }
 //!
-//! let counter = Counter(ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: 1 });
-//! let policy = Policy::greedy(&counter).with_help_rule(HelpRule::Always);
-//! let decoder = BudgetedDecoder::new(policy, Experts::new().with(9, Teacher::new(&counter))).with_max_new_tokens(4);
+//! let model = CountUp(ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: 1 });
+//! let policy = Policy::greedy(&model).with_help_rule(HelpRule::Always);
+//! let decoder = BudgetedDecoder::new(policy, Experts::new().with(9, Teacher::new(&model))).with_max_new_tokens(4);
 //! let prompt = Prompt { student: vec![1, 2], expert: vec![3, 2], budget: HelpBudget::tokens(1) };
 //! assert_eq!(decoder.decode(&[prompt], Seed(7))?.trajectories[0].tokens(), [5, 6, 7, 8]);
 //!
 //! let inputs = TokenBatch::new(&[[2, 5, 6]], 0); // the start token, and the text without its last token
-//! let output = counter.forward(&inputs, &mut counter.prefill(&TokenBatch::new(&[[3, 2]], 0), 0));
-//! let text = TokenBatch::new(&[[5, 6, 7]], 0).tensor(&counter.device()).unsqueeze_dim::<3>(2);
+//! let output = model.forward(&inputs, &mut model.prefill(&TokenBatch::new(&[[3, 2]], 0), 0));
+//! let text = TokenBatch::new(&[[5, 6, 7]], 0).tensor(&model.device()).unsqueeze_dim::<3>(2);
 //! let log_probs = log_softmax(output.logits, 2).gather(2, text).into_data(); // nats
 //! assert!(log_probs.iter::<f32>().zip([0.0, -9.0, -9.0]).all(|(found, expected)| (found - expected).abs() < 0.01));
 //! # Ok::<(), wheels_decode::DecodeError>(())

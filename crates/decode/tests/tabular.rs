@@ -84,7 +84,7 @@ fn a_trajectory_is_truncated_exactly_if_it_has_no_end_of_text_token() {
 }
 
 #[test]
-fn asking_at_every_step_gives_exactly_the_teachers_text() {
+fn help_at_every_step_gives_exactly_the_teachers_text() {
     for seed in 0..20 {
         let (student, teacher) = (table(1, seed), table(0, 100 + seed));
         let prompts = prompts(5, FULL);

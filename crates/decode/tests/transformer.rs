@@ -68,7 +68,7 @@ fn decoding_with_a_cache_equals_decoding_without_one() {
 }
 
 #[test]
-fn asking_at_every_step_gives_exactly_the_teachers_text() {
+fn help_at_every_step_gives_exactly_the_teachers_text() {
     for_models(|student, teacher| {
         let prompts = prompts(6, FULL);
         let texts = texts(helped_decoder(student, teacher, HelpRule::Always).decode(&prompts, Seed(0)));

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_state_is_told_only_about_rows_that_change() {
+    fn a_model_state_sees_only_the_rows_that_change() {
         let mut context = Context::new(vec![0, 0], true);
         context.insert(Recorder(vec!["replaced".into()]));
         context.insert(Recorder::default());

@@ -16,11 +16,11 @@
 //! use burn::tensor::{Device, Tensor};
 //! use wheels_lm::{Context, Hidden, LanguageModel, ModelSpec, Positions, TokenBatch};
 //!
-//! struct Counter {
+//! struct CountUp {
 //!     spec: ModelSpec,
 //! }
 //!
-//! impl LanguageModel for Counter {
+//! impl LanguageModel for CountUp {
 //!     fn spec(&self) -> &ModelSpec {
 //!         &self.spec
 //!     }
@@ -41,7 +41,7 @@
 //!     }
 //! }
 //!
-//! let model = Counter { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: 1 } };
+//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: 1 } };
 //! let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![4, 3]], 0), 16);
 //! let first = TokenBatch::column(&context.starts());
 //! let next = model.forward(&first, &mut context).logits.argmax(2);

@@ -257,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn always_asking_spends_the_whole_budget(percent in 0_u8..=100, length in 1_usize..400) {
+        fn help_at_every_step_spends_the_whole_budget(percent in 0_u8..=100, length in 1_usize..400) {
             let budget = HelpBudget::percent(percent);
             let spent = (0..length).fold(0, |spent, at| spent + usize::from(budget.allows(spent, at)));
             prop_assert_eq!(spent, (usize::from(percent) * length).div_ceil(100));
