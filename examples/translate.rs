@@ -4,10 +4,11 @@
 //!     cargo run --release --example translate -- --sentences < description.txt
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "support/program.rs"]
 mod program;
 
-use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,18 +64,8 @@ fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let decoded = pair.decoder().decode(&prompts, Seed(7))?;
     let answers = pair.answers(&decoded)?;
     if flags.json {
-        for answer in &answers {
-            println!("{}", serde_json::to_string(answer)?);
-        }
-        println!("{}", serde_json::to_string(&decoded.stats)?);
-        return Ok(());
+        return answers::print_json(&answers, &decoded.stats);
     }
-    let (open, close) = if stdout().is_terminal() { ("\x1b[1;32m", "\x1b[0m") } else { ("[", "]") };
-    println!("The teacher wrote the parts {open}like this{close}, and the student wrote the rest.\n");
-    for (text, answer) in texts.iter().zip(&answers) {
-        let cut = if answer.truncated { " (cut at the length limit)" } else { "" };
-        println!("{text}\n  {}{cut}", answer.marked(open, close));
-    }
-    println!("\nbudget   {}\n{}", flags.budget, decoded.stats);
+    answers::print_marked(&texts, &answers, flags.budget, &decoded.stats);
     Ok(())
 }

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Decoder;
+use crate::device::{self, DeviceSpec, PlatformName, Precision};
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
     BatchSource, Decay, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenizedDataset, Trainer, TrainerConfig,
@@ -18,8 +19,9 @@ use crate::eval::Evaluation;
 use crate::eval::statistics::{pearson, spearman};
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
-use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer, write_atomically};
-use crate::{CalibrationConfig, Error, Method, Pair, TextModel, device};
+use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+use crate::text_model::save_json;
+use crate::{CalibrationConfig, Error, Method, Pair, TextModel};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
@@ -223,7 +225,7 @@ impl<'a> Distillation<'a> {
         let mut budgets = Vec::new();
         if asks && !broken_off {
             budgets = run.calibrate(&mut pair, &valid)?;
-            save_json(&budgets, &folder.join("budgets.json"))?;
+            save_json(&budgets, folder.join("budgets.json"))?;
         }
         let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
         pair.student.save(folder, format)?;
@@ -254,7 +256,7 @@ impl Run<'_> {
         self.base.tokenizer.save(folder)?;
         self.base.template.save(folder)?;
         self.base.generation.save(folder)?;
-        save_json(&self.config, &folder.join(SETTINGS))
+        save_json(&self.config, folder.join(SETTINGS))
     }
 
     /// Trains, with the chrF of the student under one budget as the validation score.
@@ -291,11 +293,6 @@ impl Run<'_> {
     }
 }
 
-fn save_json(value: &impl Serialize, path: &Path) -> Result<(), Error> {
-    let json = serde_json::to_string_pretty(value).expect("numbers are JSON");
-    Ok(write_atomically(path, json + "\n")?)
-}
-
 /// The examples that training would keep, so that validation and training see the same kind of texts.
 fn kept(
     dataset: &Dataset,
@@ -327,8 +324,10 @@ fn default_workers(folder: &Path, model_device: &Device) -> usize {
     if let Ok(config) = DistillationConfig::load(folder.join(SETTINGS)) {
         return config.trainer.workers;
     }
-    let is_cpu =
-        device::open(&device::DeviceSpec::best(device::PlatformName::Cpu)).is_ok_and(|cpu| cpu.device == *model_device);
+    // The platform is asked itself, because `device::open` would log that the CPU is used.
+    let cpu = device::platforms().iter().find(|platform| platform.name() == PlatformName::Cpu);
+    let cpu = cpu.and_then(|cpu| cpu.open(&DeviceSpec::Auto, Precision::default()).ok());
+    let is_cpu = cpu.is_some_and(|cpu| cpu.device == *model_device);
     match std::thread::available_parallelism() {
         Ok(cores) if is_cpu => cores.get(),
         _ => 1,

@@ -51,20 +51,10 @@ impl TextModel {
         if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }
-        let calibration = match read_if_there(&folder.join(CALIBRATION))? {
-            Some(json) => Some(parse_calibration(&json, &folder.join(CALIBRATION))?),
-            None => match read_if_there(&folder.join(OLD_CALIBRATION))? {
-                Some(json) => Some(parse_calibration(&json, &folder.join(OLD_CALIBRATION))?),
-                None => None,
-            },
-        };
-        let prices = match read_if_there(&folder.join(PRICES))? {
-            Some(json) => Some(parse_prices(&json, &folder.join(PRICES))?),
-            None => None,
-        };
         let template = PromptTemplate::from_dir(folder)?;
         let generation = GenerationConfig::from_dir(folder)?;
-        Self { model, tokenizer, template, generation, calibration, prices }.checked(&folder.display().to_string())
+        let text = |name: &str| read_if_there(&folder.join(name));
+        Self { model, tokenizer, template, generation, calibration: None, prices: None }.with_help_files(folder, text)
     }
 
     /// Opens the files of a model folder from memory. Error messages use `origin` as the name of the folder.
@@ -75,7 +65,6 @@ impl TextModel {
         let find = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes);
         let required = |file| find(file).ok_or_else(|| Error::MissingFile { origin: origin.into(), file });
         let text = |name: &str| find(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let path = |name: &str| PathBuf::from(origin).join(name);
 
         let config = String::from_utf8_lossy(required("config.json")?).into_owned();
         let checkpoint = Checkpoint { origin, config: &config, weights: required("model.safetensors")? };
@@ -92,14 +81,8 @@ impl TextModel {
             (None, Some(prompt)) => GenerationConfig::from_legacy_prompt_json(prompt)?.unwrap_or_default(),
             (None, None) => GenerationConfig::default(),
         };
-        let mut calibration = None;
-        for name in [OLD_CALIBRATION, CALIBRATION] {
-            if let Some(json) = text(name) {
-                calibration = Some(parse_calibration(&json, &path(name))?);
-            }
-        }
-        let prices = text(PRICES).map(|json| parse_prices(&json, &path(PRICES))).transpose()?;
-        Self { model, tokenizer, template, generation, calibration, prices }.checked(origin)
+        Self { model, tokenizer, template, generation, calibration: None, prices: None }
+            .with_help_files(Path::new(origin), |name| Ok(text(name)))
     }
 
     /// The same model with a help token for the expert `name`, such as "teacher". If the tokenizer has the token,
@@ -163,11 +146,29 @@ impl TextModel {
         self.tokenizer.suppressed_ids().into_iter().chain(unused).collect()
     }
 
-    fn checked(self, origin: &str) -> Result<Self, Error> {
+    /// Adds calibration.json and prices.json if the folder has them, and checks that the tokenizer fits the model.
+    /// `text` reads a file of the folder.
+    fn with_help_files(
+        mut self,
+        folder: &Path,
+        text: impl Fn(&str) -> Result<Option<String>, Error>,
+    ) -> Result<Self, Error> {
+        for name in [CALIBRATION, OLD_CALIBRATION] {
+            if self.calibration.is_none()
+                && let Some(json) = text(name)?
+            {
+                self.calibration =
+                    Some(parse(&json, &folder.join(name), "make it again with the example `calibrate`")?);
+            }
+        }
+        if let Some(json) = text(PRICES)? {
+            let remedy = "copy it again from the folder that `distill` wrote";
+            self.prices = Some(parse(&json, &folder.join(PRICES), remedy)?);
+        }
         let (spec, tokenizer) = (self.model.spec(), &self.tokenizer);
         if tokenizer.vocab_size() > spec.vocab_size || tokenizer.eos() != spec.eos || tokenizer.pad() != spec.pad {
             return Err(Error::Tokenizer {
-                origin: origin.into(),
+                origin: folder.display().to_string(),
                 tokens: tokenizer.vocab_size(),
                 rows: spec.vocab_size,
                 ids: (tokenizer.pad(), tokenizer.eos()),
@@ -191,19 +192,11 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-fn parse_calibration(json: &str, path: &Path) -> Result<Calibration, Error> {
-    parse(json, path, "make it again with the example `calibrate`")
-}
-
-fn parse_prices(json: &str, path: &Path) -> Result<Prices, Error> {
-    parse(json, path, "copy it again from the folder that `distill` wrote")
-}
-
 fn parse<T: DeserializeOwned>(json: &str, path: &Path, remedy: &'static str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|source| Error::Json { path: path.into(), remedy, source })
 }
 
-fn save_json(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {
+pub(crate) fn save_json(value: &impl Serialize, path: PathBuf) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(value).expect("numbers are JSON");
     Ok(write_atomically(path, json + "\n")?)
 }

@@ -88,7 +88,7 @@ proptest! {
     ) {
         let student = table(1, tables);
         let prompts = prompts_with(&budgets);
-        let experts = Experts::new().with(HELP, FixedAnswer(answer));
+        let experts = Experts::new().with(HELP, fixed_answer(answer));
         let policy = Policy::new(&student, Sampler::plain()).with_help_rule(HelpRule::Random(rate));
         let decoder = BudgetedDecoder::new(policy, experts).with_max_new_tokens(30);
         let decoded = decoder.decode(&prompts, Seed(tables)).unwrap();

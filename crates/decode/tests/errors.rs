@@ -34,7 +34,7 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
     let missing = error(Policy::greedy(&teacher), taught(), &[2]);
     assert!(matches!(missing, DecodeError::HelpToken { token: HELP, vocab_size: TOKENS }));
     let always = policy.with_help_rule(HelpRule::Always);
-    let unwritable = error(always, Experts::new().with(HELP, FixedAnswer(vec![HELP])), &[2]);
+    let unwritable = error(always, Experts::new().with(HELP, fixed_answer(vec![HELP])), &[2]);
     assert!(matches!(unwritable, DecodeError::Response { expert: 0, row: 0, token: HELP }));
     assert!(matches!(error(always, Experts::new().with(HELP, Unavailable), &[2]), DecodeError::Expert(_)));
     let invalid = policy.with_help_rule(HelpRule::Random(2.0));

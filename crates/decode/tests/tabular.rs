@@ -210,7 +210,7 @@ fn the_same_seed_gives_the_same_texts() {
 #[test]
 fn an_answer_of_several_tokens_is_appended_whole_and_read_in_one_forward() {
     let student = table(1, 11);
-    let experts = Experts::new().with(HELP, FixedAnswer(vec![2, 3, 4]));
+    let experts = Experts::new().with(HELP, fixed_answer(vec![2, 3, 4]));
     let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Random(0.3)), experts);
     let prompts = prompts(12, FULL);
     let decoded = decoder.with_max_new_tokens(LIMIT).decode(&prompts, Seed(3)).unwrap();
@@ -244,7 +244,7 @@ fn an_answer_of_several_tokens_is_appended_whole_and_read_in_one_forward() {
 fn an_answer_is_cut_at_the_end_of_text_at_the_limit_and_at_the_budget() {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decode = |answer: &[u32], budget| {
-        let experts = Experts::new().with(HELP, FixedAnswer(answer.to_vec()));
+        let experts = Experts::new().with(HELP, fixed_answer(answer.to_vec()));
         let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Always), experts);
         texts(decoder.with_max_new_tokens(4).decode(&[prompt(&[2, EOS], budget)], Seed(0))).remove(0)
     };
@@ -259,7 +259,7 @@ fn an_answer_is_cut_at_the_end_of_text_at_the_limit_and_at_the_budget() {
 #[test]
 fn the_student_writes_its_own_token_if_the_expert_declines() {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
-    let experts = Experts::new().with(HELP, FixedAnswer(vec![]));
+    let experts = Experts::new().with(HELP, fixed_answer(vec![]));
     let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Always), experts);
     let decoded = decoder.with_max_new_tokens(3).decode(&prompts(1, FULL), Seed(0)).unwrap();
     assert_eq!(all_tokens(&decoded.trajectories[0]), [2, 2, 2]);
@@ -306,7 +306,7 @@ fn each_of_two_experts_answers_to_its_own_help_token() {
     logits[2 * 8 + 7] = 9.0;
     logits[3 * 8 + 6] = 9.0;
     let student = TabularLm::from_logits(8, 1, logits, &Device::flex());
-    let experts = Experts::new().with(6, FixedAnswer(vec![4])).with(7, FixedAnswer(vec![3]));
+    let experts = Experts::new().with(6, fixed_answer(vec![4])).with(7, fixed_answer(vec![3]));
     let decoder = BudgetedDecoder::new(Policy::greedy(&student), experts).with_max_new_tokens(5);
     let text = texts(decoder.decode(&[prompt(&[EOS], FULL)], Seed(0))).remove(0);
     assert_eq!(all_tokens(&text), [2, 3, 4, 2, 3]);
@@ -324,7 +324,7 @@ fn a_log_prob_combines_the_sampler_and_the_help_rule() {
         (Sampler::Greedy, FULL, 0.75),
         (Sampler::plain(), HelpBudget::tokens(0), 0.5),
     ] {
-        let experts = Experts::new().with(4, FixedAnswer(vec![2]));
+        let experts = Experts::new().with(4, fixed_answer(vec![2]));
         let policy = Policy::new(&student, sampler).with_help_rule(HelpRule::Random(0.25));
         let decoder = BudgetedDecoder::new(policy, experts).with_max_new_tokens(40);
         for step in &texts(decoder.decode(&[prompt(&[2], budget)], Seed(4)))[0].steps {

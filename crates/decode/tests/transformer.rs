@@ -164,7 +164,7 @@ fn every_token_is_what_its_source_would_write_there() {
 fn rows_that_read_answers_of_different_lengths_stay_correct() {
     for_models(|student, _| {
         let prompts = prompts(6, FULL);
-        let experts = Experts::new().with(HELP, FixedAnswer(vec![2, 3, 4]));
+        let experts = Experts::new().with(HELP, fixed_answer(vec![2, 3, 4]));
         let decoder = BudgetedDecoder::new(Policy::greedy(student).with_help_rule(HelpRule::Random(0.2)), experts);
         let texts = texts(decoder.with_max_new_tokens(LIMIT).decode(&prompts, Seed(3)));
         let mut after_answers = 0;

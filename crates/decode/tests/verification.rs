@@ -7,9 +7,8 @@ use burn::tensor::Device;
 use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
-    AcceptanceRule, BudgetedDecoder, Confidence, DecodeError, DecodeStats, Decoded, Decoder, End, Enforcement, Expert,
-    ExpertSession, Experts, HelpRequest, HelpResponse, HelpRule, Observer, Policy, RequestInfo, Sampler, Source, Step,
-    Teacher, Trajectory, Verification, Vocabulary,
+    AcceptanceRule, BudgetedDecoder, Confidence, DecodeError, DecodeStats, Decoded, Decoder, End, Enforcement, Experts,
+    HelpResponse, HelpRule, Observer, Policy, Sampler, Source, Step, Teacher, Trajectory, Verification,
 };
 use wheels_lm::TabularLm;
 use wheels_text::{HelpBudget, Seed};
@@ -345,33 +344,12 @@ fn the_end_of_a_text_is_verified_also_at_the_limit() {
     assert_eq!((text, helped), (vec![2, 3, 2, 3], vec![1, 3]));
 }
 
-/// An expert without a model that rolls back a fixed number of tokens and answers 4.
-#[derive(Clone)]
-struct FixedRollback(usize);
-
-impl Expert for FixedRollback {
-    fn open_session<'a>(
-        &'a self,
-        _: Vec<RequestInfo<'a>>,
-        _: &'a Vocabulary,
-    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-impl ExpertSession for FixedRollback {
-    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
-        Ok(vec![HelpResponse { rollback: self.0, tokens: vec![4], cost: 1.0 }; requests.len()])
-    }
-
-    fn select_rows(&mut self, _: &[usize]) {}
-}
-
 #[test]
 fn any_expert_can_roll_back_tokens_that_are_not_verified_and_no_others() {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decode = |rollback, verification| {
-        let experts = Experts::new().with(HELP, FixedRollback(rollback));
+        let response = HelpResponse { rollback, tokens: vec![4], cost: 1.0 };
+        let experts = Experts::new().with(HELP, FixedResponse(response));
         let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Every(3)), experts);
         let decoder = decoder.with_verification(verification).with_max_new_tokens(5);
         decoder.decode(&[prompt(&[EOS], FULL)], Seed(0))
@@ -389,7 +367,7 @@ fn any_expert_can_roll_back_tokens_that_are_not_verified_and_no_others() {
 fn verification_does_not_change_experts_that_never_roll_back() {
     let student = table(1, 11);
     let decode = |verification| {
-        let experts = Experts::new().with(HELP, FixedAnswer(vec![2, 3, 4]));
+        let experts = Experts::new().with(HELP, fixed_answer(vec![2, 3, 4]));
         let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Random(0.3)), experts);
         let decoder = decoder.with_max_new_tokens(LIMIT).with_verification(verification);
         texts(decoder.decode(&prompts(12, FULL), Seed(3)))

@@ -68,26 +68,7 @@ where
         source: B,
         folder: impl AsRef<Path>,
     ) -> Result<Self, DistillError> {
-        check_requirements(objective.requirements(), source.provides(), student.has_heads())?;
-        let checkpoints = Checkpoints::new(folder)?;
-        let metrics = MetricsLog::open(checkpoints.metrics(), 0)?;
-        let optimizer = optimizer(&config);
-        let workers = Workers::new(config.workers)?;
-        let target = config.target_decay.map(|_| student.valid());
-        Ok(Self {
-            config,
-            objective,
-            student,
-            optimizer,
-            target,
-            source,
-            workers,
-            checkpoints,
-            metrics,
-            step: 0,
-            best: None,
-            stale_validations: 0,
-        })
+        Self::at_step(0, config, objective, student, source, Checkpoints::new(folder)?)
     }
 
     /// Resumes the run in `folder` from its last checkpoint, bit for bit. Without a checkpoint it starts a new run.
@@ -103,30 +84,39 @@ where
         mut source: B,
         folder: impl AsRef<Path>,
     ) -> Result<Self, DistillError> {
-        let checkpoints = Checkpoints::new(&folder)?;
-        let Some(saved) = checkpoints.load(&config, student.clone(), optimizer(&config))? else {
-            return Self::new(config, objective, student, source, folder);
+        let checkpoints = Checkpoints::new(folder)?;
+        let Some((state, student, optimizer)) = checkpoints.load(&config, student.clone(), optimizer(&config))? else {
+            return Self::at_step(0, config, objective, student, source, checkpoints);
         };
-        check_requirements(objective.requirements(), source.provides(), student.has_heads())?;
-        let (state, student, optimizer) = saved;
         source.restore(state.source)?;
-        let target = match config.target_decay {
-            Some(_) => Some(checkpoints.load_target(state.step, student.valid())?),
-            None => None,
-        };
+        let target = config.target_decay.map(|_| checkpoints.load_target(state.step, student.valid())).transpose()?;
+        let trainer = Self::at_step(state.step, config, objective, student, source, checkpoints)?;
+        Ok(Self { optimizer, target, best: state.best, stale_validations: state.stale_validations, ..trainer })
+    }
+
+    /// A trainer that has made `step` steps and no validation, with a new optimizer.
+    fn at_step(
+        step: usize,
+        config: TrainerConfig,
+        objective: &'a dyn Objective,
+        student: Student<M>,
+        source: B,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, DistillError> {
+        check_requirements(objective.requirements(), source.provides(), student.has_heads())?;
         Ok(Self {
             workers: Workers::new(config.workers)?,
-            metrics: MetricsLog::open(checkpoints.metrics(), state.step)?,
+            metrics: MetricsLog::open(checkpoints.metrics(), step)?,
+            optimizer: optimizer(&config),
+            target: config.target_decay.map(|_| student.valid()),
             config,
             objective,
             student,
-            optimizer,
-            target,
             source,
             checkpoints,
-            step: state.step,
-            best: state.best,
-            stale_validations: state.stale_validations,
+            step,
+            best: None,
+            stale_validations: 0,
         })
     }
 

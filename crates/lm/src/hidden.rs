@@ -1,6 +1,8 @@
 //! Last hidden states at selected positions.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+
+use crate::context::row_index;
 
 /// The positions at which [`LanguageModel::hidden`](crate::LanguageModel::hidden) returns hidden states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,7 @@ impl Positions<'_> {
         if indices.len() == rows * time {
             return flat;
         }
-        let count = indices.len();
-        let indices: Vec<i32> = indices.into_iter().map(|index| index as i32).collect();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &flat.device());
+        let indices = row_index(&indices, &flat.device());
         flat.select(0, indices)
     }
 }
@@ -127,7 +127,7 @@ impl Hidden {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
 

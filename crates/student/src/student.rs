@@ -117,14 +117,8 @@ impl<M: Module + LanguageModel> Student<M> {
             context.state().expect("this context was made by the prefill of a student with heads");
         let prices = if context.is_whole(rows) { prices.clone() } else { select(prices, rows) };
         let (batch, time) = (tokens.rows(), tokens.width());
-        let prices = match positions {
-            Positions::All => prices.reshape([batch, 1]).expand([batch, time]).reshape([batch * time, 1]),
-            Positions::Last(counts) => {
-                let rows: Vec<usize> =
-                    counts.iter().enumerate().flat_map(|(row, &count)| std::iter::repeat_n(row, count)).collect();
-                select(&prices, &rows)
-            }
-        };
+        let prices = prices.reshape([batch, 1, 1]).expand([batch, time, 1]);
+        let prices = positions.select(prices, tokens.lengths());
         let repetitions = repetitions(tokens, rows, positions, context, heads.config().max_repetition);
         let shape = [repetitions.len(), 1];
         let repetitions = Tensor::from_data(TensorData::new(repetitions, shape), &prices.device());

@@ -111,11 +111,16 @@ pub fn allowed(budget: HelpBudget, length: usize) -> usize {
     }
 }
 
-/// An expert that always answers with the same tokens.
+/// An expert that gives every request the same response.
 #[derive(Clone)]
-pub struct FixedAnswer(pub Vec<u32>);
+pub struct FixedResponse(pub HelpResponse);
 
-impl Expert for FixedAnswer {
+/// An expert that always answers with the same tokens.
+pub fn fixed_answer(tokens: Vec<u32>) -> FixedResponse {
+    FixedResponse(HelpResponse { tokens, cost: 2.5, ..HelpResponse::default() })
+}
+
+impl Expert for FixedResponse {
     fn open_session<'a>(
         &'a self,
         _: Vec<RequestInfo<'a>>,
@@ -125,9 +130,9 @@ impl Expert for FixedAnswer {
     }
 }
 
-impl ExpertSession for FixedAnswer {
+impl ExpertSession for FixedResponse {
     fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
-        Ok(vec![HelpResponse { tokens: self.0.clone(), cost: 2.5, ..HelpResponse::default() }; requests.len()])
+        Ok(vec![self.0.clone(); requests.len()])
     }
 
     fn select_rows(&mut self, _: &[usize]) {}

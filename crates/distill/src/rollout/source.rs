@@ -54,8 +54,8 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     /// Batches of the rollouts that `sampler` writes.
     ///
     /// # Errors
-    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] and [`DistillError::NoBudget`] if the budget levels, the
-    /// wordings or the held-out budgets of the config are invalid.
+    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] and [`DistillError::NoBudget`] if the budget levels,
+    /// the wordings or the held-out budgets of the config are invalid.
     pub fn new(sampler: RolloutSampler<'a, T>) -> Result<Self, DistillError> {
         let config = sampler.config();
         price::check_levels(&config.constraint.levels)?;
