@@ -88,6 +88,9 @@ struct Flags {
     /// The label smoothing of the cross-entropy, 0 to 1.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
+    /// The dropout rate of a new model, 0 to 1. A model of --init has the rate in its config.json.
+    #[arg(long, default_value_t = 0.0, value_parser = probability, conflicts_with = "init")]
+    dropout: f64,
     /// The fraction of the encoder's and the decoder's input tokens to replace by random ones, 0 to 1 (unigram noise).
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
     noise: f64,
@@ -149,6 +152,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)
+        .with_dropout(true)
+        .with_seed(flags.seed)
         .with_checkpoint_every(flags.checkpoint_every)
         .with_validate_every(flags.validate_every)
         .with_patience(flags.patience);
@@ -202,7 +207,7 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
                 num_heads: flags.d_model / 32,
                 num_layers: flags.layers,
                 num_decoder_layers: Some(flags.decoder_layers),
-                dropout_rate: 0.0,
+                dropout_rate: flags.dropout,
                 pad_token_id: tokenizer.pad(),
                 eos_token_id: tokenizer.eos(),
                 decoder_start_token_id: tokenizer.pad(),

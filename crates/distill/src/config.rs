@@ -41,6 +41,13 @@ pub struct TrainerConfig {
     /// norm.
     #[config(default = 1.0)]
     pub clip_norm: f64,
+    /// Whether the student trains with the dropout rates of its config. Its rollouts, its validations and the target
+    /// network never use dropout.
+    #[config(default = false)]
+    pub dropout: bool,
+    /// The seed of the dropout masks.
+    #[config(default = 7)]
+    pub seed: u64,
     /// The decay of a target network, such as 0.99; None trains without one. The target network is an exponential
     /// moving average of the weights. [`PathConsistency`](crate::objective::PathConsistency) reads the values at the
     /// ends of paths from it.

@@ -10,6 +10,7 @@ use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOpti
 use burn::tensor::{Tensor, Transaction};
 use wheels_lm::LanguageModel;
 use wheels_student::Student;
+use wheels_text::Seed;
 
 use crate::checkpoint::{Best, Checkpoints, State};
 use crate::objective::{Objective, Requirements};
@@ -259,12 +260,17 @@ where
     fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
         let (student, objective, target) = (&self.student, self.objective, self.target.as_ref());
         let device = LanguageModel::device(student);
-        let results = self.workers.map_chunks(batches, |chunk| {
+        let dropout = self.config.dropout.then(|| Seed(self.config.seed).stream("dropout").nth(self.step as u64));
+        let numbered: Vec<(u64, &TrainingBatch)> = (0..).zip(batches).collect();
+        let results = self.workers.map_chunks(&numbered, |chunk| {
             let fork = student.clone().fork(&device);
             let mut sum = GradientsAccumulator::new();
             let mut values = Vec::new();
-            for batch in chunk {
-                let mut scored = Scored::new(&fork, batch);
+            for &(index, batch) in chunk {
+                let mut scored = match dropout {
+                    Some(seed) => Scored::new(&fork.clone().with_dropout(seed.nth(index).0), batch),
+                    None => Scored::new(&fork, batch),
+                };
                 scored.target_network = target.map(|network| Box::new(Scored::new(network, batch)));
                 let loss = objective.loss(&scored);
                 let gradients = (loss.total / tokens as f32).backward();

@@ -74,6 +74,18 @@ fn a_run_with_a_target_network_differs_and_is_resumed_bit_for_bit() {
 }
 
 #[test]
+fn a_run_with_dropout_differs_by_its_seed_and_is_resumed_bit_for_bit() {
+    let run = |seed| Run { dropout: Some(seed), ..Run::new() };
+    let (whole, _) = run(1).train_to(6, folder().path());
+    assert!(whole != Run::new().train_to(6, folder().path()).0);
+    assert!(whole != run(2).train_to(6, folder().path()).0);
+    let folder = folder();
+    let (mut parts, _) = run(1).train_to(3, folder.path());
+    parts.extend(run(1).train_to(6, folder.path()).0);
+    assert!(parts == whole);
+}
+
+#[test]
 fn with_a_frozen_model_only_the_help_logit_changes_also_when_resumed() {
     let run = Run { student: MODELS.student.clone().with_frozen_model(), ..Run::new() };
     let (whole, student) = run.train_to(6, folder().path());

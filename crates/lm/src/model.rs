@@ -70,6 +70,19 @@ pub trait LanguageModel {
     /// `[positions, d_model]` to `[positions, vocab]`.
     fn head(&self, hidden: &Hidden) -> Tensor<2>;
 
+    /// The model for one pass of training, with the dropout rates of its config. `seed` decides which values are
+    /// dropped. A model without dropout is returned as it is.
+    ///
+    /// Call it for each batch with a new seed. Decoding and scoring use a model without this call.
+    #[must_use]
+    fn with_dropout(self, seed: u64) -> Self
+    where
+        Self: Sized,
+    {
+        let _ = seed;
+        self
+    }
+
     /// Reads tokens in all rows of a context and returns the logits at all positions.
     ///
     /// # Shapes

@@ -173,6 +173,12 @@ impl LanguageModel for Pretrained {
         }
     }
 
+    fn with_dropout(self, seed: u64) -> Self {
+        match self {
+            Self::T5(model) => Self::T5(model.with_dropout(seed)),
+        }
+    }
+
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         match self {
             Self::T5(model) => model.head(hidden),

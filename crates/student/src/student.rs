@@ -159,6 +159,10 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
         }
     }
 
+    fn with_dropout(self, seed: u64) -> Self {
+        Self { model: self.model.with_dropout(seed), ..self }
+    }
+
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         let logits = self.model.head(hidden);
         match &self.heads {

@@ -103,6 +103,8 @@ pub(crate) fn rollouts(config: RolloutConfig) -> Rollouts<'static, T5> {
 pub(crate) struct Run {
     pub(crate) student: Student<T5>,
     pub(crate) target_decay: Option<f64>,
+    /// The seed of dropout; None trains without dropout.
+    pub(crate) dropout: Option<u64>,
 }
 
 static OBJECTIVE: LazyLock<ConstrainedPath> = LazyLock::new(ConstrainedPath::new);
@@ -110,7 +112,7 @@ static OBJECTIVE: LazyLock<ConstrainedPath> = LazyLock::new(ConstrainedPath::new
 impl Run {
     /// A run of the student with heads, without a target network.
     pub(crate) fn new() -> Self {
-        Self { student: MODELS.student.clone(), target_decay: None }
+        Self { student: MODELS.student.clone(), target_decay: None, dropout: None }
     }
 
     /// Starts or resumes the run in `folder`, and trains up to step `last`. Returns the reports of these steps, without
@@ -121,6 +123,8 @@ impl Run {
             .with_warmup_steps(2)
             .with_learning_rate(1e-2)
             .with_target_decay(self.target_decay)
+            .with_dropout(self.dropout.is_some())
+            .with_seed(self.dropout.unwrap_or_default())
             .with_checkpoint_every(1)
             .with_validate_every(usize::MAX);
         let (student, rollouts) = (self.student.clone(), rollouts(rollout_config()));

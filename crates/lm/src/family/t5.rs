@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::KvCache;
 use crate::context::row_index;
-use crate::nn::{Attention, Feed, Packing, RelativeBias, causal_mask, padding_mask};
+use crate::nn::{Attention, Dropout, Feed, Packing, RelativeBias, causal_mask, padding_mask};
 use crate::weights::{Names, Shapes};
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch};
 
@@ -33,7 +33,7 @@ pub struct T5Config {
     pub relative_attention_num_buckets: usize,
     /// The distance between query and key, tokens, from which on all distances share one bucket.
     pub relative_attention_max_distance: usize,
-    /// The dropout rate. It is only kept for other libraries: dropout is not implemented here.
+    /// The dropout rate in training, 0 to 1: see [`LanguageModel::with_dropout`].
     pub dropout_rate: f64,
     /// Added to the mean square in the RMS norms, for numerical stability.
     pub layer_norm_epsilon: f64,
@@ -146,6 +146,7 @@ impl T5Config {
                 pad: self.pad_token_id,
                 eos: self.eos_token_id,
             },
+            dropout_seed: None,
             config: self.clone(),
         }
     }
@@ -218,6 +219,9 @@ impl T5Config {
             let buckets = self.relative_attention_num_buckets.to_string();
             return wrong("relative_attention_num_buckets", buckets, "4 or more");
         }
+        if !(0.0..1.0).contains(&self.dropout_rate) {
+            return wrong("dropout_rate", self.dropout_rate.to_string(), "0 or more, and less than 1");
+        }
         for (field, id) in [
             ("pad_token_id", self.pad_token_id),
             ("eos_token_id", self.eos_token_id),
@@ -238,6 +242,9 @@ pub struct T5 {
     encoder: Stack,
     decoder: Stack,
     lm_head: Option<Linear>,
+    /// The seed of the dropout masks; None outside training.
+    #[module(skip)]
+    dropout_seed: Option<u64>,
     #[module(skip)]
     spec: ModelSpec,
     #[module(skip)]
@@ -265,7 +272,10 @@ impl Stack {
     fn init(config: &T5Config, layers: usize, decoder: bool, device: &Device) -> Self {
         let factor = config.initializer_factor;
         let norm = || RmsNormConfig::new(config.d_model).with_epsilon(config.layer_norm_epsilon).init(device);
-        let attention = || Attention::init(config.d_model, config.num_heads, config.d_kv, factor, device);
+        let attention = || {
+            Attention::init(config.d_model, config.num_heads, config.d_kv, factor, device)
+                .with_dropout(config.dropout_rate)
+        };
         let feed = || match config.feed_forward_proj {
             FeedForward::Relu => Feed::plain(config.d_model, config.d_ff, factor, device),
             FeedForward::GatedGelu => Feed::gated(config.d_model, config.d_ff, factor, device),
@@ -338,14 +348,18 @@ impl T5 {
         if let Some(padding) = padding_mask(tokens, &device) {
             bias = bias + padding;
         }
+        let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 0), self.config.dropout_rate);
         let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
+        x = dropout.apply(x, rate);
         for block in &self.encoder.block {
             let normed = block.attention_norm.forward(x.clone());
-            let (keys, values) = block.attention.keys_values(normed.clone(), packing);
-            x = x + block.attention.forward(normed, packing, keys, values, Some(bias.clone()));
-            x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
+            let keys_values = block.attention.keys_values(normed.clone(), packing);
+            let found = block.attention.forward(normed, packing, keys_values, Some(bias.clone()), &mut dropout);
+            x = x + dropout.apply(found, rate);
+            let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
+            x = x + dropout.apply(found, rate);
         }
-        self.encoder.final_norm.forward(x)
+        dropout.apply(self.encoder.final_norm.forward(x), rate)
     }
 
     /// Encodes the prompts and computes the keys and values for cross-attention.
@@ -447,24 +461,33 @@ impl LanguageModel for T5 {
         let selected = (!whole).then(|| state.memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(&state.memory);
 
+        let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 1), self.config.dropout_rate);
         let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
+        x = dropout.apply(x, rate);
         for (index, block) in self.decoder.block.iter().enumerate() {
             let normed = block.attention_norm.forward(x.clone());
-            let (mut keys, mut values) = block.attention.keys_values(normed.clone(), &packing);
+            let mut keys_values = block.attention.keys_values(normed.clone(), &packing);
             if let Some(cache) = state.caches.get_mut(index) {
-                cache.append(rows, &offsets, keys, values);
-                (keys, values) = cache.view((!whole).then_some(rows), end);
+                cache.append(rows, &offsets, keys_values.0, keys_values.1);
+                keys_values = cache.view((!whole).then_some(rows), end);
             }
-            x = x + block.attention.forward(normed, &packing, keys, values, Some(bias.clone()));
+            let found = block.attention.forward(normed, &packing, keys_values, Some(bias.clone()), &mut dropout);
+            x = x + dropout.apply(found, rate);
             if let (Some(cross), Some(norm)) = (&block.cross, &block.cross_norm) {
-                let (keys, values) = memory.layers[index].clone();
-                x = x.clone() + cross.forward(norm.forward(x), &packing, keys, values, memory.bias.clone());
+                let (normed, keys_values) = (norm.forward(x.clone()), memory.layers[index].clone());
+                let found = cross.forward(normed, &packing, keys_values, memory.bias.clone(), &mut dropout);
+                x = x + dropout.apply(found, rate);
             }
-            x = x.clone() + block.feed.forward(block.feed_norm.forward(x));
+            let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
+            x = x + dropout.apply(found, rate);
         }
         context.extend(rows, tokens);
-        let states = packing.grid(self.decoder.final_norm.forward(x));
+        let states = packing.grid(dropout.apply(self.decoder.final_norm.forward(x), rate));
         Hidden::new(positions.select(states, tokens.lengths()))
+    }
+
+    fn with_dropout(self, seed: u64) -> Self {
+        Self { dropout_seed: Some(seed), ..self }
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {

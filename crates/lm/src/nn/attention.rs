@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{MASKED, Packing};
+use super::{Dropout, MASKED, Packing};
 use crate::TokenBatch;
 
 /// Multi-head attention as in T5: the projections have no bias, and the scores are not scaled.
@@ -17,6 +17,8 @@ pub(crate) struct Attention {
     o: Linear,
     heads: usize,
     d_head: usize,
+    /// The dropout rate of the attention weights.
+    dropout: f64,
 }
 
 impl Attention {
@@ -36,7 +38,13 @@ impl Attention {
             o: linear(inner, d_model, inner as f64),
             heads,
             d_head,
+            dropout: 0.0,
         }
+    }
+
+    /// The same layer with dropout of the attention weights in training.
+    pub(crate) fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
     }
 
     /// The keys and values of `x`.
@@ -56,16 +64,17 @@ impl Attention {
         &self,
         x: Tensor<2>,
         packing: &Packing,
-        keys: Tensor<4>,
-        values: Tensor<4>,
+        (keys, values): (Tensor<4>, Tensor<4>),
         bias: Option<Tensor<4>>,
+        dropout: &mut Dropout,
     ) -> Tensor<2> {
         let scores = self.split(self.q.forward(x), packing).matmul(keys.transpose());
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,
         };
-        let found = softmax(scores, 3).matmul(values).swap_dims(1, 2);
+        let weights = dropout.apply(softmax(scores, 3), self.dropout);
+        let found = weights.matmul(values).swap_dims(1, 2);
         self.o.forward(packing.list(found.flatten(2, 3)))
     }
 

@@ -5,6 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{gelu_approximate, relu};
 use burn::tensor::{Device, Tensor};
 
+use super::Dropout;
+
 /// The feed-forward layers of a transformer block, without bias.
 #[derive(Module, Debug)]
 pub(crate) enum Feed {
@@ -44,15 +46,17 @@ impl Feed {
         })
     }
 
-    /// Applies the layers to each position.
+    /// Applies the layers to each position. In training, values between the layers are dropped with the probability
+    /// `rate`.
     ///
     /// # Shapes
     /// `[positions, d_model]` to `[positions, d_model]`.
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
         match self {
-            Self::Plain(Plain { wi, wo }) => wo.forward(relu(wi.forward(x))),
+            Self::Plain(Plain { wi, wo }) => wo.forward(dropout.apply(relu(wi.forward(x)), rate)),
             Self::Gated(Gated { wi_0, wi_1, wo }) => {
-                wo.forward(gelu_approximate(wi_0.forward(x.clone())) * wi_1.forward(x))
+                let inner = gelu_approximate(wi_0.forward(x.clone())) * wi_1.forward(x);
+                wo.forward(dropout.apply(inner, rate))
             }
         }
     }

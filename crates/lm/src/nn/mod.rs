@@ -2,11 +2,13 @@
 
 mod attention;
 mod bias;
+mod dropout;
 mod feed;
 mod packing;
 
 pub(crate) use attention::{Attention, causal_mask, padding_mask};
 pub(crate) use bias::RelativeBias;
+pub(crate) use dropout::Dropout;
 pub(crate) use feed::Feed;
 pub(crate) use packing::Packing;
 
