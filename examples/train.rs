@@ -19,7 +19,7 @@ use clap::Parser;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::PlatformName;
 use training_wheels::distill::{Decay, PromptSource, SupervisedBatches, TokenizedDataset, Trainer, TrainerConfig};
-use training_wheels::lm::{FloatFormat, T5Config};
+use training_wheels::lm::{FloatFormat, T5Config, TokenIds};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
 use training_wheels::text::TokenizerConfig;
@@ -209,7 +209,7 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
                 num_decoder_layers: Some(flags.decoder_layers),
                 dropout_rate: flags.dropout,
                 pad_token_id: tokenizer.pad(),
-                eos_token_id: tokenizer.eos(),
+                eos_token_id: TokenIds::One(tokenizer.eos()),
                 decoder_start_token_id: tokenizer.pad(),
                 ..T5Config::default()
             };

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::decode::Calibration;
-use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained, WeightSource};
+use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student};
 use crate::text::{GenerationConfig, PromptTemplate, TextError, Tokenizer, write_atomically};
 
@@ -71,8 +71,7 @@ impl TextModel {
         let mut model = Student::new(Pretrained::from_checkpoint(checkpoint, device)?);
         let tokenizer = Tokenizer::from_bytes(required("tokenizer.json")?)?;
         if let (Some(bytes), Some(help_token)) = (find(HEADS), trained_help_token(&tokenizer)) {
-            let weights = WeightSource::Bytes { origin, bytes };
-            model = model.with_stored_heads(text("student_config.json").as_deref(), weights, help_token)?;
+            model = model.with_stored_heads(text("student_config.json").as_deref(), origin, bytes, help_token)?;
         }
         let prompt = text("prompt.json");
         let template = prompt.as_deref().map(PromptTemplate::from_json).transpose()?.unwrap_or_default();
@@ -166,13 +165,13 @@ impl TextModel {
             self.prices = Some(parse(&json, &folder.join(PRICES), remedy)?);
         }
         let (spec, tokenizer) = (self.model.spec(), &self.tokenizer);
-        if tokenizer.vocab_size() > spec.vocab_size || tokenizer.eos() != spec.eos || tokenizer.pad() != spec.pad {
+        if tokenizer.vocab_size() > spec.vocab_size || !spec.ends(tokenizer.eos()) || tokenizer.pad() != spec.pad {
             return Err(Error::Tokenizer {
                 origin: folder.display().to_string(),
                 tokens: tokenizer.vocab_size(),
                 rows: spec.vocab_size,
                 ids: (tokenizer.pad(), tokenizer.eos()),
-                model_ids: (spec.pad, spec.eos),
+                model_ids: (spec.pad, spec.eos[0]),
             });
         }
         Ok(self)

@@ -90,7 +90,7 @@ impl<'a> Batch<'a> {
             observer.distribution(sequence.prompt_index, distribution);
             let mut decision = sequence.decide(distribution, self.vocabulary);
             if decision.expert.is_none() {
-                sequence.push_own(self.policy, distribution, decision, self.vocabulary.eos());
+                sequence.push_own(self.policy, distribution, decision, self.vocabulary);
                 if sequence.wants_end_verified(self.vocabulary) {
                     decision = Decision::verify_end(distribution.expert());
                 }
@@ -109,7 +109,7 @@ impl<'a> Batch<'a> {
             if let Some(expert) = decision.expert {
                 let (at_end, declined) = (sequence.is_finished(), response.tokens.is_empty());
                 if declined && !at_end {
-                    sequence.push_own(self.policy, &distributions[row], decision, self.vocabulary.eos());
+                    sequence.push_own(self.policy, &distributions[row], decision, self.vocabulary);
                 } else if declined || at_end && response.rollback == 0 {
                     sequence.accept_end(response.cost);
                 } else {

@@ -38,13 +38,14 @@ pub enum DecodeError {
         /// The size of the teacher's vocabulary.
         vocab_size: usize,
     },
-    /// Student and teacher end their texts with different tokens.
-    #[error("the student ends a text with token {student}, the teacher with {teacher}; give both the same tokenizer")]
+    /// A token ends the teacher's texts, but not the student's.
+    #[error(
+        "token {token} ends a text of the teacher, but not of the student; give both the same tokenizer and the same \
+         eos_token_id"
+    )]
     EndOfText {
-        /// The student's end-of-text token.
-        student: u32,
-        /// The teacher's end-of-text token.
-        teacher: u32,
+        /// The teacher's token.
+        token: u32,
     },
     /// A help rule reads a help token that the student does not have.
     #[error(

@@ -129,7 +129,7 @@ impl Sequence {
         policy: &Policy<'_>,
         distribution: &Distribution<'_>,
         decision: Decision,
-        eos: u32,
+        vocabulary: &Vocabulary,
     ) {
         let sampled = policy.sampler.choose(distribution, &mut self.token_rng);
         if self.verification.rule == AcceptanceRule::Sampling {
@@ -145,7 +145,7 @@ impl Sequence {
                 log_prob: (no_call_log_prob + sampled.log_prob) as f32,
                 cost: 0.0,
             },
-            eos,
+            vocabulary,
         );
     }
 
@@ -179,7 +179,7 @@ impl Sequence {
                 return Err(DecodeError::Response { expert, row: self.prompt_index, token });
             }
             self.ledger.charge();
-            self.append(Step { token, ..step }, vocabulary.eos());
+            self.append(Step { token, ..step }, vocabulary);
             self.verified = self.text.len();
             self.drafts.clear();
             step = Step { action: Action::Forced, log_prob: 0.0, cost: 0.0, ..step };
@@ -225,10 +225,10 @@ impl Sequence {
         Ok(())
     }
 
-    fn append(&mut self, step: Step, eos: u32) {
+    fn append(&mut self, step: Step, vocabulary: &Vocabulary) {
         self.text.push(step.token);
         self.steps.push(step);
-        if step.token == eos {
+        if vocabulary.ends(step.token) {
             self.end = Some(End::Eos);
         } else if self.text.len() == self.max_tokens {
             self.end = Some(End::Length);

@@ -63,8 +63,8 @@ impl Expert for Teacher<'_> {
         if let Some(token) = vocabulary.last_token().filter(|&token| token as usize >= spec.vocab_size) {
             return Err(DecodeError::Vocabulary { token, vocab_size: spec.vocab_size });
         }
-        if vocabulary.eos() != spec.eos {
-            return Err(DecodeError::EndOfText { student: vocabulary.eos(), teacher: spec.eos });
+        if let Some(&token) = spec.eos.iter().find(|&&token| !vocabulary.ends(token)) {
+            return Err(DecodeError::EndOfText { token });
         }
         for request in &requests {
             check_prompt(request.prompt_index, &request.prompt.expert, spec.vocab_size)?;

@@ -8,7 +8,7 @@ use wheels_lm::ModelSpec;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
     size: usize,
-    eos: u32,
+    eos: Vec<u32>,
     /// The help token of each expert.
     expert_tokens: Vec<u32>,
     /// Help tokens without an expert.
@@ -18,7 +18,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     pub(crate) fn new(spec: &ModelSpec, expert_tokens: Vec<u32>, closed_tokens: Vec<u32>) -> Self {
-        Self { size: spec.vocab_size, eos: spec.eos, expert_tokens, closed_tokens, no_repeat_ngram_size: 0 }
+        Self { size: spec.vocab_size, eos: spec.eos.clone(), expert_tokens, closed_tokens, no_repeat_ngram_size: 0 }
     }
 
     /// The same vocabulary, in which a text may not repeat an n-gram of this size; 0 disables the check.
@@ -31,9 +31,9 @@ impl Vocabulary {
         self.size
     }
 
-    /// The token that ends a text.
-    pub fn eos(&self) -> u32 {
-        self.eos
+    /// Whether a token ends a text.
+    pub fn ends(&self, token: u32) -> bool {
+        self.eos.contains(&token)
     }
 
     /// The help tokens of the experts, in the order of the experts.
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn help_tokens_cannot_be_written() {
-        let spec = ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: 1 };
+        let spec = ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: vec![1] };
         let vocabulary = Vocabulary::new(&spec, vec![1], vec![3]);
         assert!([0, 2].iter().all(|&token| vocabulary.contains(token)));
         assert!([1, 3, 4].iter().all(|&token| !vocabulary.contains(token)));
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn tokens_that_would_repeat_an_ngram_are_found() {
-        let spec = ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: 1 };
+        let spec = ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: vec![1] };
         let repeated = |size, text: &[u32]| {
             let vocabulary = Vocabulary::new(&spec, vec![], vec![]).with_no_repeat_ngram_size(size);
             vocabulary.repeated(text).collect::<Vec<u32>>()

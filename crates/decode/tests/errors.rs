@@ -30,7 +30,7 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
     let other_end = TabularLmConfig::new(TOKENS, 0).with_eos_token_id(3);
     let other_end = other_end.with_logits(vec![0.0; TOKENS], &Device::flex());
     let mismatch = error(policy, Experts::new().with(HELP, Teacher::new(&other_end)), &[2]);
-    assert!(matches!(mismatch, DecodeError::EndOfText { student: 1, teacher: 3 }));
+    assert!(matches!(mismatch, DecodeError::EndOfText { token: 3 }));
     let missing = error(Policy::greedy(&teacher), taught(), &[2]);
     assert!(matches!(missing, DecodeError::HelpToken { token: HELP, vocab_size: TOKENS }));
     let always = policy.with_help_rule(HelpRule::Always);

@@ -70,6 +70,30 @@ pub enum LmError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A shard of the weights is missing.
+    #[error("{} is missing, which {} names; copy or download it too", path.display(), index.display())]
+    MissingShard {
+        /// The shard.
+        path: PathBuf,
+        /// The index.
+        index: PathBuf,
+    },
+    /// The index of the shards is invalid.
+    #[error("{} is not a valid index of shards ({reason}); copy or download the folder again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A weight is too large for half precision.
+    #[error("{origin}: {tensor} has numbers that are too large for 16-bit floats (f16); open the model in f32")]
+    Range {
+        /// Where the weights came from.
+        origin: String,
+        /// The tensor.
+        tensor: String,
+    },
     /// The weights do not fit the config.
     #[error("{origin} does not fit its config.json: {}", problems.join("; "))]
     Weights {

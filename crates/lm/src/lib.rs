@@ -41,7 +41,7 @@
 //!     }
 //! }
 //!
-//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: 1 } };
+//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: vec![1] } };
 //! let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![4, 3]], 0), 16);
 //! let first = TokenBatch::column(&context.starts());
 //! let next = model.forward(&first, &mut context).logits.argmax(2);
@@ -53,6 +53,7 @@
 
 mod batch;
 mod cache;
+mod config;
 mod context;
 mod error;
 mod family;
@@ -65,12 +66,13 @@ pub mod testing;
 mod weights;
 
 pub use batch::TokenBatch;
+pub use config::TokenIds;
 pub use context::{Context, ModelState};
 pub use error::LmError;
-pub use family::t5::{FeedForward, T5, T5Config};
+pub use family::t5::{T5, T5Config};
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
+pub use nn::FeedForward;
 pub use pretrained::{Checkpoint, FloatFormat, Pretrained};
-pub use weights::{WeightSource, load_weights, save_weights};

@@ -13,8 +13,15 @@ pub struct ModelSpec {
     pub d_model: usize,
     /// The id of the padding token.
     pub pad: u32,
-    /// The id of the end-of-text token.
-    pub eos: u32,
+    /// The ids of the tokens that end a text, at least one. The first one ends the targets of training.
+    pub eos: Vec<u32>,
+}
+
+impl ModelSpec {
+    /// Whether a token ends a text.
+    pub fn ends(&self, token: u32) -> bool {
+        self.eos.contains(&token)
+    }
 }
 
 /// What [`LanguageModel::forward`] returns.

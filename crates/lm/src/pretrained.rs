@@ -5,10 +5,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
-use serde::Deserialize;
 
-use crate::weights::{self, WeightSource};
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, T5, T5Config, TokenBatch, family};
+use crate::config::{ConfigFile, unsupported};
+use crate::weights::{self, Tensors};
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, T5, TokenBatch};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +46,8 @@ pub struct Checkpoint<'a> {
 /// A model of any supported family. The `model_type` in config.json selects the family.
 #[derive(Module, Debug)]
 pub enum Pretrained {
-    /// T5, versions 1.0 and 1.1.
+    /// T5, versions 1.0 and 1.1, mT5 and UMT5.
     T5(T5),
-}
-
-#[derive(Deserialize)]
-struct Family {
-    model_type: String,
 }
 
 impl Pretrained {
@@ -64,9 +59,8 @@ impl Pretrained {
         let folder = folder.as_ref();
         let path = folder.join("config.json");
         let config = fs::read_to_string(&path).map_err(|source| LmError::Read { path: path.clone(), source })?;
-        let weights = folder.join("model.safetensors");
-        fs::File::open(&weights).map_err(|source| LmError::Read { path: weights.clone(), source })?;
-        Self::from_parts(&config, &path.display().to_string(), WeightSource::File(&weights), device)
+        let file = ConfigFile::parse(&config, &path.display().to_string())?;
+        Self::from_parts(file, &Tensors::open(folder)?, device)
     }
 
     /// Loads a model from memory.
@@ -75,33 +69,14 @@ impl Pretrained {
     /// For the reasons of [`load`](Self::load).
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>, device: &Device) -> Result<Self, LmError> {
         let Checkpoint { origin, config, weights } = checkpoint;
-        Self::from_parts(config, origin, WeightSource::Bytes { origin, bytes: weights }, device)
+        Self::from_parts(ConfigFile::parse(config, origin)?, &Tensors::from_bytes(origin, weights)?, device)
     }
 
-    fn from_parts(
-        config: &str,
-        config_origin: &str,
-        weights: WeightSource<'_>,
-        device: &Device,
-    ) -> Result<Self, LmError> {
-        let parse = |source| LmError::Config { origin: config_origin.into(), source };
-        let family: Family = serde_json::from_str(config).map_err(parse)?;
-        match family.model_type.as_str() {
-            "t5" => {
-                let config: T5Config = serde_json::from_str(config).map_err(parse)?;
-                config.check(config_origin)?;
-                config.check_sizes(&weights.shapes()?, config_origin)?;
-                let mut model = config.lazy(device);
-                let unused = weights::load(&mut model, weights, &family::t5::NAMES, device)?;
-                warn_of_unused(&unused, &weights.origin());
-                Ok(Self::T5(model))
-            }
-            _ => Err(LmError::Unsupported {
-                origin: config_origin.into(),
-                field: "model_type",
-                value: family.model_type,
-                supported: "t5",
-            }),
+    fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+        file.require("quantization_config", &[], "unquantised weights")?;
+        match file.text("model_type") {
+            "t5" | "mt5" | "umt5" => Ok(Self::T5(T5::load(file, tensors, device)?)),
+            other => Err(unsupported(&file.origin, "model_type", &other, "t5, mt5 and umt5")),
         }
     }
 
@@ -122,29 +97,19 @@ impl Pretrained {
     /// transformers can load the folder. If writing a file fails, its old content is unchanged.
     ///
     /// # Errors
-    /// [`LmError::Write`] if a file cannot be written, and [`LmError::Save`] if the weights cannot be serialised.
+    /// [`LmError::Write`] if a file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), LmError> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|source| LmError::Write { path: folder.into(), source })?;
-        let (config, names) = match self {
-            Self::T5(model) => (serde_json::to_string_pretty(model.config()), &family::t5::NAMES),
+        let config = match self {
+            Self::T5(model) => serde_json::to_string_pretty(model.config()),
         };
         let path = folder.join("config.json");
-        let mut config = config.map_err(|source| LmError::Config { origin: path.display().to_string(), source })?;
-        config.push('\n');
-        weights::write(&path, config.as_bytes())?;
+        let config = config.expect("a config of texts and numbers is JSON");
+        weights::write(&path, (config + "\n").as_bytes())?;
         match self {
-            Self::T5(model) => weights::save(model, &folder.join("model.safetensors"), names, format),
+            Self::T5(model) => model.save_weights(folder, format),
         }
-    }
-}
-
-/// Logs a warning about tensors that were not used. Copies of tied embeddings are expected: old checkpoints have them.
-fn warn_of_unused(unused: &[String], origin: &str) {
-    let is_copy = |name: &str| name.ends_with("embed_tokens.weight") || name == "lm_head.weight";
-    let unknown: Vec<&str> = unused.iter().map(String::as_str).filter(|name| !is_copy(name)).collect();
-    if !unknown.is_empty() {
-        log::warn!("{origin} has tensors that the model does not use: {}", unknown.join(", "));
     }
 }
 

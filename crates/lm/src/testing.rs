@@ -17,7 +17,7 @@ pub struct Endless<M> {
 impl<M: LanguageModel> Endless<M> {
     /// Wraps a model.
     pub fn new(model: M) -> Self {
-        let spec = ModelSpec { eos: u32::MAX, ..model.spec().clone() };
+        let spec = ModelSpec { eos: vec![u32::MAX], ..model.spec().clone() };
         Self { model, spec }
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     fn an_endless_model_differs_only_in_its_end_of_text_token() {
         let model = TabularLm::from_logits(3, 1, (0..9).map(|logit| logit as f32).collect(), &Device::default());
         let endless = Endless::new(model.clone());
-        assert_eq!(*endless.spec(), ModelSpec { eos: u32::MAX, ..model.spec().clone() });
+        assert_eq!(*endless.spec(), ModelSpec { eos: vec![u32::MAX], ..model.spec().clone() });
         let (prompts, text) = (TokenBatch::new(&[vec![2, 1]], 0), TokenBatch::new(&[vec![1, 0, 2]], 0));
         let logits =
             |model: &dyn LanguageModel| model.forward(&text, &mut model.prefill(&prompts, 4)).logits.into_data();

@@ -1,184 +1,530 @@
-//! Loads and saves the weights of burn modules as safetensors, with burn-store.
+//! Reads and writes the weights of a model as safetensors: one file, or shards with an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use burn::store::{
-    BurnToPyTorchAdapter, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter,
-    SafetensorsStore,
-};
-use burn::tensor::{DType, Device};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use half::{bf16, f16};
+use safetensors::Dtype;
 use safetensors::tensor::Metadata;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
 
 use crate::{FloatFormat, LmError};
 
-/// A safetensors file on disk or in memory.
-#[derive(Clone, Copy, Debug)]
-pub enum WeightSource<'a> {
-    /// The path of a safetensors file.
-    File(&'a Path),
-    /// The content of a safetensors file.
-    Bytes {
-        /// The name of the file in error messages.
-        origin: &'a str,
-        /// The content.
-        bytes: &'a [u8],
-    },
-}
+const FILE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
 
-/// How tensor names are converted between Hugging Face's files and a module, as pairs of a regex and its replacement.
-pub(crate) struct Names {
-    /// From the file to the module.
-    pub(crate) load: &'static [(&'static str, &'static str)],
-    /// From the module to the file.
-    pub(crate) save: &'static [(&'static str, &'static str)],
-}
-
-impl Names {
-    /// The file and the module have the same names.
-    pub(crate) const SAME: Self = Self { load: &[], save: &[] };
-}
-
-/// The names and shapes of the tensors in a file, read from its header only.
-pub(crate) struct Shapes(BTreeMap<String, Vec<usize>>);
-
-impl Shapes {
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    pub(crate) fn size(&self, tensor: &str, dimension: usize) -> Option<usize> {
-        self.0.get(tensor)?.get(dimension).copied()
-    }
-}
+/// The largest size of one file of weights, bytes. Larger models are saved in shards, as Hugging Face's library does.
+const MAX_SHARD: usize = 5_000_000_000;
 
 /// The maximum length of a header, bytes. The safetensors library has the same limit.
 const MAX_HEADER: u64 = 100_000_000;
 
-impl WeightSource<'_> {
-    /// The name of the file in error messages.
-    pub fn origin(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Bytes { origin, .. } => (*origin).to_owned(),
-        }
-    }
+/// The size of the blocks in which a file is read, bytes. It is a multiple of the size of every number.
+const BLOCK: usize = 1 << 22;
 
-    fn store(&self) -> SafetensorsStore {
-        match self {
-            Self::File(path) => SafetensorsStore::from_file(path),
-            Self::Bytes { bytes, .. } => SafetensorsStore::from_bytes(Some(bytes.to_vec())),
-        }
-    }
+/// Translates the path of a parameter in a module to its names in a file. A name that is not in the file is followed by
+/// the next one, and the first one is the name in saved files.
+pub(crate) type Names = fn(&str) -> Vec<String>;
 
-    /// Reads the header and compares the length of the file with it.
+/// The tensors of a checkpoint. Only the headers are in memory.
+pub(crate) struct Tensors<'a> {
+    origin: String,
+    entries: BTreeMap<String, Entry>,
+    parts: Vec<Part<'a>>,
+}
+
+struct Entry {
+    part: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// The place of the numbers in the part, bytes.
+    range: Range<usize>,
+}
+
+enum Part<'a> {
+    File(PathBuf, File),
+    Bytes(&'a [u8]),
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Opens the weights of a model folder: model.safetensors, or else the shards of model.safetensors.index.json.
     ///
     /// # Errors
-    /// [`LmError::Safetensors`] if the header is invalid, or if the file is shorter or longer than its header says.
-    pub(crate) fn shapes(&self) -> Result<Shapes, LmError> {
-        let torn = |reason: String| LmError::Safetensors { origin: self.origin(), reason };
+    /// [`LmError::Read`] if a file is missing, [`LmError::Safetensors`] if one is damaged, and [`LmError::Index`] if the
+    /// index cannot be parsed or does not describe the shards.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LmError> {
+        let whole = folder.join(FILE);
+        let index = folder.join(INDEX);
+        if whole.exists() || !index.exists() {
+            let mut tensors = Self { origin: whole.display().to_string(), entries: BTreeMap::new(), parts: vec![] };
+            tensors.add_file(whole)?;
+            return Ok(tensors);
+        }
+        let json = fs::read(&index).map_err(|source| LmError::Read { path: index.clone(), source })?;
+        let invalid = |reason: String| LmError::Index { path: index.clone(), reason };
+        let Index { weight_map } = serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
+        let shards: BTreeSet<&String> = weight_map.values().collect();
+        let mut tensors = Self { origin: index.display().to_string(), entries: BTreeMap::new(), parts: vec![] };
+        for shard in shards {
+            let is_name = Path::new(shard).file_name().is_some_and(|name| name == shard.as_str());
+            if !is_name {
+                return Err(invalid(format!("{shard:?} is not the name of a file in the same folder")));
+            }
+            let path = folder.join(shard);
+            if !path.exists() {
+                return Err(LmError::MissingShard { path, index });
+            }
+            tensors.add_file(path)?;
+        }
+        for (name, shard) in &weight_map {
+            let part = tensors.entries.get(name).map(|entry| &tensors.parts[entry.part]);
+            if !matches!(part, Some(Part::File(path, _)) if path.ends_with(shard)) {
+                return Err(invalid(format!("{shard} has no tensor {name}")));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Opens the content of a safetensors file. `origin` is its name in error messages.
+    ///
+    /// # Errors
+    /// [`LmError::Safetensors`] if it is damaged.
+    pub(crate) fn from_bytes(origin: &str, bytes: &'a [u8]) -> Result<Self, LmError> {
+        let mut tensors = Self { origin: origin.into(), entries: BTreeMap::new(), parts: vec![] };
+        tensors.add(Part::Bytes(bytes), bytes.len() as u64)?;
+        Ok(tensors)
+    }
+
+    /// The name of the checkpoint in error messages.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// The number of layers in a stack of blocks: one more than the largest number in a name `{prefix}N.`.
+    pub(crate) fn layers(&self, prefix: &str) -> usize {
+        let numbers = self.names().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok());
+        numbers.max().map_or(0, |last| last + 1)
+    }
+
+    fn add_file(&mut self, path: PathBuf) -> Result<(), LmError> {
+        let read = |source| LmError::Read { path: path.clone(), source };
+        let file = File::open(&path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        self.add(Part::File(path, file), length)
+    }
+
+    /// Reads the header of a part of `length` bytes and adds its tensors.
+    fn add(&mut self, part: Part<'a>, length: u64) -> Result<(), LmError> {
+        let origin = part.origin().unwrap_or_else(|| self.origin.clone());
+        let torn = |reason: String| LmError::Safetensors { origin: origin.clone(), reason };
         let too_short = || torn("the length of its header is missing or too large".into());
-        let (header, length) = match self {
-            Self::File(path) => {
-                let read = |source| LmError::Read { path: path.into(), source };
-                let mut file = fs::File::open(path).map_err(read)?;
-                let length = file.metadata().map_err(read)?.len();
-                let mut size = [0; 8];
-                file.read_exact(&mut size).map_err(|_| too_short())?;
-                let size = u64::from_le_bytes(size);
-                if size > MAX_HEADER || size + 8 > length {
-                    return Err(too_short());
-                }
-                let mut header = vec![0; size as usize];
-                file.read_exact(&mut header).map_err(read)?;
-                (header, length as usize)
-            }
-            Self::Bytes { bytes, .. } => {
-                let (size, rest) = bytes.split_first_chunk::<8>().ok_or_else(too_short)?;
-                let header = rest.get(..u64::from_le_bytes(*size) as usize).ok_or_else(too_short)?;
-                (header.to_vec(), bytes.len())
-            }
-        };
+        let mut size = [0; 8];
+        if length < 8 {
+            return Err(too_short());
+        }
+        part.read(0, &mut size)?;
+        let size = u64::from_le_bytes(size);
+        if size > MAX_HEADER || size > length - 8 {
+            return Err(too_short());
+        }
+        let mut header = vec![0; size as usize];
+        part.read(8, &mut header)?;
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| torn(error.to_string()))?;
-        let expected = 8 + header.len() + metadata.data_len();
+        let start = 8 + header.len();
+        let expected = (start + metadata.data_len()) as u64;
         if length != expected {
             return Err(torn(format!("it has {length} bytes and should have {expected}")));
         }
-        let tensors = metadata.tensors();
-        Ok(Shapes(tensors.into_iter().map(|(name, info)| (name, info.shape.clone())).collect()))
+        for (name, info) in metadata.tensors() {
+            let range = start + info.data_offsets.0..start + info.data_offsets.1;
+            let entry = Entry { part: self.parts.len(), dtype: info.dtype, shape: info.shape.clone(), range };
+            self.entries.insert(name, entry);
+        }
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// Whether a tensor has the same numbers as the first of `others` that exists.
+    ///
+    /// # Errors
+    /// [`LmError::Read`] if a file cannot be read.
+    pub(crate) fn are_equal(&self, name: &str, others: &[String]) -> Result<bool, LmError> {
+        let Some(other) = others.iter().find_map(|other| self.entries.get(other)) else { return Ok(false) };
+        let this = &self.entries[name];
+        if this.dtype != other.dtype || this.shape != other.shape {
+            return Ok(false);
+        }
+        let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
+        for start in (0..this.range.len()).step_by(BLOCK) {
+            let size = BLOCK.min(this.range.len() - start);
+            for (entry, block) in [(this, &mut left), (other, &mut right)] {
+                self.parts[entry.part].read((entry.range.start + start) as u64, &mut block[..size])?;
+            }
+            if left[..size] != right[..size] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a tensor and converts it to `dtype`, block by block.
+    fn read(&self, name: &str, dtype: DType) -> Result<TensorData, LmError> {
+        let entry = &self.entries[name];
+        let data = match dtype {
+            DType::F16 => TensorData::new(self.numbers(entry, f16::from_f32)?, entry.shape.clone()),
+            DType::BF16 => TensorData::new(self.numbers(entry, bf16::from_f32)?, entry.shape.clone()),
+            _ => TensorData::new(self.numbers(entry, |number| number)?, entry.shape.clone()),
+        };
+        // An infinite half is a number that is too large for this format, or was infinite in the file.
+        if dtype == DType::F16 && data.as_slice::<f16>().is_ok_and(|halves| halves.iter().any(|half| half.is_infinite())) {
+            return Err(LmError::Range { origin: self.origin.clone(), tensor: name.into() });
+        }
+        Ok(data)
+    }
+
+    fn numbers<T>(&self, entry: &Entry, convert: impl Fn(f32) -> T) -> Result<Vec<T>, LmError> {
+        let mut numbers = Vec::with_capacity(entry.shape.iter().product());
+        let mut block = vec![0; BLOCK.min(entry.range.len())];
+        for start in entry.range.clone().step_by(BLOCK) {
+            let block = &mut block[..BLOCK.min(entry.range.end - start)];
+            self.parts[entry.part].read(start as u64, block)?;
+            match entry.dtype {
+                Dtype::F16 => numbers.extend(chunks(block).map(|bytes| convert(f16::from_le_bytes(bytes).to_f32()))),
+                Dtype::BF16 => numbers.extend(chunks(block).map(|bytes| convert(bf16::from_le_bytes(bytes).to_f32()))),
+                Dtype::F64 => numbers.extend(chunks(block).map(|bytes| convert(f64::from_le_bytes(bytes) as f32))),
+                _ => numbers.extend(chunks(block).map(|bytes| convert(f32::from_le_bytes(bytes)))),
+            }
+        }
+        Ok(numbers)
     }
 }
 
-/// Loads the weights of a burn module from a safetensors file that has the tensor names of the module.
-///
-/// # Errors
-/// [`LmError::Safetensors`] if the file is damaged, and [`LmError::Weights`] if tensors are missing or have another
-/// shape.
-pub fn load_weights<M: ModuleSnapshot>(
-    module: &mut M,
-    source: WeightSource<'_>,
-    device: &Device,
-) -> Result<(), LmError> {
-    load(module, source, &Names::SAME, device).map(drop)
+fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().copied()
 }
 
-/// Saves the weights of a burn module as a safetensors file. If writing fails, the old content is unchanged.
-///
-/// # Errors
-/// [`LmError::Save`] if the weights cannot be serialised, and [`LmError::Write`] if the file cannot be written.
-pub fn save_weights<M: ModuleSnapshot>(module: &M, path: &Path, format: FloatFormat) -> Result<(), LmError> {
-    save(module, path, &Names::SAME, format)
+impl Part<'_> {
+    fn origin(&self) -> Option<String> {
+        match self {
+            Self::File(path, _) => Some(path.display().to_string()),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    /// Fills `buffer` from byte `start` on.
+    fn read(&self, start: u64, buffer: &mut [u8]) -> Result<(), LmError> {
+        match self {
+            Self::File(path, file) => {
+                let mut file = file;
+                let filled = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(buffer));
+                filled.map_err(|source| LmError::Read { path: path.clone(), source })
+            }
+            Self::Bytes(bytes) => {
+                let start = start as usize;
+                buffer.copy_from_slice(&bytes[start..start + buffer.len()]);
+                Ok(())
+            }
+        }
+    }
 }
 
-/// Loads every parameter of `module`. Returns the names of the tensors in the file that are not used.
-///
-/// # Errors
-/// For the reasons of [`load_weights`].
-pub(crate) fn load<M: ModuleSnapshot>(
-    module: &mut M,
-    source: WeightSource<'_>,
-    names: &Names,
-    device: &Device,
-) -> Result<Vec<String>, LmError> {
-    let origin = source.origin();
-    let remapper = KeyRemapper::from_pattern_iter(names.load.iter().copied());
-    let mut store = source
-        .store()
-        .remap(remapper.expect("the patterns of a family are valid"))
-        .with_from_adapter(PyTorchToBurnAdapter.chain(FloatCastAdapter::to(float_dtype(device))))
-        .skip_enum_variants(true)
-        .validate(false)
-        .allow_partial(true);
-    let result = module
-        .load_from(&mut store)
-        .map_err(|error| LmError::Safetensors { origin: origin.clone(), reason: error.to_string() })?;
-    let mut problems: Vec<String> = result.errors.iter().map(ToString::to_string).collect();
-    problems.extend(result.missing.iter().map(|(path, _)| format!("{path} is missing")));
-    if problems.is_empty() { Ok(result.unused) } else { Err(LmError::Weights { origin, problems }) }
+/// The path of the current parameter in a module.
+#[derive(Default)]
+struct ModulePath(Vec<String>);
+
+impl ModulePath {
+    fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    fn names(&self, names: Names) -> Vec<String> {
+        names(&self.0.join("."))
+    }
 }
 
-/// Saves the weights of `module` under the names of the file.
+/// Loads every parameter of `module`, tensor by tensor, from the file to the device of the parameter.
+///
+/// All names, shapes and number formats are checked before anything is allocated. A tensor that is not used is reported
+/// in the log, except those that `is_copy` accepts.
 ///
 /// # Errors
-/// For the reasons of [`save_weights`].
-pub(crate) fn save<M: ModuleSnapshot>(
+/// [`LmError::Weights`] with each tensor that is missing or does not fit, [`LmError::Range`] if a number is too large for
+/// the device's float format, and [`LmError::Read`] if a file cannot be read.
+pub(crate) fn load<M: Module>(
+    module: M,
+    tensors: &Tensors<'_>,
+    names: Names,
+    is_copy: fn(&str) -> bool,
+) -> Result<M, LmError> {
+    let mut check = Check { tensors, names, path: ModulePath::default(), used: HashMap::new(), problems: vec![] };
+    module.visit(&mut check);
+    let Check { used, problems, .. } = check;
+    if !problems.is_empty() {
+        return Err(LmError::Weights { origin: tensors.origin.clone(), problems });
+    }
+    let loaded: HashSet<&str> = used.values().map(String::as_str).collect();
+    let unused: Vec<&str> = tensors.names().filter(|name| !loaded.contains(name) && !is_copy(name)).collect();
+    if !unused.is_empty() {
+        log::warn!("{} has tensors that the model does not use: {}", tensors.origin, unused.join(", "));
+    }
+    let mut loader = Loader { tensors, used: &used, path: ModulePath::default(), error: None };
+    let module = module.map(&mut loader);
+    match loader.error {
+        Some(error) => Err(error),
+        None => Ok(module),
+    }
+}
+
+/// Compares the parameters of a module with the header of a checkpoint.
+struct Check<'a> {
+    tensors: &'a Tensors<'a>,
+    names: Names,
+    path: ModulePath,
+    /// The name in the file of each parameter, by its path in the module.
+    used: HashMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl ModuleVisitor for Check<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let names = self.path.names(self.names);
+        let Some(name) = names.iter().find(|name| self.tensors.entries.contains_key(*name)) else {
+            self.problems.push(format!("{} is missing", names[0]));
+            return;
+        };
+        let entry = &self.tensors.entries[name];
+        let expected = param.lazy_shape().to_vec();
+        if entry.shape != expected {
+            self.problems.push(format!("{name} has the shape {:?} and should have {expected:?}", entry.shape));
+        }
+        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            self.problems.push(format!("{name} has numbers of the format {:?}, which is not supported", entry.dtype));
+        }
+        self.used.insert(self.path.0.join("."), name.clone());
+    }
+}
+
+/// Reads the parameters of a module.
+struct Loader<'a> {
+    tensors: &'a Tensors<'a>,
+    used: &'a HashMap<String, String>,
+    path: ModulePath,
+    error: Option<LmError>,
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.error.is_some() {
+            return param;
+        }
+        let device = param.lazy_device();
+        let dtype = float_dtype(&device);
+        match self.tensors.read(&self.used[&self.path.0.join(".")], dtype) {
+            Ok(data) => {
+                let id = param.id;
+                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
+            }
+            Err(error) => {
+                self.error = Some(error);
+                param
+            }
+        }
+    }
+}
+
+/// Saves the weights of a model in a folder, as one file or, if they are large, as shards with an index. If writing
+/// fails, the old files are unchanged.
+///
+/// # Errors
+/// [`LmError::Write`] if a file cannot be written.
+pub(crate) fn save<M: Module>(module: &M, folder: &Path, names: Names, format: FloatFormat) -> Result<(), LmError> {
+    save_in_shards(module, folder, names, format, MAX_SHARD)
+}
+
+fn save_in_shards<M: Module>(
     module: &M,
-    path: &Path,
-    names: &Names,
+    folder: &Path,
+    names: Names,
     format: FloatFormat,
+    max_shard: usize,
 ) -> Result<(), LmError> {
-    let remapper = KeyRemapper::from_pattern_iter(names.save.iter().copied());
-    let mut store = SafetensorsStore::from_bytes(None)
-        .remap(remapper.expect("the patterns of a family are valid"))
-        .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(format.into())))
-        .skip_enum_variants(true)
-        .clear_metadata()
-        .metadata("format", "pt");
-    let saved = module.save_into(&mut store).and_then(|()| store.get_bytes());
-    let bytes = saved.map_err(|error| LmError::Save { path: path.into(), reason: error.to_string() })?;
-    write(path, &bytes)
+    let mut collect = Collect { names, format, path: ModulePath::default(), tensors: vec![] };
+    module.visit(&mut collect);
+    let mut shards: Vec<Vec<(String, Weight)>> = vec![vec![]];
+    let mut filled = 0;
+    for (name, weight) in collect.tensors {
+        let size = weight.size();
+        if filled > 0 && filled + size > max_shard {
+            shards.push(vec![]);
+            filled = 0;
+        }
+        filled += size;
+        shards.last_mut().expect("at least one shard").push((name, weight));
+    }
+    let count = shards.len();
+    let file_name = |shard: usize| match count {
+        1 => FILE.to_owned(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", shard + 1),
+    };
+    let mut index = SavedIndex::default();
+    let mut partials = Vec::new();
+    for (shard, weights) in shards.into_iter().enumerate() {
+        for (name, weight) in &weights {
+            index.metadata.total_size += weight.size();
+            index.weight_map.insert(name.clone(), file_name(shard));
+        }
+        partials.push(Partial::create(folder.join(file_name(shard)), |file| write_tensors(file, &weights))?);
+    }
+    for partial in partials {
+        partial.replace()?;
+    }
+    if count > 1 {
+        let path = folder.join(INDEX);
+        let json = serde_json::to_string_pretty(&index).expect("names and numbers are JSON");
+        write(&path, (json + "\n").as_bytes())?;
+        // A whole file wins over the index, so an old one would be opened instead of these shards.
+        remove(&folder.join(FILE))?;
+    } else {
+        remove(&folder.join(INDEX))?;
+    }
+    Ok(())
+}
+
+#[derive(Default, Serialize)]
+struct SavedIndex {
+    metadata: IndexMetadata,
+    weight_map: BTreeMap<String, String>,
+}
+
+#[derive(Default, Serialize)]
+struct IndexMetadata {
+    /// Bytes.
+    total_size: usize,
+}
+
+/// A weight that is read from its device when it is written.
+struct Weight {
+    read: Box<dyn Fn() -> TensorData>,
+    shape: Vec<usize>,
+    format: FloatFormat,
+}
+
+impl Weight {
+    /// Bytes.
+    fn size(&self) -> usize {
+        let width = if self.format == FloatFormat::F32 { 4 } else { 2 };
+        self.shape.iter().product::<usize>() * width
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        (self.read)().convert_dtype(self.format.into()).as_bytes().to_vec()
+    }
+}
+
+struct Collect {
+    names: Names,
+    format: FloatFormat,
+    path: ModulePath,
+    tensors: Vec<(String, Weight)>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let shape = tensor.dims().to_vec();
+        let weight = Weight { read: Box::new(move || tensor.to_data()), shape, format: self.format };
+        let name = self.path.names(self.names).swap_remove(0);
+        self.tensors.push((name, weight));
+    }
+}
+
+/// A file that is complete but does not have its name yet.
+struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Partial {
+    fn new(path: PathBuf) -> Self {
+        let mut partial = path.clone().into_os_string();
+        partial.push(".partial");
+        Self { path, partial: partial.into() }
+    }
+
+    fn create(path: PathBuf, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Self, LmError> {
+        let this = Self::new(path);
+        match File::create(&this.partial).and_then(|mut file| fill(&mut file)) {
+            Ok(()) => Ok(this),
+            Err(source) => this.fail(source),
+        }
+    }
+
+    /// Gives the file its name.
+    fn replace(self) -> Result<(), LmError> {
+        // Without this, a crash after the rename could leave an empty file.
+        let renamed = File::open(&self.partial).and_then(|file| file.sync_all());
+        match renamed.and_then(|()| fs::rename(&self.partial, &self.path)) {
+            Ok(()) => Ok(()),
+            Err(source) => self.fail(source),
+        }
+    }
+
+    fn fail<T>(self, source: io::Error) -> Result<T, LmError> {
+        self.clean();
+        Err(LmError::Write { path: self.path, source })
+    }
+
+    fn clean(&self) {
+        // A second error is ignored: the file may not exist, and the first error says what went wrong.
+        let _ = fs::remove_file(&self.partial);
+    }
 }
 
 /// Writes a temporary file and renames it to `path`, so that an error leaves the old content unchanged.
@@ -186,20 +532,41 @@ pub(crate) fn save<M: ModuleSnapshot>(
 /// # Errors
 /// [`LmError::Write`] if the file cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let replace = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        // Without this, a crash after the rename could leave an empty file.
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    replace().map_err(|source| {
-        // A second error is ignored: the file may not exist, and the first error says what went wrong.
-        let _ = fs::remove_file(&partial);
-        LmError::Write { path: path.into(), source }
-    })
+    Partial::create(path.to_owned(), |file| file.write_all(bytes))?.replace()
+}
+
+/// Writes a safetensors file, one tensor after the other.
+fn write_tensors(file: &mut File, weights: &[(String, Weight)]) -> io::Result<()> {
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({ "format": "pt" }))]);
+    let mut end = 0;
+    for (name, weight) in weights {
+        let start = end;
+        end += weight.size();
+        let dtype = match weight.format {
+            FloatFormat::F32 => "F32",
+            FloatFormat::F16 => "F16",
+            FloatFormat::BF16 => "BF16",
+        };
+        header.insert(name.clone(), json!({ "dtype": dtype, "shape": weight.shape, "data_offsets": [start, end] }));
+    }
+    let mut header = serde_json::to_vec(&header).expect("names and numbers are JSON");
+    // The numbers begin at a multiple of 8, so that other libraries can map the file into memory.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    for (_, weight) in weights {
+        file.write_all(&weight.bytes())?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), LmError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LmError::Write { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The float format in which weights are stored on a device. Flex32 is only a format for computation, stored as f32.

@@ -32,6 +32,7 @@ mod price_head;
 mod prices;
 mod repetition;
 mod student;
+mod weights;
 
 pub use config::StudentConfig;
 pub use error::StudentError;

@@ -7,12 +7,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use wheels_lm::{
     Context, FloatFormat, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, Pretrained, TokenBatch,
-    WeightSource, load_weights, save_weights,
 };
 
 use crate::heads::{Heads, PRICE};
 use crate::repetition::repetitions;
-use crate::{StudentConfig, StudentError, Values};
+use crate::{StudentConfig, StudentError, Values, weights};
 
 const HEADS: &str = "heads.safetensors";
 const CONFIG: &str = "student_config.json";
@@ -189,28 +188,29 @@ impl Student<Pretrained> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => return Err(LmError::Read { path: config_path, source }.into()),
         };
-        self.with_stored_heads(config.as_deref(), WeightSource::File(&path), help_token)
+        let bytes = fs::read(&path).map_err(|source| LmError::Read { path: path.clone(), source })?;
+        self.with_stored_heads(config.as_deref(), &path.display().to_string(), &bytes, help_token)
     }
 
-    /// The same model with heads from `weights`, for a help token. `config` is the content of a student_config.json, or
-    /// None for the defaults.
+    /// The same model with heads from the content of a heads.safetensors, for a help token. `config` is the content of a
+    /// student_config.json, or None for the defaults. `origin` is the name of the weights in error messages.
     ///
     /// # Errors
     /// For the reasons of [`with_heads_in`](Self::with_heads_in).
     pub fn with_stored_heads(
         self,
         config: Option<&str>,
-        weights: WeightSource<'_>,
+        origin: &str,
+        weights: &[u8],
         help_token: u32,
     ) -> Result<Self, StudentError> {
-        let origin = weights.origin();
         let config = match config {
             Some(json) => parse_config(json, &origin.replace(HEADS, CONFIG))?,
             None => StudentConfig::new(),
         };
         let device = LanguageModel::device(&self.model);
         let mut heads = Heads::init(&config, self.model.spec(), help_token, &device);
-        load_weights(&mut heads, weights, &device)?;
+        weights::load(&mut heads, origin, weights, &device)?;
         Ok(Self { heads: Some(heads), ..self })
     }
 
@@ -227,7 +227,7 @@ impl Student<Pretrained> {
             Some(heads) => {
                 let json = serde_json::to_string_pretty(heads.config()).expect("numbers are JSON");
                 fs::write(&config, json + "\n").map_err(|source| LmError::Write { path: config, source })?;
-                save_weights(heads, &weights, format)?;
+                weights::save(heads, &weights, format)?;
             }
             None => {
                 // Otherwise the heads of another model in this folder would be loaded with this model.

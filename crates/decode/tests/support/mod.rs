@@ -80,7 +80,7 @@ pub fn most_likely(logits: &[f32], tokens: usize) -> u32 {
 /// The model's greedy text with its end-of-text token. Each token is computed from the start and without a cache.
 pub fn greedy_reference(model: &dyn LanguageModel, prompt: &[u32], tokens: usize, max_tokens: usize) -> Vec<u32> {
     let mut text = Vec::new();
-    while text.len() < max_tokens && text.last() != Some(&model.spec().eos) {
+    while text.len() < max_tokens && !text.last().is_some_and(|&last| model.spec().ends(last)) {
         text.push(most_likely(&logits_after(model, prompt, &text), tokens));
     }
     text

@@ -1,15 +1,20 @@
-//! T5, versions 1.0 and 1.1 (Raffel et al. 2020, arXiv 1910.10683; Shazeer 2020, arXiv 2002.05202).
+//! T5: versions 1.0 and 1.1, mT5 and UMT5 (Raffel et al. 2020, arXiv 1910.10683; Shazeer 2020, arXiv 2002.05202; Xue et
+//! al. 2021, arXiv 2010.11934; Chung et al. 2023, arXiv 2304.09151).
 
-use burn::module::{Initializer, Module};
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
+use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
 use crate::context::row_index;
-use crate::nn::{Attention, Dropout, Feed, Packing, RelativeBias, causal_mask, padding_mask};
-use crate::weights::{Names, Shapes};
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch};
+use crate::nn::{
+    Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, grow,
+    padding_mask, product,
+};
+use crate::weights::{self, Tensors};
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds};
 
 /// The configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,31 +46,28 @@ pub struct T5Config {
     pub initializer_factor: f64,
     /// The kind of feed-forward layers.
     pub feed_forward_proj: FeedForward,
-    /// Whether the output head shares the weights of the embedding table.
+    /// Whether a new model's output head shares the weights of the embedding table. A checkpoint with weights of its own
+    /// for the head keeps them, whatever this field says.
     pub tie_word_embeddings: bool,
+    /// Whether the last hidden states are multiplied by `d_model^-0.5` before the output head. `None`, as in files of
+    /// transformers before version 5, means `tie_word_embeddings`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_decoder_outputs: Option<bool>,
     /// The id of the padding token.
     pub pad_token_id: u32,
-    /// The id of the end-of-text token.
-    pub eos_token_id: u32,
+    /// The ids of the tokens that end a text. The first one ends the targets of training.
+    pub eos_token_id: TokenIds,
     /// The id of the first token of every decoder input.
     pub decoder_start_token_id: u32,
-    /// The model family, "t5".
+    /// "t5", "mt5" or "umt5". UMT5 has a relative position bias in each block, and the others only in the first.
     pub model_type: String,
     /// True. It is only kept for other libraries.
     pub is_encoder_decoder: bool,
     /// The class that opens the folder in transformers. It is only kept for that library.
     pub architectures: Vec<String>,
-}
-
-/// The kinds of feed-forward layers that T5 checkpoints have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FeedForward {
-    /// Plain layers with ReLU, as in version 1.0.
-    #[serde(rename = "relu")]
-    Relu,
-    /// Gated layers with GELU, as in version 1.1.
-    #[serde(rename = "gated-gelu")]
-    GatedGelu,
+    /// The file's other fields, which are only kept.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 impl Default for T5Config {
@@ -85,151 +87,162 @@ impl Default for T5Config {
             initializer_factor: 1.0,
             feed_forward_proj: FeedForward::Relu,
             tie_word_embeddings: true,
+            scale_decoder_outputs: None,
             pad_token_id: 0,
-            eos_token_id: 1,
+            eos_token_id: TokenIds::One(1),
             decoder_start_token_id: 0,
             model_type: "t5".into(),
             is_encoder_decoder: true,
             architectures: vec!["T5ForConditionalGeneration".into()],
+            other: Map::new(),
         }
     }
 }
 
-/// How Hugging Face's tensor names map to ours. burn-store's adapter also renames the `weight` of a norm to `gamma`.
-pub(crate) const NAMES: Names = Names {
-    load: &[
-        (r"block\.0\.layer\.0\.SelfAttention\.relative_attention_bias\.", "bias."),
-        (r"\.layer\.0\.SelfAttention\.", ".attention."),
-        (r"\.layer\.0\.layer_norm\.", ".attention_norm."),
-        (r"\.layer\.1\.EncDecAttention\.", ".cross."),
-        (r"^decoder(.*)\.layer\.1\.layer_norm\.", "decoder$1.cross_norm."),
-        (r"\.layer\.\d\.DenseReluDense\.", ".feed."),
-        (r"\.layer\.\d\.layer_norm\.", ".feed_norm."),
-        (r"\.final_layer_norm\.", ".final_norm."),
-    ],
-    save: &[
-        (r"coder\.bias\.", "coder.block.0.layer.0.SelfAttention.relative_attention_bias."),
-        (r"\.attention\.", ".layer.0.SelfAttention."),
-        (r"\.attention_norm\.", ".layer.0.layer_norm."),
-        (r"\.cross\.", ".layer.1.EncDecAttention."),
-        (r"\.cross_norm\.", ".layer.1.layer_norm."),
-        (r"^encoder(.*)\.feed\.", "encoder$1.layer.1.DenseReluDense."),
-        (r"^encoder(.*)\.feed_norm\.", "encoder$1.layer.1.layer_norm."),
-        (r"^decoder(.*)\.feed\.", "decoder$1.layer.2.DenseReluDense."),
-        (r"^decoder(.*)\.feed_norm\.", "decoder$1.layer.2.layer_norm."),
-        (r"\.final_norm\.", ".final_layer_norm."),
-    ],
-};
+/// The names of a parameter in Hugging Face's files.
+fn names(path: &str) -> Vec<String> {
+    if path == "shared.weight" {
+        // Old files have copies of the table, and some have only one of the copies.
+        let copies = ["shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head"];
+        return copies.map(|copy| format!("{copy}.weight")).to_vec();
+    }
+    let (feed, cross) = match path.starts_with("decoder") {
+        true => ("layer.2", "layer.1"),
+        false => ("layer.1", "layer.1"),
+    };
+    let mut name = format!(".{path}");
+    for (ours, theirs) in [
+        (".attention.", ".layer.0.SelfAttention."),
+        (".attention_norm.", ".layer.0.layer_norm."),
+        (".cross.", &format!(".{cross}.EncDecAttention.")),
+        (".cross_norm.", &format!(".{cross}.layer_norm.")),
+        (".feed.", &format!(".{feed}.DenseReluDense.")),
+        (".feed_norm.", &format!(".{feed}.layer_norm.")),
+        (".bias.", ".layer.0.SelfAttention.relative_attention_bias."),
+        (".final_norm.", ".final_layer_norm."),
+    ] {
+        if name.contains(ours) {
+            name = name.replacen(ours, theirs, 1);
+            break;
+        }
+    }
+    vec![name[1..].to_owned()]
+}
+
+/// Whether a tensor of a file that is not used is a copy of the embedding table.
+fn is_copy(name: &str) -> bool {
+    name.ends_with("embed_tokens.weight") || name == "lm_head.weight"
+}
 
 impl T5Config {
     /// A model with random weights from the same distributions as in transformers.
     ///
     /// For reproducible weights, seed the device first ([`Device::seed`]).
     pub fn init(&self, device: &Device) -> T5 {
-        self.lazy(device).materialize()
+        self.lazy(!self.tie_word_embeddings, device).materialize()
     }
 
     /// A model whose random weights are drawn only when they are first read, so that loading a checkpoint draws none.
-    pub(crate) fn lazy(&self, device: &Device) -> T5 {
-        let table = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
-        let head = Initializer::Normal { mean: 0.0, std: self.initializer_factor };
+    fn lazy(&self, own_head: bool, device: &Device) -> T5 {
+        let factor = self.initializer_factor;
         T5 {
-            shared: EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(table).init(device),
+            shared: Embedding::init(self.vocab_size, self.d_model, factor, device),
             encoder: Stack::init(self, self.num_layers, false, device),
-            decoder: Stack::init(self, self.num_decoder_layers.unwrap_or(self.num_layers), true, device),
-            lm_head: (!self.tie_word_embeddings).then(|| {
-                LinearConfig::new(self.d_model, self.vocab_size).with_bias(false).with_initializer(head).init(device)
-            }),
+            decoder: Stack::init(self, self.decoder_layers(), true, device),
+            lm_head: own_head.then(|| Linear::init(self.d_model, self.vocab_size, factor, device)),
+            dropout_seed: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
                 d_model: self.d_model,
                 pad: self.pad_token_id,
-                eos: self.eos_token_id,
+                eos: self.eos_token_id.as_slice().to_vec(),
             },
-            dropout_seed: None,
             config: self.clone(),
         }
     }
 
-    /// Compares the sizes in the config with the header of the weight file, before any tensor is allocated.
-    ///
-    /// # Errors
-    /// [`LmError::Size`] with the first field that differs, or [`LmError::Weights`] if a tensor that shows a size is
-    /// missing.
-    pub(crate) fn check_sizes(&self, shapes: &Shapes, origin: &str) -> Result<(), LmError> {
-        let layers = |stack: &str| {
-            let prefix = format!("{stack}.block.");
-            let blocks = shapes.names().filter_map(|name| name.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
-            blocks.max().map_or(0, |last: usize| last + 1)
-        };
-        let attention = "encoder.block.0.layer.0.SelfAttention";
-        let size = |tensor: &str, dimension: usize| Some((tensor.to_owned(), shapes.size(tensor, dimension)?));
-        let feed = |name: &str| size(&format!("encoder.block.0.layer.1.DenseReluDense.{name}.weight"), 0);
-        let heads = size(&format!("{attention}.relative_attention_bias.weight"), 1);
-        let inner = size(&format!("{attention}.q.weight"), 0);
-        let decoder_layers = self.num_decoder_layers.unwrap_or(self.num_layers);
-        for (field, value, found) in [
-            ("vocab_size", self.vocab_size, size("shared.weight", 0)),
-            ("d_model", self.d_model, size("shared.weight", 1)),
-            ("d_ff", self.d_ff, feed("wi").or_else(|| feed("wi_0"))),
-            ("num_heads", self.num_heads, heads),
-            ("num_heads * d_kv", self.num_heads.saturating_mul(self.d_kv), inner),
-            (
-                "relative_attention_num_buckets",
-                self.relative_attention_num_buckets,
-                size(&format!("{attention}.relative_attention_bias.weight"), 0),
-            ),
-            ("num_layers", self.num_layers, Some(("encoder.block".into(), layers("encoder")))),
-            ("num_decoder_layers", decoder_layers, Some(("decoder.block".into(), layers("decoder")))),
-        ] {
-            match found {
-                Some((_, found)) if found == value => {}
-                Some((tensor, found)) => {
-                    return Err(LmError::Size { origin: origin.into(), field, value, tensor, found });
-                }
-                None => {
-                    let problems = vec![format!("the tensor that shows {field} is missing")];
-                    return Err(LmError::Weights { origin: origin.into(), problems });
-                }
-            }
-        }
-        Ok(())
+    fn decoder_layers(&self) -> usize {
+        self.num_decoder_layers.unwrap_or(self.num_layers)
     }
 
-    /// Checks that the sizes are large enough and that the ids are in the vocabulary.
+    /// Whether every block has a position bias of its own.
+    fn has_bias_per_block(&self) -> bool {
+        self.model_type == "umt5"
+    }
+
+    /// The config in a config.json.
     ///
     /// # Errors
-    /// [`LmError::Unsupported`] with the first field that is invalid.
-    pub(crate) fn check(&self, origin: &str) -> Result<(), LmError> {
-        let wrong = |field, value: String, supported| {
-            Err(LmError::Unsupported { origin: origin.into(), field, value, supported })
+    /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
+    fn from_file(file: ConfigFile) -> Result<Self, LmError> {
+        let multilingual = [
+            ("vocab_size", json!(250_112)),
+            ("d_ff", json!(1024)),
+            ("num_layers", json!(8)),
+            ("num_heads", json!(6)),
+            ("feed_forward_proj", json!("gated-gelu")),
+            ("tie_word_embeddings", json!(false)),
+        ];
+        let file = if file.text("model_type") == "t5" { file } else { file.with_defaults(&multilingual) };
+        let kinds = [json!("relu"), json!("gated-gelu"), json!("gated-silu")];
+        file.require("feed_forward_proj", &kinds, "relu, gated-gelu and gated-silu")?;
+        let config: Self = file.read()?;
+        config.check(&file.origin)?;
+        Ok(config)
+    }
+
+    /// Compares the sizes in the config with the header of the weights.
+    fn check_sizes(&self, tensors: &Tensors<'_>, origin: &str) -> Result<(), LmError> {
+        let attention = "encoder.block.0.layer.0.SelfAttention";
+        let size = |tensor: &str, dimension: usize| {
+            Some((tensor.to_owned(), *tensors.shape(tensor)?.get(dimension)?))
         };
-        for (field, size) in [
+        let table = |dimension| names("shared.weight").iter().find_map(|name| size(name, dimension));
+        let feed = |name: &str| size(&format!("encoder.block.0.layer.1.DenseReluDense.{name}.weight"), 0);
+        let bias = |dimension| size(&format!("{attention}.relative_attention_bias.weight"), dimension);
+        let blocks = |stack: &str| Some((format!("{stack}.block"), tensors.layers(&format!("{stack}.block."))));
+        let sizes = vec![
+            Size { field: "vocab_size", value: self.vocab_size, found: table(0) },
+            Size { field: "d_model", value: self.d_model, found: table(1) },
+            Size { field: "d_ff", value: self.d_ff, found: feed("wi").or_else(|| feed("wi_0")) },
+            Size { field: "num_heads", value: self.num_heads, found: bias(1) },
+            Size {
+                field: "num_heads * d_kv",
+                value: self.num_heads.saturating_mul(self.d_kv),
+                found: size(&format!("{attention}.q.weight"), 0),
+            },
+            Size {
+                field: "relative_attention_num_buckets",
+                value: self.relative_attention_num_buckets,
+                found: bias(0),
+            },
+            Size { field: "num_layers", value: self.num_layers, found: blocks("encoder") },
+            Size { field: "num_decoder_layers", value: self.decoder_layers(), found: blocks("decoder") },
+        ];
+        check_sizes(origin, sizes)
+    }
+
+    /// Checks that the values are in their ranges.
+    fn check(&self, origin: &str) -> Result<(), LmError> {
+        let sizes = [
             ("vocab_size", self.vocab_size),
             ("d_model", self.d_model),
             ("d_kv", self.d_kv),
             ("d_ff", self.d_ff),
             ("num_heads", self.num_heads),
-        ] {
-            if size == 0 {
-                return wrong(field, size.to_string(), "1 or more");
-            }
-        }
+        ];
+        let ids = [
+            ("pad_token_id", &[self.pad_token_id][..]),
+            ("eos_token_id", self.eos_token_id.as_slice()),
+            ("decoder_start_token_id", &[self.decoder_start_token_id]),
+        ];
+        check_values(origin, self.vocab_size, &sizes, &ids)?;
         if self.relative_attention_num_buckets < 4 {
-            let buckets = self.relative_attention_num_buckets.to_string();
-            return wrong("relative_attention_num_buckets", buckets, "4 or more");
+            let buckets = self.relative_attention_num_buckets;
+            return Err(unsupported(origin, "relative_attention_num_buckets", &buckets, "4 or more"));
         }
         if !(0.0..1.0).contains(&self.dropout_rate) {
-            return wrong("dropout_rate", self.dropout_rate.to_string(), "0 or more, and less than 1");
-        }
-        for (field, id) in [
-            ("pad_token_id", self.pad_token_id),
-            ("eos_token_id", self.eos_token_id),
-            ("decoder_start_token_id", self.decoder_start_token_id),
-        ] {
-            if id as usize >= self.vocab_size {
-                return wrong(field, id.to_string(), "an id below vocab_size");
-            }
+            return Err(unsupported(origin, "dropout_rate", &self.dropout_rate, "0 or more, and less than 1"));
         }
         Ok(())
     }
@@ -241,6 +254,7 @@ pub struct T5 {
     shared: Embedding,
     encoder: Stack,
     decoder: Stack,
+    /// None if the head shares the weights of `shared`.
     lm_head: Option<Linear>,
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
@@ -253,13 +267,14 @@ pub struct T5 {
 
 #[derive(Module, Debug)]
 struct Stack {
-    bias: RelativeBias,
     block: Vec<Block>,
     final_norm: RmsNorm,
 }
 
 #[derive(Module, Debug)]
 struct Block {
+    /// The position bias of the self-attention. None if the block uses that of the first one.
+    bias: Option<RelativeBias>,
     attention: Attention,
     attention_norm: RmsNorm,
     cross: Option<Attention>,
@@ -271,30 +286,29 @@ struct Block {
 impl Stack {
     fn init(config: &T5Config, layers: usize, decoder: bool, device: &Device) -> Self {
         let factor = config.initializer_factor;
-        let norm = || RmsNormConfig::new(config.d_model).with_epsilon(config.layer_norm_epsilon).init(device);
+        let norm = || RmsNorm::init(config.d_model, config.layer_norm_epsilon, device);
         let attention = || {
-            Attention::init(config.d_model, config.num_heads, config.d_kv, factor, device)
+            Attention::t5(config.d_model, config.num_heads, config.d_kv, factor, device)
                 .with_dropout(config.dropout_rate)
         };
-        let feed = || match config.feed_forward_proj {
-            FeedForward::Relu => Feed::plain(config.d_model, config.d_ff, factor, device),
-            FeedForward::GatedGelu => Feed::gated(config.d_model, config.d_ff, factor, device),
-        };
-        Self {
-            bias: RelativeBias::init(
+        let bias = || {
+            RelativeBias::init(
                 [config.relative_attention_num_buckets, config.num_heads],
                 config.relative_attention_max_distance,
                 !decoder,
                 factor / (config.d_model as f64).sqrt(),
                 device,
-            ),
+            )
+        };
+        Self {
             block: (0..layers)
-                .map(|_| Block {
+                .map(|index| Block {
+                    bias: (index == 0 || config.has_bias_per_block()).then(bias),
                     attention: attention(),
                     attention_norm: norm(),
                     cross: decoder.then(attention),
                     cross_norm: decoder.then(norm),
-                    feed: feed(),
+                    feed: Feed::init(config.feed_forward_proj, config.d_model, config.d_ff, factor, device),
                     feed_norm: norm(),
                 })
                 .collect(),
@@ -318,18 +332,43 @@ impl T5 {
     pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
         let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
         if missing > 0 {
-            let grow = |weight: Tensor<2>, dim: usize| {
-                let mean = weight.clone().mean_dim(dim);
-                Tensor::cat(vec![weight, mean.repeat_dim(dim, missing)], dim)
-            };
-            self.shared.weight = self.shared.weight.map(|weight| grow(weight.detach(), 0));
+            self.shared = self.shared.grow(missing);
             if let Some(head) = &mut self.lm_head {
-                head.weight = head.weight.clone().map(|weight| grow(weight.detach(), 1));
+                head.weight = head.weight.clone().map(|weight| grow(weight, missing));
             }
             self.spec.vocab_size = vocab_size;
             self.config.vocab_size = vocab_size;
         }
         self
+    }
+
+    /// The model of a checkpoint.
+    ///
+    /// # Errors
+    /// If the weights do not fit the config or cannot be read.
+    pub(crate) fn load(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+        let origin = file.origin.clone();
+        let config = T5Config::from_file(file)?;
+        config.check_sizes(tensors, &origin)?;
+        let has = |name: &str| tensors.shape(name).is_some();
+        // The file decides: a head that differs from the table is used, whatever the config says about sharing.
+        let has_table = names("shared.weight")[..3].iter().any(|name| has(name));
+        let own_head = has("lm_head.weight")
+            && has_table
+            && !(config.tie_word_embeddings && tensors.are_equal("lm_head.weight", &names("shared.weight"))?);
+        if !own_head && !config.tie_word_embeddings {
+            let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
+            return Err(LmError::Weights { origin: tensors.origin().into(), problems });
+        }
+        weights::load(config.lazy(own_head, device), tensors, names, is_copy)
+    }
+
+    /// Writes the weights into a folder.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn save_weights(&self, folder: &std::path::Path, format: crate::FloatFormat) -> Result<(), LmError> {
+        weights::save(self, folder, names, format)
     }
 
     /// The encoder's last hidden states.
@@ -344,17 +383,22 @@ impl T5 {
     /// The encoder's last hidden states as the list of `packing`, `[positions, d_model]`.
     fn encode_list(&self, tokens: &TokenBatch, packing: &Packing) -> Tensor<2> {
         let device = self.device();
-        let mut bias = self.encoder.bias.forward(&[0], tokens.width(), tokens.width());
-        if let Some(padding) = padding_mask(tokens, &device) {
-            bias = bias + padding;
-        }
+        let padding = padding_mask(tokens, &device);
+        let mut bias = None;
         let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 0), self.config.dropout_rate);
-        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
+        let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
         x = dropout.apply(x, rate);
         for block in &self.encoder.block {
+            if let Some(own) = &block.bias {
+                let own = own.forward(&[0], tokens.width(), tokens.width());
+                bias = Some(match padding.clone() {
+                    Some(padding) => own + padding,
+                    None => own,
+                });
+            }
             let normed = block.attention_norm.forward(x.clone());
             let keys_values = block.attention.keys_values(normed.clone(), packing);
-            let found = block.attention.forward(normed, packing, keys_values, Some(bias.clone()), &mut dropout);
+            let found = block.attention.forward(normed, packing, keys_values, bias.clone(), &mut dropout);
             x = x + dropout.apply(found, rate);
             let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
             x = x + dropout.apply(found, rate);
@@ -451,10 +495,8 @@ impl LanguageModel for T5 {
         let distinct = if aligned { &offsets[..1] } else { &offsets[..] };
         let end = offsets.iter().copied().max().unwrap_or(0) + tokens.width();
 
-        let mut bias = self.decoder.bias.forward(distinct, tokens.width(), end);
-        if tokens.width() > 1 || !aligned {
-            bias = bias + causal_mask(distinct, tokens.width(), end, &device);
-        }
+        let mask = (tokens.width() > 1 || !aligned).then(|| causal_mask(distinct, tokens.width(), end, &device));
+        let mut bias = None;
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let state = context.state_mut::<T5State>().expect("this context was made by the prefill of a T5");
@@ -462,16 +504,23 @@ impl LanguageModel for T5 {
         let memory = selected.as_ref().unwrap_or(&state.memory);
 
         let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 1), self.config.dropout_rate);
-        let mut x = packing.list(self.shared.forward(tokens.tensor(&device)));
+        let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
         x = dropout.apply(x, rate);
         for (index, block) in self.decoder.block.iter().enumerate() {
+            if let Some(own) = &block.bias {
+                let own = own.forward(distinct, tokens.width(), end);
+                bias = Some(match mask.clone() {
+                    Some(mask) => own + mask,
+                    None => own,
+                });
+            }
             let normed = block.attention_norm.forward(x.clone());
             let mut keys_values = block.attention.keys_values(normed.clone(), &packing);
             if let Some(cache) = state.caches.get_mut(index) {
                 cache.append(rows, &offsets, keys_values.0, keys_values.1);
                 keys_values = cache.view((!whole).then_some(rows), end);
             }
-            let found = block.attention.forward(normed, &packing, keys_values, Some(bias.clone()), &mut dropout);
+            let found = block.attention.forward(normed, &packing, keys_values, bias.clone(), &mut dropout);
             x = x + dropout.apply(found, rate);
             if let (Some(cross), Some(norm)) = (&block.cross, &block.cross_norm) {
                 let (normed, keys_values) = (norm.forward(x.clone()), memory.layers[index].clone());
@@ -491,15 +540,11 @@ impl LanguageModel for T5 {
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
-        let states = hidden.states();
-        match &self.lm_head {
-            Some(head) => head.forward(states),
-            None => {
-                // The table is the left factor, so that the matrix product does not copy it. As the right factor, its
-                // transpose would be copied at every call. For a few positions that costs more than their logits.
-                let scale = (self.config.d_model as f64).powf(-0.5);
-                self.shared.weight.val().matmul((states * scale).transpose()).transpose()
-            }
+        let scaled = self.config.scale_decoder_outputs.unwrap_or(self.config.tie_word_embeddings);
+        let mut states = hidden.states();
+        if scaled {
+            states = states * (self.config.d_model as f64).powf(-0.5);
         }
+        product(states, self.lm_head.as_ref().map_or_else(|| self.shared.weight.val(), |head| head.weight.val()))
     }
 }

@@ -52,7 +52,7 @@ impl TabularLmConfig {
             vocab_size: self.vocab_size,
             d_model: self.vocab_size,
             pad: self.pad_token_id,
-            eos: self.eos_token_id,
+            eos: vec![self.eos_token_id],
         };
         TabularLm { logits, order: self.order, spec }
     }

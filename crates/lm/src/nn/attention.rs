@@ -1,14 +1,13 @@
 //! Multi-head attention. Caches and position biases belong to the caller.
 
-use burn::module::{Initializer, Module};
-use burn::nn::{Linear, LinearConfig};
+use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{Dropout, MASKED, Packing};
+use super::{Dropout, Linear, MASKED, Packing};
 use crate::TokenBatch;
 
-/// Multi-head attention as in T5: the projections have no bias, and the scores are not scaled.
+/// Multi-head attention of an encoder-decoder.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
     q: Linear,
@@ -17,27 +16,29 @@ pub(crate) struct Attention {
     o: Linear,
     heads: usize,
     d_head: usize,
+    /// Multiplies the scores.
+    scale: f64,
     /// The dropout rate of the attention weights.
     dropout: f64,
 }
 
 impl Attention {
-    /// Attention with random weights from the same distributions as in Hugging Face's T5. The variance is
-    /// `factor^2 / (d_model * d_head)` for queries, `factor^2 / d_model` for keys and values, and
+    /// T5's attention: the projections have no bias, and the scores are not scaled. The variance of the random weights
+    /// is `factor^2 / (d_model * d_head)` for queries, `factor^2 / d_model` for keys and values, and
     /// `factor^2 / (heads * d_head)` for the output.
-    pub(crate) fn init(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
+    pub(crate) fn t5(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
         let inner = heads * d_head;
-        let linear = |d_input: usize, d_output: usize, variance: f64| {
-            let initializer = Initializer::Normal { mean: 0.0, std: factor / variance.sqrt() };
-            LinearConfig::new(d_input, d_output).with_bias(false).with_initializer(initializer).init(device)
+        let linear = |inputs, outputs, variance: usize| {
+            Linear::init(inputs, outputs, factor / (variance as f64).sqrt(), device)
         };
         Self {
-            q: linear(d_model, inner, (d_model * d_head) as f64),
-            k: linear(d_model, inner, d_model as f64),
-            v: linear(d_model, inner, d_model as f64),
-            o: linear(inner, d_model, inner as f64),
+            q: linear(d_model, inner, d_model * d_head),
+            k: linear(d_model, inner, d_model),
+            v: linear(d_model, inner, d_model),
+            o: linear(inner, d_model, inner),
             heads,
             d_head,
+            scale: 1.0,
             dropout: 0.0,
         }
     }
@@ -68,7 +69,11 @@ impl Attention {
         bias: Option<Tensor<4>>,
         dropout: &mut Dropout,
     ) -> Tensor<2> {
-        let scores = self.split(self.q.forward(x), packing).matmul(keys.transpose());
+        let mut queries = self.q.forward(x);
+        if self.scale != 1.0 {
+            queries = queries * self.scale;
+        }
+        let scores = self.split(queries, packing).matmul(keys.transpose());
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,

@@ -1,49 +1,51 @@
 //! The feed-forward layers of a transformer block.
 
-use burn::module::{Initializer, Module};
-use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::{gelu_approximate, relu};
+use burn::module::Module;
+use burn::tensor::activation::{gelu_approximate, relu, silu};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
-use super::Dropout;
+use super::{Dropout, Linear};
 
-/// The feed-forward layers of a transformer block, without bias.
-#[derive(Module, Debug)]
-pub(crate) enum Feed {
-    /// `wo(relu(wi x))`.
-    Plain(Plain),
-    /// `wo(gelu(wi_0 x) * (wi_1 x))` (Shazeer 2020, arXiv 2002.05202), with GELU in its tanh approximation.
-    Gated(Gated),
+/// The kinds of feed-forward layers that T5 checkpoints have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedForward {
+    /// Plain layers with ReLU, as in version 1.0.
+    #[serde(rename = "relu")]
+    Relu,
+    /// Gated layers with GELU in its tanh approximation, as in version 1.1 (Shazeer 2020, arXiv 2002.05202).
+    #[serde(rename = "gated-gelu")]
+    GatedGelu,
+    /// Gated layers with SiLU.
+    #[serde(rename = "gated-silu")]
+    GatedSilu,
 }
 
-/// The layers of [`Feed::Plain`].
+/// The feed-forward layers of a T5 block, without bias: `wo(relu(wi x))`, or `wo(act(wi_0 x) * (wi_1 x))`.
 #[derive(Module, Debug)]
-pub(crate) struct Plain {
-    wi: Linear,
+pub(crate) struct Feed {
+    /// The layer of a plain block.
+    wi: Option<Linear>,
+    /// The layers of a gated block.
+    wi_0: Option<Linear>,
+    wi_1: Option<Linear>,
     wo: Linear,
-}
-
-/// The layers of [`Feed::Gated`].
-#[derive(Module, Debug)]
-pub(crate) struct Gated {
-    wi_0: Linear,
-    wi_1: Linear,
-    wo: Linear,
+    #[module(skip)]
+    kind: FeedForward,
 }
 
 impl Feed {
-    /// Plain layers. The variance of their random weights is `factor^2` divided by the input width.
-    pub(crate) fn plain(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
-        Self::Plain(Plain { wi: linear(d_model, d_ff, factor, device), wo: linear(d_ff, d_model, factor, device) })
-    }
-
-    /// Gated layers. The variance of their random weights is `factor^2` divided by the input width.
-    pub(crate) fn gated(d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
-        Self::Gated(Gated {
-            wi_0: linear(d_model, d_ff, factor, device),
-            wi_1: linear(d_model, d_ff, factor, device),
-            wo: linear(d_ff, d_model, factor, device),
-        })
+    /// Layers of a kind. The variance of their random weights is `factor^2` divided by the input width.
+    pub(crate) fn init(kind: FeedForward, d_model: usize, d_ff: usize, factor: f64, device: &Device) -> Self {
+        let linear = |inputs: usize, outputs| Linear::init(inputs, outputs, factor / (inputs as f64).sqrt(), device);
+        let gated = kind != FeedForward::Relu;
+        Self {
+            wi: (!gated).then(|| linear(d_model, d_ff)),
+            wi_0: gated.then(|| linear(d_model, d_ff)),
+            wi_1: gated.then(|| linear(d_model, d_ff)),
+            wo: linear(d_ff, d_model),
+            kind,
+        }
     }
 
     /// Applies the layers to each position. In training, values between the layers are dropped with the probability
@@ -52,17 +54,15 @@ impl Feed {
     /// # Shapes
     /// `[positions, d_model]` to `[positions, d_model]`.
     pub(crate) fn forward(&self, x: Tensor<2>, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
-        match self {
-            Self::Plain(Plain { wi, wo }) => wo.forward(dropout.apply(relu(wi.forward(x)), rate)),
-            Self::Gated(Gated { wi_0, wi_1, wo }) => {
-                let inner = gelu_approximate(wi_0.forward(x.clone())) * wi_1.forward(x);
-                wo.forward(dropout.apply(inner, rate))
+        let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
+            (Some(wi), ..) => relu(wi.forward(x)),
+            (None, Some(gate), Some(up)) => {
+                let gate = gate.forward(x.clone());
+                let gate = if self.kind == FeedForward::GatedSilu { silu(gate) } else { gelu_approximate(gate) };
+                gate * up.forward(x)
             }
-        }
+            _ => unreachable!("`init` makes plain or gated layers"),
+        };
+        self.wo.forward(dropout.apply(inner, rate))
     }
-}
-
-fn linear(d_input: usize, d_output: usize, factor: f64, device: &Device) -> Linear {
-    let initializer = Initializer::Normal { mean: 0.0, std: factor / (d_input as f64).sqrt() };
-    LinearConfig::new(d_input, d_output).with_bias(false).with_initializer(initializer).init(device)
 }

@@ -4,12 +4,17 @@ mod attention;
 mod bias;
 mod dropout;
 mod feed;
+mod linear;
+mod norm;
 mod packing;
 
 pub(crate) use attention::{Attention, causal_mask, padding_mask};
 pub(crate) use bias::RelativeBias;
 pub(crate) use dropout::Dropout;
+pub use feed::FeedForward;
 pub(crate) use feed::Feed;
+pub(crate) use linear::{Embedding, Linear, grow, product};
+pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use packing::Packing;
 
 /// Added to an attention score to mask its position. After the softmax, its weight is 0 in every float format.

@@ -56,10 +56,17 @@ impl Packing {
     /// # Shapes
     /// `[rows, time, width]` to `[positions, width]`.
     pub(crate) fn list(&self, grid: Tensor<3>) -> Tensor<2> {
-        let all = grid.flatten(0, 1);
+        self.without_padding(grid.flatten(0, 1))
+    }
+
+    /// Converts the flattened grid to the list.
+    ///
+    /// # Shapes
+    /// `[rows * time, width]` to `[positions, width]`.
+    pub(crate) fn without_padding(&self, slots: Tensor<2>) -> Tensor<2> {
         match &self.places {
-            Some(places) => all.select(0, places.slots.clone()),
-            None => all,
+            Some(places) => slots.select(0, places.slots.clone()),
+            None => slots,
         }
     }
 

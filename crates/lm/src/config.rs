@@ -1,0 +1,145 @@
+//! What the config.json of all families have in common.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::LmError;
+
+/// One token id or a list of them, as config.json has for the ids that end a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenIds {
+    /// One id.
+    One(u32),
+    /// Several ids.
+    Many(Vec<u32>),
+}
+
+impl TokenIds {
+    /// The ids as a slice.
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+/// A parsed config.json, and where it came from.
+pub(crate) struct ConfigFile {
+    pub(crate) fields: Map<String, Value>,
+    pub(crate) origin: String,
+}
+
+impl ConfigFile {
+    /// # Errors
+    /// [`LmError::Config`] if the file is not a JSON object.
+    pub(crate) fn parse(json: &str, origin: &str) -> Result<Self, LmError> {
+        let fields = serde_json::from_str(json).map_err(|source| LmError::Config { origin: origin.into(), source })?;
+        Ok(Self { fields, origin: origin.into() })
+    }
+
+    /// The text of a field; empty if the field is missing or not a text.
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Sets fields that are missing or null to the defaults of a family.
+    pub(crate) fn with_defaults(mut self, defaults: &[(&str, Value)]) -> Self {
+        self.fields.retain(|_, value| !value.is_null());
+        for (field, value) in defaults {
+            self.fields.entry(*field).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
+    /// The config of a family. Fields that are null count as missing.
+    ///
+    /// # Errors
+    /// [`LmError::Config`] if a required field is missing or a field has an invalid value.
+    pub(crate) fn read<C: DeserializeOwned>(&self) -> Result<C, LmError> {
+        let fields = self.fields.iter().filter(|(_, value)| !value.is_null());
+        let fields = fields.map(|(field, value)| (field.clone(), value.clone())).collect();
+        serde_json::from_value(Value::Object(fields))
+            .map_err(|source| LmError::Config { origin: self.origin.clone(), source })
+    }
+
+    /// Checks that a field is missing or has one of the supported values.
+    ///
+    /// # Errors
+    /// [`LmError::Unsupported`] if it has another value.
+    pub(crate) fn require(
+        &self,
+        field: &'static str,
+        values: &[Value],
+        supported: &'static str,
+    ) -> Result<(), LmError> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(()),
+            Some(value) if values.contains(value) => Ok(()),
+            Some(value) => Err(unsupported(&self.origin, field, value, supported)),
+        }
+    }
+}
+
+/// The error for a field with a value that is not supported.
+pub(crate) fn unsupported(
+    origin: &str,
+    field: &'static str,
+    value: &impl ToString,
+    supported: &'static str,
+) -> LmError {
+    LmError::Unsupported { origin: origin.into(), field, value: value.to_string(), supported }
+}
+
+/// Checks that sizes are at least 1 and that ids are in the vocabulary.
+///
+/// # Errors
+/// [`LmError::Unsupported`] with the first field that is invalid.
+pub(crate) fn check_values(
+    origin: &str,
+    vocab_size: usize,
+    sizes: &[(&'static str, usize)],
+    ids: &[(&'static str, &[u32])],
+) -> Result<(), LmError> {
+    for (field, size) in sizes {
+        if *size == 0 {
+            return Err(unsupported(origin, field, size, "1 or more"));
+        }
+    }
+    for (field, ids) in ids {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+            return Err(unsupported(origin, field, id, "an id below vocab_size"));
+        }
+    }
+    Ok(())
+}
+
+/// A size in config.json, and what the weights say about it.
+pub(crate) struct Size {
+    pub(crate) field: &'static str,
+    pub(crate) value: usize,
+    /// The tensor or the stack of blocks that shows the size, and the size that it shows. None if it is missing.
+    pub(crate) found: Option<(String, usize)>,
+}
+
+/// Compares sizes in config.json with those in the header of the weights, before anything is allocated.
+///
+/// # Errors
+/// [`LmError::Size`] with the first field that differs, or [`LmError::Weights`] if a tensor that shows a size is missing.
+pub(crate) fn check_sizes(origin: &str, sizes: Vec<Size>) -> Result<(), LmError> {
+    for Size { field, value, found } in sizes {
+        match found {
+            Some((_, found)) if found == value => {}
+            Some((tensor, found)) => {
+                return Err(LmError::Size { origin: origin.into(), field, value, tensor, found });
+            }
+            None => {
+                let problems = vec![format!("the tensor that shows {field} is missing")];
+                return Err(LmError::Weights { origin: origin.into(), problems });
+            }
+        }
+    }
+    Ok(())
+}

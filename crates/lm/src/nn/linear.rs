@@ -1,0 +1,118 @@
+//! Linear layers and embedding tables, with weights laid out as in Hugging Face's files.
+
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+
+/// `x W^T + b`. The weights lie as PyTorch and Hugging Face store them, so they are loaded and saved without a transpose.
+#[derive(Module, Debug)]
+pub(crate) struct Linear {
+    /// `[outputs, inputs]`.
+    pub(crate) weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer without bias. Its weights are drawn from a normal distribution when they are first read.
+    pub(crate) fn init(inputs: usize, outputs: usize, std: f64, device: &Device) -> Self {
+        Self { weight: Initializer::Normal { mean: 0.0, std }.init([outputs, inputs], device), bias: None }
+    }
+
+    /// The same layer with a bias of 0, if `bias` is true.
+    pub(crate) fn with_bias(self, bias: bool, device: &Device) -> Self {
+        let [outputs, _] = self.weight.lazy_shape().dims();
+        Self { bias: bias.then(|| Initializer::Zeros.init([outputs], device)), ..self }
+    }
+
+    /// Applies the layer to each position.
+    ///
+    /// # Shapes
+    /// `[positions, inputs]` to `[positions, outputs]`.
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = product(x, self.weight.val());
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+}
+
+/// `x W^T` for weights `[outputs, inputs]`. If the weights have another precision than `x`, the product is computed in
+/// that of the weights, and the result has that of `x`.
+///
+/// # Shapes
+/// `[positions, inputs]` to `[positions, outputs]`.
+pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let dtype = x.dtype();
+    if dtype != weight.dtype() {
+        return product(x.cast(weight.dtype()), weight).cast(dtype);
+    }
+    let [positions, _] = x.dims();
+    if (2..=FEW_POSITIONS).contains(&positions) {
+        // The right factor is the one that burn's CPU backend copies, so that should be the small one.
+        return weight.matmul(x.transpose()).transpose();
+    }
+    x.matmul(weight.transpose())
+}
+
+/// Up to this number of positions, the weights are the left factor of a product.
+const FEW_POSITIONS: usize = 64;
+
+/// A table of embeddings.
+#[derive(Module, Debug)]
+pub(crate) struct Embedding {
+    /// `[tokens, width]`.
+    pub(crate) weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// A table drawn from a normal distribution when it is first read.
+    pub(crate) fn init(tokens: usize, width: usize, std: f64, device: &Device) -> Self {
+        Self { weight: Initializer::Normal { mean: 0.0, std }.init([tokens, width], device) }
+    }
+
+    /// The embeddings of `ids`, row after row.
+    ///
+    /// # Shapes
+    /// `[rows, time]` to `[rows * time, width]`.
+    pub(crate) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+        self.weight.val().select(0, ids.flatten(0, 1))
+    }
+
+    /// The table with `missing` more rows, each of which is the mean of the others.
+    pub(crate) fn grow(self, missing: usize) -> Self {
+        Self { weight: self.weight.map(|weight| grow(weight, missing)) }
+    }
+}
+
+/// A matrix with `missing` more rows, each of which is the mean of the others.
+pub(crate) fn grow(weight: Tensor<2>, missing: usize) -> Tensor<2> {
+    let weight = weight.detach();
+    let mean = weight.clone().mean_dim(0);
+    Tensor::cat(vec![weight, mean.repeat_dim(0, missing)], 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Distribution, Tolerance};
+
+    use super::*;
+
+    #[test]
+    fn the_form_of_the_product_does_not_change_its_values() {
+        let device = Device::flex();
+        let weight = Tensor::<2>::random([5, 3], Distribution::Normal(0.0, 1.0), &device);
+        let x = Tensor::<2>::random([FEW_POSITIONS + 1, 3], Distribution::Normal(0.0, 1.0), &device);
+        let whole = product(x.clone(), weight.clone());
+        for positions in [1, 2, FEW_POSITIONS] {
+            let part = product(x.clone().narrow(0, 0, positions), weight.clone());
+            part.into_data().assert_approx_eq::<f32>(
+                &whole.clone().narrow(0, 0, positions).into_data(),
+                Tolerance::absolute(1e-5),
+            );
+        }
+        let half = product(x, weight.cast(DType::F16));
+        assert_eq!(half.dtype(), DType::F32);
+        half.into_data().assert_approx_eq::<f32>(&whole.into_data(), Tolerance::absolute(2e-2));
+    }
+}
