@@ -55,6 +55,7 @@ mod batch;
 mod cache;
 mod config;
 mod context;
+mod encoder_decoder;
 mod error;
 mod family;
 mod hidden;

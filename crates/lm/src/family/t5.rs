@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
-use crate::context::row_index;
+use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
 use crate::nn::{
     Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, grow,
     padding_mask, product,
 };
 use crate::weights::{self, Tensors};
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds};
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
 
 /// The configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -418,48 +418,6 @@ impl T5 {
     }
 }
 
-/// What a T5 keeps in a [`Context`].
-#[derive(Debug)]
-struct T5State {
-    memory: EncoderMemory,
-    /// One cache for each decoder block. There are none in a context that does not remember.
-    caches: Vec<KvCache>,
-}
-
-/// What the decoder needs for cross-attention, computed once from the prompts.
-#[derive(Clone, Debug)]
-struct EncoderMemory {
-    /// The keys and values for each decoder block, `[batch, heads, source, d_head]`.
-    layers: Vec<(Tensor<4>, Tensor<4>)>,
-    /// The padding mask, `[batch, 1, 1, source]`, which is added to the attention scores. None if no row is padded.
-    bias: Option<Tensor<4>>,
-}
-
-impl ModelState for T5State {
-    fn select_rows(&mut self, rows: &[usize]) {
-        for cache in &mut self.caches {
-            cache.select_rows(rows);
-        }
-        self.memory = self.memory.select_rows(rows);
-    }
-
-    fn truncate(&mut self, _row: usize, _length: usize) {
-        // The context knows the lengths: slots past them are masked, and the next append overwrites them.
-    }
-}
-
-impl EncoderMemory {
-    fn select_rows(&self, rows: &[usize]) -> Self {
-        let Some((keys, _)) = self.layers.first() else { return self.clone() };
-        let index = row_index(rows, &keys.device());
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (keys, values) in &self.layers {
-            layers.push((keys.clone().select(0, index.clone()), values.clone().select(0, index.clone())));
-        }
-        Self { layers, bias: self.bias.clone().map(|bias| bias.select(0, index)) }
-    }
-}
-
 impl LanguageModel for T5 {
     fn spec(&self) -> &ModelSpec {
         &self.spec
@@ -482,7 +440,7 @@ impl LanguageModel for T5 {
                 caches.push(KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device()));
             }
         }
-        context.insert(T5State { memory, caches });
+        context.insert(EncoderDecoderState { memory, caches });
         context
     }
 
@@ -499,7 +457,7 @@ impl LanguageModel for T5 {
         let mut bias = None;
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
-        let state = context.state_mut::<T5State>().expect("this context was made by the prefill of a T5");
+        let state = context.state_mut::<EncoderDecoderState>().expect("this context was made by the prefill of a T5");
         let selected = (!whole).then(|| state.memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(&state.memory);
 
