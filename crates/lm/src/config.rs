@@ -45,9 +45,8 @@ impl ConfigFile {
         self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Sets fields that are missing or null to the defaults of a family.
+    /// Sets fields that are missing to the defaults of a family. A field that is null stays null.
     pub(crate) fn with_defaults(mut self, defaults: &[(&str, Value)]) -> Self {
-        self.fields.retain(|_, value| !value.is_null());
         for (field, value) in defaults {
             self.fields.entry(*field).or_insert_with(|| value.clone());
         }
@@ -84,13 +83,8 @@ impl ConfigFile {
 }
 
 /// The error for a field with a value that is not supported.
-pub(crate) fn unsupported(
-    origin: &str,
-    field: &'static str,
-    value: &impl ToString,
-    supported: &'static str,
-) -> LmError {
-    LmError::Unsupported { origin: origin.into(), field, value: value.to_string(), supported }
+pub(crate) fn unsupported(origin: &str, field: &str, value: &impl ToString, supported: &'static str) -> LmError {
+    LmError::Unsupported { origin: origin.into(), field: field.into(), value: value.to_string(), supported }
 }
 
 /// Checks that sizes are at least 1 and that ids are in the vocabulary.

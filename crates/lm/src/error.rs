@@ -39,7 +39,7 @@ pub enum LmError {
         /// Where the config came from.
         origin: String,
         /// The field.
-        field: &'static str,
+        field: String,
         /// Its value.
         value: String,
         /// The supported values.

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::TokenBatch;
 use crate::context::row_index;
 
 /// The positions at which [`LanguageModel::hidden`](crate::LanguageModel::hidden) returns hidden states.
@@ -49,6 +50,24 @@ impl Positions<'_> {
         if indices.len() == rows * time {
             return flat;
         }
+        let indices = row_index(&indices, &flat.device());
+        flat.select(0, indices)
+    }
+
+    /// Selects positions of `tokens`, whose row `i` begins at time `starts[i]` of a longer grid. At padding, the states
+    /// are those of some other position.
+    ///
+    /// # Shapes
+    /// `[rows, longer time, d_model]` to `[positions, d_model]`.
+    pub(crate) fn select_after(&self, grid: Tensor<3>, starts: &[usize], tokens: &TokenBatch) -> Tensor<2> {
+        let [_, longer, _] = grid.dims();
+        let time = tokens.width();
+        let mut indices = self.indices(tokens.lengths(), time);
+        for index in &mut indices {
+            let (row, t) = (*index / time, *index % time);
+            *index = row * longer + (starts[row] + t).min(longer - 1);
+        }
+        let flat = grid.flatten(0, 1);
         let indices = row_index(&indices, &flat.device());
         flat.select(0, indices)
     }

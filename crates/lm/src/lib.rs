@@ -70,6 +70,7 @@ pub use batch::TokenBatch;
 pub use config::TokenIds;
 pub use context::{Context, ModelState};
 pub use error::LmError;
+pub use family::llama::{Llama, LlamaConfig};
 pub use family::t5::{T5, T5Config};
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::config::{ConfigFile, unsupported};
 use crate::weights::{self, Tensors};
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, T5, TokenBatch};
+use crate::{Context, Hidden, LanguageModel, Llama, LmError, ModelSpec, Positions, T5, TokenBatch};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Checkpoint<'a> {
 pub enum Pretrained {
     /// T5, versions 1.0 and 1.1, mT5 and UMT5.
     T5(T5),
+    /// Llama 2 and 3, Mistral, Qwen2, Qwen3, and models of the same architectures, such as SmolLM2.
+    Llama(Llama),
 }
 
 impl Pretrained {
@@ -76,7 +78,13 @@ impl Pretrained {
         file.require("quantization_config", &[], "unquantised weights")?;
         match file.text("model_type") {
             "t5" | "mt5" | "umt5" => Ok(Self::T5(T5::load(file, tensors, device)?)),
-            other => Err(unsupported(&file.origin, "model_type", &other, "t5, mt5 and umt5")),
+            "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self::Llama(Llama::load(file, tensors, device)?)),
+            other => Err(unsupported(
+                &file.origin,
+                "model_type",
+                &other,
+                "t5, mt5, umt5, llama, mistral, qwen2 and qwen3",
+            )),
         }
     }
 
@@ -90,6 +98,7 @@ impl Pretrained {
     pub fn with_vocab_size(self, vocab_size: usize) -> Self {
         match self {
             Self::T5(model) => Self::T5(model.with_vocab_size(vocab_size)),
+            Self::Llama(model) => Self::Llama(model.with_vocab_size(vocab_size)),
         }
     }
 
@@ -103,12 +112,14 @@ impl Pretrained {
         fs::create_dir_all(folder).map_err(|source| LmError::Write { path: folder.into(), source })?;
         let config = match self {
             Self::T5(model) => serde_json::to_string_pretty(model.config()),
+            Self::Llama(model) => serde_json::to_string_pretty(model.config()),
         };
         let path = folder.join("config.json");
         let config = config.expect("a config of texts and numbers is JSON");
         weights::write(&path, (config + "\n").as_bytes())?;
         match self {
             Self::T5(model) => model.save_weights(folder, format),
+            Self::Llama(model) => model.save_weights(folder, format),
         }
     }
 }
@@ -117,36 +128,42 @@ impl LanguageModel for Pretrained {
     fn spec(&self) -> &ModelSpec {
         match self {
             Self::T5(model) => model.spec(),
+            Self::Llama(model) => model.spec(),
         }
     }
 
     fn device(&self) -> Device {
         match self {
             Self::T5(model) => model.device(),
+            Self::Llama(model) => model.device(),
         }
     }
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         match self {
             Self::T5(model) => model.prefill(prompts, capacity),
+            Self::Llama(model) => model.prefill(prompts, capacity),
         }
     }
 
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
         match self {
             Self::T5(model) => model.hidden(tokens, rows, positions, context),
+            Self::Llama(model) => model.hidden(tokens, rows, positions, context),
         }
     }
 
     fn with_dropout(self, seed: u64) -> Self {
         match self {
             Self::T5(model) => Self::T5(model.with_dropout(seed)),
+            Self::Llama(model) => Self::Llama(model.with_dropout(seed)),
         }
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         match self {
             Self::T5(model) => model.head(hidden),
+            Self::Llama(model) => model.head(hidden),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Model families, one file each.
 
+pub(crate) mod llama;
 pub(crate) mod t5;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod tabular;

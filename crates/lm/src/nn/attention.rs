@@ -103,6 +103,32 @@ pub(crate) fn causal_mask(offsets: &[usize], queries: usize, slots: usize, devic
     Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device)
 }
 
+/// The mask of a decoder-only model, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i` and sees
+/// the last `window` slots, its own included, or all up to its own. None if every query sees every slot.
+///
+/// # Shapes
+/// `[rows or 1, 1, queries, slots]`.
+pub(crate) fn windowed_mask(
+    offsets: &[usize],
+    queries: usize,
+    slots: usize,
+    window: Option<usize>,
+    device: &Device,
+) -> Option<Tensor<4>> {
+    let aligned = offsets.iter().all(|&offset| offset == offsets[0]);
+    let offsets = if aligned { &offsets[..offsets.len().min(1)] } else { offsets };
+    let window = window.filter(|&window| window < slots).unwrap_or(slots);
+    if aligned && queries == 1 && window == slots {
+        return None;
+    }
+    let mask: Vec<f32> = offsets
+        .iter()
+        .flat_map(|offset| (0..queries).map(move |query| offset + query))
+        .flat_map(|last| (0..slots).map(move |slot| if slot <= last && slot + window > last { 0.0 } else { MASKED }))
+        .collect();
+    Some(Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device))
+}
+
 /// The padding mask, to be added to the scores of every query. None if no row is padded.
 ///
 /// # Shapes

@@ -7,8 +7,9 @@ mod feed;
 mod linear;
 mod norm;
 mod packing;
+mod rotary;
 
-pub(crate) use attention::{Attention, causal_mask, padding_mask};
+pub(crate) use attention::{Attention, causal_mask, padding_mask, windowed_mask};
 pub(crate) use bias::RelativeBias;
 pub(crate) use dropout::Dropout;
 pub use feed::FeedForward;
@@ -16,6 +17,7 @@ pub(crate) use feed::Feed;
 pub(crate) use linear::{Embedding, Linear, grow, product};
 pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use packing::Packing;
+pub(crate) use rotary::{Rotary, rotate};
 
 /// Added to an attention score to mask its position. After the softmax, its weight is 0 in every float format.
 pub(crate) const MASKED: f32 = -3.0e4;

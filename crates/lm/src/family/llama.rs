@@ -1,0 +1,645 @@
+//! The Llama family: Llama 2 and 3, Mistral, Qwen2 and Qwen3 (Touvron et al. 2023, arXiv 2307.09288; Grattafiori et al.
+//! 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv 2310.06825; Yang et al. 2024, arXiv 2407.10671 and 2025, arXiv
+//! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
+
+use std::path::Path;
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::cache::KvCache;
+use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
+use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, grow, product, rotate, windowed_mask};
+use crate::weights::{self, Tensors};
+use crate::{
+    Context, FloatFormat, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
+};
+
+/// The configuration of a [`Llama`], with the names and defaults of Hugging Face's config.json.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlamaConfig {
+    /// "llama", "mistral", "qwen2" or "qwen3".
+    pub model_type: String,
+    /// The number of rows of the embedding table.
+    pub vocab_size: usize,
+    /// The width of the hidden states.
+    pub hidden_size: usize,
+    /// The width of the feed-forward layers.
+    pub intermediate_size: usize,
+    /// The number of blocks.
+    pub num_hidden_layers: usize,
+    /// The number of attention heads.
+    pub num_attention_heads: usize,
+    /// The number of heads of keys and values, each of which serves a group of attention heads. `None` means
+    /// `num_attention_heads`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    /// The width of one attention head. `None` means `hidden_size / num_attention_heads`, and 128 for Qwen3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// The length for which the model was made, tokens. It is not a limit here.
+    #[serde(default = "max_position_embeddings")]
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in the RMS norms, for numerical stability.
+    #[serde(default = "rms_norm_eps")]
+    pub rms_norm_eps: f64,
+    /// The base of the rotary position embeddings, if `rope_parameters` has none. `None` means 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// The parameters of the rotary position embeddings, as transformers writes them from version 5 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_parameters: Option<Map<String, Value>>,
+    /// The parameters of the rotary position embeddings, as transformers wrote them before version 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<Map<String, Value>>,
+    /// The number of last tokens that a position sees, itself included. `None` means all. Mistral uses it in all blocks
+    /// and Qwen in some, if `use_sliding_window`.
+    pub sliding_window: Option<usize>,
+    /// Whether Qwen's blocks use `sliding_window`.
+    #[serde(default)]
+    pub use_sliding_window: bool,
+    /// The first of Qwen's blocks that uses `sliding_window`, if there are no `layer_types`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_window_layers: Option<usize>,
+    /// "full_attention" or "sliding_attention" for each of Qwen's blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_types: Option<Vec<String>>,
+    /// Whether the projections of Llama's or Qwen3's attention have a bias. Qwen2's queries, keys and values always have.
+    #[serde(default)]
+    pub attention_bias: bool,
+    /// Whether Llama's feed-forward layers have a bias.
+    #[serde(default)]
+    pub mlp_bias: bool,
+    /// The dropout rate of the attention weights in training, 0 to 1: see [`LanguageModel::with_dropout`].
+    #[serde(default)]
+    pub attention_dropout: f64,
+    /// Whether a new model's output head shares the weights of the embedding table.
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    /// The standard deviation of the initial weights.
+    #[serde(default = "initializer_range")]
+    pub initializer_range: f64,
+    /// The id of the padding token. `None` if there is none.
+    pub pad_token_id: Option<u32>,
+    /// The id of the token that begins a text. `None` if there is none.
+    pub bos_token_id: Option<u32>,
+    /// The ids of the tokens that end a text. `None` if there is none.
+    pub eos_token_id: Option<TokenIds>,
+    /// The class that opens the folder in transformers. It is only kept for that library.
+    #[serde(default)]
+    pub architectures: Vec<String>,
+    /// The file's other fields, which are only kept.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn max_position_embeddings() -> usize {
+    2048
+}
+
+fn rms_norm_eps() -> f64 {
+    1e-6
+}
+
+fn initializer_range() -> f64 {
+    0.02
+}
+
+/// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
+fn names(path: &str) -> Vec<String> {
+    let bare = path.strip_prefix("model.").map(str::to_owned);
+    std::iter::once(path.to_owned()).chain(bare).collect()
+}
+
+/// Whether a tensor of a file that is not used is a copy of the embedding table, or computed from the config.
+fn is_copy(name: &str) -> bool {
+    name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq")
+}
+
+impl LlamaConfig {
+    /// A model with random weights from the same distributions as in transformers.
+    ///
+    /// For reproducible weights, seed the device first ([`Device::seed`]).
+    ///
+    /// # Errors
+    /// [`LmError::Unsupported`] with the field that is invalid or not supported.
+    pub fn init(&self, device: &Device) -> Result<Llama, LmError> {
+        Ok(self.lazy(!self.tie_word_embeddings, "the config", device)?.materialize())
+    }
+
+    /// The width of one attention head.
+    pub fn d_head(&self) -> usize {
+        self.head_dim.unwrap_or(match self.model_type.as_str() {
+            "qwen3" => 128,
+            _ => self.hidden_size / self.num_attention_heads.max(1),
+        })
+    }
+
+    fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Whether the projections of queries, keys and values have a bias, and whether the one of the output has.
+    fn biases(&self) -> [bool; 2] {
+        match self.model_type.as_str() {
+            "qwen2" => [true, false],
+            "mistral" => [false, false],
+            _ => [self.attention_bias; 2],
+        }
+    }
+
+    /// The window of each block; None if its positions see all tokens before them.
+    fn windows(&self) -> Vec<Option<usize>> {
+        let window = |block: usize| match (self.model_type.as_str(), &self.layer_types) {
+            ("mistral", _) => self.sliding_window,
+            ("llama", _) => None,
+            (_, _) if !self.use_sliding_window => None,
+            (_, Some(types)) => self.sliding_window.filter(|_| types[block] == "sliding_attention"),
+            (_, None) => self.sliding_window.filter(|_| block >= self.max_window_layers.unwrap_or(28)),
+        };
+        (0..self.num_hidden_layers).map(window).collect()
+    }
+
+    /// A model whose random weights are drawn only when they are first read, so that loading a checkpoint draws none.
+    fn lazy(&self, own_head: bool, origin: &str, device: &Device) -> Result<Llama, LmError> {
+        self.check(origin)?;
+        let none = Map::new();
+        let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref()).unwrap_or(&none);
+        let theta = self.rope_theta.unwrap_or(10_000.0);
+        let rotary = Rotary::new(self.d_head(), theta, rope, self.max_position_embeddings, origin)?;
+        let std = self.initializer_range;
+        let (width, inner) = (self.hidden_size, self.num_attention_heads * self.d_head());
+        let kv_inner = self.kv_heads() * self.d_head();
+        let [qkv_bias, output_bias] = self.biases();
+        let mlp_bias = self.mlp_bias && self.model_type == "llama";
+        let linear = |inputs, outputs, bias| Linear::init(inputs, outputs, std, device).with_bias(bias, device);
+        let norm = |width| RmsNorm::init(width, self.rms_norm_eps, device);
+        let head_norm = || (self.model_type == "qwen3").then(|| norm(self.d_head()));
+        let layers = (0..self.num_hidden_layers).map(|_| Block {
+            input_layernorm: norm(width),
+            self_attn: SelfAttention {
+                q_proj: linear(width, inner, qkv_bias),
+                k_proj: linear(width, kv_inner, qkv_bias),
+                v_proj: linear(width, kv_inner, qkv_bias),
+                o_proj: linear(inner, width, output_bias),
+                q_norm: head_norm(),
+                k_norm: head_norm(),
+                heads: self.num_attention_heads,
+                kv_heads: self.kv_heads(),
+                d_head: self.d_head(),
+                dropout: self.attention_dropout,
+            },
+            post_attention_layernorm: norm(width),
+            mlp: Mlp {
+                gate_proj: linear(width, self.intermediate_size, mlp_bias),
+                up_proj: linear(width, self.intermediate_size, mlp_bias),
+                down_proj: linear(self.intermediate_size, width, mlp_bias),
+            },
+        });
+        let eos = self.eos_token_id.as_ref().map_or(&[][..], TokenIds::as_slice).to_vec();
+        Ok(Llama {
+            model: Blocks {
+                embed_tokens: Embedding::init(self.vocab_size, width, std, device),
+                layers: layers.collect(),
+                norm: norm(width),
+            },
+            lm_head: own_head.then(|| Linear::init(width, self.vocab_size, std, device)),
+            rotary,
+            windows: self.windows(),
+            dropout_seed: None,
+            spec: ModelSpec {
+                vocab_size: self.vocab_size,
+                d_model: width,
+                // Padding is never read, so any id will do.
+                pad: self.pad_token_id.or(eos.first().copied()).unwrap_or(0),
+                eos,
+            },
+            config: self.clone(),
+        })
+    }
+
+    /// The config in a config.json.
+    ///
+    /// # Errors
+    /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
+    fn from_file(file: ConfigFile) -> Result<Self, LmError> {
+        file.require("hidden_act", &[json!("silu"), json!("swish")], "silu")?;
+        file.require("partial_rotary_factor", &[json!(1.0), json!(1)], "1.0")?;
+        let file = match file.text("model_type") {
+            "mistral" => file.with_defaults(&[
+                ("num_key_value_heads", json!(8)),
+                ("max_position_embeddings", json!(131_072)),
+                ("sliding_window", json!(4096)),
+                ("bos_token_id", json!(1)),
+                ("eos_token_id", json!(2)),
+            ]),
+            "llama" => file.with_defaults(&[("bos_token_id", json!(1)), ("eos_token_id", json!(2))]),
+            _ => file.with_defaults(&[
+                ("num_key_value_heads", json!(32)),
+                ("max_position_embeddings", json!(32_768)),
+                ("sliding_window", json!(4096)),
+            ]),
+        };
+        file.read()
+    }
+
+    /// Compares the sizes in the config with the header of the weights.
+    fn check_sizes(&self, tensors: &Tensors<'_>, origin: &str) -> Result<(), LmError> {
+        let prefix = if tensors.names().any(|name| name.starts_with("model.")) { "model." } else { "" };
+        let size = |field, value, tensor: &str, dimension: usize| {
+            let tensor = format!("{prefix}{tensor}");
+            let found = tensors.shape(&tensor).and_then(|shape| shape.get(dimension).copied());
+            Size { field, value, found: found.map(|found| (tensor, found)) }
+        };
+        let layers = tensors.layers(&format!("{prefix}layers."));
+        let kv_inner = self.kv_heads().saturating_mul(self.d_head());
+        let sizes = vec![
+            size("vocab_size", self.vocab_size, "embed_tokens.weight", 0),
+            size("hidden_size", self.hidden_size, "embed_tokens.weight", 1),
+            Size {
+                field: "num_hidden_layers",
+                value: self.num_hidden_layers,
+                found: Some((format!("{prefix}layers"), layers)),
+            },
+            size("intermediate_size", self.intermediate_size, "layers.0.mlp.gate_proj.weight", 0),
+            size(
+                "num_attention_heads * head_dim",
+                self.num_attention_heads.saturating_mul(self.d_head()),
+                "layers.0.self_attn.q_proj.weight",
+                0,
+            ),
+            size("num_key_value_heads * head_dim", kv_inner, "layers.0.self_attn.k_proj.weight", 0),
+        ];
+        check_sizes(origin, sizes)
+    }
+
+    /// Checks that the values are in their ranges.
+    fn check(&self, origin: &str) -> Result<(), LmError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("head_dim", self.d_head()),
+            ("sliding_window", self.sliding_window.unwrap_or(1)),
+        ];
+        let ids = [
+            ("pad_token_id", self.pad_token_id.as_slice()),
+            ("bos_token_id", self.bos_token_id.as_slice()),
+            ("eos_token_id", self.eos_token_id.as_ref().map_or(&[][..], TokenIds::as_slice)),
+        ];
+        check_values(origin, self.vocab_size, &sizes, &ids)?;
+        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
+            let heads = self.kv_heads();
+            return Err(unsupported(origin, "num_key_value_heads", &heads, "a divisor of num_attention_heads"));
+        }
+        if let Some(types) = &self.layer_types {
+            let known = |kind: &String| kind == "full_attention" || kind == "sliding_attention";
+            if types.len() != self.num_hidden_layers || !types.iter().all(known) {
+                let supported = "full_attention or sliding_attention for each block";
+                return Err(unsupported(origin, "layer_types", &format!("{types:?}"), supported));
+            }
+        }
+        if !(0.0..1.0).contains(&self.attention_dropout) {
+            return Err(unsupported(origin, "attention_dropout", &self.attention_dropout, "0 or more, and less than 1"));
+        }
+        Ok(())
+    }
+}
+
+/// A decoder-only model of the Llama family with a language modelling head.
+#[derive(Module, Debug)]
+pub struct Llama {
+    model: Blocks,
+    /// None if the head shares the weights of the embedding table.
+    lm_head: Option<Linear>,
+    #[module(skip)]
+    rotary: Rotary,
+    /// The window of each block.
+    #[module(skip)]
+    windows: Vec<Option<usize>>,
+    /// The seed of the dropout masks; None outside training.
+    #[module(skip)]
+    dropout_seed: Option<u64>,
+    #[module(skip)]
+    spec: ModelSpec,
+    #[module(skip)]
+    config: LlamaConfig,
+}
+
+#[derive(Module, Debug)]
+struct Blocks {
+    embed_tokens: Embedding,
+    layers: Vec<Block>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    input_layernorm: RmsNorm,
+    self_attn: SelfAttention,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+#[derive(Module, Debug)]
+struct SelfAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
+    heads: usize,
+    kv_heads: usize,
+    d_head: usize,
+    dropout: f64,
+}
+
+#[derive(Module, Debug)]
+struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Mlp {
+    /// # Shapes
+    /// `[positions, hidden_size]` to the same.
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+    }
+}
+
+impl SelfAttention {
+    /// The queries, keys and values at the positions of `x`, with the positions encoded.
+    ///
+    /// # Shapes
+    /// `x`: `[positions, hidden_size]`; queries: `[rows, heads, time, d_head]`; keys and values: `[rows, kv_heads, time,
+    /// d_head]`.
+    fn project(&self, x: Tensor<2>, packing: &Packing, angles: &[Tensor<3>; 2]) -> [Tensor<4>; 3] {
+        let queries = self.heads(self.q_proj.forward(x.clone()), self.q_norm.as_ref(), Some(angles), packing);
+        let keys = self.heads(self.k_proj.forward(x.clone()), self.k_norm.as_ref(), Some(angles), packing);
+        let values = self.heads(self.v_proj.forward(x), None, None, packing);
+        [queries * (self.d_head as f64).powf(-0.5), keys, values]
+    }
+
+    /// Splits projected states into heads, normalises and rotates them.
+    ///
+    /// # Shapes
+    /// `[positions, heads * d_head]` to `[rows, heads, time, d_head]`.
+    fn heads(
+        &self,
+        x: Tensor<2>,
+        norm: Option<&RmsNorm>,
+        angles: Option<&[Tensor<3>; 2]>,
+        packing: &Packing,
+    ) -> Tensor<4> {
+        let [positions, inner] = x.dims();
+        let heads = inner / self.d_head;
+        let mut split = x.reshape([positions, heads, self.d_head]);
+        if let Some(norm) = norm {
+            split = norm.forward(split);
+        }
+        if let Some(angles) = angles {
+            split = rotate(split, angles);
+        }
+        let grid = packing.grid(split.reshape([positions, inner]));
+        let [rows, time, _] = grid.dims();
+        grid.reshape([rows, time, heads, self.d_head]).swap_dims(1, 2)
+    }
+
+    /// Attends to `keys` and `values`. The heads of one group share their keys and values, so they are read as more
+    /// queries of one head.
+    ///
+    /// # Shapes
+    /// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, kv_heads, slots, d_head]`; `mask`: `[rows or 1,
+    /// 1, time, slots]`; the result: `[positions, hidden_size]`.
+    fn attend(
+        &self,
+        queries: Tensor<4>,
+        (keys, values): (Tensor<4>, Tensor<4>),
+        mask: Option<Tensor<4>>,
+        packing: &Packing,
+        dropout: &mut Dropout,
+    ) -> Tensor<2> {
+        let [rows, heads, time, d_head] = queries.dims();
+        let group = heads / self.kv_heads;
+        let scores = queries.reshape([rows, self.kv_heads, group * time, d_head]).matmul(keys.transpose());
+        let scores = match mask {
+            Some(mask) if group > 1 => scores + mask.repeat_dim(2, group),
+            Some(mask) => scores + mask,
+            None => scores,
+        };
+        let weights = dropout.apply(softmax(scores, 3), self.dropout);
+        let found = weights.matmul(values).reshape([rows, heads, time, d_head]).swap_dims(1, 2);
+        self.o_proj.forward(packing.list(found.flatten(2, 3)))
+    }
+}
+
+/// What a Llama keeps in a [`Context`].
+#[derive(Debug)]
+struct LlamaState {
+    /// The prompt of each row without its last token, which is the start token of the context.
+    prefixes: Vec<Vec<u32>>,
+    /// One cache for each block, which begins with the prefix. There are none in a context that does not remember.
+    caches: Vec<KvCache>,
+}
+
+impl ModelState for LlamaState {
+    fn select_rows(&mut self, rows: &[usize]) {
+        self.prefixes = rows.iter().map(|&row| self.prefixes[row].clone()).collect();
+        for cache in &mut self.caches {
+            cache.select_rows(rows);
+        }
+    }
+
+    fn truncate(&mut self, _row: usize, _length: usize) {
+        // The context knows the lengths: slots past them are masked, and the next append overwrites them.
+    }
+}
+
+/// The caches of a call, and the rows and slots in which its tokens belong.
+struct Slots<'a> {
+    caches: &'a mut [KvCache],
+    rows: &'a [usize],
+    /// Whether `rows` are all rows of the caches, in order.
+    whole: bool,
+}
+
+impl Llama {
+    /// The configuration that this model was made from.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The same model with a vocabulary of `vocab_size` tokens. The weights of each new token are the mean of those of
+    /// the existing tokens.
+    ///
+    /// # Panics
+    /// If the vocabulary of the model is larger.
+    #[must_use]
+    pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
+        let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
+        if missing > 0 {
+            self.model.embed_tokens = self.model.embed_tokens.grow(missing);
+            if let Some(head) = &mut self.lm_head {
+                head.weight = head.weight.clone().map(|weight| grow(weight, missing));
+            }
+            self.spec.vocab_size = vocab_size;
+            self.config.vocab_size = vocab_size;
+        }
+        self
+    }
+
+    /// The model of a checkpoint.
+    ///
+    /// # Errors
+    /// If the config asks for what is not supported, or if the weights do not fit it or cannot be read.
+    pub(crate) fn load(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+        let origin = file.origin.clone();
+        let config = LlamaConfig::from_file(file)?;
+        config.check(&origin)?;
+        config.check_sizes(tensors, &origin)?;
+        // The file decides: a head that differs from the table is used, whatever the config says about sharing.
+        let own_head = tensors.shape("lm_head.weight").is_some()
+            && !(config.tie_word_embeddings
+                && tensors.are_equal("lm_head.weight", &names("model.embed_tokens.weight"))?);
+        if !own_head && !config.tie_word_embeddings {
+            let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
+            return Err(LmError::Weights { origin: tensors.origin().into(), problems });
+        }
+        weights::load(config.lazy(own_head, &origin, device)?, tensors, names, is_copy)
+    }
+
+    /// Writes the weights into a folder.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn save_weights(&self, folder: &Path, format: FloatFormat) -> Result<(), LmError> {
+        weights::save(self, folder, names, format)
+    }
+
+    /// The last hidden states of `tokens`, whose row `i` begins at position `offsets[i]`. With caches, the rows continue
+    /// the tokens in there.
+    ///
+    /// With `last` false, the output is not needed: only the caches are filled.
+    ///
+    /// # Shapes
+    /// `[rows, time]` to `[rows, time, hidden_size]`.
+    fn run(&self, tokens: &TokenBatch, offsets: &[usize], mut slots: Option<Slots<'_>>, last: bool) -> Option<Tensor<3>> {
+        let device = LanguageModel::device(self);
+        let time = tokens.width();
+        let end = offsets.iter().copied().max().unwrap_or(0) + time;
+        // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
+        let packing = if slots.is_some() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
+        let positions: Vec<usize> = offsets
+            .iter()
+            .zip(tokens.lengths())
+            .flat_map(|(&offset, &length)| {
+                let used = if slots.is_some() { length } else { time };
+                (0..used).map(move |t| offset + t)
+            })
+            .collect();
+        let angles = self.rotary.angles(&positions, &device);
+        let mut masks: Vec<(Option<usize>, Option<Tensor<4>>)> = Vec::new();
+        let mut dropout = Dropout::new(self.dropout_seed, 0);
+        let mut x = packing.without_padding(self.model.embed_tokens.forward(tokens.tensor(&device)));
+        for (index, (block, window)) in self.model.layers.iter().zip(&self.windows).enumerate() {
+            let attention = &block.self_attn;
+            let [queries, mut keys, mut values] =
+                attention.project(block.input_layernorm.forward(x.clone()), &packing, &angles);
+            if let Some(Slots { caches, rows, whole }) = &mut slots {
+                caches[index].append(rows, offsets, keys, values);
+                if !last && index + 1 == self.model.layers.len() {
+                    return None;
+                }
+                (keys, values) = caches[index].view((!*whole).then_some(rows), end);
+            }
+            if !masks.iter().any(|(known, _)| known == window) {
+                masks.push((*window, windowed_mask(offsets, time, end, *window, &device)));
+            }
+            let mask = masks.iter().find(|(known, _)| known == window).and_then(|(_, mask)| mask.clone());
+            x = x + attention.attend(queries, (keys, values), mask, &packing, &mut dropout);
+            x = x.clone() + block.mlp.forward(block.post_attention_layernorm.forward(x));
+        }
+        Some(packing.grid(self.model.norm.forward(x)))
+    }
+}
+
+impl LanguageModel for Llama {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn device(&self) -> Device {
+        self.model.embed_tokens.weight.val().device()
+    }
+
+    /// # Panics
+    /// If a prompt is empty and the model has no token that begins a text.
+    fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
+        let (mut starts, mut prefixes) = (Vec::new(), Vec::new());
+        for row in 0..prompts.rows() {
+            let (start, prefix) = match prompts.row(row).split_last() {
+                Some((&last, rest)) => (last, rest.to_vec()),
+                None => (self.config.bos_token_id.expect("a prompt has at least one token"), vec![]),
+            };
+            starts.push(start);
+            prefixes.push(prefix);
+        }
+        let mut context = Context::new(starts, capacity > 0);
+        let mut caches = Vec::new();
+        if capacity > 0 {
+            let (rows, longest) = (prompts.rows(), prefixes.iter().map(Vec::len).max().unwrap_or(0));
+            let (heads, d_head, device) = (self.config.kv_heads(), self.config.d_head(), LanguageModel::device(self));
+            for _ in &self.model.layers {
+                caches.push(KvCache::new(rows, heads, longest + capacity, d_head, &device));
+            }
+            if longest > 0 {
+                let rows: Vec<usize> = (0..rows).collect();
+                let slots = Slots { caches: &mut caches, rows: &rows, whole: true };
+                self.run(&TokenBatch::new(&prefixes, self.spec.pad), &vec![0; rows.len()], Some(slots), false);
+            }
+        }
+        context.insert(LlamaState { prefixes, caches });
+        context
+    }
+
+    fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden {
+        assert_eq!(tokens.rows(), rows.len(), "`tokens` has one row for each of `rows`");
+        let (whole, remembers) = (context.is_whole(rows), context.remembers());
+        let lengths: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
+        let state = context.state_mut::<LlamaState>().expect("this context was made by the prefill of a Llama");
+        let prefix = |row: usize| state.prefixes[row].as_slice();
+        let states = if remembers {
+            let offsets: Vec<usize> = rows.iter().zip(lengths).map(|(&row, length)| prefix(row).len() + length).collect();
+            let slots = Slots { caches: &mut state.caches, rows, whole };
+            let grid = self.run(tokens, &offsets, Some(slots), true).expect("the output was asked for");
+            positions.select(grid, tokens.lengths())
+        } else {
+            let texts: Vec<Vec<u32>> =
+                rows.iter().enumerate().map(|(index, &row)| [prefix(row), tokens.row(index)].concat()).collect();
+            let texts = TokenBatch::new(&texts, self.spec.pad);
+            let grid = self.run(&texts, &vec![0; rows.len()], None, true).expect("the output was asked for");
+            let starts: Vec<usize> = rows.iter().map(|&row| prefix(row).len()).collect();
+            positions.select_after(grid, &starts, tokens)
+        };
+        context.extend(rows, tokens);
+        Hidden::new(states)
+    }
+
+    fn with_dropout(self, seed: u64) -> Self {
+        Self { dropout_seed: Some(seed), ..self }
+    }
+
+    fn head(&self, hidden: &Hidden) -> Tensor<2> {
+        let table: &Param<Tensor<2>> = self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight);
+        product(hidden.states(), table.val())
+    }
+}
