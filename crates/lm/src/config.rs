@@ -1,5 +1,8 @@
 //! What the config.json of all families have in common.
 
+use std::fs;
+use std::path::Path;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,8 +36,18 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// The config.json in a folder.
+    ///
     /// # Errors
-    /// [`LmError::Config`] if the file is not a JSON object.
+    /// [`LmError::Read`] if it is missing, and [`LmError::Config`] if it is not a JSON object.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LmError> {
+        let path = folder.join("config.json");
+        let config = fs::read_to_string(&path).map_err(|source| LmError::Read { path: path.clone(), source })?;
+        Self::parse(&config, &path.display().to_string())
+    }
+
+    /// # Errors
+    /// [`LmError::Config`] if the text is not a JSON object.
     pub(crate) fn parse(json: &str, origin: &str) -> Result<Self, LmError> {
         let fields = serde_json::from_str(json).map_err(|source| LmError::Config { origin: origin.into(), source })?;
         Ok(Self { fields, origin: origin.into() })

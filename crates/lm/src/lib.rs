@@ -77,4 +77,4 @@ pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::FeedForward;
-pub use pretrained::{Checkpoint, FloatFormat, Pretrained};
+pub use pretrained::{Checkpoint, CheckpointInfo, FloatFormat, Pretrained};

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::config::{ConfigFile, unsupported};
+use crate::family::{llama, t5};
 use crate::weights::{self, Tensors};
 use crate::{Context, Hidden, LanguageModel, Llama, LmError, ModelSpec, Positions, T5, TokenBatch};
 
@@ -43,6 +44,21 @@ pub struct Checkpoint<'a> {
     pub weights: &'a [u8],
 }
 
+/// What a model folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointInfo {
+    /// The family, as config.json names it.
+    pub model_type: String,
+    /// The number of weights of the model. Shared weights count once.
+    pub parameters: usize,
+    /// The number formats in the files of weights, such as "F16".
+    pub formats: Vec<String>,
+    /// The number of files of weights.
+    pub files: usize,
+    /// The tensors in the files that the model does not use. Copies of shared weights are left out.
+    pub unused: Vec<String>,
+}
+
 /// A model of any supported family. The `model_type` in config.json selects the family.
 #[derive(Module, Debug)]
 pub enum Pretrained {
@@ -59,10 +75,23 @@ impl Pretrained {
     /// If a file is missing or damaged, if the family is not supported, or if the weights do not fit the config.
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
-        let path = folder.join("config.json");
-        let config = fs::read_to_string(&path).map_err(|source| LmError::Read { path: path.clone(), source })?;
-        let file = ConfigFile::parse(&config, &path.display().to_string())?;
-        Self::from_parts(file, &Tensors::open(folder)?, device)
+        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device)
+    }
+
+    /// Reads the config and the header of the weights in a folder, without the weights.
+    ///
+    /// # Errors
+    /// For the reasons of [`load`](Self::load).
+    pub fn inspect(folder: impl AsRef<Path>) -> Result<CheckpointInfo, LmError> {
+        let folder = folder.as_ref();
+        let (file, tensors) = (ConfigFile::open(folder)?, Tensors::open(folder)?);
+        let model_type = file.text("model_type").to_owned();
+        // The device of a model without weights does not matter.
+        let (parameters, unused) = match Self::prepare(file, &tensors, &Device::default())? {
+            Self::T5(model) => (model.num_params(), weights::unused(&model, &tensors, t5::names, t5::is_copy)?),
+            Self::Llama(model) => (model.num_params(), weights::unused(&model, &tensors, llama::names, llama::is_copy)?),
+        };
+        Ok(CheckpointInfo { model_type, parameters, formats: tensors.formats(), files: tensors.files(), unused })
     }
 
     /// Loads a model from memory.
@@ -75,10 +104,18 @@ impl Pretrained {
     }
 
     fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+        match Self::prepare(file, tensors, device)? {
+            Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy).map(Self::T5),
+            Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy).map(Self::Llama),
+        }
+    }
+
+    /// The model of a checkpoint, whose weights are not loaded yet.
+    fn prepare(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
         file.require("quantization_config", &[], "unquantised weights")?;
         match file.text("model_type") {
-            "t5" | "mt5" | "umt5" => Ok(Self::T5(T5::load(file, tensors, device)?)),
-            "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self::Llama(Llama::load(file, tensors, device)?)),
+            "t5" | "mt5" | "umt5" => Ok(Self::T5(T5::prepare(file, tensors, device)?)),
+            "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self::Llama(Llama::prepare(file, tensors, device)?)),
             other => Err(unsupported(
                 &file.origin,
                 "model_type",
@@ -118,8 +155,8 @@ impl Pretrained {
         let config = config.expect("a config of texts and numbers is JSON");
         weights::write(&path, (config + "\n").as_bytes())?;
         match self {
-            Self::T5(model) => model.save_weights(folder, format),
-            Self::Llama(model) => model.save_weights(folder, format),
+            Self::T5(model) => weights::save(model, folder, t5::names, format),
+            Self::Llama(model) => weights::save(model, folder, llama::names, format),
         }
     }
 }

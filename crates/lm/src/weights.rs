@@ -125,6 +125,17 @@ impl<'a> Tensors<'a> {
         numbers.max().map_or(0, |last| last + 1)
     }
 
+    /// The number formats, without repetition.
+    pub(crate) fn formats(&self) -> Vec<String> {
+        let formats: BTreeSet<String> = self.entries.values().map(|entry| format!("{:?}", entry.dtype)).collect();
+        formats.into_iter().collect()
+    }
+
+    /// The number of files.
+    pub(crate) fn files(&self) -> usize {
+        self.parts.len()
+    }
+
     fn add_file(&mut self, path: PathBuf) -> Result<(), LmError> {
         let read = |source| LmError::Read { path: path.clone(), source };
         let file = File::open(&path).map_err(read)?;
@@ -279,14 +290,8 @@ pub(crate) fn load<M: Module>(
     names: Names,
     is_copy: fn(&str) -> bool,
 ) -> Result<M, LmError> {
-    let mut check = Check { tensors, names, path: ModulePath::default(), used: HashMap::new(), problems: vec![] };
-    module.visit(&mut check);
-    let Check { used, problems, .. } = check;
-    if !problems.is_empty() {
-        return Err(LmError::Weights { origin: tensors.origin.clone(), problems });
-    }
-    let loaded: HashSet<&str> = used.values().map(String::as_str).collect();
-    let unused: Vec<&str> = tensors.names().filter(|name| !loaded.contains(name) && !is_copy(name)).collect();
+    let used = used(&module, tensors, names)?;
+    let unused = unused_names(&used, tensors, is_copy);
     if !unused.is_empty() {
         log::warn!("{} has tensors that the model does not use: {}", tensors.origin, unused.join(", "));
     }
@@ -296,6 +301,32 @@ pub(crate) fn load<M: Module>(
         Some(error) => Err(error),
         None => Ok(module),
     }
+}
+
+/// The tensors of a checkpoint that a module does not use, except those that `is_copy` accepts.
+///
+/// # Errors
+/// [`LmError::Weights`] with each tensor that is missing or does not fit.
+pub(crate) fn unused<M: Module>(
+    module: &M,
+    tensors: &Tensors<'_>,
+    names: Names,
+    is_copy: fn(&str) -> bool,
+) -> Result<Vec<String>, LmError> {
+    Ok(unused_names(&used(module, tensors, names)?, tensors, is_copy))
+}
+
+fn unused_names(used: &HashMap<String, String>, tensors: &Tensors<'_>, is_copy: fn(&str) -> bool) -> Vec<String> {
+    let loaded: HashSet<&str> = used.values().map(String::as_str).collect();
+    tensors.names().filter(|name| !loaded.contains(name) && !is_copy(name)).map(str::to_owned).collect()
+}
+
+/// The name in the file of each parameter of a module, by its path in the module.
+fn used<M: Module>(module: &M, tensors: &Tensors<'_>, names: Names) -> Result<HashMap<String, String>, LmError> {
+    let mut check = Check { tensors, names, path: ModulePath::default(), used: HashMap::new(), problems: vec![] };
+    module.visit(&mut check);
+    let Check { used, problems, .. } = check;
+    if problems.is_empty() { Ok(used) } else { Err(LmError::Weights { origin: tensors.origin.clone(), problems }) }
 }
 
 /// Compares the parameters of a module with the header of a checkpoint.

@@ -2,8 +2,6 @@
 //! 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv 2310.06825; Yang et al. 2024, arXiv 2407.10671 and 2025, arXiv
 //! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
 
-use std::path::Path;
-
 use burn::module::{Module, Param};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Device, Tensor};
@@ -13,9 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
 use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, grow, product, rotate, windowed_mask};
-use crate::weights::{self, Tensors};
+use crate::weights::Tensors;
 use crate::{
-    Context, FloatFormat, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
+    Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
 };
 
 /// The configuration of a [`Llama`], with the names and defaults of Hugging Face's config.json.
@@ -109,13 +107,13 @@ fn initializer_range() -> f64 {
 }
 
 /// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
-fn names(path: &str) -> Vec<String> {
+pub(crate) fn names(path: &str) -> Vec<String> {
     let bare = path.strip_prefix("model.").map(str::to_owned);
     std::iter::once(path.to_owned()).chain(bare).collect()
 }
 
 /// Whether a tensor of a file that is not used is a copy of the embedding table, or computed from the config.
-fn is_copy(name: &str) -> bool {
+pub(crate) fn is_copy(name: &str) -> bool {
     name == "lm_head.weight" || name.ends_with("rotary_emb.inv_freq")
 }
 
@@ -497,11 +495,11 @@ impl Llama {
         self
     }
 
-    /// The model of a checkpoint.
+    /// The model of a checkpoint, whose weights are not loaded yet.
     ///
     /// # Errors
-    /// If the config asks for what is not supported, or if the weights do not fit it or cannot be read.
-    pub(crate) fn load(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+    /// If the config asks for what is not supported, or if the weights do not fit it.
+    pub(crate) fn prepare(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
         let origin = file.origin.clone();
         let config = LlamaConfig::from_file(file)?;
         config.check(&origin)?;
@@ -514,15 +512,7 @@ impl Llama {
             let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
             return Err(LmError::Weights { origin: tensors.origin().into(), problems });
         }
-        weights::load(config.lazy(own_head, &origin, device)?, tensors, names, is_copy)
-    }
-
-    /// Writes the weights into a folder.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub(crate) fn save_weights(&self, folder: &Path, format: FloatFormat) -> Result<(), LmError> {
-        weights::save(self, folder, names, format)
+        config.lazy(own_head, &origin, device)
     }
 
     /// The last hidden states of `tokens`, whose row `i` begins at position `offsets[i]`. With caches, the rows continue

@@ -13,7 +13,7 @@ use crate::nn::{
     Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, grow,
     padding_mask, product,
 };
-use crate::weights::{self, Tensors};
+use crate::weights::Tensors;
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
 
 /// The configuration of a [`T5`], with the names and defaults of Hugging Face's config.json.
@@ -100,7 +100,7 @@ impl Default for T5Config {
 }
 
 /// The names of a parameter in Hugging Face's files.
-fn names(path: &str) -> Vec<String> {
+pub(crate) fn names(path: &str) -> Vec<String> {
     if path == "shared.weight" {
         // Old files have copies of the table, and some have only one of the copies.
         let copies = ["shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head"];
@@ -130,7 +130,7 @@ fn names(path: &str) -> Vec<String> {
 }
 
 /// Whether a tensor of a file that is not used is a copy of the embedding table.
-fn is_copy(name: &str) -> bool {
+pub(crate) fn is_copy(name: &str) -> bool {
     name.ends_with("embed_tokens.weight") || name == "lm_head.weight"
 }
 
@@ -342,11 +342,11 @@ impl T5 {
         self
     }
 
-    /// The model of a checkpoint.
+    /// The model of a checkpoint, whose weights are not loaded yet.
     ///
     /// # Errors
-    /// If the weights do not fit the config or cannot be read.
-    pub(crate) fn load(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+    /// If the config asks for what is not supported, or if the weights do not fit it.
+    pub(crate) fn prepare(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
         let origin = file.origin.clone();
         let config = T5Config::from_file(file)?;
         config.check_sizes(tensors, &origin)?;
@@ -360,15 +360,7 @@ impl T5 {
             let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
             return Err(LmError::Weights { origin: tensors.origin().into(), problems });
         }
-        weights::load(config.lazy(own_head, device), tensors, names, is_copy)
-    }
-
-    /// Writes the weights into a folder.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub(crate) fn save_weights(&self, folder: &std::path::Path, format: crate::FloatFormat) -> Result<(), LmError> {
-        weights::save(self, folder, names, format)
+        Ok(config.lazy(own_head, device))
     }
 
     /// The encoder's last hidden states.
