@@ -1,0 +1,157 @@
+//! Shows what a model folder holds, whether it can be run here, and what the model computes.
+//!
+//!     cargo run --release --example inspect -- flan-t5-small
+//!     cargo run --release --example inspect -- flan-t5-small --source 5,6,7,1 --target 0,9,10 --greedy 12 --json
+//!
+//! The second command prints logits and greedy ids, to be compared with those of Hugging Face's transformers.
+#![allow(clippy::print_stdout)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+use training_wheels::lm::{CheckpointInfo, TokenBatch};
+use training_wheels::prelude::*;
+use training_wheels::text::TextError;
+
+/// Shows what a model folder holds and what its model computes.
+#[derive(Parser)]
+struct Flags {
+    /// The model folder, with config.json and model.safetensors.
+    folder: PathBuf,
+    /// The token ids that the model reads, separated by commas: the encoder's, or those of a decoder-only model.
+    #[arg(long, value_delimiter = ',')]
+    source: Vec<u32>,
+    /// The token ids that the decoder of an encoder-decoder reads, the start token first.
+    #[arg(long, value_delimiter = ',', requires = "source")]
+    target: Vec<u32>,
+    /// The number of ids to write greedily after the source. Ids that end a text are not written.
+    #[arg(long, default_value_t = 0, requires = "source")]
+    greedy: usize,
+    /// Print one JSON object. `logits` has those at every position of the target, or of the source of a decoder-only
+    /// model. `greedy` has the ids that follow the source, or those of the decoder, its start token first.
+    #[arg(long)]
+    json: bool,
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+}
+
+#[derive(Serialize)]
+struct Report {
+    model_type: String,
+    parameters: usize,
+    formats: Vec<String>,
+    files: usize,
+    unused: Vec<String>,
+    vocab_size: usize,
+    eos_token_id: Vec<u32>,
+    tokenizer: Option<TokenizerReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<Vec<f32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greedy: Option<Vec<u32>>,
+}
+
+#[derive(Serialize)]
+struct TokenizerReport {
+    tokens: usize,
+    pad: u32,
+    eos: u32,
+    help_tokens: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    program::main(|| run(&Flags::parse()))
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let CheckpointInfo { model_type, parameters, formats, files, unused } = Pretrained::inspect(&flags.folder)?;
+    let accelerator = device::open(&flags.device)?;
+    let model = Pretrained::load(&flags.folder, &accelerator.device)?;
+    let spec = model.spec();
+    let tokenizer = match Tokenizer::from_dir(&flags.folder) {
+        Ok(tokenizer) => Some(TokenizerReport {
+            tokens: tokenizer.vocab_size(),
+            pad: tokenizer.pad(),
+            eos: tokenizer.eos(),
+            help_tokens: tokenizer.help_tokens().into_iter().map(|(name, _)| name).collect(),
+        }),
+        Err(TextError::NoTokenizer { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(id) = flags.source.iter().chain(&flags.target).find(|id| **id as usize >= spec.vocab_size) {
+        return Err(format!("token {id} is not one of the {} tokens of the model", spec.vocab_size).into());
+    }
+    let report = Report {
+        logits: (!flags.source.is_empty()).then(|| logits(&model, flags)).transpose()?,
+        greedy: (flags.greedy > 0).then(|| greedy(&model, flags)),
+        vocab_size: spec.vocab_size,
+        eos_token_id: spec.eos.clone(),
+        model_type,
+        parameters,
+        formats,
+        files,
+        unused,
+        tokenizer,
+    };
+    if flags.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    println!("family      {} (runs here, on {})", report.model_type, accelerator.adapter);
+    println!("weights     {} in {} file(s), as {}", report.parameters, report.files, report.formats.join(", "));
+    println!("vocabulary  {} rows; a text ends with {:?}", report.vocab_size, report.eos_token_id);
+    match &report.tokenizer {
+        Some(TokenizerReport { tokens, pad, eos, help_tokens }) => {
+            println!("tokenizer   {tokens} tokens; padding is {pad}, the end of a text {eos}; help tokens: {help_tokens:?}");
+        }
+        None => println!("tokenizer   none: the folder has no tokenizer.json"),
+    }
+    println!("not used    {}", if report.unused.is_empty() { "nothing".into() } else { report.unused.join(", ") });
+    if let Some(logits) = &report.logits {
+        println!("logits      {} at {} positions", logits.len(), logits.len() / report.vocab_size);
+    }
+    if let Some(greedy) = &report.greedy {
+        println!("greedy      {greedy:?}");
+    }
+    Ok(())
+}
+
+/// The logits at every position of the target, or of the source of a decoder-only model.
+fn logits(model: &Pretrained, flags: &Flags) -> Result<Vec<f32>, Box<dyn Error>> {
+    let (prompt, tokens) = match (model.is_encoder_decoder(), flags.target.as_slice()) {
+        // A decoder-only model starts with the last token of its prompt.
+        (false, []) => (&flags.source[..1], flags.source.as_slice()),
+        (false, _) => return Err("a decoder-only model has no --target: give all ids as --source".into()),
+        (true, []) => return Err("the model is an encoder-decoder: give the ids of its decoder as --target".into()),
+        (true, target) => (flags.source.as_slice(), target),
+    };
+    let mut context = model.prefill(&TokenBatch::new(&[prompt], 0), 0);
+    let logits = model.forward(&TokenBatch::new(&[tokens], 0), &mut context).logits;
+    Ok(logits.into_data().iter::<f32>().collect())
+}
+
+/// The ids that the model writes after the source, without ids that end a text.
+fn greedy(model: &Pretrained, flags: &Flags) -> Vec<u32> {
+    let mut context = model.prefill(&TokenBatch::new(&[&flags.source], 0), flags.greedy);
+    let mut last = context.starts()[0];
+    let mut text = if model.is_encoder_decoder() { vec![last] } else { vec![] };
+    for _ in 0..flags.greedy {
+        let logits = model.forward(&TokenBatch::column(&[last]), &mut context).logits.into_data();
+        let mut best = (0, f32::NEG_INFINITY);
+        for (id, logit) in (0..).zip(logits.iter::<f32>()) {
+            if logit > best.1 && !model.spec().ends(id) {
+                best = (id, logit);
+            }
+        }
+        last = best.0;
+        text.push(last);
+    }
+    text
+}
