@@ -123,6 +123,40 @@ pub(crate) fn check_values(
     Ok(())
 }
 
+/// The size of a model with random weights, made after the config of another one ([`Pretrained::resized`]).
+///
+/// [`Pretrained::resized`]: crate::Pretrained::resized
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelSize {
+    /// The width of the hidden states, a multiple of the width of an attention head. Feed-forward layers are narrowed in
+    /// proportion.
+    pub width: usize,
+    /// The number of blocks; of the encoder, if there is one.
+    pub layers: usize,
+    /// The number of blocks of the decoder of an encoder-decoder. `None` means `layers`.
+    pub decoder_layers: Option<usize>,
+}
+
+impl ModelSize {
+    /// The number of attention heads of the width `d_head`.
+    ///
+    /// # Errors
+    /// [`LmError::ModelSize`] if the width is not a multiple of `d_head`, or if there are no blocks.
+    pub(crate) fn heads(&self, d_head: usize) -> Result<usize, LmError> {
+        let decoder_layers = self.decoder_layers.unwrap_or(self.layers);
+        if self.width == 0 || !self.width.is_multiple_of(d_head) || self.layers == 0 || decoder_layers == 0 {
+            return Err(LmError::ModelSize { width: self.width, layers: self.layers, decoder_layers, d_head });
+        }
+        Ok(self.width / d_head)
+    }
+
+    /// The width of feed-forward layers that have the width `inner` in a model of the width `width`, rounded up to a
+    /// multiple of 8.
+    pub(crate) fn inner(&self, inner: usize, width: usize) -> usize {
+        (inner * self.width).div_ceil(width).next_multiple_of(8)
+    }
+}
+
 /// A size in config.json, and what the weights say about it.
 pub(crate) struct Size {
     pub(crate) field: &'static str,

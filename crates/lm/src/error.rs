@@ -102,6 +102,21 @@ pub enum LmError {
         /// Each tensor that is missing or has another shape.
         problems: Vec<String>,
     },
+    /// A model cannot have this size.
+    #[error(
+        "a model of width {width} with {layers} and {decoder_layers} blocks is not possible: the width must be a multiple \
+         of {d_head}, the width of an attention head, and there must be blocks"
+    )]
+    ModelSize {
+        /// The width of the hidden states.
+        width: usize,
+        /// The number of blocks.
+        layers: usize,
+        /// The number of blocks of the decoder.
+        decoder_layers: usize,
+        /// The width of an attention head.
+        d_head: usize,
+    },
     /// The weights could not be serialised.
     #[error("cannot save {}: {reason}", path.display())]
     Save {

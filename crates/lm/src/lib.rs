@@ -67,7 +67,7 @@ pub mod testing;
 mod weights;
 
 pub use batch::TokenBatch;
-pub use config::TokenIds;
+pub use config::{ModelSize, TokenIds};
 pub use context::{Context, ModelState};
 pub use error::LmError;
 pub use family::llama::{Llama, LlamaConfig};

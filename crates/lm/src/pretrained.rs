@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device, Tensor};
 use crate::config::{ConfigFile, unsupported};
 use crate::family::{llama, t5};
 use crate::weights::{self, Tensors};
-use crate::{Context, Hidden, LanguageModel, Llama, LmError, ModelSpec, Positions, T5, TokenBatch};
+use crate::{Context, Hidden, LanguageModel, Llama, LmError, ModelSize, ModelSpec, Positions, T5, TokenBatch};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,17 +125,50 @@ impl Pretrained {
         }
     }
 
-    /// The same model with a vocabulary of `vocab_size` tokens, for tokens that were added to the tokenizer.
+    /// Whether a prompt is read by an encoder. If not, the model is decoder-only.
+    pub fn is_encoder_decoder(&self) -> bool {
+        match self {
+            Self::T5(_) => true,
+            Self::Llama(_) => false,
+        }
+    }
+
+    /// The same model with a vocabulary of `vocab_size` tokens, such as those of its tokenizer.
     ///
-    /// The weights of each new token are the mean of those of the existing tokens.
-    ///
-    /// # Panics
-    /// If the vocabulary of the model is larger.
+    /// Many checkpoints have more rows than their tokenizer has tokens. Rows past the vocabulary are kept in saved
+    /// folders, but the model has no logits for them. If there are fewer rows, new ones are added, each of which is the
+    /// mean of the others.
     #[must_use]
     pub fn with_vocab_size(self, vocab_size: usize) -> Self {
         match self {
             Self::T5(model) => Self::T5(model.with_vocab_size(vocab_size)),
             Self::Llama(model) => Self::Llama(model.with_vocab_size(vocab_size)),
+        }
+    }
+
+    /// A smaller model with the weights of the blocks 0, `n`, `2 n` and so on of each stack.
+    ///
+    /// # Panics
+    /// If `n` is 0.
+    #[must_use]
+    pub fn with_every_nth_block(self, n: usize) -> Self {
+        assert!(n > 0, "every 0th block is no block");
+        match self {
+            Self::T5(model) => Self::T5(model.with_every_nth_block(n)),
+            Self::Llama(model) => Self::Llama(model.with_every_nth_block(n)),
+        }
+    }
+
+    /// A model of the same family and vocabulary, of another size and with random weights.
+    ///
+    /// For reproducible weights, seed the device first ([`Device::seed`]).
+    ///
+    /// # Errors
+    /// [`LmError::ModelSize`] if the family has no model of this size.
+    pub fn resized(&self, size: ModelSize, device: &Device) -> Result<Self, LmError> {
+        match self {
+            Self::T5(model) => model.resized(size, device).map(Self::T5),
+            Self::Llama(model) => model.resized(size, device).map(Self::Llama),
         }
     }
 

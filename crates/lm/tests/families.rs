@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use wheels_lm::{FloatFormat, LanguageModel, LmError, Positions, Pretrained, TokenBatch};
+use wheels_lm::{FloatFormat, LanguageModel, LmError, ModelSize, Positions, Pretrained, TokenBatch};
 
 /// What transformers computes with one checkpoint.
 #[derive(Deserialize)]
@@ -259,4 +259,27 @@ fn errors_of_decoder_only_folders_name_the_field() {
         assert!(error.to_string().contains(field), "{field}: {error}");
         assert!(matches!(error, LmError::Size { .. } | LmError::Unsupported { .. }), "{field}: {error}");
     }
+}
+
+#[test]
+fn smaller_models_keep_the_vocabulary_and_open_again() {
+    let model = load("llama3").with_vocab_size(90);
+    let device = Device::flex();
+    let size = ModelSize { width: 16, layers: 3, decoder_layers: None };
+    for (smaller, blocks) in
+        [(model.resized(size, &device).unwrap(), 3), (model.clone().with_every_nth_block(2), 1), (model.clone(), 2)]
+    {
+        assert_eq!(smaller.spec().vocab_size, 90);
+        let row = &golden("llama3", "golden.json").rows[0];
+        let before = logits(&smaller, row, 1, 0);
+        assert_eq!(before.len(), 90 * row.source.len());
+        let scratch = tempfile::tempdir().unwrap();
+        smaller.save(scratch.path(), FloatFormat::F32).unwrap();
+        let again = Pretrained::load(scratch.path(), &device).unwrap();
+        let Pretrained::Llama(llama) = &again else { panic!("another family") };
+        assert_eq!((llama.config().num_hidden_layers, again.spec().vocab_size), (blocks, 96), "all rows are saved");
+        assert_eq!(logits(&again.with_vocab_size(90), row, 1, 0), before);
+    }
+    let odd = ModelSize { width: 20, ..size };
+    assert!(model.resized(odd, &device).unwrap_err().to_string().contains("a multiple of 8"));
 }

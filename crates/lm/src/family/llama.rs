@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
-use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
-use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, grow, product, rotate, windowed_mask};
+use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
+use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask};
 use crate::weights::Tensors;
 use crate::{
     Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
@@ -476,23 +476,54 @@ impl Llama {
         &self.config
     }
 
-    /// The same model with a vocabulary of `vocab_size` tokens. The weights of each new token are the mean of those of
-    /// the existing tokens.
-    ///
-    /// # Panics
-    /// If the vocabulary of the model is larger.
+    /// See [`Pretrained::with_vocab_size`](crate::Pretrained::with_vocab_size).
     #[must_use]
     pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
-        let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
+        let missing = vocab_size.saturating_sub(self.config.vocab_size);
         if missing > 0 {
             self.model.embed_tokens = self.model.embed_tokens.grow(missing);
             if let Some(head) = &mut self.lm_head {
                 head.weight = head.weight.clone().map(|weight| grow(weight, missing));
             }
-            self.spec.vocab_size = vocab_size;
             self.config.vocab_size = vocab_size;
         }
+        self.spec.vocab_size = vocab_size;
         self
+    }
+
+    /// See [`Pretrained::with_every_nth_block`](crate::Pretrained::with_every_nth_block).
+    #[must_use]
+    pub(crate) fn with_every_nth_block(mut self, n: usize) -> Self {
+        self.model.layers = std::mem::take(&mut self.model.layers).into_iter().step_by(n).collect();
+        self.windows = self.windows.into_iter().step_by(n).collect();
+        self.config.num_hidden_layers = self.model.layers.len();
+        if self.config.model_type.starts_with("qwen") {
+            // The first block with a window may not have a number any more.
+            let name = |window: &Option<usize>| {
+                if window.is_some() { "sliding_attention".to_owned() } else { "full_attention".to_owned() }
+            };
+            self.config.layer_types = Some(self.windows.iter().map(name).collect());
+        }
+        self
+    }
+
+    /// See [`Pretrained::resized`](crate::Pretrained::resized).
+    pub(crate) fn resized(&self, size: ModelSize, device: &Device) -> Result<Self, LmError> {
+        let heads = size.heads(self.config.d_head())?;
+        // Groups keep their size if that is possible.
+        let group = self.config.num_attention_heads / self.config.kv_heads();
+        let kv_heads = if heads.is_multiple_of(group) { heads / group } else { heads };
+        let config = LlamaConfig {
+            num_attention_heads: heads,
+            num_key_value_heads: Some(kv_heads),
+            head_dim: Some(self.config.d_head()),
+            hidden_size: size.width,
+            intermediate_size: size.inner(self.config.intermediate_size, self.config.hidden_size),
+            num_hidden_layers: size.layers,
+            layer_types: None,
+            ..self.config.clone()
+        };
+        Ok(config.init(device)?.with_vocab_size(self.spec.vocab_size))
     }
 
     /// The model of a checkpoint, whose weights are not loaded yet.
@@ -630,6 +661,6 @@ impl LanguageModel for Llama {
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         let table: &Param<Tensor<2>> = self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight);
-        product(hidden.states(), table.val())
+        product(hidden.states(), first_rows(table.val(), self.spec.vocab_size))
     }
 }

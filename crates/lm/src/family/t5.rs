@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
-use crate::config::{ConfigFile, Size, check_sizes, check_values, unsupported};
+use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
 use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
 use crate::nn::{
-    Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, grow,
-    padding_mask, product,
+    Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, first_rows,
+    grow, padding_mask, product,
 };
 use crate::weights::Tensors;
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
@@ -323,23 +323,43 @@ impl T5 {
         &self.config
     }
 
-    /// The same model with a vocabulary of `vocab_size` tokens. The weights of each new token are the mean of those of
-    /// the existing tokens.
-    ///
-    /// # Panics
-    /// If the vocabulary of the model is larger.
+    /// See [`Pretrained::with_vocab_size`](crate::Pretrained::with_vocab_size).
     #[must_use]
     pub(crate) fn with_vocab_size(mut self, vocab_size: usize) -> Self {
-        let missing = vocab_size.checked_sub(self.spec.vocab_size).expect("a vocabulary can only grow");
+        let missing = vocab_size.saturating_sub(self.config.vocab_size);
         if missing > 0 {
             self.shared = self.shared.grow(missing);
             if let Some(head) = &mut self.lm_head {
                 head.weight = head.weight.clone().map(|weight| grow(weight, missing));
             }
-            self.spec.vocab_size = vocab_size;
             self.config.vocab_size = vocab_size;
         }
+        self.spec.vocab_size = vocab_size;
         self
+    }
+
+    /// See [`Pretrained::with_every_nth_block`](crate::Pretrained::with_every_nth_block).
+    #[must_use]
+    pub(crate) fn with_every_nth_block(mut self, n: usize) -> Self {
+        for stack in [&mut self.encoder, &mut self.decoder] {
+            stack.block = std::mem::take(&mut stack.block).into_iter().step_by(n).collect();
+        }
+        self.config.num_layers = self.encoder.block.len();
+        self.config.num_decoder_layers = Some(self.decoder.block.len());
+        self
+    }
+
+    /// See [`Pretrained::resized`](crate::Pretrained::resized).
+    pub(crate) fn resized(&self, size: ModelSize, device: &Device) -> Result<Self, LmError> {
+        let config = T5Config {
+            num_heads: size.heads(self.config.d_kv)?,
+            d_model: size.width,
+            d_ff: size.inner(self.config.d_ff, self.config.d_model),
+            num_layers: size.layers,
+            num_decoder_layers: size.decoder_layers,
+            ..self.config.clone()
+        };
+        Ok(config.init(device).with_vocab_size(self.spec.vocab_size))
     }
 
     /// The model of a checkpoint, whose weights are not loaded yet.
@@ -495,6 +515,7 @@ impl LanguageModel for T5 {
         if scaled {
             states = states * (self.config.d_model as f64).powf(-0.5);
         }
-        product(states, self.lm_head.as_ref().map_or_else(|| self.shared.weight.val(), |head| head.weight.val()))
+        let table = self.lm_head.as_ref().map_or(&self.shared.weight, |head| &head.weight);
+        product(states, first_rows(table.val(), self.spec.vocab_size))
     }
 }

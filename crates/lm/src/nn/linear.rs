@@ -85,6 +85,11 @@ impl Embedding {
     }
 }
 
+/// The first `count` rows of a matrix.
+pub(crate) fn first_rows(weight: Tensor<2>, count: usize) -> Tensor<2> {
+    if weight.dims()[0] == count { weight } else { weight.narrow(0, 0, count) }
+}
+
 /// A matrix with `missing` more rows, each of which is the mean of the others.
 pub(crate) fn grow(weight: Tensor<2>, missing: usize) -> Tensor<2> {
     let weight = weight.detach();

@@ -14,7 +14,7 @@ pub(crate) use bias::RelativeBias;
 pub(crate) use dropout::Dropout;
 pub use feed::FeedForward;
 pub(crate) use feed::Feed;
-pub(crate) use linear::{Embedding, Linear, grow, product};
+pub(crate) use linear::{Embedding, Linear, first_rows, grow, product};
 pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use packing::Packing;
 pub(crate) use rotary::{Rotary, rotate};
