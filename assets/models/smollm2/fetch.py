@@ -60,6 +60,8 @@ def download(folder: Path) -> Path:
 
 
 def make(folder: Path) -> None:
+    # No __pycache__ beside this file.
+    sys.dont_write_bytecode = True
     try:
         from convert import convert
     except ImportError as missing:

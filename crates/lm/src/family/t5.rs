@@ -50,7 +50,7 @@ pub struct T5Config {
     /// for the head keeps them, whatever this field says.
     pub tie_word_embeddings: bool,
     /// Whether the last hidden states are multiplied by `d_model^-0.5` before the output head. `None`, as in files of
-    /// transformers before version 5, means `tie_word_embeddings`.
+    /// transformers before version 5, means `tie_word_embeddings`, but for mT5 false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_decoder_outputs: Option<bool>,
     /// The id of the padding token.
@@ -163,6 +163,12 @@ impl T5Config {
 
     fn decoder_layers(&self) -> usize {
         self.num_decoder_layers.unwrap_or(self.num_layers)
+    }
+
+    /// Whether the last hidden states are scaled. transformers 5 says that all its files share the table, and never scales
+    /// for mT5, whose original files do not share it.
+    fn scales_outputs(&self) -> bool {
+        self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings && self.model_type != "mt5")
     }
 
     /// Whether every block has a position bias of its own.
@@ -510,9 +516,8 @@ impl LanguageModel for T5 {
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
-        let scaled = self.config.scale_decoder_outputs.unwrap_or(self.config.tie_word_embeddings);
         let mut states = hidden.states();
-        if scaled {
+        if self.config.scales_outputs() {
             states = states * (self.config.d_model as f64).powf(-0.5);
         }
         let table = self.lm_head.as_ref().map_or(&self.shared.weight, |head| &head.weight);
