@@ -201,7 +201,7 @@ impl<'a> Distillation<'a> {
         let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
         log::info!("training on {} pairs; {} validation texts", pairs.examples().len(), valid.len());
         let sampler =
-            RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, teacher.suppressed_ids());
+            RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
         let mut rollouts = Rollouts::new(sampler)?;
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;

@@ -167,7 +167,7 @@ impl Pair {
         let data = TokenizedDataset::new(dataset, tokenizer, &template, usize::MAX)?;
         let config = RolloutConfig::new(1).with_no_repeat_ngram_size(generation.no_repeat_ngram_size);
         let sampler =
-            RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.teacher.suppressed_ids());
+            RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.student.suppressed_ids());
         let indices: Vec<u32> = (0..data.pairs().len() as u32).collect();
         let mut samples = Vec::new();
         for indices in indices.chunks(SAMPLED_TOGETHER) {

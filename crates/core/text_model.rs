@@ -46,8 +46,8 @@ impl TextModel {
     /// [`Error`] if a file is missing or damaged, or if the tokenizer does not fit the model.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let mut model = Student::new(Pretrained::load(folder, device)?);
         let tokenizer = Tokenizer::from_dir(folder)?;
+        let mut model = fitted(Pretrained::load(folder, device)?, &tokenizer, &folder.display().to_string())?;
         if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }
@@ -68,8 +68,8 @@ impl TextModel {
 
         let config = String::from_utf8_lossy(required("config.json")?).into_owned();
         let checkpoint = Checkpoint { origin, config: &config, weights: required("model.safetensors")? };
-        let mut model = Student::new(Pretrained::from_checkpoint(checkpoint, device)?);
         let tokenizer = Tokenizer::from_bytes(required("tokenizer.json")?)?;
+        let mut model = fitted(Pretrained::from_checkpoint(checkpoint, device)?, &tokenizer, origin)?;
         if let (Some(bytes), Some(help_token)) = (find(HEADS), trained_help_token(&tokenizer)) {
             model = model.with_stored_heads(text("student_config.json").as_deref(), origin, bytes, help_token)?;
         }
@@ -88,7 +88,7 @@ impl TextModel {
     /// nothing changes.
     ///
     /// A new token takes the first id that the tokenizer does not use. If the model has no row for this id, it gets
-    /// one, and loses its heads, which were trained for the old vocabulary.
+    /// one. Its heads, which were trained for another help token, are lost.
     ///
     /// # Errors
     /// [`Error::Text`] if the name is invalid or the tokenizer cannot take the token.
@@ -139,14 +139,12 @@ impl TextModel {
         Ok(())
     }
 
-    /// The ids that must not be generated: special tokens other than the end of text, and rows without a token.
+    /// The ids that must not be generated: special tokens other than the end of text.
     pub(crate) fn suppressed_ids(&self) -> Vec<u32> {
-        let unused = self.tokenizer.vocab_size() as u32..self.model.spec().vocab_size as u32;
-        self.tokenizer.suppressed_ids().into_iter().chain(unused).collect()
+        self.tokenizer.suppressed_ids()
     }
 
-    /// Adds calibration.json and prices.json if the folder has them, and checks that the tokenizer fits the model.
-    /// `text` reads a file of the folder.
+    /// Adds calibration.json and prices.json if the folder has them. `text` reads a file of the folder.
     fn with_help_files(
         mut self,
         folder: &Path,
@@ -164,18 +162,23 @@ impl TextModel {
             let remedy = "copy it again from the folder that `distill` wrote";
             self.prices = Some(parse(&json, &folder.join(PRICES), remedy)?);
         }
-        let (spec, tokenizer) = (self.model.spec(), &self.tokenizer);
-        if tokenizer.vocab_size() > spec.vocab_size || !spec.ends(tokenizer.eos()) || tokenizer.pad() != spec.pad {
-            return Err(Error::Tokenizer {
-                origin: folder.display().to_string(),
-                tokens: tokenizer.vocab_size(),
-                rows: spec.vocab_size,
-                ids: (tokenizer.pad(), tokenizer.eos()),
-                model_ids: (spec.pad, spec.eos[0]),
-            });
-        }
         Ok(self)
     }
+}
+
+/// A model with the vocabulary of its tokenizer. Rows past it have no token, so no text contains them.
+fn fitted(model: Pretrained, tokenizer: &Tokenizer, origin: &str) -> Result<Student<Pretrained>, Error> {
+    let (spec, tokens) = (model.spec(), tokenizer.vocab_size());
+    if tokens > spec.vocab_size || !spec.ends(tokenizer.eos()) {
+        return Err(Error::Tokenizer {
+            origin: origin.into(),
+            tokens,
+            rows: spec.vocab_size,
+            eos: tokenizer.eos(),
+            model_eos: spec.eos.clone(),
+        });
+    }
+    Ok(Student::new(model.with_vocab_size(tokens)))
 }
 
 /// The help token whose logit a student's heads compute: that of the teacher, or else the first one.

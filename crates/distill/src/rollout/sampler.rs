@@ -65,8 +65,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         self.help_token.is_some()
     }
 
-    /// Checks that the vocabularies of student and teacher fit together. The help token, and tokens that only the
-    /// teacher has, are ignored.
+    /// Checks that the vocabularies of student and teacher fit together. The help token, suppressed tokens, and tokens
+    /// that only the teacher has, are ignored.
     ///
     /// # Errors
     /// [`DistillError::Vocabularies`] if the student can write tokens that the teacher does not have, and
@@ -76,7 +76,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         if let Some(token) = self.help_token.filter(|&token| token as usize >= student) {
             return Err(DecodeError::HelpToken { token, vocab_size: student }.into());
         }
-        let last = (0..student as u32).rev().find(|&token| Some(token) != self.help_token);
+        let closed = |token| Some(token) == self.help_token || self.suppressed_ids.contains(&token);
+        let last = (0..student as u32).rev().find(|&token| !closed(token));
         match last {
             Some(token) if token as usize >= teacher => Err(DistillError::Vocabularies { student, teacher }),
             _ => Ok(()),

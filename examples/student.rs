@@ -1,0 +1,80 @@
+//! Makes a student from a model: the model itself with a help token, every nth block of it, or a new model of another
+//! size with the same tokenizer.
+//!
+//!     cargo run --release --example student -- --from teacher --out student
+//!     cargo run --release --example student -- --from teacher --out student --every-block 2
+//!     cargo run --release --example student -- --from teacher --out student --width 192 --layers 4
+//!
+//! `distill` then trains it. Hugging Face's transformers opens the folder.
+#![allow(clippy::print_stderr)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use training_wheels::lm::{FloatFormat, ModelSize};
+use training_wheels::prelude::*;
+use training_wheels::student::Student;
+
+/// Makes a student from a model folder.
+#[derive(Parser)]
+struct Flags {
+    /// The folder of the model to start from, such as the teacher.
+    #[arg(long)]
+    from: PathBuf,
+    /// The folder for the student.
+    #[arg(long)]
+    out: PathBuf,
+    /// The name of the expert whose help the student asks for; its help token is added to the vocabulary.
+    #[arg(long, default_value = "teacher")]
+    help_token: String,
+    /// Keep the blocks 0, N, 2N and so on, with their weights.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    every_block: u64,
+    /// Make a new model with random weights and this width of the hidden states.
+    #[arg(long, requires = "layers", conflicts_with = "every_block")]
+    width: Option<usize>,
+    /// The number of blocks of the new model; of the encoder, if there is one.
+    #[arg(long, requires = "width")]
+    layers: Option<usize>,
+    /// The number of blocks of the new decoder. If absent: as --layers.
+    #[arg(long, requires = "width")]
+    decoder_layers: Option<usize>,
+    /// The seed of random weights.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Save the weights in half precision.
+    #[arg(long)]
+    half: bool,
+}
+
+fn main() -> ExitCode {
+    program::main(|| run(&Flags::parse()))
+}
+
+fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let device = device::open(&"cpu".parse()?)?.device;
+    device.seed(flags.seed);
+    let mut student = TextModel::open(&flags.from, &device)?.with_help_token(&flags.help_token)?;
+    let model = &student.model.model;
+    let smaller = match flags.width.zip(flags.layers) {
+        Some((width, layers)) => {
+            Some(model.resized(ModelSize { width, layers, decoder_layers: flags.decoder_layers }, &device)?)
+        }
+        None if flags.every_block > 1 => Some(model.clone().with_every_nth_block(flags.every_block as usize)),
+        None => None,
+    };
+    if let Some(smaller) = smaller {
+        // Heads, prices and calibration belong to the old model.
+        student = TextModel { model: Student::new(smaller), calibration: None, prices: None, ..student };
+    }
+    let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
+    student.save(&flags.out, format)?;
+    let info = Pretrained::inspect(&flags.out)?;
+    eprintln!("{}: {} weights, {} tokens", flags.out.display(), info.parameters, student.tokenizer.vocab_size());
+    Ok(())
+}
