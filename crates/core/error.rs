@@ -58,7 +58,8 @@ pub enum Error {
     /// The same id means different tokens to a student and a teacher.
     #[error(
         "token {id} is {student:?} to the student and {teacher:?} to the teacher: a teacher can only help a student \
-         with the same tokenizer"
+         with the same tokenizer. A student with another tokenizer can learn from texts that the teacher writes \
+         (`TextModel::write_texts` or the example `texts`, and then the example `train --init`)"
     )]
     Vocabularies {
         /// The id.

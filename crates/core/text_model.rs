@@ -7,11 +7,15 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Error;
-use crate::decode::Calibration;
+use crate::{Answer, Error};
+use crate::decode::{
+    BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler,
+};
 use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student};
-use crate::text::{GenerationConfig, PromptTemplate, TextError, Tokenizer, write_atomically};
+use crate::text::{
+    Dataset, Example, GenerationConfig, HelpBudget, PromptTemplate, Seed, TextError, Tokenizer, write_atomically,
+};
 
 /// A language model with its tokenizer and settings: everything that a model folder holds.
 #[derive(Clone, Debug)]
@@ -99,6 +103,38 @@ impl TextModel {
             self.model = Student::new(self.model.model.with_vocab_size(rows));
         }
         Ok(self)
+    }
+
+    /// A decoder in which the model writes without help.
+    pub fn decoder(&self) -> BudgetedDecoder<'_> {
+        let policy = Policy::new(&self.model, Sampler::from(&self.generation)).with_help_rule(HelpRule::Never);
+        let help_tokens = self.tokenizer.help_tokens().into_iter().map(|(_, token)| token);
+        let experts = help_tokens.fold(Experts::new(), Experts::with_closed_token);
+        BudgetedDecoder::new(policy.with_prompt_side(PromptSide::Expert), experts).with_generation(&self.generation)
+    }
+
+    /// The texts that the model writes for the sources of a dataset, with those sources: the data of sequence-level
+    /// distillation (Kim and Rush 2016, arXiv 1606.07947). A student with another tokenizer can be trained on them.
+    ///
+    /// A source for which the model writes nothing is left out.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`] if a source is empty or too long, and any error of decoding.
+    pub fn write_texts(&self, dataset: &[Example], seed: Seed) -> Result<Dataset, Error> {
+        let mut prompts = Vec::with_capacity(dataset.len());
+        for (index, example) in dataset.iter().enumerate() {
+            let prompt = self.template.prompt(&self.tokenizer, &example.source, HelpBudget::percent(0));
+            prompts.push(prompt.map_err(|source| Error::Prompt { index: index + 1, source })?);
+        }
+        let decoded = self.decoder().decode(&prompts, seed)?;
+        let mut examples = Vec::with_capacity(dataset.len());
+        for (example, text) in dataset.iter().zip(&decoded.trajectories) {
+            let target = Answer::new(&self.tokenizer, text)?.text;
+            if !target.trim().is_empty() {
+                examples.push(Example { source: example.source.clone(), target });
+            }
+        }
+        Ok(examples.into_iter().collect())
     }
 
     /// Writes all files of the model into a folder, which is created if it is missing. The folder opens in Python's
