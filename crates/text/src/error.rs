@@ -43,11 +43,105 @@ pub enum TextError {
         /// The parser's error.
         source: tokenizers::Error,
     },
-    /// A tokenizer has no padding token or no end-of-text token.
-    #[error("the tokenizer has no token {token}; use one that has <pad> and </s>, such as T5's")]
-    MissingToken {
-        /// The token as text.
-        token: &'static str,
+    /// A folder has the files of a tokenizer, but no tokenizer.json.
+    #[error(
+        "there is no tokenizer.json in {0}, only {source_file}; make one with: pip install transformers sentencepiece \
+         protobuf && python -c \"from transformers import AutoTokenizer as A; \
+         A.from_pretrained('{0}').save_pretrained('{0}')\"{1}",
+        folder.display(),
+        marian_note(source_file)
+    )]
+    SlowTokenizer {
+        /// The folder.
+        folder: PathBuf,
+        /// A file from which tokenizer.json can be made.
+        source_file: &'static str,
+    },
+    /// A file of a model that should be a JSON object cannot be parsed.
+    #[error("{} is not a valid JSON object; check that the file is complete", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The parser's error.
+        source: serde_json::Error,
+    },
+    /// No file says which token ends a text.
+    #[error(
+        "no token ends a text: {} has no eos_token in tokenizer_config.json or special_tokens_map.json, no eos_token_id \
+         in generation_config.json or config.json, and no token </s> in tokenizer.json; add one of these fields",
+        folder.display()
+    )]
+    NoEnd {
+        /// The folder. Empty if the tokenizer was not read from a folder.
+        folder: PathBuf,
+    },
+    /// The token that ends a text is not in the vocabulary.
+    #[error("{}: eos_token is {token:?}, which is not in tokenizer.json; use files of one model", path.display())]
+    UnknownEndToken {
+        /// The file.
+        path: PathBuf,
+        /// The token.
+        token: String,
+    },
+    /// The id that ends a text is not in the vocabulary.
+    #[error(
+        "{}: eos_token_id has {id}, and tokenizer.json only {vocab_size} tokens; use files of one model",
+        path.display()
+    )]
+    UnknownEnd {
+        /// The file.
+        path: PathBuf,
+        /// The id.
+        id: u32,
+        /// The size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// A field that should have token ids has something else.
+    #[error("{}: {field} is {value}; it must be a token id, a list of token ids, or null", path.display())]
+    TokenIds {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// Its value, as JSON.
+        value: String,
+    },
+    /// The post-processor of a tokenizer fails.
+    #[error("the post_processor of the tokenizer.json cannot be used; check that the file is complete")]
+    PostProcessor {
+        /// The tokenizer's error.
+        source: tokenizers::Error,
+    },
+    /// The model has no chat template.
+    #[error(
+        "the model has no chat template (or several, and none is named \"default\"); use the tokenizer_config.json or \
+         chat_template.jinja of a chat model, or prompts without turns"
+    )]
+    NoChatTemplate,
+    /// The chat template refuses the messages.
+    #[error("the chat template refuses the messages: {reason}")]
+    ChatRefused {
+        /// The template's own message.
+        reason: String,
+    },
+    /// The chat template cannot be rendered.
+    #[error("the chat template cannot be rendered; check the chat_template of the tokenizer")]
+    ChatTemplate {
+        /// The error, with its line in the template.
+        source: minijinja::Error,
+    },
+    /// The budget should stand in the system turn, and there is none.
+    #[error("the budget belongs into the system turn, and the template has none; set its chat mode and a system text")]
+    NoSystemTurn,
+    /// A model has no prefix for a task.
+    #[error("{} has no prefix for the task {task:?} ({})", path.display(), known_tasks(known))]
+    UnknownTask {
+        /// The file.
+        path: PathBuf,
+        /// The task.
+        task: String,
+        /// The tasks that have a prefix.
+        known: Vec<String>,
     },
     /// The vocabulary size that was requested is too small for the 256 bytes and the special tokens.
     #[error(
@@ -147,7 +241,7 @@ pub enum TextError {
          or two sentences, or raise max_tokens if the model was trained on longer texts"
     )]
     TooLong {
-        /// The length of the whole prompt, tokens: budget, prefix, text and end-of-text token.
+        /// The length of the whole prompt, tokens: budget, prefix, text and special tokens.
         tokens: usize,
         /// The maximum length, tokens.
         limit: usize,
@@ -230,5 +324,22 @@ fn known_names(known: &[String]) -> String {
         "the tokenizer has no help tokens".to_owned()
     } else {
         format!("the tokenizer has {}", known.join(", "))
+    }
+}
+
+fn known_tasks(known: &[String]) -> String {
+    if known.is_empty() {
+        "it has none for any task; set the prefix itself".to_owned()
+    } else {
+        format!("it has one for {}", known.join(", "))
+    }
+}
+
+/// transformers has no fast tokenizer for Marian, so that its own command makes no tokenizer.json.
+fn marian_note(file: &str) -> &'static str {
+    if file == "source.spm" {
+        " (transformers cannot do this for Marian: use a conversion of the model that has a tokenizer.json)"
+    } else {
+        ""
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{TextError, files, prompt_template};
+use crate::files::{self, ModelFiles};
+use crate::special_tokens::token_ids;
+use crate::{TextError, prompt_template};
 
 const FILE: &str = "generation_config.json";
 
@@ -54,6 +56,10 @@ pub struct GenerationConfig {
     /// The number of tokens that is added to the limit of `max_new_tokens_ratio`, so that short prompts may have longer
     /// outputs. This is not a field of Hugging Face's. Default: 16.
     pub max_new_tokens_offset: usize,
+    /// The ids of the tokens that end an output, besides the tokenizer's own. Default: empty.
+    ///
+    /// In a file this is one id, a list, or `null`.
+    pub eos_token_id: Vec<u32>,
     /// The file's other fields. Nothing here reads them. Default: empty.
     pub other: Map<String, Value>,
 }
@@ -69,6 +75,7 @@ impl Default for GenerationConfig {
             top_p: None,
             max_new_tokens_ratio: None,
             max_new_tokens_offset: 16,
+            eos_token_id: Vec::new(),
             other: Map::new(),
         }
     }
@@ -84,15 +91,26 @@ impl GenerationConfig {
     /// # Errors
     /// If a file exists and cannot be read or parsed, or if a number is out of its range.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        let path = folder.as_ref().join(FILE);
-        if path.exists() {
-            return Self::parse(&files::read(&path)?, &path);
+        Self::open(ModelFiles::Folder(folder.as_ref()))
+    }
+
+    /// Reads the generation config among the files of a model in memory, each with its name. Error messages use `origin`
+    /// as the name of the folder.
+    ///
+    /// # Errors
+    /// As [`GenerationConfig::from_dir`].
+    pub fn from_files(origin: &str, files: &[(&str, &[u8])]) -> Result<Self, TextError> {
+        Self::open(ModelFiles::Memory { origin, files })
+    }
+
+    fn open(files: ModelFiles<'_>) -> Result<Self, TextError> {
+        if let Some(json) = files.read(FILE)? {
+            return Self::parse(&json, &files.path(FILE));
         }
-        let legacy = folder.as_ref().join(prompt_template::FILE);
-        if legacy.exists() {
-            return Ok(parse_legacy(&files::read(&legacy)?, &legacy)?.unwrap_or_default());
-        }
-        Ok(Self::default())
+        let legacy = prompt_template::FILE;
+        let json = files.read(legacy)?;
+        let config = json.map(|json| parse_legacy(&json, &files.path(legacy))).transpose()?;
+        Ok(config.flatten().unwrap_or_default())
     }
 
     /// Reads the content of a `generation_config.json`.
@@ -220,8 +238,6 @@ fn changes_text(name: &str, value: &Value) -> bool {
         | "stop_strings"
         | "dola_layers"
         | "watermarking_config" => !is_empty(value),
-        // Only the end-of-text token of the model's own config ends a text here, so other ids would be ignored.
-        "eos_token_id" => value.as_array().is_some_and(|ids| ids.len() > 1),
         _ => false,
     }
 }
@@ -257,8 +273,34 @@ struct ConfigFile {
     max_new_tokens_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_new_tokens_offset: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    eos_token_id: Option<EndIds>,
     #[serde(flatten)]
     other: Map<String, Value>,
+}
+
+/// The ids that end a text, as Hugging Face writes them: one id, or a list.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+struct EndIds(Vec<u32>);
+
+impl TryFrom<Value> for EndIds {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        token_ids(&value)
+            .map(Self)
+            .map_err(|value| format!("eos_token_id is {value}, not a token id or a list of them"))
+    }
+}
+
+impl From<EndIds> for Value {
+    fn from(EndIds(ids): EndIds) -> Self {
+        match ids[..] {
+            [id] => id.into(),
+            _ => ids.into(),
+        }
+    }
 }
 
 impl From<ConfigFile> for GenerationConfig {
@@ -277,6 +319,7 @@ impl From<ConfigFile> for GenerationConfig {
             top_p: file.top_p.filter(|&top_p| top_p != 1.0),
             max_new_tokens_ratio: file.max_new_tokens_ratio,
             max_new_tokens_offset: file.max_new_tokens_offset.unwrap_or(default.max_new_tokens_offset),
+            eos_token_id: file.eos_token_id.map_or_else(Vec::new, |EndIds(ids)| ids),
             other,
         }
     }
@@ -296,6 +339,7 @@ impl From<GenerationConfig> for ConfigFile {
             top_p: config.top_p,
             max_new_tokens_ratio: config.max_new_tokens_ratio,
             max_new_tokens_offset: Some(config.max_new_tokens_offset),
+            eos_token_id: (!config.eos_token_id.is_empty()).then_some(EndIds(config.eos_token_id)),
             other: config.other,
         }
     }
@@ -352,7 +396,6 @@ mod tests {
             ("suppress_tokens", "[1, 2]"),
             ("begin_suppress_tokens", "[1]"),
             ("stop_strings", "\"end\""),
-            ("eos_token_id", "[1, 2]"),
         ] {
             assert_eq!(unsupported(&format!("{{\"{field}\": {value}}}")), [field], "{value}");
         }

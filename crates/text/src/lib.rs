@@ -3,10 +3,11 @@
 //! A *student* is a small model that generates a text. When it asks for help, an *expert* chooses the next token. The
 //! expert is a larger model, the teacher, or a tool.
 //!
-//! A [`Tokenizer`] converts text to token ids and back. A [`PromptTemplate`] makes the prompts of the student and of
-//! the expert from one source text. The student's prompt can state a [`HelpBudget`]: how many of the output tokens may
-//! come from the expert. A [`GenerationConfig`] has the settings for generation. A [`Dataset`] holds pairs of a source
-//! text and a target text. A [`Seed`] is the only source of random numbers.
+//! A [`Tokenizer`] converts text to token ids and back, with the special tokens of its model, and writes conversations
+//! with the model's [`ChatTemplate`]. A [`PromptTemplate`] makes the prompts of the student and of the expert from one
+//! source text. The student's prompt can state a [`HelpBudget`]: how many of the output tokens may come from the expert.
+//! A [`GenerationConfig`] has the settings for generation. A [`Dataset`] holds pairs of a source text and a target text.
+//! A [`Seed`] is the only source of random numbers.
 //!
 //! This crate has no tensors and no models. It only reads the settings for generation; the decoders in `wheels-decode`
 //! apply them.
@@ -32,24 +33,33 @@
 //! ```
 
 mod budget;
+mod chat_template;
 mod dataset;
+mod encoding;
 mod error;
 mod files;
 mod generation_config;
+mod jinja;
+mod marks;
 mod prompt;
 mod prompt_template;
 mod seed;
+mod special_tokens;
 mod stream;
+mod task_prefix;
 mod tokenizer;
+mod training;
 mod wording;
 
 pub use budget::HelpBudget;
+pub use chat_template::{ChatTemplate, Message, Role};
 pub use dataset::{Dataset, Example};
 pub use error::{LineProblem, TextError};
 pub use files::write_atomically;
 pub use generation_config::GenerationConfig;
 pub use prompt::Prompt;
-pub use prompt_template::{BudgetPlacement, PromptTemplate};
+pub use prompt_template::{BudgetPlacement, ChatPrompt, PromptTemplate};
 pub use seed::Seed;
 pub use stream::TextStream;
-pub use tokenizer::{Tokenizer, TokenizerConfig};
+pub use tokenizer::Tokenizer;
+pub use training::TokenizerConfig;

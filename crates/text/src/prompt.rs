@@ -6,8 +6,9 @@ use crate::HelpBudget;
 
 /// One source text as two prompts, for the student and for its expert, with the help budget of the output.
 ///
-/// Both prompts end with the end-of-text token. The expert reads the same prefix and text as the student. It does not
-/// read the words that state the budget, because only the student decides when to ask.
+/// Both prompts have the special tokens that their model expects, such as an end-of-text token at the end. The expert
+/// reads the same prefix and text as the student. It does not read the words that state the budget, because only the
+/// student decides when to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
     /// The token ids that the student reads.

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::{HelpBudget, Prompt, TextError, Tokenizer, files};
+use crate::files::{self, ModelFiles};
+use crate::{HelpBudget, Message, Prompt, Role, TextError, Tokenizer, marks, task_prefix};
 
 pub(crate) const FILE: &str = "prompt.json";
 const MAX_TOKENS: usize = 256;
@@ -19,12 +21,27 @@ pub enum BudgetPlacement {
     None,
     /// In words before the prefix and the text. Each digit of the number is encoded by itself.
     Before,
+    /// In words at the end of a chat's system turn, on a line of its own. Each digit of the number is encoded by itself.
+    System,
+}
+
+/// How a chat model's prompts are made; see [`PromptTemplate::chat`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatPrompt {
+    /// The text of the system turn. Default: `None`, the turn that the chat template writes by itself, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Further variables of the chat template, such as `enable_thinking`. Default: empty.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub variables: Map<String, Value>,
 }
 
 /// The format of a model's prompts, saved as `prompt.json` in the model's folder.
 ///
-/// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix, the source text and
-/// the end-of-text token.
+/// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix and the source text, with
+/// the special tokens of [`Tokenizer::encode_prompt`] around them. With [`chat`](Self::chat), the same text is the user's
+/// turn of a conversation.
 ///
 /// ```
 /// use wheels_text::{HelpBudget, PromptTemplate, Tokenizer, TokenizerConfig};
@@ -46,25 +63,54 @@ pub struct PromptTemplate {
     pub wording: usize,
     /// The maximum number of tokens in a whole prompt. Default: 256.
     pub max_tokens: usize,
+    /// Whether prompts are conversations, written by the model's chat template up to the beginning of the assistant's
+    /// turn. Default: `None`, texts without turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatPrompt>,
 }
 
 impl Default for PromptTemplate {
     fn default() -> Self {
-        Self { prefix: String::new(), budget: BudgetPlacement::None, wording: 0, max_tokens: MAX_TOKENS }
+        Self { prefix: String::new(), budget: BudgetPlacement::None, wording: 0, max_tokens: MAX_TOKENS, chat: None }
     }
 }
 
 impl PromptTemplate {
-    /// Reads the `prompt.json` in a model's folder. A folder without this file gives the default.
+    /// Reads the `prompt.json` in a model's folder.
+    ///
+    /// Without this file, the prefix is that of `task_specific_params` in config.json if exactly one task has a prefix
+    /// there. If several tasks have one, choose with [`PromptTemplate::from_task`]. Otherwise texts are prompts as they
+    /// are; a log line says so.
     ///
     /// # Errors
-    /// If the file exists and cannot be read or parsed.
+    /// If a file exists and cannot be read or parsed.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        let path = folder.as_ref().join(FILE);
-        if !path.exists() {
-            return Ok(Self::default());
+        Self::open(ModelFiles::Folder(folder.as_ref()))
+    }
+
+    /// Reads the prompt template among the files of a model in memory, each with its name. Error messages use `origin`
+    /// as the name of the folder.
+    ///
+    /// # Errors
+    /// As [`PromptTemplate::from_dir`].
+    pub fn from_files(origin: &str, files: &[(&str, &[u8])]) -> Result<Self, TextError> {
+        Self::open(ModelFiles::Memory { origin, files })
+    }
+
+    fn open(files: ModelFiles<'_>) -> Result<Self, TextError> {
+        match files.read(FILE)? {
+            Some(json) => serde_json::from_slice(&json)
+                .map_err(|source| TextError::PromptTemplate { path: files.path(FILE), source }),
+            None => Ok(Self::default().with_prefix(task_prefix::only_prefix(files)?)),
         }
-        serde_json::from_slice(&files::read(&path)?).map_err(|source| TextError::PromptTemplate { path, source })
+    }
+
+    /// A template with the prefix that a model's config.json has for a task, such as `translation_en_to_de`.
+    ///
+    /// # Errors
+    /// [`TextError::UnknownTask`] if config.json has no prefix for the task. If the file cannot be read or parsed.
+    pub fn from_task(folder: impl AsRef<Path>, task: &str) -> Result<Self, TextError> {
+        Ok(Self::default().with_prefix(task_prefix::prefix_of(ModelFiles::Folder(folder.as_ref()), task)?))
     }
 
     /// Reads the content of a `prompt.json`.
@@ -112,26 +158,67 @@ impl PromptTemplate {
         Self { max_tokens, ..self }
     }
 
+    /// Makes prompts of conversations; see [`PromptTemplate::chat`].
+    #[must_use]
+    pub fn with_chat(self, chat: ChatPrompt) -> Self {
+        Self { chat: Some(chat), ..self }
+    }
+
     /// Makes the prompts for one source text. White space around the text is removed.
     ///
     /// # Errors
     /// If the text is empty or cannot be encoded, or if the student's prompt is longer than `max_tokens`. A prompt is
-    /// never truncated.
+    /// never truncated. With [`chat`](Self::chat), for the reasons of [`Tokenizer::encode_chat`]. If the budget belongs
+    /// into the system turn and there is no text for it.
     pub fn prompt(&self, tokenizer: &Tokenizer, source: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
         let source = source.trim();
         if source.is_empty() {
             return Err(TextError::EmptyText);
         }
-        let expert = tokenizer.encode_with_end(&format!("{}{source}", self.prefix))?;
+        let text = format!("{}{source}", self.prefix);
+        let words = budget.words(self.wording);
+        let prompt = match &self.chat {
+            None => self.plain(tokenizer, &text, &words, budget)?,
+            Some(chat) => self.conversation(chat, tokenizer, &text, &words, budget)?,
+        };
+        if prompt.student.len() > self.max_tokens {
+            return Err(TextError::TooLong { tokens: prompt.student.len(), limit: self.max_tokens });
+        }
+        Ok(prompt)
+    }
+
+    fn plain(&self, tokenizer: &Tokenizer, text: &str, words: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
+        let text = tokenizer.encode(text)?;
         let mut student = match self.budget {
             BudgetPlacement::None => vec![],
-            BudgetPlacement::Before => encode_by_digits(tokenizer, &format!("{} ", budget.words(self.wording)))?,
+            BudgetPlacement::Before => encode_by_digits(tokenizer, &format!("{words} "))?,
+            BudgetPlacement::System => return Err(TextError::NoSystemTurn),
         };
-        student.extend(&expert);
-        if student.len() > self.max_tokens {
-            return Err(TextError::TooLong { tokens: student.len(), limit: self.max_tokens });
+        student.extend(&text);
+        Ok(Prompt { student: tokenizer.as_prompt(&student), expert: tokenizer.as_prompt(&text), budget })
+    }
+
+    fn conversation(
+        &self,
+        chat: &ChatPrompt,
+        tokenizer: &Tokenizer,
+        text: &str,
+        words: &str,
+        budget: HelpBudget,
+    ) -> Result<Prompt, TextError> {
+        let system = chat.system.as_deref().map(|system| Message::new(Role::System, tokenizer.guard(system)));
+        let expert: Vec<Message> =
+            system.into_iter().chain([Message::new(Role::User, tokenizer.guard(text))]).collect();
+        let words = marks::cut_digits(words);
+        let mut student = expert.clone();
+        match (self.budget, &mut student[..]) {
+            (BudgetPlacement::None, _) => {}
+            (BudgetPlacement::Before, [.., user]) => user.content = format!("{words} {}", user.content),
+            (BudgetPlacement::System, [system, _]) => system.content = format!("{}\n{words}", system.content),
+            (BudgetPlacement::System | BudgetPlacement::Before, _) => return Err(TextError::NoSystemTurn),
         }
-        Ok(Prompt { student, expert, budget })
+        let encode = |messages: &[Message]| tokenizer.encode_guarded_chat(messages, &chat.variables);
+        Ok(Prompt { student: encode(&student)?, expert: encode(&expert)?, budget })
     }
 }
 
@@ -147,6 +234,8 @@ struct PromptFile {
     wording: usize,
     #[serde(default = "max_tokens")]
     max_tokens: usize,
+    #[serde(default)]
+    chat: Option<ChatPrompt>,
     #[serde(default, rename = "max_new_tokens")]
     _max_new_tokens: IgnoredAny,
     #[serde(default, rename = "no_repeat_ngram_size")]
@@ -159,8 +248,8 @@ fn max_tokens() -> usize {
 
 impl From<PromptFile> for PromptTemplate {
     fn from(file: PromptFile) -> Self {
-        let PromptFile { prefix, budget, wording, max_tokens, .. } = file;
-        Self { prefix, budget, wording, max_tokens }
+        let PromptFile { prefix, budget, wording, max_tokens, chat, .. } = file;
+        Self { prefix, budget, wording, max_tokens, chat }
     }
 }
 

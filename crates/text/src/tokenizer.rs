@@ -1,60 +1,35 @@
-//! Encodes text as token ids and decodes token ids to text.
+//! A tokenizer with its special tokens.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tokenizers::models::TrainerWrapper;
-use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
-};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, AddedVocabulary};
 
+use crate::chat_template::{self, ChatTemplate};
+use crate::encoding::{PromptTokens, UnknownWarning, template_tokens};
+use crate::files::ModelFiles;
+use crate::special_tokens::{SPECIAL_TOKENS_MAP, SpecialIds, SpecialTokens, TOKENIZER_CONFIG};
 use crate::{TextError, TextStream, files};
 
 const FILE: &str = "tokenizer.json";
-const PAD: &str = "<pad>";
-const EOS: &str = "</s>";
-const UNK: &str = "<unk>";
-
-/// The settings for training a byte-level BPE tokenizer; see [`Tokenizer::train`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenizerConfig {
-    /// The maximum size of the vocabulary, including the special tokens and the 256 bytes. Default: 8,000.
-    pub vocab_size: usize,
-    /// The number of times that a pair of tokens must occur before it becomes one token. Default: 2.
-    pub min_frequency: u64,
-}
-
-impl Default for TokenizerConfig {
-    fn default() -> Self {
-        Self { vocab_size: 8000, min_frequency: 2 }
-    }
-}
-
-impl TokenizerConfig {
-    /// Sets the maximum size of the vocabulary.
-    #[must_use]
-    pub fn with_vocab_size(self, vocab_size: usize) -> Self {
-        Self { vocab_size, ..self }
-    }
-
-    /// Sets the number of times that a pair of tokens must occur before it becomes one token.
-    #[must_use]
-    pub fn with_min_frequency(self, min_frequency: u64) -> Self {
-        Self { min_frequency, ..self }
-    }
-}
+/// The files beside tokenizer.json that belong to the tokenizer.
+const BESIDE: [&str; 3] = [TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, chat_template::FILE];
+/// The tokens that pad and end a text if no file names others.
+const DEFAULTS: [&str; 2] = ["<pad>", "</s>"];
+/// Files from which Hugging Face's library can make a tokenizer.json.
+const SOURCES: [&str; 6] =
+    ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "vocab.txt", "source.spm"];
 
 /// A tokenizer that reads and writes Hugging Face's tokenizer.json.
 ///
-/// It reads every tokenizer.json that has the tokens `<pad>` and `</s>`, such as T5's Unigram tokenizers, and it trains
-/// byte-level BPE tokenizers. The settings for padding and truncation in a file are ignored, because a text must not be
-/// cut without notice.
+/// It reads every tokenizer.json, and it trains byte-level BPE tokenizers. The special tokens are those that
+/// tokenizer_config.json or special_tokens_map.json name, or whose ids are in generation_config.json or config.json.
+/// The settings for padding and truncation in a file are ignored, because a text must not be cut without notice.
 ///
 /// The name of a special token inside a text does not become that token, so no input can end itself or ask for help.
 /// Byte-level BPE encodes the name like any other characters. A Unigram model may have the name among its pieces; it is
-/// then encoded as `<unk>`, if the vocabulary has that token.
+/// then encoded as `<unk>`, or left out if there is no such token. Added tokens that are not special are ordinary text.
 ///
 /// ```
 /// use wheels_text::{Tokenizer, TokenizerConfig};
@@ -70,156 +45,146 @@ impl TokenizerConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
-    pad: u32,
-    eos: u32,
-    unk: Option<u32>,
+    pub(crate) inner: tokenizers::Tokenizer,
+    /// The added tokens as they are found in what a chat template wrote. `inner` finds no special tokens in a text.
+    pub(crate) template_tokens: AddedVocabulary,
+    pub(crate) special_ids: SpecialIds,
+    pub(crate) prompt_tokens: PromptTokens,
+    pub(crate) unknown_warning: UnknownWarning,
+    chat_template: Option<ChatTemplate>,
     special: BTreeSet<u32>,
     vocab_size: usize,
+    folder: TokenizerFolder,
+}
+
+/// What the files beside a tokenizer.json say, and their content, to be saved again.
+#[derive(Clone, Debug, Default)]
+struct TokenizerFolder {
+    tokens: SpecialTokens,
+    content: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Tokenizer {
-    /// Opens the tokenizer.json in a model's folder.
+    /// Opens the tokenizer in a model's folder: tokenizer.json with tokenizer_config.json, special_tokens_map.json,
+    /// chat_template.jinja, generation_config.json and config.json, of which only the first must exist.
     ///
     /// # Errors
-    /// If the folder has no such file, or for the reasons of [`Tokenizer::from_file`].
+    /// If the folder has no tokenizer.json, or if a file cannot be read or parsed. If no file says which token ends a
+    /// text and there is no `</s>`.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        let folder = folder.as_ref();
-        let path = folder.join(FILE);
-        if !path.is_file() {
-            return Err(TextError::NoTokenizer { folder: folder.to_owned() });
-        }
-        Self::from_file(path)
+        Self::open(ModelFiles::Folder(folder.as_ref()))
     }
 
-    /// Opens a tokenizer.json.
+    /// Opens the tokenizer among the files of a model in memory, each with its name. Error messages use `origin` as the
+    /// name of the folder.
     ///
     /// # Errors
-    /// If the file cannot be read or parsed, or has no `<pad>` or no `</s>`.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        let path = path.as_ref();
-        Self::parse(&files::read(path)?, path.to_owned())
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_files(origin: &str, files: &[(&str, &[u8])]) -> Result<Self, TextError> {
+        Self::open(ModelFiles::Memory { origin, files })
     }
 
-    /// Opens the content of a tokenizer.json.
+    /// Opens the content of a tokenizer.json without the files beside it.
     ///
     /// # Errors
-    /// If the content cannot be parsed, or has no `<pad>` or no `</s>`.
+    /// If the content cannot be parsed, or has no `</s>`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TextError> {
-        Self::parse(bytes, PathBuf::from("<bytes>"))
+        Self::from_inner(parse(bytes, "<bytes>".into())?)
     }
 
-    fn parse(bytes: &[u8], origin: PathBuf) -> Result<Self, TextError> {
-        let inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|source| TextError::BadTokenizer { origin, source })?;
-        Self::wrap(inner)
+    fn open(files: ModelFiles<'_>) -> Result<Self, TextError> {
+        let Some(bytes) = files.read(FILE)? else {
+            let folder = files.folder().to_owned();
+            return Err(match SOURCES.into_iter().find(|source| files.contains(source)) {
+                Some(source) => TextError::SlowTokenizer { folder, source_file: source },
+                None => TextError::NoTokenizer { folder },
+            });
+        };
+        let mut content = Vec::new();
+        for name in BESIDE {
+            content.extend(files.read(name)?.map(|bytes| (name, bytes.into_owned())));
+        }
+        let folder = TokenizerFolder { tokens: SpecialTokens::read(files)?, content };
+        let mut inner = parse(&bytes, files.path(FILE))?;
+        if inner.get_post_processor().is_none() && folder.tokens.encoder_decoder == Some(false) {
+            // Hugging Face's library does the same: a post-processor that adds nothing.
+            let nothing = TemplateProcessing::builder().try_single("$A").expect("valid").build().expect("valid");
+            inner.with_post_processor(Some(nothing));
+        }
+        let mut tokenizer = Self::wrap(inner, folder)?;
+        let roles = tokenizer.folder.tokens.roles();
+        tokenizer.chat_template = ChatTemplate::read(files, roles)?;
+        Ok(tokenizer)
     }
 
-    fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, TextError> {
+    /// A tokenizer without the files beside it.
+    pub(crate) fn from_inner(inner: tokenizers::Tokenizer) -> Result<Self, TextError> {
+        Self::wrap(inner, TokenizerFolder::default())
+    }
+
+    fn wrap(mut inner: tokenizers::Tokenizer, folder: TokenizerFolder) -> Result<Self, TextError> {
         inner.with_truncation(None).expect("switching truncation off cannot fail");
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
-        let special = inner
-            .get_added_tokens_decoder()
-            .into_iter()
-            .filter_map(|(id, token)| token.special.then_some(id))
+        let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        let special_ids = folder.tokens.ids(|name| inner.token_to_id(name), vocab_size)?;
+        // Not every tokenizer.json marks these as special, but no text may have them. A token of which only the id is
+        // given may be an ordinary one: some files pad with "!".
+        let used = |id: Option<u32>| id.is_some_and(|id| id == special_ids.pad || special_ids.ends.contains(&id));
+        let defaults = DEFAULTS.into_iter().filter(|name| used(inner.token_to_id(name)));
+        let names = folder.tokens.names().chain(defaults);
+        let unmarked: Vec<AddedToken> = names
+            .filter(|name| inner.token_to_id(name).is_some() && !inner.get_added_vocabulary().is_special_token(name))
+            .map(|name| AddedToken::from(name, true))
             .collect();
-        let id = |token| inner.token_to_id(token).ok_or(TextError::MissingToken { token });
+        inner.add_special_tokens(&unmarked);
+        let added = inner.get_added_vocabulary();
+        let special = added
+            .get_added_tokens_decoder()
+            .iter()
+            .filter(|(_, token)| token.special || added.is_special_token(&token.content))
+            .map(|(id, _)| *id)
+            .collect();
+        let prompt_tokens =
+            PromptTokens::of(&inner, special_ids.ends[0]).map_err(|source| TextError::PostProcessor { source })?;
         Ok(Self {
-            pad: id(PAD)?,
-            eos: id(EOS)?,
-            unk: inner.token_to_id(UNK),
+            template_tokens: template_tokens(&inner),
+            special_ids,
+            prompt_tokens,
+            unknown_warning: UnknownWarning::default(),
+            chat_template: None,
             special,
-            vocab_size: inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1),
+            vocab_size,
+            folder,
             inner,
         })
     }
 
-    /// Trains byte-level BPE on lines of text, with `<pad>`, `</s>` and `<unk>` as tokens 0, 1 and 2, as in T5.
-    ///
-    /// Every byte is a token and the text is not normalised, so decoding an encoded text gives exactly that text. The
-    /// order of the lines does not change the tokenizer.
-    ///
-    /// # Errors
-    /// If there are no lines, if the vocabulary is too small for the 256 bytes and the special tokens, or if the
-    /// training itself fails.
-    pub fn train<I>(config: TokenizerConfig, lines: I) -> Result<Self, TextError>
-    where
-        I: IntoIterator<Item = String>,
-        I::IntoIter: Send,
-    {
-        let specials = [PAD, EOS, UNK].map(|token| AddedToken::from(token, true));
-        let alphabet: HashSet<char> = ByteLevel::alphabet().into_iter().collect();
-        let least = specials.len() + alphabet.len();
-        if config.vocab_size < least {
-            return Err(TextError::SmallVocab { vocab_size: config.vocab_size, least });
-        }
-        let mut lines = lines.into_iter().peekable();
-        if lines.peek().is_none() {
-            return Err(TextError::NothingToTrain);
-        }
-        let mut trainer = TrainerWrapper::from(
-            BpeTrainer::builder()
-                .vocab_size(config.vocab_size)
-                .min_frequency(config.min_frequency)
-                .special_tokens(specials.to_vec())
-                .initial_alphabet(alphabet)
-                .show_progress(false)
-                .build(),
-        );
-        let bytes = ByteLevel::default().add_prefix_space(false).trim_offsets(false);
-        let mut inner: TokenizerImpl<_, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper> =
-            TokenizerImpl::new(BPE::default().into());
-        inner.with_pre_tokenizer(Some(bytes)).with_decoder(Some(bytes));
-        inner.train(&mut trainer, lines).map_err(|source| TextError::Train { source })?;
-        let tokenizer = Self::wrap(inner.into())?;
-        if tokenizer.vocab_size < config.vocab_size {
-            log::info!("the vocabulary has {} of the {} tokens requested", tokenizer.vocab_size, config.vocab_size);
-        }
-        Ok(tokenizer)
-    }
-
-    /// Writes tokenizer.json into a folder atomically. Creates the folder if it does not exist.
+    /// Writes tokenizer.json into a folder atomically, with the files beside it from which the tokenizer was opened:
+    /// tokenizer_config.json, special_tokens_map.json and chat_template.jinja. Creates the folder if it does not exist.
+    /// Such files of another tokenizer are removed.
     ///
     /// # Errors
     /// If the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TextError> {
+        let folder = folder.as_ref();
         let json = self.inner.to_string(true).expect("a tokenizer that was read or trained can be written");
-        files::write_atomically(folder.as_ref().join(FILE), json)
-    }
-
-    /// Encodes a text as token ids, without special tokens.
-    ///
-    /// # Errors
-    /// If the tokenizer cannot encode the text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|source| TextError::Encode { chars: text.chars().count(), source })?;
-        let mut ids = encoding.get_ids().to_vec();
-        if let Some(unk) = self.unk {
-            // A Unigram model has "</s>" among its pieces, so this name in a text would become the special token.
-            for id in &mut ids {
-                if self.special.contains(id) {
-                    *id = unk;
-                }
+        files::write_atomically(folder.join(FILE), json)?;
+        for name in BESIDE {
+            let path = folder.join(name);
+            match self.folder.content.iter().find(|(file, _)| *file == name) {
+                Some((_, content)) => files::write_atomically(path, content)?,
+                None => files::remove(path)?,
             }
         }
-        Ok(ids)
-    }
-
-    /// Encodes a text as token ids with the end-of-text token at the end.
-    ///
-    /// # Errors
-    /// For the reasons of [`Tokenizer::encode`].
-    pub fn encode_with_end(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let mut ids = self.encode(text)?;
-        ids.push(self.eos());
-        Ok(ids)
+        Ok(())
     }
 
     /// Decodes token ids to text. Special tokens are left out.
+    ///
+    /// The text is exactly what the tokens spell. The setting `clean_up_tokenization_spaces` of tokenizer_config.json is
+    /// not applied: transformers, too, ignores it for BPE, and without it a text that is decoded piece by piece equals
+    /// the whole.
     ///
     /// # Errors
     /// If an id is not in the vocabulary, or if the tokenizer cannot decode the tokens.
@@ -241,19 +206,41 @@ impl Tokenizer {
     }
 
     /// The id of the padding token. In T5 it is also the start token of the decoder.
+    ///
+    /// A model without a padding token pads with its end-of-text token.
     pub fn pad(&self) -> u32 {
-        self.pad
+        self.special_ids.pad
     }
 
-    /// The id of the end-of-text token.
+    /// The id of the end-of-text token: the token with which a text should end.
     pub fn eos(&self) -> u32 {
-        self.eos
+        self.special_ids.ends[0]
     }
 
-    /// The ids of the special tokens that no text contains, help tokens included, ascending: all except the end-of-text
-    /// token.
+    /// The ids of all tokens that end a text, with [`Tokenizer::eos`] first. A chat model may have several.
+    pub fn ends(&self) -> &[u32] {
+        &self.special_ids.ends
+    }
+
+    /// The ids of the special tokens that no text contains, help tokens included, ascending: all except those that end
+    /// a text.
     pub fn suppressed_ids(&self) -> Vec<u32> {
-        self.special.iter().copied().filter(|&id| id != self.eos()).collect()
+        self.special.iter().copied().filter(|id| !self.ends().contains(id)).collect()
+    }
+
+    /// The template of a chat model, with which [`Tokenizer::encode_chat`] writes conversations. `None` if the model has
+    /// no template, or several and none is named `default`.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
+    /// The first id that is another token in `other`, help tokens of this tokenizer left out. `None` if every id of this
+    /// tokenizer means the same in both.
+    ///
+    /// `other` may have more tokens.
+    pub fn first_difference(&self, other: &Self) -> Option<u32> {
+        let help: Vec<u32> = self.help_tokens().into_iter().map(|(_, id)| id).collect();
+        (0..self.vocab_size as u32).find(|id| !help.contains(id) && self.token(*id) != other.token(*id))
     }
 
     /// Whether an id is a special token, which has no text.
@@ -289,7 +276,8 @@ impl Tokenizer {
         if id != expected {
             return Err(TextError::HelpId { name: name.to_owned(), id, expected });
         }
-        *self = Self::wrap(inner)?;
+        let chat_template = self.chat_template.take();
+        *self = Self { chat_template, ..Self::wrap(inner, self.folder.clone())? };
         Ok(id)
     }
 
@@ -320,4 +308,8 @@ impl Tokenizer {
 
 fn help_token(name: &str) -> String {
     format!("<help:{name}>")
+}
+
+fn parse(bytes: &[u8], origin: PathBuf) -> Result<tokenizers::Tokenizer, TextError> {
+    tokenizers::Tokenizer::from_bytes(bytes).map_err(|source| TextError::BadTokenizer { origin, source })
 }

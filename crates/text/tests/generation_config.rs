@@ -55,7 +55,7 @@ fn max_length_is_used_if_max_new_tokens_is_missing() {
 
 #[test]
 fn other_fields_are_kept_and_written_back() {
-    let t5 = json!({"_from_model_config": true, "decoder_start_token_id": 0, "eos_token_id": [1], "pad_token_id": 0,
+    let t5 = json!({"_from_model_config": true, "decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0,
         "transformers_version": "4.27.0.dev0", "length_penalty": 0.1});
     let config = read(&t5.to_string()).with_max_new_tokens(48).with_no_repeat_ngram_size(6);
     let written = saved(&config);
@@ -63,6 +63,39 @@ fn other_fields_are_kept_and_written_back() {
         assert_eq!(&written[name], value, "{name}");
     }
     assert_eq!((&written["max_new_tokens"], &written["no_repeat_ngram_size"]), (&json!(48), &json!(6)));
+}
+
+#[test]
+fn the_ids_that_end_a_text_are_read_in_all_forms_and_written_back() {
+    for (json, ids, written) in [
+        (r#"{"eos_token_id": 2}"#, vec![2], Some(json!(2))),
+        (r#"{"eos_token_id": [151645, 151643]}"#, vec![151_645, 151_643], Some(json!([151_645, 151_643]))),
+        (r#"{"eos_token_id": [7]}"#, vec![7], Some(json!(7))),
+        (r#"{"eos_token_id": null}"#, vec![], None),
+        ("{}", vec![], None),
+    ] {
+        let config = read(json);
+        assert_eq!(config.eos_token_id, ids, "{json}");
+        assert_eq!(saved(&config).get("eos_token_id"), written.as_ref(), "{json}");
+    }
+    for json in [r#"{"eos_token_id": -1}"#, r#"{"eos_token_id": "</s>"}"#, r#"{"eos_token_id": [1, null]}"#] {
+        let error = GenerationConfig::from_json(json).unwrap_err();
+        assert!(error.to_string().contains("generation_config.json"), "{error}");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("eos_token_id"), "{cause}");
+    }
+}
+
+#[test]
+fn a_config_is_read_from_memory_as_from_a_folder() {
+    let files: [(&str, &[u8]); 2] =
+        [("prompt.json", br#"{"max_new_tokens": 48}"#), ("generation_config.json", br#"{"max_new_tokens": 20}"#)];
+    assert_eq!(GenerationConfig::from_files("model", &files).unwrap().max_new_tokens, 20);
+    let legacy = GenerationConfig::from_files("model", &files[..1]).unwrap();
+    assert_eq!((legacy.max_new_tokens, legacy.max_new_tokens_ratio), (48, Some(2.0)));
+    let broken: [(&str, &[u8]); 1] = [("generation_config.json", b"{")];
+    let message = GenerationConfig::from_files("models/it", &broken).unwrap_err().to_string();
+    assert!(message.contains("models/it/generation_config.json"), "{message}");
 }
 
 #[test]
@@ -195,6 +228,7 @@ proptest! {
         top_k in prop::option::of(1_usize..),
         top_p in prop::option::of(1e-9_f64..1.0),
         max_new_tokens_ratio in prop::option::of(0.0_f64..1e9),
+        eos_token_id in prop::collection::vec(any::<u32>(), 0..3),
         pad in any::<i64>(),
     ) {
         let other = json!({"pad_token_id": pad, "note": null}).as_object().unwrap().clone();
@@ -207,6 +241,7 @@ proptest! {
             top_p,
             max_new_tokens_ratio,
             max_new_tokens_offset,
+            eos_token_id,
             other,
         };
         let folder = tempfile::tempdir().unwrap();

@@ -127,13 +127,57 @@ fn folders_and_files_without_a_valid_tokenizer_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Tokenizer::from_dir(&folder), Err(TextError::NoTokenizer { .. })));
     let path = folder.path().join("tokenizer.json");
-    assert!(matches!(Tokenizer::from_file(&path), Err(TextError::Read { .. })));
     fs::write(&path, &UNIGRAM[..UNIGRAM.len() / 2]).unwrap();
     let message = Tokenizer::from_dir(&folder).unwrap_err().to_string();
     assert!(message.contains("tokenizer.json") && message.contains("complete"), "{message}");
     assert!(matches!(Tokenizer::from_bytes(b"\xff"), Err(TextError::BadTokenizer { .. })));
     let without = String::from_utf8(UNIGRAM.to_vec()).unwrap().replace("</s>", "<end>");
-    assert!(matches!(Tokenizer::from_bytes(without.as_bytes()), Err(TextError::MissingToken { token: "</s>" })));
+    assert!(matches!(Tokenizer::from_bytes(without.as_bytes()), Err(TextError::NoEnd { .. })));
+}
+
+#[test]
+fn a_folder_with_only_a_sentencepiece_model_gets_the_command_that_converts_it() {
+    for file in ["spiece.model", "tokenizer.model", "vocab.json", "source.spm"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(file), "").unwrap();
+        let error = Tokenizer::from_dir(&folder).unwrap_err();
+        assert!(matches!(error, TextError::SlowTokenizer { source_file, .. } if source_file == file));
+        let message = error.to_string();
+        let command = format!("from_pretrained('{0}').save_pretrained('{0}')", folder.path().display());
+        assert!(message.contains(file) && message.contains(&command), "{message}");
+        assert_eq!(message.contains("Marian"), file == "source.spm", "{message}");
+    }
+}
+
+#[test]
+fn the_first_id_that_is_another_token_is_found_without_help_tokens() {
+    let mut student = BYTES.clone();
+    assert_eq!(student.first_difference(&BYTES), None);
+    student.add_help_token("teacher").unwrap();
+    assert_eq!(student.first_difference(&BYTES), None);
+    assert_eq!(BYTES.first_difference(&student), None);
+    let other = train(["zyx zyx"], 261);
+    let first = BYTES.first_difference(&other).unwrap();
+    assert!(first >= 259 && BYTES.token(first) != other.token(first));
+    assert_eq!(train(["a"], 259).first_difference(&BYTES), None, "the other may have more tokens");
+    assert_eq!(BYTES.first_difference(&train(["a"], 259)), Some(259));
+}
+
+#[test]
+fn a_tokenizer_is_read_from_memory_as_from_a_folder() {
+    let files = [("tokenizer.json", UNIGRAM)];
+    assert_eq!(Tokenizer::from_files("model", &files).unwrap().encode("hello world").unwrap(), [4, 5]);
+    let error = Tokenizer::from_files("models/it", &[]).unwrap_err();
+    assert!(error.to_string().contains("models/it"), "{error}");
+}
+
+#[test]
+fn the_prompts_of_a_tokenizer_alone_end_with_the_end_of_text_token() {
+    for tokenizer in [BYTES.clone(), Tokenizer::from_bytes(UNIGRAM).unwrap()] {
+        let text = "hello world";
+        assert_eq!(tokenizer.encode_prompt(text).unwrap(), tokenizer.encode_with_end(text).unwrap());
+        assert_eq!(tokenizer.ends(), [1]);
+    }
 }
 
 #[test]
