@@ -19,7 +19,7 @@ use crate::eval::Evaluation;
 use crate::eval::statistics::{pearson, spearman};
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
-use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+use crate::text::{Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 use crate::text_model::save_json;
 use crate::{CalibrationConfig, Error, Method, Pair, TextModel};
 
@@ -38,7 +38,8 @@ pub struct DistillationConfig {
     /// The mixture of texts to train on, and how the prices of help are found.
     #[config(default = "RolloutConfig::new(2_000)")]
     pub rollout: RolloutConfig,
-    /// The sizes of the heads of a student that has none yet.
+    /// The sizes of the heads of a student that has none yet. `budget_tokens` grows to the end of the budget in the
+    /// prompts.
     #[config(default = "StudentConfig::new()")]
     pub student: StudentConfig,
     /// The largest number of tokens on either side of a pair. Longer pairs are left out.
@@ -189,13 +190,17 @@ impl<'a> Distillation<'a> {
         }
         let mut base = student;
         if asks {
-            base.template.budget = BudgetPlacement::Before;
+            base.template = base.template.stating_budget();
         }
         if !(needs.help_token && needs.value_heads) {
             // Only `ConstrainedPath` trains the price head.
             config.rollout.price_prompts = 0;
         }
         config.rollout.no_repeat_ngram_size = base.generation.no_repeat_ngram_size;
+
+        // The price head must see the whole budget, also if a chat template writes something before it.
+        let budget_end = base.template.budget_end(&base.tokenizer)?;
+        config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
         let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?;
         let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;

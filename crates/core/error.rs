@@ -40,8 +40,8 @@ pub enum Error {
     Eval(#[from] wheels_eval::EvalError),
     /// A tokenizer does not fit its model.
     #[error(
-        "{origin}: the tokenizer does not fit the model: it has {tokens} tokens and ends a text with token {eos}; the \
-         model has {rows} rows and ends a text with {model_eos:?}. Use the tokenizer.json that the model was trained with"
+        "{origin}: the tokenizer does not fit the model: it has {tokens} tokens, and the model only {rows} rows. Use the \
+         tokenizer.json that the model was trained with"
     )]
     Tokenizer {
         /// Where they came from.
@@ -50,10 +50,6 @@ pub enum Error {
         tokens: usize,
         /// The number of rows of the model's vocabulary.
         rows: usize,
-        /// The tokenizer's end-of-text token.
-        eos: u32,
-        /// The model's end-of-text tokens.
-        model_eos: Vec<u32>,
     },
     /// The same id means different tokens to a student and a teacher.
     #[error(

@@ -9,7 +9,7 @@ use crate::decode::{
 };
 use crate::distill::{AskSample, PromptSource, RolloutConfig, RolloutSampler, TokenizedDataset, ask_samples};
 use crate::lm::{LanguageModel, TokenBatch};
-use crate::text::{BudgetPlacement, Dataset, HelpBudget, Prompt, Seed};
+use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
 
 /// A student and its teacher, which decode together: the student writes, and its help token asks the teacher.
@@ -36,6 +36,10 @@ impl Pair {
     /// [`Error::Vocabularies`] if they do not have the same tokenizer.
     pub fn new(student: TextModel, teacher: TextModel) -> Result<Self, Error> {
         student.check_teacher(&teacher)?;
+        // A text of one model ends where the other one would end it too.
+        let mut ends = student.model.spec().eos.clone();
+        ends.extend(teacher.model.spec().eos.iter().filter(|id| !student.model.spec().ends(**id)));
+        let [student, teacher] = [student, teacher].map(|model| model.with_eos_token_ids(ends.clone()));
         Ok(Self { help_token: student.tokenizer.help_token("teacher").ok(), student, teacher })
     }
 
@@ -163,7 +167,7 @@ impl Pair {
             return Ok(vec![]);
         }
         let TextModel { tokenizer, template, generation, .. } = &self.student;
-        let template = template.clone().with_budget(BudgetPlacement::Before);
+        let template = template.clone().stating_budget();
         let data = TokenizedDataset::new(dataset, tokenizer, &template, usize::MAX)?;
         let config = RolloutConfig::new(1).with_no_repeat_ngram_size(generation.no_repeat_ngram_size);
         let sampler =

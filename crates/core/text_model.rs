@@ -51,12 +51,13 @@ impl TextModel {
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let tokenizer = Tokenizer::from_dir(folder)?;
-        let mut model = fitted(Pretrained::load(folder, device)?, &tokenizer, &folder.display().to_string())?;
+        let generation = GenerationConfig::from_dir(folder)?;
+        let origin = folder.display().to_string();
+        let mut model = fitted(Pretrained::load(folder, device)?, &tokenizer, &generation, &origin)?;
         if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }
         let template = PromptTemplate::from_dir(folder)?;
-        let generation = GenerationConfig::from_dir(folder)?;
         let text = |name: &str| read_if_there(&folder.join(name));
         Self { model, tokenizer, template, generation, calibration: None, prices: None }.with_help_files(folder, text)
     }
@@ -72,18 +73,14 @@ impl TextModel {
 
         let config = String::from_utf8_lossy(required("config.json")?).into_owned();
         let checkpoint = Checkpoint { origin, config: &config, weights: required("model.safetensors")? };
-        let tokenizer = Tokenizer::from_bytes(required("tokenizer.json")?)?;
-        let mut model = fitted(Pretrained::from_checkpoint(checkpoint, device)?, &tokenizer, origin)?;
+        required("tokenizer.json")?;
+        let tokenizer = Tokenizer::from_files(origin, files)?;
+        let generation = GenerationConfig::from_files(origin, files)?;
+        let mut model = fitted(Pretrained::from_checkpoint(checkpoint, device)?, &tokenizer, &generation, origin)?;
         if let (Some(bytes), Some(help_token)) = (find(HEADS), trained_help_token(&tokenizer)) {
             model = model.with_stored_heads(text("student_config.json").as_deref(), origin, bytes, help_token)?;
         }
-        let prompt = text("prompt.json");
-        let template = prompt.as_deref().map(PromptTemplate::from_json).transpose()?.unwrap_or_default();
-        let generation = match (text("generation_config.json"), &prompt) {
-            (Some(json), _) => GenerationConfig::from_json(&json)?,
-            (None, Some(prompt)) => GenerationConfig::from_legacy_prompt_json(prompt)?.unwrap_or_default(),
-            (None, None) => GenerationConfig::default(),
-        };
+        let template = PromptTemplate::from_files(origin, files)?;
         Self { model, tokenizer, template, generation, calibration: None, prices: None }
             .with_help_files(Path::new(origin), |name| Ok(text(name)))
     }
@@ -137,6 +134,12 @@ impl TextModel {
         Ok(examples.into_iter().collect())
     }
 
+    /// The same model with other tokens that end a text.
+    pub(crate) fn with_eos_token_ids(mut self, ids: Vec<u32>) -> Self {
+        self.model.model = self.model.model.with_eos_token_ids(ids);
+        self
+    }
+
     /// Writes all files of the model into a folder, which is created if it is missing. The folder opens in Python's
     /// transformers.
     ///
@@ -165,14 +168,13 @@ impl TextModel {
     /// # Errors
     /// [`Error::Vocabularies`] with the first id that differs.
     pub(crate) fn check_teacher(&self, teacher: &Self) -> Result<(), Error> {
-        let help: Vec<u32> = self.tokenizer.help_tokens().into_iter().map(|(_, id)| id).collect();
-        for id in (0..self.tokenizer.vocab_size() as u32).filter(|id| !help.contains(id)) {
-            let (student, teacher) = (self.tokenizer.token(id), teacher.tokenizer.token(id));
-            if student != teacher {
-                return Err(Error::Vocabularies { id, student, teacher });
+        match self.tokenizer.first_difference(&teacher.tokenizer) {
+            Some(id) => {
+                let [student, teacher] = [self, teacher].map(|model| model.tokenizer.token(id));
+                Err(Error::Vocabularies { id, student, teacher })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The ids that must not be generated: special tokens other than the end of text.
@@ -202,19 +204,25 @@ impl TextModel {
     }
 }
 
-/// A model with the vocabulary of its tokenizer. Rows past it have no token, so no text contains them.
-fn fitted(model: Pretrained, tokenizer: &Tokenizer, origin: &str) -> Result<Student<Pretrained>, Error> {
-    let (spec, tokens) = (model.spec(), tokenizer.vocab_size());
-    if tokens > spec.vocab_size || !spec.ends(tokenizer.eos()) {
-        return Err(Error::Tokenizer {
-            origin: origin.into(),
-            tokens,
-            rows: spec.vocab_size,
-            eos: tokenizer.eos(),
-            model_eos: spec.eos.clone(),
-        });
+/// A model with the vocabulary and the end tokens of its tokenizer and generation config. Rows past the vocabulary have no
+/// token, so no text contains them.
+fn fitted(
+    model: Pretrained,
+    tokenizer: &Tokenizer,
+    generation: &GenerationConfig,
+    origin: &str,
+) -> Result<Student<Pretrained>, Error> {
+    let (rows, tokens) = (model.spec().vocab_size, tokenizer.vocab_size());
+    let mut ends = vec![tokenizer.eos()];
+    for &id in tokenizer.ends().iter().chain(&generation.eos_token_id).chain(&model.spec().eos) {
+        if !ends.contains(&id) && (id as usize) < tokens {
+            ends.push(id);
+        }
     }
-    Ok(Student::new(model.with_vocab_size(tokens)))
+    if tokens > rows {
+        return Err(Error::Tokenizer { origin: origin.into(), tokens, rows });
+    }
+    Ok(Student::new(model.with_vocab_size(tokens).with_eos_token_ids(ends)))
 }
 
 /// The help token whose logit a student's heads compute: that of the teacher, or else the first one.

@@ -247,7 +247,7 @@ impl<'a> Job<'a> {
         };
         progress.say("cost of model calls".into());
         let cost = cache::read_or_make(&folder.join("costs.json"), || {
-            let prompt = pair.teacher.tokenizer.encode_with_end(&self.data.examples()[0].source)?;
+            let prompt = pair.teacher.tokenizer.encode_prompt(&self.data.examples()[0].source)?;
             let [student, teacher] = [&pair.student, &pair.teacher].map(|side| CallCost::measure(&side.model, &prompt));
             Ok(PairCost { student, teacher })
         })?;

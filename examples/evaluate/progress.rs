@@ -27,8 +27,8 @@ impl Progress {
     }
 
     /// An observer that counts `texts` texts when they end.
-    pub(crate) fn watch(&self, texts: usize, eos: u32) -> TextProgress<'_> {
-        TextProgress { bar: &self.bar, eos, ended: vec![false; texts] }
+    pub(crate) fn watch<'a>(&'a self, texts: usize, ends: &'a [u32]) -> TextProgress<'a> {
+        TextProgress { bar: &self.bar, ends, ended: vec![false; texts] }
     }
 
     /// Removes the bar.
@@ -40,7 +40,7 @@ impl Progress {
 /// Counts texts as they end.
 pub(crate) struct TextProgress<'a> {
     bar: &'a ProgressBar,
-    eos: u32,
+    ends: &'a [u32],
     ended: Vec<bool>,
 }
 
@@ -54,7 +54,7 @@ impl TextProgress<'_> {
 impl Observer for TextProgress<'_> {
     fn step(&mut self, row: usize, step: &Step) {
         // A text whose end was rolled back ends twice.
-        if step.token == self.eos && !self.ended[row] {
+        if self.ends.contains(&step.token) && !self.ended[row] {
             self.ended[row] = true;
             self.bar.inc(1);
         }

@@ -176,7 +176,7 @@ impl Suite<'_> {
         progress: &Progress,
     ) -> Result<SystemOutput, training_wheels::Error> {
         let decoder = case.system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch);
-        let mut texts_done = progress.watch(prompts.len(), self.pair.student.tokenizer.eos());
+        let mut texts_done = progress.watch(prompts.len(), &self.pair.student.model.spec().eos);
         let decoded = decoder.decode_with(prompts, Seed(self.settings.seed), &mut texts_done)?;
         texts_done.finish();
         Ok(evaluation.output(decoded)?)

@@ -69,7 +69,7 @@ impl SystemOutput {
 fn kind_of_token(token: u32, position: usize, tokenizer: &Tokenizer) -> Result<&'static str, TextError> {
     let text = tokenizer.decode(&[token])?;
     Ok(match text.trim() {
-        _ if token == tokenizer.eos() => "end",
+        _ if tokenizer.ends().contains(&token) => "end",
         word if !word.is_empty() && word.chars().all(char::is_numeric) => "number",
         word if !word.chars().any(char::is_alphanumeric) => "punctuation",
         _ if position == 0 || text.starts_with(' ') => "word",

@@ -146,6 +146,17 @@ impl Pretrained {
         }
     }
 
+    /// The same model with other tokens that end a text, such as those of a generation config. The saved config keeps its
+    /// own.
+    #[must_use]
+    pub fn with_eos_token_ids(mut self, ids: Vec<u32>) -> Self {
+        match &mut self {
+            Self::T5(model) => model.spec.eos = ids,
+            Self::Llama(model) => model.spec.eos = ids,
+        }
+        self
+    }
+
     /// A smaller model with the weights of the blocks 0, `n`, `2 n` and so on of each stack.
     ///
     /// # Panics
@@ -241,6 +252,7 @@ impl LanguageModel for Pretrained {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::T5Config;
 
     #[test]
     fn a_grown_vocabulary_keeps_the_logits_of_its_old_tokens() {

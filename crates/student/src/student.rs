@@ -376,8 +376,7 @@ mod tests {
         let read = plain().with_heads_in(folder.path(), HELP).unwrap();
         assert_eq!(logits(&read), logits(&*STUDENT));
         let bytes = fs::read(folder.path().join(HEADS)).unwrap();
-        let memory = WeightSource::Bytes { origin: "memory", bytes: &bytes };
-        assert_eq!(logits(&plain().with_stored_heads(None, memory, HELP).unwrap()), logits(&read));
+        assert_eq!(logits(&plain().with_stored_heads(None, "memory", &bytes, HELP).unwrap()), logits(&read));
         fs::remove_file(folder.path().join(CONFIG)).unwrap();
         assert_eq!(
             logits(&plain().with_heads_in(folder.path(), HELP).unwrap()),

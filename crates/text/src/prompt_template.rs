@@ -39,7 +39,8 @@ pub struct ChatPrompt {
 
 /// The format of a model's prompts, saved as `prompt.json` in the model's folder.
 ///
-/// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix and the source text, with
+/// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix, the source text and the
+/// suffix, with
 /// the special tokens of [`Tokenizer::encode_prompt`] around them. With [`chat`](Self::chat), the same text is the user's
 /// turn of a conversation.
 ///
@@ -57,6 +58,10 @@ pub struct ChatPrompt {
 pub struct PromptTemplate {
     /// Text before every source text, such as "translate English to Italian: ". Default: empty.
     pub prefix: String,
+    /// Text after every source text, such as "\nItalian:" for a decoder-only model, which continues its prompt. Default:
+    /// empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub suffix: String,
     /// Where the student's prompt states the budget. Default: nowhere.
     pub budget: BudgetPlacement,
     /// The index of the wording that states the budget; see [`HelpBudget::words`]. Default: 0.
@@ -71,7 +76,7 @@ pub struct PromptTemplate {
 
 impl Default for PromptTemplate {
     fn default() -> Self {
-        Self { prefix: String::new(), budget: BudgetPlacement::None, wording: 0, max_tokens: MAX_TOKENS, chat: None }
+        Self { prefix: String::new(), suffix: String::new(), budget: BudgetPlacement::None, wording: 0, max_tokens: MAX_TOKENS, chat: None }
     }
 }
 
@@ -140,10 +145,25 @@ impl PromptTemplate {
         Self { prefix: prefix.into(), ..self }
     }
 
+    /// Sets the text after every source text.
+    #[must_use]
+    pub fn with_suffix(self, suffix: impl Into<String>) -> Self {
+        Self { suffix: suffix.into(), ..self }
+    }
+
     /// Sets where the student's prompt states the budget.
     #[must_use]
     pub fn with_budget(self, budget: BudgetPlacement) -> Self {
         Self { budget, ..self }
+    }
+
+    /// The same template with a budget in the student's prompt. A template that states none states it before the text.
+    #[must_use]
+    pub fn stating_budget(self) -> Self {
+        match self.budget {
+            BudgetPlacement::None => self.with_budget(BudgetPlacement::Before),
+            _ => self,
+        }
     }
 
     /// Sets the index of the wording that states the budget; see [`HelpBudget::words`].
@@ -175,7 +195,7 @@ impl PromptTemplate {
         if source.is_empty() {
             return Err(TextError::EmptyText);
         }
-        let text = format!("{}{source}", self.prefix);
+        let text = format!("{}{source}{}", self.prefix, self.suffix);
         let words = budget.words(self.wording);
         let prompt = match &self.chat {
             None => self.plain(tokenizer, &text, &words, budget)?,
@@ -185,6 +205,24 @@ impl PromptTemplate {
             return Err(TextError::TooLong { tokens: prompt.student.len(), limit: self.max_tokens });
         }
         Ok(prompt)
+    }
+
+    /// The largest number of tokens from the start of a student's prompt to the end of the budget in it. 0 without a
+    /// budget in words.
+    ///
+    /// # Errors
+    /// For the reasons of [`prompt`](Self::prompt).
+    pub fn budget_end(&self, tokenizer: &Tokenizer) -> Result<usize, TextError> {
+        let mut largest = 0;
+        for wording in 0..HelpBudget::WORDINGS {
+            for budget in [HelpBudget::percent(100), HelpBudget::tokens(100)] {
+                let template = self.clone().with_wording(wording).with_max_tokens(usize::MAX);
+                let Prompt { student, expert, .. } = template.prompt(tokenizer, "any text", budget)?;
+                let same = student.iter().rev().zip(expert.iter().rev()).take_while(|(a, b)| a == b).count();
+                largest = largest.max(student.len() - same);
+            }
+        }
+        Ok(largest)
     }
 
     fn plain(&self, tokenizer: &Tokenizer, text: &str, words: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
@@ -229,6 +267,8 @@ struct PromptFile {
     #[serde(default)]
     prefix: String,
     #[serde(default)]
+    suffix: String,
+    #[serde(default)]
     budget: BudgetPlacement,
     #[serde(default)]
     wording: usize,
@@ -248,8 +288,8 @@ fn max_tokens() -> usize {
 
 impl From<PromptFile> for PromptTemplate {
     fn from(file: PromptFile) -> Self {
-        let PromptFile { prefix, budget, wording, max_tokens, chat, .. } = file;
-        Self { prefix, budget, wording, max_tokens, chat }
+        let PromptFile { prefix, suffix, budget, wording, max_tokens, chat, .. } = file;
+        Self { prefix, suffix, budget, wording, max_tokens, chat }
     }
 }
 

@@ -4,7 +4,7 @@ use wheels_text::{BudgetPlacement, Dataset, Example, HelpBudget, Prompt, PromptT
 
 use crate::DistillError;
 
-/// A source text and its target, as token ids. Both end with the end-of-text token.
+/// The prompt for a source text and its target, as token ids. The target ends with the end-of-text token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPair {
     /// The text that the model reads.

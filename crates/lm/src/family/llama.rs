@@ -325,7 +325,7 @@ pub struct Llama {
     #[module(skip)]
     dropout_seed: Option<u64>,
     #[module(skip)]
-    spec: ModelSpec,
+    pub(crate) spec: ModelSpec,
     #[module(skip)]
     config: LlamaConfig,
 }

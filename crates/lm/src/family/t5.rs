@@ -266,7 +266,7 @@ pub struct T5 {
     #[module(skip)]
     dropout_seed: Option<u64>,
     #[module(skip)]
-    spec: ModelSpec,
+    pub(crate) spec: ModelSpec,
     #[module(skip)]
     config: T5Config,
 }
