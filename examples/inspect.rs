@@ -62,7 +62,8 @@ struct Report {
 struct TokenizerReport {
     tokens: usize,
     pad: u32,
-    eos: u32,
+    ends: Vec<u32>,
+    chat_template: bool,
     help_tokens: Vec<String>,
 }
 
@@ -79,7 +80,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         Ok(tokenizer) => Some(TokenizerReport {
             tokens: tokenizer.vocab_size(),
             pad: tokenizer.pad(),
-            eos: tokenizer.eos(),
+            ends: tokenizer.ends().to_vec(),
+            chat_template: tokenizer.chat_template().is_some(),
             help_tokens: tokenizer.help_tokens().into_iter().map(|(name, _)| name).collect(),
         }),
         Err(TextError::NoTokenizer { .. }) => None,
@@ -108,8 +110,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     println!("weights     {} in {} file(s), as {}", report.parameters, report.files, report.formats.join(", "));
     println!("vocabulary  {} rows; a text ends with {:?}", report.vocab_size, report.eos_token_id);
     match &report.tokenizer {
-        Some(TokenizerReport { tokens, pad, eos, help_tokens }) => {
-            println!("tokenizer   {tokens} tokens; padding is {pad}, the end of a text {eos}; help tokens: {help_tokens:?}");
+        Some(TokenizerReport { tokens, pad, ends, chat_template, help_tokens }) => {
+            println!("tokenizer   {tokens} tokens; padding is {pad}, a text ends with {ends:?}");
+            println!("chat        {}", if *chat_template { "has a chat template" } else { "no chat template" });
+            println!("help        {}", if help_tokens.is_empty() { "no help token".into() } else { help_tokens.join(", ") });
         }
         None => println!("tokenizer   none: the folder has no tokenizer.json"),
     }

@@ -4,6 +4,7 @@
 //!     cargo run --release --example student -- --from teacher --out student
 //!     cargo run --release --example student -- --from teacher --out student --every-block 2
 //!     cargo run --release --example student -- --from teacher --out student --width 192 --layers 4
+//!     cargo run --release --example student -- --from Qwen2.5-0.5B-Instruct --out student --chat --system "Translate."
 //!
 //! `distill` then trains it. Hugging Face's transformers opens the folder.
 #![allow(clippy::print_stderr)]
@@ -19,6 +20,7 @@ use clap::Parser;
 use training_wheels::lm::{FloatFormat, ModelSize};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
+use training_wheels::text::{BudgetPlacement, ChatPrompt};
 
 /// Makes a student from a model folder.
 #[derive(Parser)]
@@ -44,6 +46,24 @@ struct Flags {
     /// The number of blocks of the new decoder. If absent: as --layers.
     #[arg(long, requires = "width")]
     decoder_layers: Option<usize>,
+    /// The text before every source text, saved in prompt.json. If absent: as in the folder.
+    #[arg(long, conflicts_with = "task")]
+    prefix: Option<String>,
+    /// The text after every source text, for a decoder-only model, such as "\nSummary:".
+    #[arg(long)]
+    suffix: Option<String>,
+    /// The name of a task in config.json's `task_specific_params`, such as translation_en_to_de: its prefix is used.
+    #[arg(long)]
+    task: Option<String>,
+    /// Make prompts with the folder's chat template: the source text is the user's turn.
+    #[arg(long)]
+    chat: bool,
+    /// The text of the system turn. If absent: what the chat template writes by itself.
+    #[arg(long, requires = "chat")]
+    system: Option<String>,
+    /// State the budget in the system turn and not in the user's turn.
+    #[arg(long, requires = "system")]
+    budget_in_system: bool,
     /// The seed of random weights.
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -60,6 +80,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
     let mut student = TextModel::open(&flags.from, &device)?.with_help_token(&flags.help_token)?;
+    student.template = template(flags, student.template)?;
+    // A template that the folder cannot use is an error now, and not after training.
+    student.template.prompt(&student.tokenizer, "a text", HelpBudget::percent(20))?;
     let model = &student.model.model;
     let smaller = match flags.width.zip(flags.layers) {
         Some((width, layers)) => {
@@ -77,4 +100,20 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let info = Pretrained::inspect(&flags.out)?;
     eprintln!("{}: {} weights, {} tokens", flags.out.display(), info.parameters, student.tokenizer.vocab_size());
     Ok(())
+}
+
+/// The prompt template of the student.
+fn template(flags: &Flags, mut template: PromptTemplate) -> Result<PromptTemplate, Box<dyn Error>> {
+    if let Some(task) = &flags.task {
+        template.prefix = PromptTemplate::from_task(&flags.from, task)?.prefix;
+    }
+    template.prefix = flags.prefix.clone().unwrap_or(template.prefix);
+    template.suffix = flags.suffix.clone().unwrap_or(template.suffix);
+    if flags.chat {
+        template.chat = Some(ChatPrompt { system: flags.system.clone(), ..ChatPrompt::default() });
+    }
+    if flags.budget_in_system {
+        template.budget = BudgetPlacement::System;
+    }
+    Ok(template)
 }

@@ -50,6 +50,8 @@ impl TextModel {
     /// [`Error`] if a file is missing or damaged, or if the tokenizer does not fit the model.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = folder.as_ref();
+        // What is missing or does not fit is an error before the weights are read.
+        Pretrained::inspect(folder)?;
         let tokenizer = Tokenizer::from_dir(folder)?;
         let generation = GenerationConfig::from_dir(folder)?;
         let origin = folder.display().to_string();

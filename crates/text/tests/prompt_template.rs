@@ -289,7 +289,7 @@ proptest! {
         system in prop::option::of(any::<Option<String>>()),
     ) {
         let chat = system.map(|system| ChatPrompt { system, variables: Map::new() });
-        let template = PromptTemplate { prefix, budget, wording, max_tokens, chat };
+        let template = PromptTemplate { suffix: prefix.clone(), prefix, budget, wording, max_tokens, chat };
         let folder = tempfile::tempdir().unwrap();
         template.save(folder.path().join("new")).unwrap();
         prop_assert_eq!(PromptTemplate::from_dir(folder.path().join("new")).unwrap(), template);
