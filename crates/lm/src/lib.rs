@@ -41,7 +41,7 @@
 //!     }
 //! }
 //!
-//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: vec![1] } };
+//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: vec![1], max_positions: None } };
 //! let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![4, 3]], 0), 16);
 //! let first = TokenBatch::column(&context.starts());
 //! let next = model.forward(&first, &mut context).logits.argmax(2);
