@@ -70,11 +70,13 @@ pub use batch::TokenBatch;
 pub use config::{ModelSize, TokenIds};
 pub use context::{Context, ModelState};
 pub use error::LmError;
+pub use family::bart::Bart;
+pub use family::bart_config::BartConfig;
 pub use family::llama::{Llama, LlamaConfig};
 pub use family::t5::{T5, T5Config};
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
-pub use nn::FeedForward;
+pub use nn::{Activation, FeedForward};
 pub use pretrained::{Checkpoint, CheckpointInfo, FloatFormat, Pretrained};
