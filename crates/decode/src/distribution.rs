@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn vocabulary(size: usize, expert_tokens: &[u32], closed: &[u32]) -> Vocabulary {
-        let spec = ModelSpec { vocab_size: size, d_model: size, pad: 0, eos: vec![1] };
+        let spec = ModelSpec { vocab_size: size, d_model: size, pad: 0, eos: vec![1], max_positions: None };
         Vocabulary::new(&spec, expert_tokens.to_vec(), closed.to_vec())
     }
 

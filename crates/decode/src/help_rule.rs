@@ -106,7 +106,11 @@ mod tests {
 
     /// Whether a rule asks if the three tokens have these weights, and the help token has the weight 1.5.
     fn asks(rule: HelpRule, probs: [f64; 3]) -> bool {
-        let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: vec![1] }, vec![3], vec![]);
+        let vocabulary = Vocabulary::new(
+            &ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: vec![1], max_positions: None },
+            vec![3],
+            vec![],
+        );
         let [a, b, c] = probs.map(|p| p.ln() as f32);
         let mut logits = [a, b, c, 1.5_f32.ln()];
         let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");
@@ -161,7 +165,11 @@ mod tests {
 
     #[test]
     fn random_help_asks_at_its_rate_and_reports_its_log_prob() {
-        let vocabulary = Vocabulary::new(&ModelSpec { vocab_size: 2, d_model: 2, pad: 0, eos: vec![1] }, vec![2], vec![]);
+        let vocabulary = Vocabulary::new(
+            &ModelSpec { vocab_size: 2, d_model: 2, pad: 0, eos: vec![1], max_positions: None },
+            vec![2],
+            vec![],
+        );
         let mut logits = [0.0, 0.0];
         let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         let mut rng = Seed(5).rng();

@@ -83,7 +83,7 @@
 //!     fn head(&self, hidden: &Hidden) -> Tensor<2> { hidden.states() * 9.0 }
 //! }
 //!
-//! let model = CountUp(ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: vec![1] });
+//! let model = CountUp(ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: vec![1], max_positions: None });
 //! let policy = Policy::greedy(&model).with_help_rule(HelpRule::Always);
 //! let decoder = BudgetedDecoder::new(policy, Experts::new().with(9, Teacher::new(&model))).with_max_new_tokens(4);
 //! let prompt = Prompt { student: vec![1, 2], expert: vec![3, 2], budget: HelpBudget::tokens(1) };

@@ -185,7 +185,8 @@ mod tests {
     const HELP: u32 = 5;
 
     fn vocabulary() -> Vocabulary {
-        let spec = ModelSpec { vocab_size: LOGITS.len(), d_model: LOGITS.len(), pad: 0, eos: vec![1] };
+        let spec =
+            ModelSpec { vocab_size: LOGITS.len(), d_model: LOGITS.len(), pad: 0, eos: vec![1], max_positions: None };
         Vocabulary::new(&spec, vec![HELP], vec![])
     }
 
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn of_equal_tokens_the_filter_keeps_the_lowest_ids() {
         let mut logits = [1.0_f32; 6];
-        let spec = ModelSpec { vocab_size: 6, d_model: 6, pad: 0, eos: vec![1] };
+        let spec = ModelSpec { vocab_size: 6, d_model: 6, pad: 0, eos: vec![1], max_positions: None };
         let vocabulary = Vocabulary::new(&spec, vec![], vec![]);
         let distribution = Distribution::read(&mut logits, &vocabulary, &[]).expect("finite logits");
         let ids: Vec<u32> = filtered_weights(&distribution, 1.0, Some(3), None).iter().map(|token| token.0).collect();

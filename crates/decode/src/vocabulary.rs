@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn help_tokens_cannot_be_written() {
-        let spec = ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: vec![1] };
+        let spec = ModelSpec { vocab_size: 4, d_model: 4, pad: 0, eos: vec![1], max_positions: None };
         let vocabulary = Vocabulary::new(&spec, vec![1], vec![3]);
         assert!([0, 2].iter().all(|&token| vocabulary.contains(token)));
         assert!([1, 3, 4].iter().all(|&token| !vocabulary.contains(token)));
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn tokens_that_would_repeat_an_ngram_are_found() {
-        let spec = ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: vec![1] };
+        let spec = ModelSpec { vocab_size: 9, d_model: 9, pad: 0, eos: vec![1], max_positions: None };
         let repeated = |size, text: &[u32]| {
             let vocabulary = Vocabulary::new(&spec, vec![], vec![]).with_no_repeat_ngram_size(size);
             vocabulary.repeated(text).collect::<Vec<u32>>()

@@ -41,7 +41,7 @@
 //!     }
 //! }
 //!
-//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: vec![1] } };
+//! let model = CountUp { spec: ModelSpec { vocab_size: 5, d_model: 5, pad: 0, eos: vec![1], max_positions: None } };
 //! let mut context = model.prefill(&TokenBatch::new(&[vec![2], vec![4, 3]], 0), 16);
 //! let first = TokenBatch::column(&context.starts());
 //! let next = model.forward(&first, &mut context).logits.argmax(2);
@@ -70,11 +70,13 @@ pub use batch::TokenBatch;
 pub use config::{ModelSize, TokenIds};
 pub use context::{Context, ModelState};
 pub use error::LmError;
+pub use family::bart::Bart;
+pub use family::bart_config::BartConfig;
 pub use family::llama::{Llama, LlamaConfig};
 pub use family::t5::{T5, T5Config};
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
 pub use model::{LanguageModel, LmOutput, ModelSpec};
-pub use nn::FeedForward;
+pub use nn::{Activation, FeedForward};
 pub use pretrained::{Checkpoint, CheckpointInfo, FloatFormat, Pretrained};

@@ -15,6 +15,10 @@ pub struct ModelSpec {
     pub pad: u32,
     /// The ids of the tokens that end a text, at least one. The first one ends the targets of training.
     pub eos: Vec<u32>,
+    /// The number of positions that the model can tell apart, for models with learned position embeddings. An
+    /// encoder-decoder has this number of positions for a prompt and again for what follows it, start token included; a
+    /// decoder-only model has it for both together. `None` if there is no such limit.
+    pub max_positions: Option<usize>,
 }
 
 impl ModelSpec {
@@ -52,6 +56,9 @@ pub trait LanguageModel {
     /// `capacity` is the number of tokens per row for which KV caches are allocated. Caches grow if a row becomes
     /// longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt
     /// again and does not change the context. Training scores whole targets in this way.
+    ///
+    /// # Panics
+    /// If a prompt is longer than [`ModelSpec::max_positions`].
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context;
 
     /// Reads tokens and returns the last hidden states at the selected positions. Row `i` of `tokens` continues row
@@ -64,8 +71,8 @@ pub trait LanguageModel {
     /// `tokens`: `[rows, time]`; the result: `[positions, d_model]`, one state for each of the `positions`.
     ///
     /// # Panics
-    /// If `rows` and `tokens` differ in their number of rows, if the context does not have one of the rows, or if
-    /// another model made the context.
+    /// If `rows` and `tokens` differ in their number of rows, if the context does not have one of the rows, if a row
+    /// becomes longer than [`ModelSpec::max_positions`], or if another model made the context.
     fn hidden(&self, tokens: &TokenBatch, rows: &[usize], positions: Positions<'_>, context: &mut Context) -> Hidden;
 
     /// The logits of the next token at each position of `hidden`.

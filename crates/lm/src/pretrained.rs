@@ -7,9 +7,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::config::{ConfigFile, unsupported};
-use crate::family::{llama, t5};
+use crate::family::{bart, llama, t5};
 use crate::weights::{self, Tensors};
-use crate::{Context, Hidden, LanguageModel, Llama, LmError, ModelSize, ModelSpec, Positions, T5, TokenBatch};
+use crate::{Bart, Context, Hidden, LanguageModel, Llama, LmError, ModelSize, ModelSpec, Positions, T5, TokenBatch};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,12 +60,16 @@ pub struct CheckpointInfo {
 }
 
 /// A model of any supported family. The `model_type` in config.json selects the family.
+// A program has only a few models, and burn has no modules in boxes.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Pretrained {
     /// T5, versions 1.0 and 1.1, mT5 and UMT5.
     T5(T5),
     /// Llama 2 and 3, Mistral, Qwen2, Qwen3, and models of the same architectures, such as SmolLM2.
     Llama(Llama),
+    /// BART, mBART, Marian, and M2M100 with NLLB.
+    Bart(Bart),
 }
 
 impl Pretrained {
@@ -89,7 +93,10 @@ impl Pretrained {
         // The device of a model without weights does not matter.
         let (parameters, unused) = match Self::prepare(file, &tensors, &Device::default())? {
             Self::T5(model) => (model.num_params(), weights::unused(&model, &tensors, t5::names, t5::is_copy)?),
-            Self::Llama(model) => (model.num_params(), weights::unused(&model, &tensors, llama::names, llama::is_copy)?),
+            Self::Llama(model) => {
+                (model.num_params(), weights::unused(&model, &tensors, llama::names, llama::is_copy)?)
+            }
+            Self::Bart(model) => (model.num_params(), weights::unused(&model, &tensors, bart::names, bart::is_copy)?),
         };
         Ok(CheckpointInfo { model_type, parameters, formats: tensors.formats(), files: tensors.files(), unused })
     }
@@ -107,6 +114,7 @@ impl Pretrained {
         match Self::prepare(file, tensors, device)? {
             Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy).map(Self::T5),
             Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy).map(Self::Llama),
+            Self::Bart(model) => weights::load(model, tensors, bart::names, bart::is_copy).map(Self::Bart),
         }
     }
 
@@ -116,11 +124,12 @@ impl Pretrained {
         match file.text("model_type") {
             "t5" | "mt5" | "umt5" => Ok(Self::T5(T5::prepare(file, tensors, device)?)),
             "llama" | "mistral" | "qwen2" | "qwen3" => Ok(Self::Llama(Llama::prepare(file, tensors, device)?)),
+            "bart" | "mbart" | "marian" | "m2m_100" => Ok(Self::Bart(Bart::prepare(file, tensors, device)?)),
             other => Err(unsupported(
                 &file.origin,
                 "model_type",
                 &other,
-                "t5, mt5, umt5, llama, mistral, qwen2 and qwen3",
+                "t5, mt5, umt5, llama, mistral, qwen2, qwen3, bart, mbart, marian and m2m_100",
             )),
         }
     }
@@ -128,7 +137,7 @@ impl Pretrained {
     /// Whether a prompt is read by an encoder. If not, the model is decoder-only.
     pub fn is_encoder_decoder(&self) -> bool {
         match self {
-            Self::T5(_) => true,
+            Self::T5(_) | Self::Bart(_) => true,
             Self::Llama(_) => false,
         }
     }
@@ -143,6 +152,7 @@ impl Pretrained {
         match self {
             Self::T5(model) => Self::T5(model.with_vocab_size(vocab_size)),
             Self::Llama(model) => Self::Llama(model.with_vocab_size(vocab_size)),
+            Self::Bart(model) => Self::Bart(model.with_vocab_size(vocab_size)),
         }
     }
 
@@ -153,6 +163,7 @@ impl Pretrained {
         match &mut self {
             Self::T5(model) => model.spec.eos = ids,
             Self::Llama(model) => model.spec.eos = ids,
+            Self::Bart(model) => model.spec.eos = ids,
         }
         self
     }
@@ -167,6 +178,7 @@ impl Pretrained {
         match self {
             Self::T5(model) => Self::T5(model.with_every_nth_block(n)),
             Self::Llama(model) => Self::Llama(model.with_every_nth_block(n)),
+            Self::Bart(model) => Self::Bart(model.with_every_nth_block(n)),
         }
     }
 
@@ -180,6 +192,7 @@ impl Pretrained {
         match self {
             Self::T5(model) => model.resized(size, device).map(Self::T5),
             Self::Llama(model) => model.resized(size, device).map(Self::Llama),
+            Self::Bart(model) => model.resized(size, device).map(Self::Bart),
         }
     }
 
@@ -194,6 +207,7 @@ impl Pretrained {
         let config = match self {
             Self::T5(model) => serde_json::to_string_pretty(model.config()),
             Self::Llama(model) => serde_json::to_string_pretty(model.config()),
+            Self::Bart(model) => serde_json::to_string_pretty(model.config()),
         };
         let path = folder.join("config.json");
         let config = config.expect("a config of texts and numbers is JSON");
@@ -201,6 +215,7 @@ impl Pretrained {
         match self {
             Self::T5(model) => weights::save(model, folder, t5::names, format),
             Self::Llama(model) => weights::save(model, folder, llama::names, format),
+            Self::Bart(model) => weights::save(&model.with_copies(), folder, bart::names, format),
         }
     }
 }
@@ -210,6 +225,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => model.spec(),
             Self::Llama(model) => model.spec(),
+            Self::Bart(model) => model.spec(),
         }
     }
 
@@ -217,6 +233,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => model.device(),
             Self::Llama(model) => model.device(),
+            Self::Bart(model) => model.device(),
         }
     }
 
@@ -224,6 +241,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => model.prefill(prompts, capacity),
             Self::Llama(model) => model.prefill(prompts, capacity),
+            Self::Bart(model) => model.prefill(prompts, capacity),
         }
     }
 
@@ -231,6 +249,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => model.hidden(tokens, rows, positions, context),
             Self::Llama(model) => model.hidden(tokens, rows, positions, context),
+            Self::Bart(model) => model.hidden(tokens, rows, positions, context),
         }
     }
 
@@ -238,6 +257,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => Self::T5(model.with_dropout(seed)),
             Self::Llama(model) => Self::Llama(model.with_dropout(seed)),
+            Self::Bart(model) => Self::Bart(model.with_dropout(seed)),
         }
     }
 
@@ -245,6 +265,7 @@ impl LanguageModel for Pretrained {
         match self {
             Self::T5(model) => model.head(hidden),
             Self::Llama(model) => model.head(hidden),
+            Self::Bart(model) => model.head(hidden),
         }
     }
 }

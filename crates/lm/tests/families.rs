@@ -2,13 +2,16 @@
 //! assets/golden/families.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use wheels_lm::{FloatFormat, LanguageModel, LmError, ModelSize, Positions, Pretrained, TokenBatch};
+use wheels_lm::{Bart, BartConfig, FloatFormat, LanguageModel, LmError, ModelSize, Positions, Pretrained, TokenBatch};
 
 /// What transformers computes with one checkpoint.
 #[derive(Deserialize)]
@@ -195,6 +198,52 @@ fn assert_matters(name: &str, field: &str, value: Value) {
     }
 }
 
+/// Loads a fixture whose config has other values in some fields.
+fn load_with(name: &str, changes: &[(&str, Value)]) -> Result<Pretrained, LmError> {
+    let mut fields = config(name);
+    fields.extend(changes.iter().map(|(field, value)| ((*field).to_owned(), value.clone())));
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("config.json"), serde_json::to_string(&fields).unwrap()).unwrap();
+    fs::copy(folder(name).join("model.safetensors"), scratch.path().join("model.safetensors")).unwrap();
+    Pretrained::load(scratch.path(), &Device::flex())
+}
+
+/// The tensors of a file by name: their shapes and their numbers, which are f32.
+type Weights = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Loads a fixture whose weights are changed first.
+fn load_edited(name: &str, config: &Map<String, Value>, edit: impl FnOnce(&mut Weights)) -> Pretrained {
+    let bytes = fs::read(folder(name).join("model.safetensors")).unwrap();
+    let mut weights = Weights::new();
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let numbers = view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        weights.insert(name, (view.shape().to_vec(), numbers));
+    }
+    edit(&mut weights);
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = weights
+        .into_iter()
+        .map(|(name, (shape, numbers))| (name, shape, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
+        .collect();
+    let views =
+        bytes.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let scratch = tempfile::tempdir().unwrap();
+    safetensors::serialize_to_file(views, None, &scratch.path().join("model.safetensors")).unwrap();
+    fs::write(scratch.path().join("config.json"), serde_json::to_string(config).unwrap()).unwrap();
+    Pretrained::load(scratch.path(), &Device::flex()).unwrap()
+}
+
+/// The half precision files of a fixture.
+fn check_halves(name: &str) {
+    for format in ["f16", "bf16"] {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::copy(folder(name).join("config.json"), scratch.path().join("config.json")).unwrap();
+        let weights = folder(name).join(format!("model.{format}.safetensors"));
+        fs::copy(weights, scratch.path().join("model.safetensors")).unwrap();
+        let model = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_golden(&model, &golden(name, &format!("golden.{format}.json")), &format!("{name} in {format}"));
+    }
+}
+
 #[test]
 fn llama_computes_what_transformers_computes() {
     for name in ["llama2", "llama3", "llama3-transformers4", "llama-linear", "llama-yarn"] {
@@ -282,4 +331,284 @@ fn smaller_models_keep_the_vocabulary_and_open_again() {
     }
     let odd = ModelSize { width: 20, ..size };
     assert!(model.resized(odd, &device).unwrap_err().to_string().contains("a multiple of 8"));
+}
+
+const BART: [&str; 4] = ["bart", "mbart", "marian", "m2m100"];
+
+#[test]
+fn the_bart_family_computes_what_transformers_computes() {
+    for name in BART {
+        check(name);
+    }
+    check_halves("bart");
+}
+
+#[test]
+fn every_field_of_the_bart_family_matters_or_is_refused() {
+    for name in BART {
+        let scaled = config(name)["scale_embedding"].as_bool().unwrap();
+        for (field, value) in [
+            ("encoder_attention_heads", json!(4)),
+            ("decoder_attention_heads", json!(3)),
+            ("activation_function", json!(if name == "m2m100" { "gelu" } else { "relu" })),
+            ("activation_function", json!("quick_gelu")),
+            ("scale_embedding", json!(!scaled)),
+            ("model_type", json!(if name == "bart" { "mbart" } else { "bart" })),
+            ("is_encoder_decoder", json!(false)),
+            ("share_encoder_decoder_embeddings", json!(false)),
+            ("tie_word_embeddings", json!(false)),
+            ("normalize_before", json!(name == "bart" || name == "marian")),
+            ("add_final_layer_norm", json!(name == "bart" || name == "marian")),
+            ("normalize_embedding", json!(name == "marian" || name == "m2m100")),
+            ("static_position_embeddings", json!(name == "bart" || name == "mbart")),
+        ] {
+            // A file of another model type is refused for what it lacks or for a size.
+            let key = if field == "tie_word_embeddings" { "lm_head" } else { field };
+            match load_with(name, &[(field, value.clone())]) {
+                Err(error) if field == "model_type" => assert!(!error.to_string().is_empty()),
+                Err(error) => assert!(error.to_string().contains(key), "{name}: {field} = {value}: {error}"),
+                Ok(_) => assert_matters(name, field, value),
+            }
+        }
+    }
+    assert_matters("bart", "activation_function", json!("gelu_new"));
+    assert_matters("marian", "activation_function", json!("gelu"));
+    // The first position of M2M100 is the one after the padding token's id.
+    assert_matters("m2m100", "pad_token_id", json!(3));
+}
+
+#[test]
+fn errors_of_bart_folders_name_the_field() {
+    for (name, field, value) in [
+        ("bart", "vocab_size", json!(95)),
+        ("bart", "d_model", json!(999_999_999)),
+        ("bart", "encoder_layers", json!(999_999_999)),
+        ("mbart", "decoder_layers", json!(2)),
+        ("mbart", "encoder_ffn_dim", json!(32)),
+        ("mbart", "decoder_ffn_dim", json!(999_999_999)),
+        ("bart", "max_position_embeddings", json!(999_999_999)),
+        ("bart", "encoder_attention_heads", json!(5)),
+        ("bart", "decoder_attention_heads", json!(0)),
+        ("marian", "decoder_vocab_size", json!(97)),
+        ("marian", "dropout", json!(1.0)),
+        ("marian", "attention_dropout", json!(-0.1)),
+        ("marian", "activation_dropout", json!(2)),
+        ("bart", "pad_token_id", json!(96)),
+        ("bart", "bos_token_id", json!(96)),
+        ("bart", "eos_token_id", json!([2, 96])),
+        ("bart", "decoder_start_token_id", json!(96)),
+        ("bart", "forced_bos_token_id", json!(96)),
+        ("bart", "forced_eos_token_id", json!([2, 96])),
+        ("bart", "eos_token_id", Value::Null),
+        ("m2m100", "pad_token_id", Value::Null),
+    ] {
+        let error = load_with(name, &[(field, value.clone())]).unwrap_err();
+        assert!(error.to_string().contains(field), "{name}: {field} = {value}: {error}");
+        assert!(matches!(error, LmError::Size { .. } | LmError::Unsupported { .. }), "{field}: {error}");
+    }
+    let missing = [("decoder_start_token_id", Value::Null), ("bos_token_id", Value::Null)];
+    assert!(load_with("bart", &missing).unwrap_err().to_string().contains("decoder_start_token_id is missing"));
+}
+
+fn bart(model: &Pretrained) -> &Bart {
+    let Pretrained::Bart(bart) = model else { panic!("another family") };
+    bart
+}
+
+#[test]
+fn ids_that_are_missing_are_those_of_transformers_and_null_is_none() {
+    let ids = |config: &BartConfig| {
+        let eos = |ids: &Option<wheels_lm::TokenIds>| ids.as_ref().map(|ids| ids.as_slice().to_vec());
+        let forced = (config.forced_bos_token_id, eos(&config.forced_eos_token_id));
+        (config.pad_token_id, eos(&config.eos_token_id), config.decoder_start_token_id, forced)
+    };
+    let mut fields = config("bart");
+    fields.retain(|field, _| !field.ends_with("token_id"));
+    let model = load_edited("bart", &fields, |_| ());
+    assert_eq!(ids(bart(&model).config()), (Some(1), Some(vec![2]), Some(2), (None, Some(vec![2]))));
+    fields.insert("force_bos_token_to_be_generated".into(), json!(true));
+    assert_eq!(bart(&load_edited("bart", &fields, |_| ())).config().forced_bos_token_id, Some(0));
+    let mut fields = config("mbart");
+    fields.retain(|field, _| !field.ends_with("token_id"));
+    let model = load_edited("mbart", &fields, |_| ());
+    assert_eq!(ids(bart(&model).config()), (Some(1), Some(vec![2]), None, (None, Some(vec![2]))));
+
+    let null =
+        [("pad_token_id", Value::Null), ("decoder_start_token_id", Value::Null), ("forced_eos_token_id", Value::Null)];
+    let model = load_with("bart", &null).unwrap();
+    assert_eq!(ids(bart(&model).config()), (None, Some(vec![2]), None, (Some(0), None)));
+    assert_eq!((model.spec().pad, model.prefill(&TokenBatch::column(&[5]), 0).starts()), (2, vec![0]));
+    let scratch = tempfile::tempdir().unwrap();
+    model.save(scratch.path(), FloatFormat::F32).unwrap();
+    let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+    assert_eq!(bart(&again).config(), bart(&model).config(), "null is saved as null");
+
+    let mut fields = config("m2m100");
+    fields.retain(|field, _| !field.ends_with("token_id") && field != "scale_embedding");
+    let model = load_edited("m2m100", &fields, |_| ());
+    assert_eq!(ids(bart(&model).config()), (Some(1), Some(vec![2]), Some(2), (None, None)));
+    assert!(bart(&model).config().scale_embedding);
+}
+
+/// The prefix, copies of the table and the bias are all optional.
+#[test]
+fn files_of_the_bare_model_and_with_copies_are_read() {
+    for name in BART {
+        let expected = logits(&load(name), &golden(name, "golden.json").rows[0], 1, 0);
+        for kept in [["shared", "decoder.embed_tokens"], ["encoder.embed_tokens", "decoder.embed_tokens"]] {
+            let model = load_edited(name, &config(name), |weights| {
+                let table = weights.remove("model.shared.weight").unwrap();
+                let bare = |name: String| name.strip_prefix("model.").map_or(name.clone(), str::to_owned);
+                *weights = std::mem::take(weights).into_iter().map(|(name, weight)| (bare(name), weight)).collect();
+                for copy in kept {
+                    weights.insert(format!("{copy}.weight"), table.clone());
+                }
+                weights.insert("lm_head.weight".into(), table);
+                weights.insert("encoder.version".into(), (vec![1], vec![3.0]));
+            });
+            assert_eq!(logits(&model, &golden(name, "golden.json").rows[0], 1, 0), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn tables_of_their_own_are_used_and_saved() {
+    for name in BART {
+        let row = &golden(name, "golden.json").rows[0];
+        let before = logits(&load(name), row, 1, 0);
+        for tied in [true, false] {
+            let mut fields = config(name);
+            fields.insert("tie_word_embeddings".into(), json!(tied));
+            let head = load_edited(name, &fields, |weights| {
+                let (shape, table) = weights["model.shared.weight"].clone();
+                let doubled = table.iter().map(|number| 2.0 * number).collect();
+                weights.insert("lm_head.weight".into(), (shape, doubled));
+                if let Some((_, bias)) = weights.get_mut("final_logits_bias") {
+                    bias.iter_mut().for_each(|bias| *bias *= 2.0);
+                }
+            });
+            let found = logits(&head, row, 1, 0);
+            let doubled: Vec<f32> = before.iter().map(|logit| 2.0 * logit).collect();
+            assert_near(&found, &doubled, name);
+            let table = load_edited(name, &config(name), |weights| {
+                let (shape, mut table) = weights["model.shared.weight"].clone();
+                table.reverse();
+                weights.insert("model.encoder.embed_tokens.weight".into(), (shape, table));
+            });
+            assert!(worst(&logits(&table, row, 1, 0), &before) > 0.01, "{name}");
+            for model in [head, table] {
+                let scratch = tempfile::tempdir().unwrap();
+                model.save(scratch.path(), FloatFormat::F32).unwrap();
+                let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+                assert_eq!(logits(&again, row, 1, 0), logits(&model, row, 1, 0), "{name}");
+                let grown = logits(&again.with_vocab_size(98), row, 1, 0);
+                assert_near(&grown[..96], &logits(&model, row, 1, 0)[..96], name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_token_has_the_mean_of_all_logits() {
+    for name in BART {
+        let model = load(name);
+        let row = &golden(name, "golden.json").rows[1];
+        let before = logits(&model, row, 1, 0);
+        let grown = model.clone().with_vocab_size(98);
+        let scratch = tempfile::tempdir().unwrap();
+        grown.save(scratch.path(), FloatFormat::F32).unwrap();
+        assert_eq!(Pretrained::load(scratch.path(), &Device::flex()).unwrap().spec().vocab_size, 98);
+        let narrow = logits(&model.with_vocab_size(90), row, 1, 0);
+        for ((old, new), narrow) in before.chunks(96).zip(logits(&grown, row, 1, 0).chunks(98)).zip(narrow.chunks(90)) {
+            let mean = old.iter().sum::<f32>() / 96.0;
+            assert_near(&[old, &[mean, mean]].concat(), new, name);
+            assert_near(&old[..90], narrow, name);
+        }
+    }
+}
+
+#[test]
+fn smaller_models_of_the_bart_family_open_again() {
+    let device = Device::flex();
+    for name in BART {
+        let model = load(name);
+        let size = ModelSize { width: 48, layers: 3, decoder_layers: Some(1) };
+        for (smaller, layers) in
+            [(model.resized(size, &device).unwrap(), (3, 1)), (model.clone().with_every_nth_block(2), (1, 1))]
+        {
+            let scratch = tempfile::tempdir().unwrap();
+            smaller.save(scratch.path(), FloatFormat::F32).unwrap();
+            let again = Pretrained::load(scratch.path(), &device).unwrap();
+            let config = bart(&again).config();
+            assert_eq!((config.encoder_layers, config.decoder_layers), layers);
+            assert!(!config.other.contains_key("num_hidden_layers"), "transformers would read it as encoder_layers");
+            let row = &golden(name, "golden.json").rows[0];
+            assert_eq!(logits(&again, row, 1, 0), logits(&smaller, row, 1, 0));
+        }
+        let odd = ModelSize { width: 28, ..size };
+        assert!(matches!(model.resized(odd, &device), Err(LmError::ModelSize { .. })));
+    }
+}
+
+#[test]
+fn dropout_is_repeated_by_its_seed() {
+    for name in BART {
+        let row = &golden(name, "golden.json").rows[0];
+        let train = |model: Pretrained, seed| logits(&model.with_dropout(seed), row, 1, 0);
+        let plain = logits(&load(name), row, 1, 0);
+        assert_eq!(train(load(name), 1), train(load(name), 1));
+        assert!(worst(&train(load(name), 1), &train(load(name), 2)) > 0.1);
+        let off = [("dropout", json!(0.0)), ("attention_dropout", json!(0.0)), ("activation_dropout", json!(0.0))];
+        assert_eq!(train(load_with(name, &off).unwrap(), 1), plain);
+        for (rate, _) in &off {
+            let mut one = off.clone();
+            one.iter_mut().find(|(field, _)| field == rate).unwrap().1 = json!(0.3);
+            assert!(worst(&train(load_with(name, &one).unwrap(), 1), &plain) > 0.1, "{name}: {rate}");
+        }
+    }
+}
+
+#[test]
+fn padding_tokens_in_a_text_have_no_position_in_m2m100() {
+    let model = load("m2m100");
+    let (prompt, text) = ([93, 8, 1, 9, 2], [2, 7, 1, 1, 40, 5]);
+    let row = Row { source: prompt.to_vec(), target: text.to_vec(), logits: vec![], greedy: vec![] };
+    let whole = logits(&model, &row, 1, 0);
+    let mut context = model.prefill(&TokenBatch::new(&[prompt], 1), 2);
+    let mut found = vec![];
+    for token in text {
+        found.extend(values(model.forward(&TokenBatch::column(&[token]), &mut context).logits));
+    }
+    assert_near(&found, &whole, "with a cache");
+}
+
+#[test]
+fn learned_positions_limit_the_length() {
+    let limits = BART.map(|name| load(name).spec().max_positions);
+    assert_eq!(limits, [Some(32), Some(32), None, None]);
+    for name in BART {
+        // Padding may be longer than the table.
+        let model = load(name);
+        let long: Vec<u32> = (0..32).map(|id| 4 + id).collect();
+        let mut context = model.prefill(&TokenBatch::new(&[&long[..], &[5, 2]], 1), 1);
+        let text = TokenBatch::new(&[&long[..30], &[2]], 1);
+        model.forward(&text, &mut context);
+        model.forward(&TokenBatch::new(&[&[6, 7][..], &[8]], 1), &mut context);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a row has 33 tokens, and the model has 32 positions")]
+fn a_prompt_that_is_too_long_panics() {
+    load("bart").prefill(&TokenBatch::new(&[vec![5; 33]], 1), 0);
+}
+
+#[test]
+#[should_panic(expected = "a row has 33 tokens, and the model has 32 positions")]
+fn a_text_that_becomes_too_long_panics() {
+    let model = load("mbart");
+    let mut context = model.prefill(&TokenBatch::column(&[5]), 4);
+    for _ in 0..33 {
+        model.forward(&TokenBatch::column(&[5]), &mut context);
+    }
 }

@@ -214,6 +214,7 @@ impl LlamaConfig {
                 // Padding is never read, so any id will do.
                 pad: self.pad_token_id.or(eos.first().copied()).unwrap_or(0),
                 eos,
+                max_positions: None,
             },
             config: self.clone(),
         })

@@ -156,6 +156,7 @@ impl T5Config {
                 d_model: self.d_model,
                 pad: self.pad_token_id,
                 eos: self.eos_token_id.as_slice().to_vec(),
+                max_positions: None,
             },
             config: self.clone(),
         }

@@ -53,6 +53,7 @@ impl TabularLmConfig {
             d_model: self.vocab_size,
             pad: self.pad_token_id,
             eos: vec![self.eos_token_id],
+            max_positions: None,
         };
         TabularLm { logits, order: self.order, spec }
     }

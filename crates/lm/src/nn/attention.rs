@@ -43,6 +43,23 @@ impl Attention {
         }
     }
 
+    /// BART's attention: the projections have biases, and the scores are divided by the square root of the width of a head,
+    /// which is `d_model / heads`. `std` is the standard deviation of the random weights.
+    pub(crate) fn bart(d_model: usize, heads: usize, std: f64, device: &Device) -> Self {
+        let linear = || Linear::init(d_model, d_model, std, device).with_bias(true, device);
+        let d_head = d_model / heads;
+        Self {
+            q: linear(),
+            k: linear(),
+            v: linear(),
+            o: linear(),
+            heads,
+            d_head,
+            scale: (d_head as f64).powf(-0.5),
+            dropout: 0.0,
+        }
+    }
+
     /// The same layer with dropout of the attention weights in training.
     pub(crate) fn with_dropout(self, dropout: f64) -> Self {
         Self { dropout, ..self }

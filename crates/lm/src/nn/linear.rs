@@ -90,11 +90,11 @@ pub(crate) fn first_rows(weight: Tensor<2>, count: usize) -> Tensor<2> {
     if weight.dims()[0] == count { weight } else { weight.narrow(0, 0, count) }
 }
 
-/// A matrix with `missing` more rows, each of which is the mean of the others.
+/// A matrix with `missing` more rows, each of which is the mean of the others. If the matrix is trained, so is the result.
 pub(crate) fn grow(weight: Tensor<2>, missing: usize) -> Tensor<2> {
-    let weight = weight.detach();
+    let trained = weight.is_require_grad();
     let mean = weight.clone().mean_dim(0);
-    Tensor::cat(vec![weight, mean.repeat_dim(0, missing)], 0)
+    Tensor::cat(vec![weight, mean.repeat_dim(0, missing)], 0).detach().set_require_grad(trained)
 }
 
 #[cfg(test)]
@@ -102,6 +102,14 @@ mod tests {
     use burn::tensor::{DType, Distribution, Tolerance};
 
     use super::*;
+
+    #[test]
+    fn a_grown_table_is_still_trained() {
+        let table = Embedding::init(3, 2, 1.0, &Device::flex().autodiff());
+        assert!(table.weight.val().is_require_grad());
+        let grown = table.grow(1).weight;
+        assert_eq!((grown.val().dims(), grown.val().is_require_grad()), ([4, 2], true));
+    }
 
     #[test]
     fn the_form_of_the_product_does_not_change_its_values() {
