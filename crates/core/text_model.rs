@@ -184,6 +184,20 @@ impl TextModel {
         self.tokenizer.suppressed_ids()
     }
 
+    /// Lowers the limits of prompts and outputs to the number of positions that the model can tell apart.
+    fn within_positions(mut self) -> Self {
+        if let Some(positions) = self.model.spec().max_positions {
+            let (prompt, output) = (&mut self.template.max_tokens, &mut self.generation.max_new_tokens);
+            if *prompt > positions || *output >= positions {
+                log::info!("prompts and outputs are limited to the {positions} positions of the model");
+            }
+            *prompt = positions.min(*prompt);
+            // The start token has a position too.
+            *output = (positions - 1).min(*output);
+        }
+        self
+    }
+
     /// Adds calibration.json and prices.json if the folder has them. `text` reads a file of the folder.
     fn with_help_files(
         mut self,
@@ -202,7 +216,7 @@ impl TextModel {
             let remedy = "copy it again from the folder that `distill` wrote";
             self.prices = Some(parse(&json, &folder.join(PRICES), remedy)?);
         }
-        Ok(self)
+        Ok(self.within_positions())
     }
 }
 
