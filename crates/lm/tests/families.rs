@@ -1,6 +1,6 @@
 //! Every family computes what Hugging Face's transformers computes. The fixtures and the scripts that made them are in
 //! assets/golden/families.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -244,11 +244,74 @@ fn check_halves(name: &str) {
     }
 }
 
+const LLAMA: [&str; 14] = [
+    "llama2",
+    "llama3",
+    "llama3-transformers4",
+    "llama-linear",
+    "llama-yarn",
+    "llama-yarn-options",
+    "llama-yarn-mscale",
+    "llama-bias",
+    "smollm2",
+    "mistral",
+    "qwen2",
+    "qwen2-window",
+    "qwen2-window-transformers4",
+    "qwen3",
+];
+
+const T5: [&str; 11] = [
+    "t5-v1.0",
+    "t5-v1.1",
+    "t5-v1.1-transformers5",
+    "t5-gated-silu",
+    "mt5",
+    "mt5-transformers5",
+    "umt5",
+    "umt5-transformers5",
+    "t5-decoder-embed-only",
+    "t5-lm-head-only",
+    "t5-sharded",
+];
+
 #[test]
 fn llama_computes_what_transformers_computes() {
-    for name in ["llama2", "llama3", "llama3-transformers4", "llama-linear", "llama-yarn"] {
+    for name in LLAMA {
         check(name);
     }
+    check_halves("smollm2");
+}
+
+#[test]
+fn t5_computes_what_transformers_computes() {
+    for name in T5 {
+        check(name);
+    }
+    check_halves("t5-v1.0");
+}
+
+#[test]
+fn every_field_of_a_t5_matters_or_is_refused() {
+    for name in ["t5-v1.0", "t5-v1.1", "t5-gated-silu", "mt5", "umt5"] {
+        for (field, value) in [
+            ("layer_norm_epsilon", json!(1e-6)),
+            ("relative_attention_max_distance", json!(64)),
+            ("feed_forward_proj", json!("gelu")),
+            ("feed_forward_proj", json!("gated-relu")),
+            ("num_heads", json!(8)),
+            ("num_decoder_layers", json!(7)),
+        ] {
+            assert_matters(name, field, value);
+        }
+    }
+    assert_matters("t5-v1.1", "feed_forward_proj", json!("gated-silu"));
+    assert_matters("t5-gated-silu", "feed_forward_proj", json!("gated-gelu"));
+    // Without the newer field, the older one says whether the states are scaled before the head.
+    assert_matters("t5-v1.0", "scale_decoder_outputs", json!(false));
+    assert_matters("t5-v1.1", "tie_word_embeddings", json!(true));
+    assert_matters("t5-v1.1-transformers5", "scale_decoder_outputs", json!(true));
+    assert_matters("umt5", "model_type", json!("t5"));
 }
 
 #[test]
@@ -256,6 +319,8 @@ fn every_field_of_a_llama_matters_or_is_refused() {
     for (name, field, value) in [
         ("llama2", "rms_norm_eps", json!(1e-6)),
         ("llama2", "hidden_act", json!("gelu")),
+        ("llama2", "hidden_act", json!("quick_gelu")),
+        ("llama-bias", "hidden_act", json!("gelu_new")),
         ("llama2", "num_attention_heads", json!(2)),
         ("llama3", "rope_parameters.rope_theta", json!(20.0)),
         ("llama-linear", "rope_scaling.rope_type", json!("dynamic")),
@@ -270,6 +335,24 @@ fn every_field_of_a_llama_matters_or_is_refused() {
         ("llama3", "rope_parameters.short_factor", json!([1.0])),
         ("llama-linear", "rope_scaling.factor", json!(2.0)),
         ("llama-yarn", "rope_parameters.factor", json!(2.0)),
+        ("llama-yarn-options", "rope_parameters.beta_fast", json!(32.0)),
+        ("llama-yarn-options", "rope_parameters.beta_slow", json!(0.5)),
+        ("llama-yarn-options", "rope_parameters.attention_factor", json!(3.0)),
+        ("llama-yarn-mscale", "rope_scaling.mscale", json!(0.2)),
+        ("llama-yarn-mscale", "rope_scaling.mscale_all_dim", json!(0.1)),
+        ("llama-yarn-mscale", "rope_scaling.truncate", json!(true)),
+        ("mistral", "sliding_window", json!(null)),
+        ("mistral", "sliding_window", json!(6)),
+        ("mistral", "head_dim", json!(4)),
+        ("smollm2", "rope_theta", json!(10.0)),
+        ("qwen2", "model_type", json!("llama")),
+        ("qwen2-window", "sliding_window", json!(7)),
+        ("qwen2-window", "use_sliding_window", json!(false)),
+        ("qwen2-window", "layer_types", json!(["sliding_attention"])),
+        ("qwen2-window-transformers4", "max_window_layers", json!(0)),
+        ("qwen2-window-transformers4", "use_sliding_window", json!(false)),
+        ("llama-bias", "attention_bias", json!(false)),
+        ("llama-bias", "mlp_bias", json!(false)),
         ("llama-yarn", "rope_parameters.original_max_position_embeddings", json!(64)),
     ] {
         assert_matters(name, field, value);
@@ -610,5 +693,17 @@ fn a_text_that_becomes_too_long_panics() {
     let mut context = model.prefill(&TokenBatch::column(&[5]), 4);
     for _ in 0..33 {
         model.forward(&TokenBatch::column(&[5]), &mut context);
+    }
+}
+
+/// Saves every fixture for assets/golden/families/check_saved.py, if `WHEELS_SAVED` names a folder.
+#[test]
+fn saved_folders_for_transformers() {
+    let Some(saved) = std::env::var_os("WHEELS_SAVED") else {
+        eprintln!("SKIPPED: WHEELS_SAVED does not name a folder");
+        return;
+    };
+    for name in LLAMA.iter().chain(&T5).chain(&BART) {
+        load(name).save(Path::new(&saved).join(name), FloatFormat::F32).unwrap();
     }
 }

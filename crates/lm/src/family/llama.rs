@@ -3,14 +3,14 @@
 //! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
-use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask};
+use crate::nn::{Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask};
 use crate::weights::Tensors;
 use crate::{
     Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
@@ -38,6 +38,9 @@ pub struct LlamaConfig {
     /// The width of one attention head. `None` means `hidden_size / num_attention_heads`, and 128 for Qwen3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
+    /// The activation function of the feed-forward layers.
+    #[serde(default = "silu_activation")]
+    pub hidden_act: Activation,
     /// The length for which the model was made, tokens. It is not a limit here.
     #[serde(default = "max_position_embeddings")]
     pub max_position_embeddings: usize,
@@ -92,6 +95,10 @@ pub struct LlamaConfig {
     /// The file's other fields, which are only kept.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+fn silu_activation() -> Activation {
+    Activation::Silu
 }
 
 fn max_position_embeddings() -> usize {
@@ -195,6 +202,7 @@ impl LlamaConfig {
                 gate_proj: linear(width, self.intermediate_size, mlp_bias),
                 up_proj: linear(width, self.intermediate_size, mlp_bias),
                 down_proj: linear(self.intermediate_size, width, mlp_bias),
+                activation: self.hidden_act,
             },
         });
         let eos = self.eos_token_id.as_ref().map_or(&[][..], TokenIds::as_slice).to_vec();
@@ -225,7 +233,7 @@ impl LlamaConfig {
     /// # Errors
     /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
     fn from_file(file: ConfigFile) -> Result<Self, LmError> {
-        file.require("hidden_act", &[json!("silu"), json!("swish")], "silu")?;
+        file.require("hidden_act", &Activation::names(), "gelu, gelu_new, relu, silu and swish")?;
         file.require("partial_rotary_factor", &[json!(1.0), json!(1)], "1.0")?;
         let file = match file.text("model_type") {
             "mistral" => file.with_defaults(&[
@@ -365,13 +373,16 @@ struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Mlp {
     /// # Shapes
     /// `[positions, hidden_size]` to the same.
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+        let gate = self.activation.forward(self.gate_proj.forward(x.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(x))
     }
 }
 
