@@ -4,7 +4,7 @@
 //!     cargo run --release --example inspect -- flan-t5-small --source 5,6,7,1 --target 0,9,10 --greedy 12 --json
 //!
 //! The second command prints logits and greedy ids, to be compared with those of Hugging Face's transformers.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/program.rs"]
 mod program;
@@ -113,7 +113,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         Some(TokenizerReport { tokens, pad, ends, chat_template, help_tokens }) => {
             println!("tokenizer   {tokens} tokens; padding is {pad}, a text ends with {ends:?}");
             println!("chat        {}", if *chat_template { "has a chat template" } else { "no chat template" });
-            println!("help        {}", if help_tokens.is_empty() { "no help token".into() } else { help_tokens.join(", ") });
+            println!(
+                "help        {}",
+                if help_tokens.is_empty() { "no help token".into() } else { help_tokens.join(", ") }
+            );
         }
         None => println!("tokenizer   none: the folder has no tokenizer.json"),
     }

@@ -61,15 +61,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         None => data.examples(),
         Some(last) => {
             let index = data.iter().rposition(|example| example.source == last.source);
-            let index = index.ok_or_else(|| {
-                format!("{} has texts for other data: give another --out", flags.out.display())
-            })?;
+            let index =
+                index.ok_or_else(|| format!("{} has texts for other data: give another --out", flags.out.display()))?;
             &data.examples()[index + 1..]
         }
     };
-    let bar = ProgressBar::new(data.len() as u64).with_style(ProgressStyle::with_template(
-        "{bar:30} {pos}/{len} texts, {per_sec}, {eta} left",
-    )?);
+    let bar = ProgressBar::new(data.len() as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} texts, {per_sec}, {eta} left")?);
     bar.set_position((data.len() - rest.len()) as u64);
     bar.reset_eta();
     for (index, chunk) in rest.chunks(flags.save_every as usize).enumerate() {

@@ -68,7 +68,8 @@ fn every_method_trains_a_decoder_only_student() {
     assert_eq!(teacher.model.model.spec().vocab_size, teacher.tokenizer.vocab_size(), "unused rows have no logits");
     let size = ModelSize { width: 16, layers: 1, decoder_layers: None };
     let small = teacher.model.model.resized(size, &device).expect("a size");
-    let student = TextModel { model: Student::new(small), ..teacher.clone() }.with_help_token("teacher").expect("a token");
+    let student =
+        TextModel { model: Student::new(small), ..teacher.clone() }.with_help_token("teacher").expect("a token");
     let (train, valid) = (numbers(40), numbers(4));
     for method in [
         Method::Supervised,

@@ -7,15 +7,13 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Answer, Error};
-use crate::decode::{
-    BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler,
-};
+use crate::decode::{BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler};
 use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student};
 use crate::text::{
     Dataset, Example, GenerationConfig, HelpBudget, PromptTemplate, Seed, TextError, Tokenizer, write_atomically,
 };
+use crate::{Answer, Error};
 
 /// A language model with its tokenizer and settings: everything that a model folder holds.
 #[derive(Clone, Debug)]

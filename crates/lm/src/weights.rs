@@ -121,7 +121,8 @@ impl<'a> Tensors<'a> {
 
     /// The number of layers in a stack of blocks: one more than the largest number in a name `{prefix}N.`.
     pub(crate) fn layers(&self, prefix: &str) -> usize {
-        let numbers = self.names().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok());
+        let numbers =
+            self.names().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok());
         numbers.max().map_or(0, |last| last + 1)
     }
 
@@ -206,7 +207,9 @@ impl<'a> Tensors<'a> {
             _ => TensorData::new(self.numbers(entry, |number| number)?, entry.shape.clone()),
         };
         // An infinite half is a number that is too large for this format, or was infinite in the file.
-        if dtype == DType::F16 && data.as_slice::<f16>().is_ok_and(|halves| halves.iter().any(|half| half.is_infinite())) {
+        if dtype == DType::F16
+            && data.as_slice::<f16>().is_ok_and(|halves| halves.iter().any(|half| half.is_infinite()))
+        {
             return Err(LmError::Range { origin: self.origin.clone(), tensor: name.into() });
         }
         Ok(data)
@@ -593,9 +596,7 @@ fn write_tensors(file: &mut File, weights: &[(String, Weight)]) -> io::Result<()
 
 fn remove(path: &Path) -> Result<(), LmError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(LmError::Write { path: path.into(), source })
-        }
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LmError::Write { path: path.into(), source }),
         _ => Ok(()),
     }
 }
@@ -605,5 +606,65 @@ fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,
         stored => stored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{LanguageModel, LlamaConfig, Pretrained, TokenBatch};
+
+    fn model() -> Pretrained {
+        let config: LlamaConfig = serde_json::from_value(json!({
+            "model_type": "llama", "vocab_size": 20, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "eos_token_id": 1, "initializer_range": 1.0,
+        }))
+        .unwrap();
+        Pretrained::Llama(config.init(&Device::flex()).unwrap())
+    }
+
+    fn logits(model: &Pretrained) -> Vec<f32> {
+        let mut context = model.prefill(&TokenBatch::new(&[vec![3, 4, 5]], 0), 0);
+        let logits = model.forward(&TokenBatch::column(&context.starts()), &mut context).logits;
+        logits.into_data().iter::<f32>().collect()
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != "config.json").collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_model_in_shards_opens_again_and_replaces_a_whole_file() {
+        let (scratch, model) = (tempfile::tempdir().unwrap(), model());
+        let Pretrained::Llama(llama) = &model else { panic!("another family") };
+        let names = crate::family::llama::names;
+        self::model().save(scratch.path(), FloatFormat::F32).unwrap();
+        assert_eq!(files(scratch.path()), [FILE]);
+        save_in_shards(llama, scratch.path(), names, FloatFormat::F32, 2000).unwrap();
+        let saved = files(scratch.path());
+        assert!(saved.len() > 2 && saved.contains(&INDEX.to_owned()) && !saved.contains(&FILE.to_owned()), "{saved:?}");
+        let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_eq!(logits(&again), logits(&model));
+        assert_eq!(Pretrained::inspect(scratch.path()).unwrap().files, saved.len() - 1);
+
+        fs::remove_file(scratch.path().join(&saved[1])).unwrap();
+        let error = Pretrained::load(scratch.path(), &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains(&saved[1]), "{error}");
+
+        model.save(scratch.path(), FloatFormat::F32).unwrap();
+        let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_eq!(logits(&again), logits(&model), "a whole file wins over shards that are left");
+        assert!(!scratch.path().join(INDEX).exists());
+    }
+
+    #[test]
+    fn an_index_that_points_outside_its_folder_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join(INDEX), r#"{"weight_map": {"a": "../model.safetensors"}}"#).unwrap();
+        assert!(matches!(Tensors::open(scratch.path()), Err(LmError::Index { .. })));
     }
 }

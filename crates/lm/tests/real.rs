@@ -49,15 +49,14 @@ fn check(folder: &Path, golden: &Path) {
         let hidden = model.hidden(&TokenBatch::new(&[ids], 0), &[0], Positions::All, &mut context);
         let mut worst = 0.0_f64;
         for expected in positions {
-            let logits: Vec<f32> =
-                model.head(&hidden.narrow(expected.position, 1)).into_data().iter::<f32>().collect();
+            let logits: Vec<f32> = model.head(&hidden.narrow(expected.position, 1)).into_data().iter::<f32>().collect();
             for (&token, logit) in golden.tokens.iter().zip(&expected.logits) {
                 worst = worst.max(f64::from((logits[token] - logit).abs()));
             }
             let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
             assert_eq!(best.0, expected.best, "{name} at {}", expected.position);
-            let log_sum_exp = f64::from(*best.1)
-                + logits.iter().map(|logit| f64::from(logit - best.1).exp()).sum::<f64>().ln();
+            let log_sum_exp =
+                f64::from(*best.1) + logits.iter().map(|logit| f64::from(logit - best.1).exp()).sum::<f64>().ln();
             worst = worst.max((log_sum_exp - expected.log_sum_exp).abs());
         }
         assert!(worst <= TOLERANCE, "{name}: the logits are off by {worst}");

@@ -76,7 +76,14 @@ pub struct PromptTemplate {
 
 impl Default for PromptTemplate {
     fn default() -> Self {
-        Self { prefix: String::new(), suffix: String::new(), budget: BudgetPlacement::None, wording: 0, max_tokens: MAX_TOKENS, chat: None }
+        Self {
+            prefix: String::new(),
+            suffix: String::new(),
+            budget: BudgetPlacement::None,
+            wording: 0,
+            max_tokens: MAX_TOKENS,
+            chat: None,
+        }
     }
 }
 

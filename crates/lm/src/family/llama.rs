@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
-use crate::nn::{Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask};
-use crate::weights::Tensors;
-use crate::{
-    Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
+use crate::nn::{
+    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask,
 };
+use crate::weights::Tensors;
+use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds};
 
 /// The configuration of a [`Llama`], with the names and defaults of Hugging Face's config.json.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -313,7 +313,12 @@ impl LlamaConfig {
             }
         }
         if !(0.0..1.0).contains(&self.attention_dropout) {
-            return Err(unsupported(origin, "attention_dropout", &self.attention_dropout, "0 or more, and less than 1"));
+            return Err(unsupported(
+                origin,
+                "attention_dropout",
+                &self.attention_dropout,
+                "0 or more, and less than 1",
+            ));
         }
         Ok(())
     }
@@ -565,7 +570,13 @@ impl Llama {
     ///
     /// # Shapes
     /// `[rows, time]` to `[rows, time, hidden_size]`.
-    fn run(&self, tokens: &TokenBatch, offsets: &[usize], mut slots: Option<Slots<'_>>, last: bool) -> Option<Tensor<3>> {
+    fn run(
+        &self,
+        tokens: &TokenBatch,
+        offsets: &[usize],
+        mut slots: Option<Slots<'_>>,
+        last: bool,
+    ) -> Option<Tensor<3>> {
         let device = LanguageModel::device(self);
         let time = tokens.width();
         let end = offsets.iter().copied().max().unwrap_or(0) + time;
@@ -651,7 +662,8 @@ impl LanguageModel for Llama {
         let state = context.state_mut::<LlamaState>().expect("this context was made by the prefill of a Llama");
         let prefix = |row: usize| state.prefixes[row].as_slice();
         let states = if remembers {
-            let offsets: Vec<usize> = rows.iter().zip(lengths).map(|(&row, length)| prefix(row).len() + length).collect();
+            let offsets: Vec<usize> =
+                rows.iter().zip(lengths).map(|(&row, length)| prefix(row).len() + length).collect();
             let slots = Slots { caches: &mut state.caches, rows, whole };
             let grid = self.run(tokens, &offsets, Some(slots), true).expect("the output was asked for");
             positions.select(grid, tokens.lengths())
@@ -672,7 +684,8 @@ impl LanguageModel for Llama {
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
-        let table: &Param<Tensor<2>> = self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight);
+        let table: &Param<Tensor<2>> =
+            self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight);
         product(hidden.states(), first_rows(table.val(), self.spec.vocab_size))
     }
 }

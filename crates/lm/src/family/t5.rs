@@ -201,9 +201,7 @@ impl T5Config {
     /// Compares the sizes in the config with the header of the weights.
     fn check_sizes(&self, tensors: &Tensors<'_>, origin: &str) -> Result<(), LmError> {
         let attention = "encoder.block.0.layer.0.SelfAttention";
-        let size = |tensor: &str, dimension: usize| {
-            Some((tensor.to_owned(), *tensors.shape(tensor)?.get(dimension)?))
-        };
+        let size = |tensor: &str, dimension: usize| Some((tensor.to_owned(), *tensors.shape(tensor)?.get(dimension)?));
         let table = |dimension| names("shared.weight").iter().find_map(|name| size(name, dimension));
         let feed = |name: &str| size(&format!("encoder.block.0.layer.1.DenseReluDense.{name}.weight"), 0);
         let bias = |dimension| size(&format!("{attention}.relative_attention_bias.weight"), dimension);

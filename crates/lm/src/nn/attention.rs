@@ -28,9 +28,8 @@ impl Attention {
     /// `factor^2 / (heads * d_head)` for the output.
     pub(crate) fn t5(d_model: usize, heads: usize, d_head: usize, factor: f64, device: &Device) -> Self {
         let inner = heads * d_head;
-        let linear = |inputs, outputs, variance: usize| {
-            Linear::init(inputs, outputs, factor / (variance as f64).sqrt(), device)
-        };
+        let linear =
+            |inputs, outputs, variance: usize| Linear::init(inputs, outputs, factor / (variance as f64).sqrt(), device);
         Self {
             q: linear(d_model, inner, d_model * d_head),
             k: linear(d_model, inner, d_model),

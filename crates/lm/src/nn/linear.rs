@@ -119,10 +119,8 @@ mod tests {
         let whole = product(x.clone(), weight.clone());
         for positions in [1, 2, FEW_POSITIONS] {
             let part = product(x.clone().narrow(0, 0, positions), weight.clone());
-            part.into_data().assert_approx_eq::<f32>(
-                &whole.clone().narrow(0, 0, positions).into_data(),
-                Tolerance::absolute(1e-5),
-            );
+            part.into_data()
+                .assert_approx_eq::<f32>(&whole.clone().narrow(0, 0, positions).into_data(), Tolerance::absolute(1e-5));
         }
         let half = product(x, weight.cast(DType::F16));
         assert_eq!(half.dtype(), DType::F32);

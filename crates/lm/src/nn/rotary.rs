@@ -83,7 +83,8 @@ impl Rotary {
                 (plain.iter().map(|frequency| frequency / factor).collect(), 1.0)
             }
             "llama3" => {
-                let [factor, low, high] = [positive("factor")?, positive("low_freq_factor")?, positive("high_freq_factor")?];
+                let [factor, low, high] =
+                    [positive("factor")?, positive("low_freq_factor")?, positive("high_freq_factor")?];
                 if low >= high {
                     return Err(invalid("low_freq_factor", "a number below high_freq_factor"));
                 }
@@ -98,14 +99,13 @@ impl Rotary {
                 let bounds = [optional("beta_fast", 32.0), optional("beta_slow", 1.0)];
                 let truncate = parameters.get("truncate").and_then(Value::as_bool).unwrap_or(true);
                 let share = yarn_range(d_head, theta, original, bounds, truncate);
-                let scale = number("attention_factor").unwrap_or_else(|| {
-                    match (number("mscale"), number("mscale_all_dim")) {
+                let scale =
+                    number("attention_factor").unwrap_or_else(|| match (number("mscale"), number("mscale_all_dim")) {
                         (Some(some), Some(all)) if some != 0.0 && all != 0.0 => {
                             yarn_scale(factor, some) / yarn_scale(factor, all)
                         }
                         _ => yarn_scale(factor, 1.0),
-                    }
-                });
+                    });
                 let interpolate = |(pair, frequency): (usize, &f64)| {
                     let ramp = ((pair as f64 - share[0]) / (share[1] - share[0])).clamp(0.0, 1.0);
                     frequency / factor * ramp + frequency * (1.0 - ramp)
@@ -114,7 +114,10 @@ impl Rotary {
             }
             _ => (plain, 1.0),
         };
-        Ok(Self { frequencies: frequencies.into_iter().map(|frequency| frequency as f32).collect(), scale: scale as f32 })
+        Ok(Self {
+            frequencies: frequencies.into_iter().map(|frequency| frequency as f32).collect(),
+            scale: scale as f32,
+        })
     }
 
     /// The cosines and sines of the angles at the given positions, for [`rotate`].
