@@ -97,6 +97,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
+    program::save_command(&flags.out, "Give this command again, and the run goes on where it stopped.")?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
     let distillation = Distillation::new(student, &teacher).config(config);

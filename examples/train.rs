@@ -167,6 +167,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         true => Trainer::resume(config, &objective, student, batches, &flags.out)?,
         false => Trainer::new(config, &objective, student, batches, &flags.out)?,
     };
+    program::save_command(&flags.out, "Give this command with --resume, and the run goes on where it stopped.")?;
     start.tokenizer.save(&flags.out)?;
     let mut progress = progress::Progress::new(flags.dashboard, flags.steps, "chrF")?;
     let mut validate = |model: &Student<Pretrained>| {

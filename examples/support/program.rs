@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, stdin};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::ExitCode;
 
-use training_wheels::text::Dataset;
+use training_wheels::text::{Dataset, write_atomically};
 
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
@@ -19,6 +20,19 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes command.txt into the folder of a run: the command line of this program, with which the run goes on.
+#[allow(dead_code)]
+pub(crate) fn save_command(folder: &Path, how_to_go_on: &str) -> Result<(), Box<dyn Error>> {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let example = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let is_plain = |word: &String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,%@".contains(&byte));
+    let quoted = words.map(|word| if is_plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) });
+    let command: Vec<String> = quoted.collect();
+    let text = format!("# {how_to_go_on}\ncargo run --release --example {example} -- {}\n", command.join(" "));
+    Ok(write_atomically(folder.join("command.txt"), text)?)
 }
 
 /// The lines of standard input that are not blank. Empty if standard input is a terminal.
