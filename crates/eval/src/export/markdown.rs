@@ -23,8 +23,8 @@ const HEADINGS: [&str; 12] = [
 impl Results {
     /// The results as Markdown: a table with 95% intervals, in which significant differences are bold.
     ///
-    /// Two lists follow if they are not empty: texts that were cut at the length limit, and texts that differ between
-    /// devices.
+    /// Lists follow if they are not empty: texts that were cut at the length limit, systems that are worse than random
+    /// help with a likely reason, and texts that differ between devices.
     pub fn to_markdown(&self) -> String {
         let mut markdown = format!(
             "`{}`\n\n{} texts. Brackets hold 95% intervals from paired bootstrap resampling. Latency is the time per \
@@ -38,6 +38,7 @@ impl Results {
             markdown += &line(&self.cells(point));
         }
         markdown += &self.truncation();
+        markdown += &self.worse_than_random();
         for Agreement { device, with, texts, differing } in &self.devices {
             let _ = writeln!(
                 markdown,
@@ -85,6 +86,43 @@ impl Results {
             return String::new();
         }
         format!("\nTexts cut at the length limit, of {}: {}.\n", self.texts, systems.join(", "))
+    }
+
+    /// A sentence for each system that scores significantly below random help at the same rate.
+    fn worse_than_random(&self) -> String {
+        let mut text = String::new();
+        for point in &self.points {
+            let Some(by) = &point.row.versus_random else { continue };
+            let metrics = [("BLEU", by.bleu), ("chrF", by.chrf), ("ROUGE-L", by.rouge_l)];
+            let worse: Vec<&str> =
+                metrics.iter().filter(|(_, comparison)| comparison.high < 0.0).map(|(name, _)| *name).collect();
+            if worse.is_empty() {
+                continue;
+            }
+            let budget = 100.0 * point.row.budget;
+            let _ = write!(
+                text,
+                "\n{} at {budget:.0}% scores below random help at the same rate in {}.",
+                self.name(point),
+                worse.join(" and ")
+            );
+            let random = self.points.iter().find(|other| {
+                other.row.decoder == "random" && other.row.budget == point.row.budget && other.device == point.device
+            });
+            match random {
+                Some(random) if random.row.truncated < point.row.truncated => {
+                    let _ = writeln!(
+                        text,
+                        " {} of its texts run to the length limit, and {} with random help: a model that repeats itself \
+                         is sure of its tokens and does not ask, and random help breaks the loop. Forbid repeated \
+                         n-grams (`no_repeat_ngram_size` in generation_config.json), or train the models longer.",
+                        point.row.truncated, random.row.truncated
+                    );
+                }
+                _ => text.push('\n'),
+            }
+        }
+        text
     }
 }
 
@@ -136,6 +174,21 @@ mod tests {
         results.points[0].row.truncated = 3;
         let markdown = results.to_markdown();
         assert!(markdown.contains("\nTexts cut at the length limit, of 10: learned at 20%: 3.\n"), "{markdown}");
+    }
+
+    #[test]
+    fn a_system_below_random_help_is_named_with_the_likely_reason() {
+        let mut results = old_results();
+        assert!(!results.to_markdown().contains("below random help"));
+        let comparison = results.points[0].row.versus_random.as_mut().expect("it was compared");
+        comparison.chrf.high = -0.1;
+        assert!(results.to_markdown().contains("\nlearned at 20% scores below random help at the same rate in chrF.\n"));
+        results.points[0].row.truncated = 9;
+        let mut random = results.points[0].clone();
+        (random.row.decoder, random.row.truncated, random.row.versus_random) = ("random".into(), 2, None);
+        results.points.push(random);
+        let markdown = results.to_markdown();
+        assert!(markdown.contains("9 of its texts run to the length limit, and 2 with random help"), "{markdown}");
     }
 
     #[test]
