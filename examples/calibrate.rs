@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?.device;
-    let pair = Pair::open(&flags.student, &flags.teacher, &device)?;
+    let pair = Pair::open(program::model_folder(&flags.student)?, program::model_folder(&flags.teacher)?, &device)?;
     let confidence = match flags.measure {
         Measure::MaxProb => Confidence::MaxProb,
         Measure::Margin => Confidence::Margin,

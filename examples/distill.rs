@@ -28,10 +28,10 @@ use wheels_embedded::TRANSLATION;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// The folder of the teacher. If absent: the embedded teacher.
+    /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher.
     #[arg(long)]
     teacher: Option<PathBuf>,
-    /// The folder of the student to start from, which gets a help token if it has none. If absent: the embedded one.
+    /// The folder or hub name of the student to start from, which gets a help token if it has none. If absent: the embedded one.
     #[arg(long)]
     student: Option<PathBuf>,
     /// JSON lines with `source` and `target` to train on. If absent: the embedded sample.
@@ -74,8 +74,8 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?;
     let open = |folder: &Option<PathBuf>, files| match folder {
-        Some(folder) => TextModel::open(folder, &device.device),
-        None => TextModel::from_files("the embedded model", files, &device.device),
+        Some(folder) => program::model_folder(folder).and_then(|folder| Ok(TextModel::open(folder, &device.device)?)),
+        None => Ok(TextModel::from_files("the embedded model", files, &device.device)?),
     };
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let teacher = open(&flags.teacher, TRANSLATION.teacher)?;

@@ -22,7 +22,8 @@ use training_wheels::text::TextError;
 /// Shows what a model folder holds and what its model computes.
 #[derive(Parser)]
 struct Flags {
-    /// The model folder, with config.json and model.safetensors.
+    /// The model folder, with config.json and model.safetensors, or a model of the hub (owner/name or
+    /// owner/name@revision).
     folder: PathBuf,
     /// The token ids that the model reads, separated by commas: the encoder's, or those of a decoder-only model.
     #[arg(long, value_delimiter = ',')]
@@ -72,11 +73,12 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let CheckpointInfo { model_type, parameters, formats, files, unused } = Pretrained::inspect(&flags.folder)?;
+    let folder = program::model_folder(&flags.folder)?;
+    let CheckpointInfo { model_type, parameters, formats, files, unused } = Pretrained::inspect(&folder)?;
     let accelerator = device::open(&flags.device)?;
-    let model = Pretrained::load(&flags.folder, &accelerator.device)?;
+    let model = Pretrained::load(&folder, &accelerator.device)?;
     let spec = model.spec();
-    let tokenizer = match Tokenizer::from_dir(&flags.folder) {
+    let tokenizer = match Tokenizer::from_dir(&folder) {
         Ok(tokenizer) => Some(TokenizerReport {
             tokens: tokenizer.vocab_size(),
             pad: tokenizer.pad(),

@@ -13,7 +13,7 @@
 mod program;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,7 +25,8 @@ use training_wheels::text::{BudgetPlacement, ChatPrompt};
 /// Makes a student from a model folder.
 #[derive(Parser)]
 struct Flags {
-    /// The folder of the model to start from, such as the teacher.
+    /// The folder of the model to start from, such as the teacher, or a model of the hub (owner/name or
+    /// owner/name@revision).
     #[arg(long)]
     from: PathBuf,
     /// The folder for the student.
@@ -79,8 +80,9 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
-    let mut student = TextModel::open(&flags.from, &device)?.with_help_token(&flags.help_token)?;
-    student.template = template(flags, student.template)?;
+    let from = program::model_folder(&flags.from)?;
+    let mut student = TextModel::open(&from, &device)?.with_help_token(&flags.help_token)?;
+    student.template = template(flags, &from, student.template)?;
     // A template that the folder cannot use is an error now, and not after training.
     student.template.prompt(&student.tokenizer, "a text", HelpBudget::percent(20))?;
     let model = &student.model.model;
@@ -103,9 +105,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 }
 
 /// The prompt template of the student.
-fn template(flags: &Flags, mut template: PromptTemplate) -> Result<PromptTemplate, Box<dyn Error>> {
+fn template(flags: &Flags, from: &Path, mut template: PromptTemplate) -> Result<PromptTemplate, Box<dyn Error>> {
     if let Some(task) = &flags.task {
-        template.prefix = PromptTemplate::from_task(&flags.from, task)?.prefix;
+        template.prefix = PromptTemplate::from_task(from, task)?.prefix;
     }
     template.prefix = flags.prefix.clone().unwrap_or(template.prefix);
     template.suffix = flags.suffix.clone().unwrap_or(template.suffix);

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
-    let model = TextModel::open(&flags.model, &device)?;
+    let model = TextModel::open(program::model_folder(&flags.model)?, &device)?;
     let data = Dataset::open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
     let mut texts: Vec<Example> = match flags.out.exists() {
         true => Dataset::open(&flags.out)?.into_iter().collect(),

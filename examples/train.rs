@@ -40,10 +40,10 @@ struct Flags {
     /// Resume from the last checkpoint in `--out`.
     #[arg(long)]
     resume: bool,
-    /// The folder of a model to start from, with its tokenizer and prompt template. If absent: random weights.
+    /// The folder or hub name of a model to start from, with its tokenizer and prompt template. If absent: random weights.
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
     init: Option<PathBuf>,
-    /// The folder of the tokenizer to use. If absent: a new one is trained on `--data`.
+    /// The folder or hub name of the tokenizer to use. If absent: a new one is trained on `--data`.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// The largest number of tokens in a prompt, saved in prompt.json. If absent: that of --init, or else 256.
@@ -52,7 +52,8 @@ struct Flags {
     /// The largest number of tokens in an output, saved in generation_config.json. If absent: as --init, or else 256.
     #[arg(long)]
     max_new_tokens: Option<usize>,
-    /// Forbid repeated n-grams of this size, saved in generation_config.json. If absent: as --init, or else 0 (off).
+    /// Forbid repeated n-grams of this size, saved in generation_config.json; 0 allows them. If absent: as --init, or else
+    /// 6. Models that have not seen much text repeat themselves without end, and then do not ask for help.
     #[arg(long)]
     no_repeat_ngram_size: Option<usize>,
     /// The vocabulary size of a new tokenizer.
@@ -194,7 +195,7 @@ fn probability(text: &str) -> Result<f64, String> {
 /// The model that training starts from: that of `--init`, or one with random weights.
 fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
     let mut start = match &flags.init {
-        Some(folder) => TextModel::open(folder, device)?,
+        Some(folder) => TextModel::open(program::model_folder(folder)?, device)?,
         None => {
             let tokenizer = tokenizer(flags, data)?;
             if flags.d_model == 0 || !flags.d_model.is_multiple_of(32) {
@@ -218,7 +219,8 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
                 model: Student::new(Pretrained::T5(config.init(device))),
                 tokenizer,
                 template: PromptTemplate::default(),
-                generation: GenerationConfig { max_new_tokens_ratio: Some(2.0), ..GenerationConfig::default() },
+                generation: GenerationConfig { max_new_tokens_ratio: Some(2.0), ..GenerationConfig::default() }
+                    .with_no_repeat_ngram_size(6),
                 calibration: None,
                 prices: None,
             }
@@ -231,10 +233,10 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
     Ok(start)
 }
 
-fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, training_wheels::Error> {
+fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, Box<dyn Error>> {
     let saved = flags.resume.then_some(&flags.out).filter(|out| out.join("tokenizer.json").exists());
     let mut tokenizer = match saved.or(flags.tokenizer.as_ref()) {
-        Some(folder) => Tokenizer::from_dir(folder)?,
+        Some(folder) => Tokenizer::from_dir(program::model_folder(folder)?)?,
         None => {
             let texts = data.iter().flat_map(|example| [example.source.clone(), example.target.clone()]);
             Tokenizer::train(TokenizerConfig::default().with_vocab_size(flags.vocab), texts)?

@@ -49,7 +49,9 @@ fn main() -> ExitCode {
 fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?;
     let pair = match flags.student.zip(flags.teacher) {
-        Some((student, teacher)) => Pair::open(student, teacher, &device.device)?,
+        Some((student, teacher)) => {
+            Pair::open(program::model_folder(&student)?, program::model_folder(&teacher)?, &device.device)?
+        }
         None => Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, &device.device)?,
     };
     let mut texts = if flags.texts.is_empty() { program::piped_lines()? } else { flags.texts };

@@ -38,6 +38,10 @@ pub enum Error {
     /// Evaluation failed.
     #[error(transparent)]
     Eval(#[from] wheels_eval::EvalError),
+    /// A model could not be fetched from the hub.
+    #[cfg(not(target_family = "wasm"))]
+    #[error(transparent)]
+    Hub(#[from] wheels_hub::HubError),
     /// A tokenizer does not fit its model.
     #[error(
         "{origin}: the tokenizer does not fit the model: it has {tokens} tokens, and the model only {rows} rows. Use the \

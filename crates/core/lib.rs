@@ -29,6 +29,8 @@ pub use text_model::{ModelFile, TextModel};
 pub use wheels_decode as decode;
 pub use wheels_distill as distill;
 pub use wheels_eval as eval;
+#[cfg(not(target_family = "wasm"))]
+pub use wheels_hub as hub;
 pub use wheels_lm as lm;
 pub use wheels_student as student;
 pub use wheels_text as text;

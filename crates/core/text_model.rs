@@ -42,12 +42,17 @@ const PRICES: &str = "prices.json";
 const HEADS: &str = "heads.safetensors";
 
 impl TextModel {
-    /// Opens a model folder.
+    /// Opens a model folder, or a model of the hub: `owner/name` or `owner/name@revision`, which is downloaded into the
+    /// cache that Hugging Face's libraries use. [`hub::fetch`](crate::hub::fetch) does the same with a progress report.
     ///
     /// # Errors
-    /// [`Error`] if a file is missing or damaged, or if the tokenizer does not fit the model.
+    /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, or if a download fails.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        let folder = folder.as_ref();
+        #[cfg(not(target_family = "wasm"))]
+        let fetched = crate::hub::fetch(folder, |_| ())?;
+        #[cfg(not(target_family = "wasm"))]
+        let folder = &fetched;
+        let folder: &Path = folder.as_ref();
         // What is missing or does not fit is an error before the weights are read.
         Pretrained::inspect(folder)?;
         let tokenizer = Tokenizer::from_dir(folder)?;

@@ -258,7 +258,9 @@ impl<'a> Job<'a> {
         let Flags { student, teacher, wording, task, .. } = self.flags;
         let embedded = task.embedded();
         let mut pair = match student.as_ref().zip(teacher.as_ref()) {
-            Some((student, teacher)) => Pair::open(student, teacher, device)?,
+            Some((student, teacher)) => {
+                Pair::open(program::model_folder(student)?, program::model_folder(teacher)?, device)?
+            }
             None => Pair::from_files(embedded.student, embedded.teacher, device)?,
         };
         let template = &mut pair.student.template;

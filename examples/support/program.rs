@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, stdin};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::text::{Dataset, write_atomically};
 
 /// Runs an example with logging on, and prints an error with its causes in one line.
@@ -22,13 +23,36 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
     }
 }
 
+/// The folder of a model: the given one, or that of a model of the hub, which is downloaded with a progress bar.
+#[allow(dead_code)]
+pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let mut bar = None;
+    let folder = training_wheels::hub::fetch(name, |progress| {
+        let bar = bar.get_or_insert_with(|| {
+            let style = "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+            let style = ProgressStyle::with_template(style).expect("the template of the bar is valid");
+            ProgressBar::no_length().with_style(style)
+        });
+        if bar.message() != progress.file {
+            bar.set_message(progress.file.to_owned());
+            bar.set_position(progress.done);
+            bar.reset_eta();
+        }
+        progress.total.into_iter().for_each(|total| bar.set_length(total));
+        bar.set_position(progress.done);
+    })?;
+    bar.iter().for_each(ProgressBar::finish_and_clear);
+    Ok(folder)
+}
+
 /// Writes command.txt into the folder of a run: the command line of this program, with which the run goes on.
 #[allow(dead_code)]
 pub(crate) fn save_command(folder: &Path, how_to_go_on: &str) -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args();
     let program = words.next().unwrap_or_default();
     let example = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let is_plain = |word: &String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,%@".contains(&byte));
+    let is_plain =
+        |word: &String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,%@".contains(&byte));
     let quoted = words.map(|word| if is_plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) });
     let command: Vec<String> = quoted.collect();
     let text = format!("# {how_to_go_on}\ncargo run --release --example {example} -- {}\n", command.join(" "));

@@ -182,7 +182,9 @@ mod tests {
         assert!(!results.to_markdown().contains("below random help"));
         let comparison = results.points[0].row.versus_random.as_mut().expect("it was compared");
         comparison.chrf.high = -0.1;
-        assert!(results.to_markdown().contains("\nlearned at 20% scores below random help at the same rate in chrF.\n"));
+        assert!(
+            results.to_markdown().contains("\nlearned at 20% scores below random help at the same rate in chrF.\n")
+        );
         results.points[0].row.truncated = 9;
         let mut random = results.points[0].clone();
         (random.row.decoder, random.row.truncated, random.row.versus_random) = ("random".into(), 2, None);
