@@ -190,8 +190,7 @@ fn aligned<'a>(english: &'a Description, other: &'a Description) -> Vec<(&'a str
 fn splits(mut pairs: Vec<(&str, &str, &str)>) -> Splits {
     pairs.sort_unstable();
     Splits::by_group(pairs.into_iter().map(|(group, source, target)| {
-        let example = Example { source: source.to_owned(), target: target.to_owned() };
-        (group, example)
+        (group, Example::new(source, target))
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Pairs of a source text and a target text, in files of JSON lines.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,15 +8,36 @@ use std::path::Path;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::{LineProblem, Seed, TextError, files};
+use crate::{LineProblem, Message, Seed, TextError, files};
 
 /// A source text, and the target text that a model should generate for it.
+///
+/// In a conversation, the target is the last answer, the source is the user's message before it, and
+/// [`turns`](Self::turns) has all messages before these two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Example {
     /// The text that a model reads.
     pub source: String,
     /// The text that a model should generate.
     pub target: String,
+    /// The messages of a conversation before the source, in order, with the system message. Empty for single texts.
+    /// Models read them and are not trained on them. [`PromptTemplate::prompt_of`](crate::PromptTemplate::prompt_of)
+    /// puts them into the prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Message>,
+}
+
+impl Example {
+    /// An example with a source and a target, and without earlier messages.
+    pub fn new(source: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { source: source.into(), target: target.into(), turns: Vec::new() }
+    }
+
+    /// Sets the messages before the source.
+    #[must_use]
+    pub fn with_turns(self, turns: Vec<Message>) -> Self {
+        Self { turns, ..self }
+    }
 }
 
 /// An ordered list of examples.
@@ -72,15 +93,15 @@ impl Dataset {
 
     /// Writes the examples as JSON lines atomically. Creates the folder if it does not exist.
     ///
-    /// Each line is exactly what Python's `json.dumps(..., ensure_ascii=False)` writes.
+    /// Each line is exactly what Python's `json.dumps(..., ensure_ascii=False)` writes. It has the fields `source` and
+    /// `target`, and in a conversation also `turns`: a list of objects with `role` and `content`.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save_jsonl(&self, path: impl AsRef<Path>) -> Result<(), TextError> {
         let mut text = String::new();
-        for Example { source, target } in &self.0 {
-            writeln!(text, r#"{{"source": {}, "target": {}}}"#, quoted(source), quoted(target))
-                .expect("writing to a string cannot fail");
+        for example in &self.0 {
+            write_line(&mut text, example).expect("writing to a string cannot fail");
         }
         files::write_atomically(path, text)
     }
@@ -145,6 +166,16 @@ impl<'a> IntoIterator for &'a Dataset {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+fn write_line(text: &mut String, example: &Example) -> fmt::Result {
+    let Example { source, target, turns } = example;
+    write!(text, r#"{{"source": {}, "target": {}"#, quoted(source), quoted(target))?;
+    for (index, Message { role, content }) in turns.iter().enumerate() {
+        let before = if index == 0 { r#", "turns": ["# } else { ", " };
+        write!(text, r#"{before}{{"role": "{role}", "content": {}}}"#, quoted(content))?;
+    }
+    writeln!(text, "{}", if turns.is_empty() { "}" } else { "]}" })
 }
 
 fn quoted(text: &str) -> String {

@@ -133,6 +133,16 @@ pub enum TextError {
     /// The budget should stand in the system turn, and there is none.
     #[error("the budget belongs into the system turn, and the template has none; set its chat mode and a system text")]
     NoSystemTurn,
+    /// An example has earlier messages, and prompts are single texts.
+    #[error(
+        "the example is a conversation with {turns} earlier messages, and this model's prompts are single texts; use a \
+         chat model with the chat mode of its prompt template, or examples without system messages and with one answer \
+         each"
+    )]
+    Turns {
+        /// The number of messages before the source.
+        turns: usize,
+    },
     /// A model has no prefix for a task.
     #[error("{} has no prefix for the task {task:?} ({})", path.display(), known_tasks(known))]
     UnknownTask {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use wheels_text::{Dataset, Example, Seed, TextError};
 
 fn pair(source: &str, target: &str) -> Example {
-    Example { source: source.to_owned(), target: target.to_owned() }
+    Example::new(source, target)
 }
 
 fn numbers(count: usize) -> Dataset {
