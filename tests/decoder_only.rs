@@ -17,7 +17,7 @@ fn numbers(count: usize) -> Dataset {
     let words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
     let example = |index: usize| {
         let (first, second) = (words[index % 10], words[(index + index / 10) % 10]);
-        Example { source: format!("{first} and {second}"), target: format!("{second} and {first}.") }
+        Example::new(format!("{first} and {second}"), format!("{second} and {first}."))
     };
     (0..count).map(example).collect()
 }

@@ -133,7 +133,7 @@ impl TextModel {
         for (example, text) in dataset.iter().zip(&decoded.trajectories) {
             let target = Answer::new(&self.tokenizer, text)?.text;
             if !target.trim().is_empty() {
-                examples.push(Example { source: example.source.clone(), target });
+                examples.push(Example { target, ..example.clone() });
             }
         }
         Ok(examples.into_iter().collect())

@@ -189,10 +189,7 @@ fn aligned<'a>(english: &'a Description, other: &'a Description) -> Vec<(&'a str
 /// Sorts triples of group, source and target, and splits them into parts.
 fn splits(mut pairs: Vec<(&str, &str, &str)>) -> Splits {
     pairs.sort_unstable();
-    Splits::by_group(pairs.into_iter().map(|(group, source, target)| {
-        let example = Example { source: source.to_owned(), target: target.to_owned() };
-        (group, example)
-    }))
+    Splits::by_group(pairs.into_iter().map(|(group, source, target)| (group, Example::new(source, target))))
 }
 
 fn first_chars(text: &str, count: usize) -> &str {

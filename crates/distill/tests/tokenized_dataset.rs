@@ -14,7 +14,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn dataset(pairs: &[(&str, &str)]) -> Dataset {
-    pairs.iter().map(|&(source, target)| Example { source: source.into(), target: target.into() }).collect()
+    pairs.iter().map(|&(source, target)| Example::new(source, target)).collect()
 }
 
 /// Prompts such as "use the teacher for at most 20 percent of the words: say: one".

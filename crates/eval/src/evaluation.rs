@@ -32,9 +32,9 @@ use crate::{CorpusStats, DecodedText, EvalError, SystemOutput};
 ///     }
 /// }
 ///
-/// let (source, target) = ("un editor di testo".to_owned(), "un editor di testo libero".to_owned());
-/// let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), [source.clone()])?;
-/// let data = Dataset::from_iter([Example { source, target }]);
+/// let (source, target) = ("un editor di testo", "un editor di testo libero");
+/// let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), [source.to_owned()])?;
+/// let data = Dataset::from_iter([Example::new(source, target)]);
 /// let template = PromptTemplate::default();
 ///
 /// let evaluation = Evaluation::new(&data, &tokenizer, &template);
@@ -117,7 +117,7 @@ mod tests {
         let tokenizer = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), ["a".to_owned()]);
         let tokenizer = tokenizer.expect("one line is enough for the bytes");
         let pairs = [("a text", "un testo"), ("", "nulla")];
-        let examples = pairs.map(|(source, target)| Example { source: source.to_owned(), target: target.to_owned() });
+        let examples = pairs.map(|(source, target)| Example::new(source, target));
         let (data, template) = (Dataset::from_iter(examples), PromptTemplate::default());
         let error = Evaluation::new(&data, &tokenizer, &template).prompts(HelpBudget::percent(20));
         let error = error.expect_err("the second source is empty");

@@ -1,6 +1,7 @@
 //! Chat templates: messages as the text that a chat model reads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use minijinja::{Environment, Value as JinjaValue};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub(crate) const FILE: &str = "chat_template.jinja";
 const NAME: &str = "chat template";
 
 /// Who wrote a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Role {
@@ -26,8 +27,19 @@ pub enum Role {
     Assistant,
 }
 
+impl fmt::Display for Role {
+    /// Writes the name that chat templates use, such as `user`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        })
+    }
+}
+
 /// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Message {
     /// Who wrote it.
     pub role: Role,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::LineProblem;
+
 /// An error of this crate.
 ///
 /// Each message says what was wrong, with the value, and what to try. The cause is in
@@ -133,6 +135,16 @@ pub enum TextError {
     /// The budget should stand in the system turn, and there is none.
     #[error("the budget belongs into the system turn, and the template has none; set its chat mode and a system text")]
     NoSystemTurn,
+    /// An example has earlier messages, and prompts are single texts.
+    #[error(
+        "the example is a conversation with {turns} earlier messages, and this model's prompts are single texts; use a \
+         chat model with the chat mode of its prompt template, or examples without system messages and with one answer \
+         each"
+    )]
+    Turns {
+        /// The number of messages before the source.
+        turns: usize,
+    },
     /// A model has no prefix for a task.
     #[error("{} has no prefix for the task {task:?} ({})", path.display(), known_tasks(known))]
     UnknownTask {
@@ -274,8 +286,63 @@ pub enum TextError {
         /// The valid values.
         range: &'static str,
     },
+    /// A file is of a kind that cannot be read as a dataset.
+    #[error("{} is {format}; {remedy}", path.display())]
+    Unsupported {
+        /// The file, or the name given for a reader.
+        path: PathBuf,
+        /// What it is.
+        format: &'static str,
+        /// What to do with it.
+        remedy: &'static str,
+    },
+    /// A file that is compressed with gzip cannot be unpacked.
+    #[error("{} cannot be unpacked; check it with gzip -t, and download it again if it is incomplete", path.display())]
+    Gzip {
+        /// The file, or the name given for a reader.
+        path: PathBuf,
+        /// The decoder's error.
+        source: io::Error,
+    },
+    /// A file is not one complete JSON list.
+    #[error(
+        "{}:{line}: {reason}; write one JSON list of objects, and if the file is incomplete, download it again",
+        path.display()
+    )]
+    List {
+        /// The file, or the name given for a reader.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The fields of the source and the target are unknown.
+    #[error("{}:{line}: the fields of the source and the target are unknown", path.display())]
+    Fields {
+        /// The file, or the name given for a reader.
+        path: PathBuf,
+        /// The number of the line of the first object, from 1.
+        line: usize,
+        /// The fields of this object, and the options that name two of them.
+        #[source]
+        problem: Box<LineProblem>,
+    },
+    /// The options name the field of the target, and not that of the source.
+    #[error(
+        "the field of the target is {target:?}, and that of the source is missing; give --source-field too (in the \
+         library, DatasetOptions::with_source)"
+    )]
+    NoSourceField {
+        /// The field of the target.
+        target: String,
+    },
     /// A line of a dataset is not a valid example.
-    #[error("{}:{line}: invalid example", path.display())]
+    #[error(
+        "{}:{line}: invalid example; repair it, or skip such lines with --skip-bad (in the library, \
+         DatasetOptions::with_skip_bad)",
+        path.display()
+    )]
     Line {
         /// The file, or the name given for a reader.
         path: PathBuf,
@@ -283,39 +350,36 @@ pub enum TextError {
         line: usize,
         /// What is wrong with the line.
         #[source]
-        problem: LineProblem,
+        problem: Box<LineProblem>,
+    },
+    /// Invalid lines were skipped, and they are more than half of all lines.
+    #[error(
+        "{} has {bad} invalid lines of {total}, the first of them in line {line}; check the format of the file and the \
+         names of its fields",
+        path.display()
+    )]
+    MostlyBad {
+        /// The file, or the name given for a reader.
+        path: PathBuf,
+        /// The number of invalid lines.
+        bad: usize,
+        /// The number of lines that are not blank.
+        total: usize,
+        /// The number of the first invalid line, from 1.
+        line: usize,
+        /// What is wrong with the first invalid line.
+        #[source]
+        problem: Box<LineProblem>,
     },
     /// A dataset has no examples.
-    #[error("{} has no examples; write one JSON object with \"source\" and \"target\" per line", path.display())]
+    #[error(
+        "{} has no examples; write one JSON object with \"source\" and \"target\" per line, or a table with these two \
+         names in its first row",
+        path.display()
+    )]
     Empty {
         /// The file, or the name given for a reader.
         path: PathBuf,
-    },
-}
-
-/// What is wrong with a line of a dataset.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LineProblem {
-    /// The line is not UTF-8.
-    #[error("invalid UTF-8 at byte {byte} of the line; convert the file to UTF-8")]
-    InvalidUtf8 {
-        /// The position of the first invalid byte in the line, from 1.
-        byte: usize,
-    },
-    /// The line is not JSON, or does not have the right fields.
-    #[error("{reason} (column {column}); write an object such as {{\"source\": \"...\", \"target\": \"...\"}}")]
-    Json {
-        /// The position of the problem in the line, bytes from 1.
-        column: usize,
-        /// The parser's message.
-        reason: String,
-    },
-    /// The source or the target is empty or only white space.
-    #[error("the {field} is empty; fill it, or remove the line")]
-    EmptyField {
-        /// The field.
-        field: &'static str,
     },
 }
 

@@ -6,8 +6,8 @@
 //! A [`Tokenizer`] converts text to token ids and back, with the special tokens of its model, and writes conversations
 //! with the model's [`ChatTemplate`]. A [`PromptTemplate`] makes the prompts of the student and of the expert from one
 //! source text. The student's prompt can state a [`HelpBudget`]: how many of the output tokens may come from the expert.
-//! A [`GenerationConfig`] has the settings for generation. A [`Dataset`] holds pairs of a source text and a target text.
-//! A [`Seed`] is the only source of random numbers.
+//! A [`GenerationConfig`] has the settings for generation. A [`Dataset`] holds pairs of a source text and a target text,
+//! from JSON, CSV or TSV files with names of fields that are common or that [`DatasetOptions`] has. A [`Seed`] is the only source of random numbers.
 //!
 //! This crate has no tensors and no models. It only reads the settings for generation; the decoders in `wheels-decode`
 //! apply them.
@@ -34,7 +34,7 @@
 
 mod budget;
 mod chat_template;
-mod dataset;
+mod data;
 mod encoding;
 mod error;
 mod files;
@@ -53,8 +53,8 @@ mod wording;
 
 pub use budget::HelpBudget;
 pub use chat_template::{ChatTemplate, Message, Role};
-pub use dataset::{Dataset, Example};
-pub use error::{LineProblem, TextError};
+pub use data::{Dataset, DatasetOptions, Example, ExampleStream, LineProblem, SkippedLines};
+pub use error::TextError;
 pub use files::write_atomically;
 pub use generation_config::GenerationConfig;
 pub use prompt::Prompt;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::files::{self, ModelFiles};
-use crate::{HelpBudget, Message, Prompt, Role, TextError, Tokenizer, marks, task_prefix};
+use crate::{Example, HelpBudget, Message, Prompt, Role, TextError, Tokenizer, marks, task_prefix};
 
 pub(crate) const FILE: &str = "prompt.json";
 const MAX_TOKENS: usize = 256;
@@ -198,15 +198,38 @@ impl PromptTemplate {
     /// never truncated. With [`chat`](Self::chat), for the reasons of [`Tokenizer::encode_chat`]. If the budget belongs
     /// into the system turn and there is no text for it.
     pub fn prompt(&self, tokenizer: &Tokenizer, source: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
+        self.prompt_after(&[], tokenizer, source, budget)
+    }
+
+    /// Makes the prompts for one example, with the earlier messages of its conversation.
+    ///
+    /// The source is the user's last turn: only there are the prefix and the suffix. The earlier messages stand before it
+    /// as they are. A system message at their beginning takes the place of [`ChatPrompt::system`]. An example without
+    /// earlier messages gives the prompts of [`prompt`](Self::prompt).
+    ///
+    /// # Errors
+    /// [`TextError::Turns`] if the example has earlier messages and this template makes no conversations. For the reasons
+    /// of [`prompt`](Self::prompt).
+    pub fn prompt_of(&self, tokenizer: &Tokenizer, example: &Example, budget: HelpBudget) -> Result<Prompt, TextError> {
+        self.prompt_after(&example.turns, tokenizer, &example.source, budget)
+    }
+
+    fn prompt_after(
+        &self,
+        turns: &[Message],
+        tokenizer: &Tokenizer,
+        source: &str,
+        budget: HelpBudget,
+    ) -> Result<Prompt, TextError> {
         let source = source.trim();
         if source.is_empty() {
             return Err(TextError::EmptyText);
         }
         let text = format!("{}{source}{}", self.prefix, self.suffix);
-        let words = budget.words(self.wording);
         let prompt = match &self.chat {
-            None => self.plain(tokenizer, &text, &words, budget)?,
-            Some(chat) => self.conversation(chat, tokenizer, &text, &words, budget)?,
+            None if !turns.is_empty() => return Err(TextError::Turns { turns: turns.len() }),
+            None => self.plain(tokenizer, &text, budget)?,
+            Some(chat) => self.conversation(chat, tokenizer, turns, &text, budget)?,
         };
         if prompt.student.len() > self.max_tokens {
             return Err(TextError::TooLong { tokens: prompt.student.len(), limit: self.max_tokens });
@@ -216,6 +239,9 @@ impl PromptTemplate {
 
     /// The largest number of tokens from the start of a student's prompt to the end of the budget in it. 0 without a
     /// budget in words.
+    ///
+    /// The earlier messages of a conversation are not counted; see [`prompt_of`](Self::prompt_of). A budget that stands
+    /// after them ends later.
     ///
     /// # Errors
     /// For the reasons of [`prompt`](Self::prompt).
@@ -232,11 +258,11 @@ impl PromptTemplate {
         Ok(largest)
     }
 
-    fn plain(&self, tokenizer: &Tokenizer, text: &str, words: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
+    fn plain(&self, tokenizer: &Tokenizer, text: &str, budget: HelpBudget) -> Result<Prompt, TextError> {
         let text = tokenizer.encode(text)?;
         let mut student = match self.budget {
             BudgetPlacement::None => vec![],
-            BudgetPlacement::Before => encode_by_digits(tokenizer, &format!("{words} "))?,
+            BudgetPlacement::Before => encode_by_digits(tokenizer, &format!("{} ", budget.words(self.wording)))?,
             BudgetPlacement::System => return Err(TextError::NoSystemTurn),
         };
         student.extend(&text);
@@ -247,19 +273,25 @@ impl PromptTemplate {
         &self,
         chat: &ChatPrompt,
         tokenizer: &Tokenizer,
+        turns: &[Message],
         text: &str,
-        words: &str,
         budget: HelpBudget,
     ) -> Result<Prompt, TextError> {
-        let system = chat.system.as_deref().map(|system| Message::new(Role::System, tokenizer.guard(system)));
-        let expert: Vec<Message> =
-            system.into_iter().chain([Message::new(Role::User, tokenizer.guard(text))]).collect();
-        let words = marks::cut_digits(words);
+        let guarded = |role, content: &str| Message::new(role, tokenizer.guard(content));
+        let mut expert = Vec::with_capacity(turns.len() + 2);
+        if !matches!(turns, [Message { role: Role::System, .. }, ..]) {
+            expert.extend(chat.system.as_deref().map(|system| guarded(Role::System, system)));
+        }
+        expert.extend(turns.iter().map(|turn| guarded(turn.role, &turn.content)));
+        expert.push(guarded(Role::User, text));
+        let words = marks::cut_digits(&budget.words(self.wording));
         let mut student = expert.clone();
         match (self.budget, &mut student[..]) {
             (BudgetPlacement::None, _) => {}
             (BudgetPlacement::Before, [.., user]) => user.content = format!("{words} {}", user.content),
-            (BudgetPlacement::System, [system, _]) => system.content = format!("{}\n{words}", system.content),
+            (BudgetPlacement::System, [system @ Message { role: Role::System, .. }, ..]) => {
+                system.content = format!("{}\n{words}", system.content);
+            }
             (BudgetPlacement::System | BudgetPlacement::Before, _) => return Err(TextError::NoSystemTurn),
         }
         let encode = |messages: &[Message]| tokenizer.encode_guarded_chat(messages, &chat.variables);

@@ -1,0 +1,142 @@
+//! The examples of a file, one after the other.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use super::format::Format;
+use super::input::{Input, Origin, unpack};
+use super::layout::Fields;
+use super::records::{Failure, Records};
+use super::{DatasetOptions, Example};
+use crate::{LineProblem, TextError};
+
+/// The invalid lines of a file that were skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedLines {
+    /// The file, or the name given for a reader.
+    pub path: PathBuf,
+    /// The number of invalid lines. In a JSON list or a table, the number of invalid objects or rows.
+    pub count: usize,
+    /// The number of the first invalid line, from 1.
+    pub line: usize,
+    /// What is wrong with the first invalid line.
+    pub problem: LineProblem,
+}
+
+/// Iterates over the examples of a file without holding more than one of them: see
+/// [`Dataset::stream`](crate::Dataset::stream).
+///
+/// After an error, there are no more examples.
+pub struct ExampleStream(Examples<BufReader<File>>);
+
+impl ExampleStream {
+    /// The invalid lines that were skipped until now. `None` if there are none.
+    pub fn skipped(&self) -> Option<&SkippedLines> {
+        self.0.skipped.as_ref()
+    }
+
+    pub(super) fn open(path: &Path, options: &DatasetOptions) -> Result<Self, TextError> {
+        let file = File::open(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+        Examples::new(BufReader::new(file), path, options).map(Self)
+    }
+
+    pub(super) fn into_skipped(self) -> Option<SkippedLines> {
+        self.0.skipped
+    }
+}
+
+impl Iterator for ExampleStream {
+    type Item = Result<Example, TextError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// The examples of a reader.
+pub(super) struct Examples<R: BufRead> {
+    origin: Origin,
+    records: Records<Input<R>>,
+    fields: Fields,
+    skip_bad: bool,
+    count: usize,
+    pub(super) skipped: Option<SkippedLines>,
+    ended: bool,
+}
+
+impl<R: BufRead> Examples<R> {
+    pub(super) fn new(reader: R, path: &Path, options: &DatasetOptions) -> Result<Self, TextError> {
+        options.check()?;
+        let fields = Fields::new(options);
+        let (origin, head, input) = unpack(reader, path)?;
+        let format = Format::of(&head, path, &fields);
+        let records = Records::new(input, format).map_err(|failure| failure_error(&origin, failure))?;
+        Ok(Self { origin, records, fields, skip_bad: options.skip_bad, count: 0, skipped: None, ended: false })
+    }
+
+    fn try_next(&mut self) -> Result<Option<Example>, TextError> {
+        while let Some(record) = self.records.next().map_err(|failure| failure_error(&self.origin, failure))? {
+            match record.object.and_then(|object| self.fields.example(&object)) {
+                Ok(example) => {
+                    self.count += 1;
+                    return Ok(Some(example));
+                }
+                Err(problem) if self.skip_bad => self.skip(record.line, problem),
+                Err(problem) => return Err(line_error(&self.origin, record.line, problem)),
+            }
+        }
+        self.finish().map(|()| None)
+    }
+
+    fn skip(&mut self, line: usize, problem: LineProblem) {
+        let path = &self.origin.path;
+        let skipped = self.skipped.get_or_insert_with(|| SkippedLines { path: path.clone(), count: 0, line, problem });
+        skipped.count += 1;
+    }
+
+    fn finish(&self) -> Result<(), TextError> {
+        let path = self.origin.path.clone();
+        match &self.skipped {
+            Some(SkippedLines { count, line, problem, .. }) => {
+                let total = self.count + count;
+                if *count > self.count {
+                    let (bad, line, problem) = (*count, *line, Box::new(problem.clone()));
+                    return Err(TextError::MostlyBad { path, bad, total, line, problem });
+                }
+                log::warn!("{}: skipped {count} of {total} lines; line {line}: {problem}", path.display());
+                Ok(())
+            }
+            None if self.count == 0 => Err(TextError::Empty { path }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Examples<R> {
+    type Item = Result<Example, TextError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.try_next().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+fn failure_error(origin: &Origin, failure: Failure) -> TextError {
+    match failure {
+        Failure::Read(source) => origin.read_error(source),
+        Failure::List { line, reason } => TextError::List { path: origin.path.clone(), line, reason },
+    }
+}
+
+fn line_error(origin: &Origin, line: usize, problem: LineProblem) -> TextError {
+    let (path, problem) = (origin.path.clone(), Box::new(problem));
+    match *problem {
+        LineProblem::UnknownFields { .. } => TextError::Fields { path, line, problem },
+        _ => TextError::Line { path, line, problem },
+    }
+}
