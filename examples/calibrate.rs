@@ -24,9 +24,11 @@ struct Flags {
     /// The folder of the teacher.
     #[arg(long)]
     teacher: PathBuf,
-    /// JSON lines with `source` and `target` that neither model was trained on.
+    /// Data that neither model was trained on: JSON lines, a JSON list, CSV or TSV.
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    fields: program::DataFlags,
     /// The measure of confidence that the thresholds apply to.
     #[arg(long, value_enum, default_value = "help")]
     measure: Measure,
@@ -68,7 +70,8 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?.device;
-    let pair = Pair::open(program::model_folder(&flags.student)?, program::model_folder(&flags.teacher)?, &device)?;
+    let student = program::model_folder(&flags.student)?;
+    let pair = Pair::open(&student, program::model_folder(&flags.teacher)?, &device)?;
     let confidence = match flags.measure {
         Measure::MaxProb => Confidence::MaxProb,
         Measure::Margin => Confidence::Margin,
@@ -81,13 +84,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         .with_rates(flags.rates.iter().map(|percent| percent / 100.0).collect())
         .with_tolerance(flags.tolerance / 100.0)
         .with_max_trials(flags.max_trials);
-    let data = Dataset::open(&flags.data)?.shuffled(Seed(1));
+    let data = flags.fields.open(&flags.data)?.shuffled(Seed(1));
     let calibration = pair.calibrate(&data, &config, &mut |trial| {
         let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
         println!("{rate:>4.0}%: threshold {:.4}, uses {used:.1}%", trial.threshold);
     })?;
     if !flags.dry_run {
-        TextModel::save_calibration(&calibration, &flags.student)?;
+        TextModel::save_calibration(&calibration, &student)?;
     }
     Ok(())
 }

@@ -34,12 +34,14 @@ struct Flags {
     /// The folder or hub name of the student to start from, which gets a help token if it has none. If absent: the embedded one.
     #[arg(long)]
     student: Option<PathBuf>,
-    /// JSON lines with `source` and `target` to train on. If absent: the embedded sample.
+    /// The data to train on: JSON lines, a JSON list, CSV or TSV. If absent: the embedded sample.
     #[arg(long, requires = "valid")]
     data: Option<PathBuf>,
-    /// JSON lines to validate and to calibrate on. If absent: the embedded sample.
+    /// The data to validate and to calibrate on. If absent: the embedded sample.
     #[arg(long)]
     valid: Option<PathBuf>,
+    #[command(flatten)]
+    fields: program::DataFlags,
     /// The folder for the checkpoints and the trained student.
     #[arg(long, default_value = "distilled")]
     out: PathBuf,
@@ -80,7 +82,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let teacher = open(&flags.teacher, TRANSLATION.teacher)?;
     let read = |path: &Option<PathBuf>| match path {
-        Some(path) => Dataset::open(path),
+        Some(path) => flags.fields.open(path),
         None => Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample"),
     };
     let (train, valid) = (read(&flags.data)?, read(&flags.valid)?);

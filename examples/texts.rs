@@ -24,9 +24,11 @@ struct Flags {
     /// The folder of the model.
     #[arg(long)]
     model: PathBuf,
-    /// JSON lines with `source` and `target`. The targets are not used.
+    /// The data: JSON lines, a JSON list, CSV or TSV. The targets are not used.
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    fields: program::DataFlags,
     /// The file for the texts: JSON lines with `source` and `target`. If it exists, the command goes on after its last
     /// text.
     #[arg(long)]
@@ -52,26 +54,25 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
     let model = TextModel::open(program::model_folder(&flags.model)?, &device)?;
-    let data = Dataset::open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
-    let mut texts: Vec<Example> = match flags.out.exists() {
-        true => Dataset::open(&flags.out)?.into_iter().collect(),
-        false => vec![],
+    let data = flags.fields.open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
+    // A source that cannot become a prompt is an error now, and not after hours.
+    for (index, example) in data.iter().enumerate() {
+        let prompt = model.template.prompt_of(&model.tokenizer, example, HelpBudget::percent(0));
+        prompt.map_err(|error| format!("example {}: {error}", index + 1))?;
+    }
+    let mut texts: Vec<Example> = match std::fs::metadata(&flags.out) {
+        Ok(file) if file.len() > 0 => Dataset::open(&flags.out)?.into_iter().collect(),
+        _ => vec![],
     };
-    let rest = match texts.last() {
-        None => data.examples(),
-        Some(last) => {
-            let index = data.iter().rposition(|example| example.source == last.source);
-            let index =
-                index.ok_or_else(|| format!("{} has texts for other data: give another --out", flags.out.display()))?;
-            &data.examples()[index + 1..]
-        }
-    };
+    let done = done(&data, &texts)
+        .ok_or_else(|| format!("{} has texts for other data: give another --out", flags.out.display()))?;
+    let rest = &data.examples()[done..];
     let bar = ProgressBar::new(data.len() as u64)
         .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} texts, {per_sec}, {eta} left")?);
-    bar.set_position((data.len() - rest.len()) as u64);
+    bar.set_position(done as u64);
     bar.reset_eta();
     for (index, chunk) in rest.chunks(flags.save_every as usize).enumerate() {
-        let seed = Seed(flags.seed).nth((data.len() - rest.len()) as u64 + index as u64);
+        let seed = Seed(flags.seed).nth((done + index * flags.save_every as usize) as u64);
         texts.extend(model.write_texts(chunk, seed)?);
         texts.iter().cloned().collect::<Dataset>().save_jsonl(&flags.out)?;
         bar.inc(chunk.len() as u64);
@@ -79,4 +80,15 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     bar.finish();
     eprintln!("{} texts for {} sources in {}", texts.len(), data.len(), flags.out.display());
     Ok(())
+}
+
+/// The number of examples up to the last one that has a text. The texts are in the order of the data, and an example for
+/// which the model wrote nothing has none. None if a text belongs to no example.
+fn done(data: &Dataset, texts: &[Example]) -> Option<usize> {
+    let mut done = 0;
+    for text in texts {
+        let same = |example: &Example| (&example.source, &example.turns) == (&text.source, &text.turns);
+        done += 1 + data.examples()[done..].iter().position(same)?;
+    }
+    Some(done)
 }

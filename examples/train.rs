@@ -28,12 +28,14 @@ use training_wheels::text::TokenizerConfig;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// JSON lines with `source` and `target` to train on.
+    /// The data to train on: JSON lines, a JSON list, CSV or TSV, also with gzip.
     #[arg(long)]
     data: PathBuf,
-    /// JSON lines with `source` and `target` to validate on.
+    /// The data to validate on.
     #[arg(long)]
     valid: PathBuf,
+    #[command(flatten)]
+    fields: program::DataFlags,
     /// The folder for the checkpoints and the trained model.
     #[arg(long)]
     out: PathBuf,
@@ -89,8 +91,8 @@ struct Flags {
     /// The label smoothing of the cross-entropy, 0 to 1.
     #[arg(long, default_value_t = 0.1)]
     label_smoothing: f64,
-    /// The dropout rate of a new model, 0 to 1. A model of --init has the rate in its config.json.
-    #[arg(long, default_value_t = 0.0, value_parser = probability, conflicts_with = "init")]
+    /// The dropout rate of a new model, at least 0 and less than 1. A model of --init has the rate in its config.json.
+    #[arg(long, default_value_t = 0.0, value_parser = dropout_rate, conflicts_with = "init")]
     dropout: f64,
     /// The fraction of the encoder's and the decoder's input tokens to replace by random ones, 0 to 1 (unigram noise).
     #[arg(long, default_value_t = 0.0, value_parser = probability)]
@@ -135,10 +137,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let accelerator = device::open(&flags.device)?;
     let device = accelerator.device.clone().autodiff();
     device.seed(flags.seed);
-    let data = Dataset::open(&flags.data)?;
+    let data = flags.fields.open(&flags.data)?;
     let start = start(flags, &data, &device)?;
     let pairs = TokenizedDataset::new(&data, &start.tokenizer, &start.template, flags.max_tokens)?;
-    let valid = Dataset::open(&flags.valid)?.take(flags.valid_texts);
+    let valid = flags.fields.open(&flags.valid)?.take(flags.valid_texts);
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;
 
@@ -185,6 +187,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     TextModel { model: trainer.best()?, ..start.clone() }.save(&flags.out, format)?;
     eprintln!("the model is in {}", flags.out.display());
     Ok(())
+}
+
+fn dropout_rate(text: &str) -> Result<f64, String> {
+    let rate = probability(text)?;
+    if rate < 1.0 { Ok(rate) } else { Err("a dropout rate is less than 1".into()) }
 }
 
 fn probability(text: &str) -> Result<f64, String> {

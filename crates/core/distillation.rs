@@ -178,7 +178,8 @@ impl<'a> Distillation<'a> {
     pub fn run(self, train: &Dataset, valid: &Dataset, folder: impl AsRef<Path>) -> Result<Distilled, Error> {
         let Self { student, teacher, objective, mut config, mut on_step } = self;
         let folder = folder.as_ref();
-        student.check_teacher(teacher)?;
+        let (student, teacher) = student.paired_with(teacher.clone())?;
+        let teacher = &teacher;
         let needs = objective.requirements();
         let help_token = student.tokenizer.help_token("teacher").ok();
         if needs.help_token && help_token.is_none() {

@@ -35,11 +35,7 @@ impl Pair {
     /// # Errors
     /// [`Error::Vocabularies`] if they do not have the same tokenizer.
     pub fn new(student: TextModel, teacher: TextModel) -> Result<Self, Error> {
-        student.check_teacher(&teacher)?;
-        // A text of one model ends where the other one would end it too.
-        let mut ends = student.model.spec().eos.clone();
-        ends.extend(teacher.model.spec().eos.iter().filter(|id| !student.model.spec().ends(**id)));
-        let [student, teacher] = [student, teacher].map(|model| model.with_eos_token_ids(ends.clone()));
+        let (student, teacher) = student.paired_with(teacher)?;
         Ok(Self { help_token: student.tokenizer.help_token("teacher").ok(), student, teacher })
     }
 

@@ -94,7 +94,7 @@ impl TextModel {
     /// nothing changes.
     ///
     /// A new token takes the first id that the tokenizer does not use. If the model has no row for this id, it gets
-    /// one. Its heads, which were trained for another help token, are lost.
+    /// one. Its heads, calibration and prices, which belong to another help token, are lost.
     ///
     /// # Errors
     /// [`Error::Text`] if the name is invalid or the tokenizer cannot take the token.
@@ -103,6 +103,7 @@ impl TextModel {
         let rows = help_token as usize + 1;
         if rows > self.model.spec().vocab_size {
             self.model = Student::new(self.model.model.with_vocab_size(rows));
+            (self.calibration, self.prices) = (None, None);
         }
         Ok(self)
     }
@@ -125,7 +126,7 @@ impl TextModel {
     pub fn write_texts(&self, dataset: &[Example], seed: Seed) -> Result<Dataset, Error> {
         let mut prompts = Vec::with_capacity(dataset.len());
         for (index, example) in dataset.iter().enumerate() {
-            let prompt = self.template.prompt(&self.tokenizer, &example.source, HelpBudget::percent(0));
+            let prompt = self.template.prompt_of(&self.tokenizer, example, HelpBudget::percent(0));
             prompts.push(prompt.map_err(|source| Error::Prompt { index: index + 1, source })?);
         }
         let decoded = self.decoder().decode(&prompts, seed)?;
@@ -166,6 +167,17 @@ impl TextModel {
     /// [`Error::Text`] if it cannot be written.
     pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
         save_json(calibration, folder.as_ref().join(CALIBRATION))
+    }
+
+    /// The student and its teacher with the same end tokens: a text of one model ends where the other one would end it.
+    ///
+    /// # Errors
+    /// As [`check_teacher`](Self::check_teacher).
+    pub(crate) fn paired_with(self, teacher: Self) -> Result<(Self, Self), Error> {
+        self.check_teacher(&teacher)?;
+        let mut ends = self.model.spec().eos.clone();
+        ends.extend(teacher.model.spec().eos.iter().filter(|id| !self.model.spec().ends(**id)));
+        Ok((self.with_eos_token_ids(ends.clone()), teacher.with_eos_token_ids(ends)))
     }
 
     /// Checks that each id means the same token to this student and to the teacher, except for help tokens.

@@ -54,10 +54,12 @@ struct Flags {
     /// The task of the embedded models and texts.
     #[arg(long, value_enum, default_value = "translation")]
     task: Task,
-    /// JSON lines with `source` and `target`. The embedded sample if absent.
+    /// The data: JSON lines, a JSON list, CSV or TSV. The embedded sample if absent.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// JSON lines on which thresholds are found.
+    #[command(flatten)]
+    fields: program::DataFlags,
+    /// The data on which thresholds are found.
     #[arg(long)]
     valid: Option<PathBuf>,
     /// The number of validation texts to use.
@@ -172,7 +174,7 @@ impl<'a> Job<'a> {
     /// If there are no texts, or no texts to find a threshold on.
     fn new(flags: &'a Flags) -> Result<Self, Box<dyn Error>> {
         let data = match &flags.data {
-            Some(path) => Dataset::open(path)?,
+            Some(path) => flags.fields.open(path)?,
             None => Dataset::from_reader(flags.task.embedded().sample.as_bytes(), "the embedded sample")?,
         };
         let data = data.take(flags.limit.unwrap_or(usize::MAX));
@@ -180,7 +182,7 @@ impl<'a> Job<'a> {
             return Err("there are no texts to evaluate on: --limit is 0".into());
         }
         let valid = match &flags.valid {
-            Some(path) => Some(Dataset::open(path)?.shuffled(Seed(1)).take(flags.valid_texts.max(1))),
+            Some(path) => Some(flags.fields.open(path)?.shuffled(Seed(1)).take(flags.valid_texts.max(1))),
             None => None,
         };
         let plan = suite::plan(&flags.decoders, &flags.budgets);

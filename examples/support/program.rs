@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::text::{Dataset, write_atomically};
+use training_wheels::text::{Dataset, DatasetOptions, TextError, write_atomically};
 
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
-    let filter = "warn,training_wheels=info,wgpu_hal=off";
+    let filter = "warn,training_wheels=info,wheels_text=info,wgpu_hal=off";
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).format_timestamp(None).init();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -20,6 +20,31 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
             eprintln!("error: {}", training_wheels::report(error.as_ref()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// How a program reads its data files.
+#[derive(clap::Args)]
+#[allow(dead_code)]
+pub(crate) struct DataFlags {
+    /// The field of the source text in the data, such as `article` or `translation.en`. If absent: as the layout says.
+    #[arg(long, value_name = "FIELD")]
+    source_field: Option<String>,
+    /// The field of the target text in the data, such as `summary` or `translation.it`. If absent: as the layout says.
+    #[arg(long, value_name = "FIELD")]
+    target_field: Option<String>,
+    /// Skip lines of the data that cannot be read, and log their number.
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+#[allow(dead_code)]
+impl DataFlags {
+    /// Opens JSON lines, a JSON list, CSV or TSV, also with gzip.
+    pub(crate) fn open(&self, path: &Path) -> Result<Dataset, TextError> {
+        let Self { source_field, target_field, skip_bad } = self;
+        let (source, target) = (source_field.clone(), target_field.clone());
+        Dataset::open_with(path, &DatasetOptions { source, target, skip_bad: *skip_bad })
     }
 }
 

@@ -10,6 +10,8 @@ import torch
 LOGITS_DEVIATION = 3.0
 # Buffers that transformers computes and does not save, by their names in Marian.
 COMPUTED = ("embed_positions.weight",)
+# How the name of the input embeddings ends.
+TABLES = ("shared.weight", "embed_tokens.weight")
 
 
 def names_in_file(model: torch.nn.Module, untied: bool) -> list[str]:
@@ -31,7 +33,7 @@ def deviation(name: str, shape: torch.Size, config, tied: bool) -> float:
         return 1.0
     if "embed_positions" in name:
         return 0.03
-    if name.endswith(("shared.weight", "embed_tokens.weight")):
+    if name.endswith(TABLES):
         if config.model_type in ("bart", "mbart"):
             # So small that the epsilon of layernorm_embedding matters.
             return 0.02
@@ -64,19 +66,19 @@ def bias(name: str, shape: torch.Size, config, generator: torch.Generator) -> to
     return value
 
 
-def draw(model: torch.nn.Module, untied: bool, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Random values for every tensor of the weight file, sorted by name."""
+def draw(
+    model: torch.nn.Module, untied: bool, favoured: list[int], generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Random values for every tensor of the weight file. The ids in `favoured` are more often the best than others."""
     tied = not untied and model.config.tie_word_embeddings
     state = model.state_dict()
+    names = sorted(names_in_file(model, untied))
     drawn = {}
-    generation = model.generation_config
-    ends = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
-    favoured = ends + [word[0] for word in generation.bad_words_ids or []]
-    output = "lm_head.weight" if untied else max(name for name in state if name.endswith(("shared.weight", "embed_tokens.weight")))
-    for name in sorted(names_in_file(model, untied)):
+    for name in names:
         shape = state[name].shape
         if name == "final_logits_bias":
             value = torch.randn(shape, generator=generator)
+            value[:, favoured] += 4.0
         elif name.endswith(".bias"):
             value = bias(name, shape, model.config, generator)
         elif "norm" in name:
@@ -86,6 +88,10 @@ def draw(model: torch.nn.Module, untied: bool, generator: torch.Generator) -> di
         else:
             value = torch.randn(shape, generator=generator) * deviation(name, shape, model.config, tied)
         drawn[name] = value
+    if "final_logits_bias" not in drawn and model.config.model_type != "m2m_100":
+        # Not in M2M100: its start token is an end id too, and a tied output likes its input.
+        table = "lm_head.weight" if untied else next(name for name in names if name.endswith(TABLES))
+        drawn[table][favoured] *= 1.4
     return drawn
 
 

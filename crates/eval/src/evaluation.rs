@@ -69,7 +69,7 @@ impl<'a> Evaluation<'a> {
     pub fn prompts(&self, budget: HelpBudget) -> Result<Vec<Prompt>, EvalError> {
         let mut prompts = Vec::with_capacity(self.data.len());
         for (index, example) in self.data.iter().enumerate() {
-            let prompt = self.template.prompt(self.tokenizer, &example.source, budget);
+            let prompt = self.template.prompt_of(self.tokenizer, example, budget);
             prompts.push(prompt.map_err(|source| EvalError::Prompt { index, source })?);
         }
         Ok(prompts)

@@ -66,12 +66,16 @@ impl ConfigFile {
         self
     }
 
-    /// The config of a family. Fields that are null count as missing.
+    /// The config of a family. Fields that are null count as missing, and so do negative token ids, which some files have
+    /// for "none".
     ///
     /// # Errors
     /// [`LmError::Config`] if a required field is missing or a field has an invalid value.
     pub(crate) fn read<C: DeserializeOwned>(&self) -> Result<C, LmError> {
-        let fields = self.fields.iter().filter(|(_, value)| !value.is_null());
+        let is_none = |field: &str, value: &Value| {
+            value.is_null() || field.ends_with("_token_id") && value.as_i64().is_some_and(|id| id < 0)
+        };
+        let fields = self.fields.iter().filter(|(field, value)| !is_none(field, value));
         let fields = fields.map(|(field, value)| (field.clone(), value.clone())).collect();
         serde_json::from_value(Value::Object(fields))
             .map_err(|source| LmError::Config { origin: self.origin.clone(), source })

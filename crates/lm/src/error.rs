@@ -70,6 +70,17 @@ pub enum LmError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A folder has weights only in PyTorch's own format, which can run code when it is opened.
+    #[error(
+        "{0} has no model.safetensors, only pytorch_model.bin; make one in Python with \
+         AutoModelForSeq2SeqLM.from_pretrained(\"{0}\").save_pretrained(\"{0}\"), or AutoModelForCausalLM for a \
+         decoder-only model",
+        folder.display()
+    )]
+    Pickled {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A shard of the weights is missing.
     #[error("{} is missing, which {} names; copy or download it too", path.display(), index.display())]
     MissingShard {

@@ -66,6 +66,10 @@ impl<'a> Tensors<'a> {
     pub(crate) fn open(folder: &Path) -> Result<Self, LmError> {
         let whole = folder.join(FILE);
         let index = folder.join(INDEX);
+        let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].map(|name| folder.join(name));
+        if !whole.exists() && !index.exists() && pickled.iter().any(|path| path.exists()) {
+            return Err(LmError::Pickled { folder: folder.into() });
+        }
         if whole.exists() || !index.exists() {
             let mut tensors = Self { origin: whole.display().to_string(), entries: BTreeMap::new(), parts: vec![] };
             tensors.add_file(whole)?;

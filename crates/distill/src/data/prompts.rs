@@ -60,7 +60,7 @@ impl<'a> TokenizedDataset<'a> {
         let (mut examples, mut pairs, mut longest) = (Vec::new(), Vec::new(), 0);
         for (index, example) in dataset.iter().enumerate() {
             let failed = |source| DistillError::Prompt { index, source };
-            let source = plain.prompt(tokenizer, &example.source, HelpBudget::percent(0)).map_err(failed)?.expert;
+            let source = plain.prompt_of(tokenizer, example, HelpBudget::percent(0)).map_err(failed)?.expert;
             let target = tokenizer.encode_with_end(&example.target).map_err(failed)?;
             longest = longest.max(source.len()).max(target.len());
             if source.len() <= max_source_tokens && target.len() <= max_tokens {
@@ -113,6 +113,6 @@ impl PromptSource for TokenizedDataset<'_> {
 
     fn prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, TextError> {
         let template = self.template.clone().with_wording(wording);
-        template.prompt(self.tokenizer, &self.examples[index].source, budget)
+        template.prompt_of(self.tokenizer, self.examples[index], budget)
     }
 }

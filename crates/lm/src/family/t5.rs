@@ -188,11 +188,22 @@ impl T5Config {
             ("num_layers", json!(8)),
             ("num_heads", json!(6)),
             ("feed_forward_proj", json!("gated-gelu")),
-            ("tie_word_embeddings", json!(false)),
         ];
-        let file = if file.text("model_type") == "t5" { file } else { file.with_defaults(&multilingual) };
+        let file = match file.text("model_type") {
+            "t5" => file,
+            "mt5" => file.with_defaults(&multilingual).with_defaults(&[("tie_word_embeddings", json!(false))]),
+            _ => file.with_defaults(&multilingual),
+        };
         let kinds = [json!("relu"), json!("gated-gelu"), json!("gated-silu")];
         file.require("feed_forward_proj", &kinds, "relu, gated-gelu and gated-silu")?;
+        // transformers reads these two fields, and sets them from the one above when it writes a config.
+        let (gated, activation) = match file.text("feed_forward_proj") {
+            "gated-gelu" => (true, "gelu_new"),
+            "gated-silu" => (true, "silu"),
+            _ => (false, "relu"),
+        };
+        file.require("is_gated_act", &[json!(gated)], "what feed_forward_proj says")?;
+        file.require("dense_act_fn", &[json!(activation)], "what feed_forward_proj says")?;
         let config: Self = file.read()?;
         config.check(&file.origin)?;
         Ok(config)
