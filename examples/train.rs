@@ -139,7 +139,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     device.seed(flags.seed);
     let data = flags.fields.open(&flags.data)?;
     let start = start(flags, &data, &device)?;
-    let pairs = TokenizedDataset::new(&data, &start.tokenizer, &start.template, flags.max_tokens)?;
+    let pairs = TokenizedDataset::new(&data, &start.tokenizer, &start.template, flags.max_tokens)?
+        .with_target_start(start.generation.forced_bos_token_id());
     let valid = flags.fields.open(&flags.valid)?.take(flags.valid_texts);
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;

@@ -198,12 +198,14 @@ impl<'a> Distillation<'a> {
             config.rollout.price_prompts = 0;
         }
         config.rollout.no_repeat_ngram_size = base.generation.no_repeat_ngram_size;
+        config.rollout.forced_bos_token_id = base.generation.forced_bos_token_id();
 
         // The price head must see the whole budget, also if a chat template writes something before it.
         let budget_end = base.template.budget_end(&base.tokenizer)?;
         config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
-        let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?;
+        let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?
+            .with_target_start(config.rollout.forced_bos_token_id);
         let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
         log::info!("training on {} pairs; {} validation texts", pairs.examples().len(), valid.len());
         let sampler =

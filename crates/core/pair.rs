@@ -111,7 +111,8 @@ impl Pair {
     pub fn decoder_of<'a>(&'a self, policy: Policy<'a>, teacher: Teacher<'a>) -> BudgetedDecoder<'a> {
         // Without a help token, a rule that does not read one can still ask. Any id outside the vocabulary serves.
         let help_token = self.help_token.unwrap_or(self.vocab_size() as u32);
-        BudgetedDecoder::new(policy, Experts::new().with(help_token, teacher)).with_generation(&self.student.generation)
+        let experts = self.student.without_suppressed(Experts::new().with(help_token, teacher), Some(help_token));
+        BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
     }
 
     /// The student's policy, with the sampler of its generation config and the calibrated threshold of each budget.
@@ -143,7 +144,7 @@ impl Pair {
     fn alone<'a>(&'a self, model: &'a TextModel, side: PromptSide) -> BudgetedDecoder<'a> {
         let policy = Policy::new(&model.model, Sampler::from(&self.student.generation));
         let policy = policy.with_help_rule(HelpRule::Never).with_prompt_side(side);
-        let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
+        let experts = self.student.without_suppressed(Experts::new(), None);
         BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
     }
 
@@ -164,8 +165,11 @@ impl Pair {
         }
         let TextModel { tokenizer, template, generation, .. } = &self.student;
         let template = template.clone().stating_budget();
-        let data = TokenizedDataset::new(dataset, tokenizer, &template, usize::MAX)?;
-        let config = RolloutConfig::new(1).with_no_repeat_ngram_size(generation.no_repeat_ngram_size);
+        let data = TokenizedDataset::new(dataset, tokenizer, &template, usize::MAX)?
+            .with_target_start(generation.forced_bos_token_id());
+        let config = RolloutConfig::new(1)
+            .with_no_repeat_ngram_size(generation.no_repeat_ngram_size)
+            .with_forced_bos_token_id(generation.forced_bos_token_id());
         let sampler =
             RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.student.suppressed_ids());
         let indices: Vec<u32> = (0..data.pairs().len() as u32).collect();

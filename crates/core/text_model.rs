@@ -111,8 +111,7 @@ impl TextModel {
     /// A decoder in which the model writes without help.
     pub fn decoder(&self) -> BudgetedDecoder<'_> {
         let policy = Policy::new(&self.model, Sampler::from(&self.generation)).with_help_rule(HelpRule::Never);
-        let help_tokens = self.tokenizer.help_tokens().into_iter().map(|(_, token)| token);
-        let experts = help_tokens.fold(Experts::new(), Experts::with_closed_token);
+        let experts = self.without_suppressed(Experts::new(), None);
         BudgetedDecoder::new(policy.with_prompt_side(PromptSide::Expert), experts).with_generation(&self.generation)
     }
 
@@ -194,9 +193,17 @@ impl TextModel {
         }
     }
 
-    /// The ids that must not be generated: special tokens other than the end of text.
+    /// The ids that must not be generated: special tokens that neither end a text nor begin it.
     pub(crate) fn suppressed_ids(&self) -> Vec<u32> {
-        self.tokenizer.suppressed_ids()
+        let mut ids = self.tokenizer.suppressed_ids();
+        ids.retain(|id| Some(*id) != self.generation.forced_bos_token_id() && !self.model.spec().ends(*id));
+        ids
+    }
+
+    /// `experts` with all suppressed ids closed, but the help token `open`.
+    pub(crate) fn without_suppressed<'a>(&self, experts: Experts<'a>, open: Option<u32>) -> Experts<'a> {
+        let ids = self.suppressed_ids().into_iter().filter(|id| Some(*id) != open);
+        ids.fold(experts, Experts::with_closed_token)
     }
 
     /// Lowers the limits of prompts and outputs to the number of positions that the model can tell apart.

@@ -665,7 +665,7 @@ T5 = [
         "t5-v1.0",
         t5_like("t5", **T5_RELU, n_positions=512, output_past=True, **OLD),
         T5_RELU_FIELDS | {"scaling": dict(tie_word_embeddings=False)},
-        # Published without one, as is "generation_fields", which config.json then holds.
+        # No generation_config.json: `generate` takes its ids from config.json.
         generation=None,
         generation_fields={"eos_token_id": dict(eos_token_id=5), "decoder_start_token_id": dict(decoder_start_token_id=2)},
         untied=False,

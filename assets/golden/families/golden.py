@@ -83,10 +83,7 @@ def make(fixture: Fixture, seed: int, folder: Path) -> list[dict]:
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    chosen = fixture.config if fixture.generation is None else fixture.generation
-    ends = chosen["eos_token_id"] if isinstance(chosen["eos_token_id"], list) else [chosen["eos_token_id"]]
-    favoured = ends + [word[0] for word in chosen.get("bad_words_ids", [])]
-    weights = draw(auto.from_config(config), fixture.untied, favoured, generator)
+    weights = draw(auto.from_config(config), fixture.untied, generator)
     save_weights(weights, folder / "model.safetensors")
     scale_output(load(folder)[0], weights, lambda model: all_logits(model, rows))
     save_weights(fixture.edit(weights), folder / "model.safetensors")

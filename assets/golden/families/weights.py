@@ -10,8 +10,6 @@ import torch
 LOGITS_DEVIATION = 3.0
 # Buffers that transformers computes and does not save, by their names in Marian.
 COMPUTED = ("embed_positions.weight",)
-# How the name of the input embeddings ends.
-TABLES = ("shared.weight", "embed_tokens.weight")
 
 
 def names_in_file(model: torch.nn.Module, untied: bool) -> list[str]:
@@ -33,7 +31,7 @@ def deviation(name: str, shape: torch.Size, config, tied: bool) -> float:
         return 1.0
     if "embed_positions" in name:
         return 0.03
-    if name.endswith(TABLES):
+    if name.endswith(("shared.weight", "embed_tokens.weight")):
         if config.model_type in ("bart", "mbart"):
             # So small that the epsilon of layernorm_embedding matters.
             return 0.02
@@ -66,19 +64,15 @@ def bias(name: str, shape: torch.Size, config, generator: torch.Generator) -> to
     return value
 
 
-def draw(
-    model: torch.nn.Module, untied: bool, favoured: list[int], generator: torch.Generator
-) -> dict[str, torch.Tensor]:
-    """Random values for every tensor of the weight file. The ids in `favoured` are more often the best than others."""
+def draw(model: torch.nn.Module, untied: bool, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Random values for every tensor of the weight file, sorted by name."""
     tied = not untied and model.config.tie_word_embeddings
     state = model.state_dict()
-    names = sorted(names_in_file(model, untied))
     drawn = {}
-    for name in names:
+    for name in sorted(names_in_file(model, untied)):
         shape = state[name].shape
         if name == "final_logits_bias":
             value = torch.randn(shape, generator=generator)
-            value[:, favoured] += 4.0
         elif name.endswith(".bias"):
             value = bias(name, shape, model.config, generator)
         elif "norm" in name:
@@ -88,10 +82,6 @@ def draw(
         else:
             value = torch.randn(shape, generator=generator) * deviation(name, shape, model.config, tied)
         drawn[name] = value
-    if "final_logits_bias" not in drawn and model.config.model_type != "m2m_100":
-        # Not in M2M100: its start token is an end id too, and a tied output likes its input.
-        table = "lm_head.weight" if untied else next(name for name in names if name.endswith(TABLES))
-        drawn[table][favoured] *= 1.4
     return drawn
 
 

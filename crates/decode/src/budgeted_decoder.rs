@@ -30,6 +30,7 @@ impl<'a> BudgetedDecoder<'a> {
     pub fn new(policy: Policy<'a>, experts: Experts<'a>) -> Self {
         let settings = DecodeSettings {
             generation: GenerationConfig::default(),
+            forced_bos: None,
             batch_size: 32,
             enforcement: Enforcement::On,
             verification: Verification::default(),
@@ -37,13 +38,20 @@ impl<'a> BudgetedDecoder<'a> {
         Self { policy, experts, settings }
     }
 
-    /// Sets the limits of a generation config: the length of texts, and `no_repeat_ngram_size`.
+    /// Sets the limits of a generation config: the length of texts, `no_repeat_ngram_size` and `forced_bos_token_id`.
     ///
     /// The sampler is not set, because it is part of the policy:
     /// [`Sampler::from`](crate::Sampler#impl-From<%26GenerationConfig>-for-Sampler) makes one from a generation config.
     #[must_use]
     pub fn with_generation(mut self, generation: &GenerationConfig) -> Self {
         self.settings.generation = generation.clone();
+        self.with_forced_bos_token_id(generation.forced_bos_token_id())
+    }
+
+    /// Begins every text with this token (Hugging Face's `forced_bos_token_id`), such as the language of a translation.
+    #[must_use]
+    pub fn with_forced_bos_token_id(mut self, token: Option<u32>) -> Self {
+        self.settings.forced_bos = token;
         self
     }
 
@@ -100,8 +108,13 @@ impl<'a> BudgetedDecoder<'a> {
     ) -> Result<Decoded, DecodeError> {
         let started = Instant::now();
         let Self { policy, experts, settings } = self;
-        let vocabulary =
-            experts.vocabulary(policy.model.spec()).with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size);
+        let vocabulary = experts
+            .vocabulary(policy.model.spec())
+            .with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size)
+            .with_forced_bos(settings.forced_bos);
+        if let Some(token) = settings.forced_bos.filter(|&token| !vocabulary.contains(token)) {
+            return Err(DecodeError::ForcedToken { token });
+        }
         let rules: Vec<HelpRule> = prompts.iter().map(|prompt| policy.help_rule(prompt)).collect();
         policy.check(&vocabulary, &rules)?;
         settings.verification.check()?;

@@ -16,14 +16,19 @@ pub struct Distribution<'a> {
 }
 
 impl<'a> Distribution<'a> {
-    /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, and of tokens
-    /// that would repeat an n-gram, to minus infinity.
+    /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, of tokens that
+    /// would repeat an n-gram, and of all but a forced first token, to minus infinity.
     ///
     /// Returns `None` if some logit is NaN, if a help logit is plus infinity, or if the largest logit of the other tokens
     /// is infinite.
     pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
         if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
             return None;
+        }
+        if let Some(forced) = vocabulary.forced(text) {
+            let logit = logits.get(forced as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            logits.fill(f32::NEG_INFINITY);
+            logits[forced as usize] = logit;
         }
         let help_logits = vocabulary.expert_tokens().iter().map(|&token| column(logits, token));
         let (expert, _) = largest(help_logits.clone());
@@ -196,6 +201,17 @@ mod tests {
         let mut nothing = [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0];
         assert!(Distribution::read(&mut nothing, &vocabulary, &[]).is_none());
         assert!(Distribution::read(&mut [0.0, 0.0, f32::INFINITY], &vocabulary, &[]).is_none(), "a help logit");
+    }
+
+    #[test]
+    fn a_forced_first_token_is_the_only_one_and_leaves_no_wish_for_help() {
+        let vocabulary = vocabulary(4, &[3], &[]).with_forced_bos(Some(2));
+        let distribution = Distribution::read(&mut [5.0, 1.0, -4.0, 9.0], &vocabulary, &[])
+            .map(|first| (first.best(), first.help_log_odds(), first.log_prob(2)));
+        assert_eq!(distribution, Some((2, f64::NEG_INFINITY, 0.0)));
+        let mut logits = [5.0, 1.0, -4.0, 2.0];
+        let later = Distribution::read(&mut logits, &vocabulary, &[2]).expect("finite logits");
+        assert_eq!(later.best(), 0);
     }
 
     #[test]

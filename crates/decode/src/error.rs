@@ -38,6 +38,14 @@ pub enum DecodeError {
         /// The size of the teacher's vocabulary.
         vocab_size: usize,
     },
+    /// The token that every text must begin with cannot be written.
+    #[error(
+        "forced_bos_token_id is {token}, which the student cannot write; use the id of an open token of its vocabulary"
+    )]
+    ForcedToken {
+        /// The token.
+        token: u32,
+    },
     /// A token ends the teacher's texts, but not the student's.
     #[error(
         "token {token} ends a text of the teacher, but not of the student; give both the same tokenizer and the same \

@@ -31,8 +31,8 @@ impl<'a> Experts<'a> {
         self
     }
 
-    /// Adds a help token without an expert, which the student never writes. A student that learned to ask can so decode
-    /// alone.
+    /// Closes a token, which the student then never writes: a help token without an expert, so that a student that learned
+    /// to ask can decode alone, or a special token such as padding.
     ///
     /// # Panics
     /// If the token was added before.

@@ -8,6 +8,8 @@ use crate::{Enforcement, Verification};
 #[derive(Clone, Debug)]
 pub(crate) struct DecodeSettings {
     pub(crate) generation: GenerationConfig,
+    /// The token with which every text begins.
+    pub(crate) forced_bos: Option<u32>,
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     pub(crate) verification: Verification,

@@ -14,16 +14,34 @@ pub struct Vocabulary {
     /// Help tokens without an expert.
     closed_tokens: Vec<u32>,
     no_repeat_ngram_size: usize,
+    forced_bos: Option<u32>,
 }
 
 impl Vocabulary {
     pub(crate) fn new(spec: &ModelSpec, expert_tokens: Vec<u32>, closed_tokens: Vec<u32>) -> Self {
-        Self { size: spec.vocab_size, eos: spec.eos.clone(), expert_tokens, closed_tokens, no_repeat_ngram_size: 0 }
+        Self {
+            size: spec.vocab_size,
+            eos: spec.eos.clone(),
+            expert_tokens,
+            closed_tokens,
+            no_repeat_ngram_size: 0,
+            forced_bos: None,
+        }
     }
 
     /// The same vocabulary, in which a text may not repeat an n-gram of this size; 0 disables the check.
     pub(crate) fn with_no_repeat_ngram_size(self, size: usize) -> Self {
         Self { no_repeat_ngram_size: size, ..self }
+    }
+
+    /// The same vocabulary, in which every text begins with this token.
+    pub(crate) fn with_forced_bos(self, forced_bos: Option<u32>) -> Self {
+        Self { forced_bos, ..self }
+    }
+
+    /// The token that `text` must go on with, if there is one.
+    pub(crate) fn forced(&self, text: &[u32]) -> Option<u32> {
+        self.forced_bos.filter(|_| text.is_empty())
     }
 
     /// The number of columns of the student's logits, help tokens included.

@@ -149,6 +149,8 @@ pub struct RolloutConfig {
     /// will be deployed.
     #[config(default = 0)]
     pub no_repeat_ngram_size: usize,
+    /// The token with which every text begins, such as the language of a translation. None if there is none.
+    pub forced_bos_token_id: Option<u32>,
     /// How the prices of help are found.
     #[config(default = "ConstraintConfig::new()")]
     pub constraint: ConstraintConfig,

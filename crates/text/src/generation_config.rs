@@ -154,6 +154,12 @@ impl GenerationConfig {
         Self { no_repeat_ngram_size, ..self }
     }
 
+    /// The token with which every output begins (Hugging Face's `forced_bos_token_id`), such as the language of a
+    /// translation. None if there is none.
+    pub fn forced_bos_token_id(&self) -> Option<u32> {
+        self.other.get("forced_bos_token_id")?.as_u64()?.try_into().ok()
+    }
+
     /// The maximum number of output tokens when the expert's prompt has `prompt_tokens` tokens.
     ///
     /// This is the smaller of `max_new_tokens` and `floor(max_new_tokens_ratio * prompt_tokens) +

@@ -82,6 +82,15 @@ impl<'a> TokenizedDataset<'a> {
         Ok(Self { examples, pairs, tokenizer, template: template.clone(), dropped })
     }
 
+    /// The same data, whose targets begin with a token, such as the language of a translation.
+    #[must_use]
+    pub fn with_target_start(mut self, token: Option<u32>) -> Self {
+        for pair in &mut self.pairs {
+            pair.target.splice(0..0, token);
+        }
+        self
+    }
+
     /// The examples that were kept, in order.
     pub fn examples(&self) -> &[&'a Example] {
         &self.examples

@@ -218,7 +218,10 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     }
 
     fn with_settings<'m>(&self, decoder: BudgetedDecoder<'m>) -> BudgetedDecoder<'m> {
-        decoder.with_enforcement(Enforcement::Off).with_no_repeat_ngram_size(self.config.no_repeat_ngram_size)
+        decoder
+            .with_enforcement(Enforcement::Off)
+            .with_no_repeat_ngram_size(self.config.no_repeat_ngram_size)
+            .with_forced_bos_token_id(self.config.forced_bos_token_id)
     }
 
     /// The prompt of a pair with a random budget and wording, and the budget as a fraction.
