@@ -266,15 +266,18 @@ pub enum TextError {
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// A generation_config.json cannot be parsed.
-    #[error("{} is not a valid generation config; fix it, or remove the file to use the default", path.display())]
+    /// A generation_config.json, or the settings for generation in a config.json, cannot be parsed.
+    #[error(
+        "the settings for generation in {} are not valid; fix them, or remove them to use the defaults",
+        path.display()
+    )]
     GenerationConfig {
         /// The file.
         path: PathBuf,
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// A number in a generation_config.json is out of its range.
+    /// A number in a generation_config.json, or a setting for generation in a config.json, is out of its range.
     #[error("{}: {field} is {value}; it must be {range}", path.display())]
     GenerationValue {
         /// The file.
