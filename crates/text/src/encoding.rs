@@ -86,6 +86,9 @@ impl Tokenizer {
     /// encoder-decoder's prompt has the end-of-text token at the end, and that of a decoder alone has nothing more. A
     /// tokenizer without a config.json beside it is taken to be that of an encoder-decoder.
     ///
+    /// NLLB, mBART and mBART-50 have the token of the source language in a prompt. As in Python, it is that of
+    /// `src_lang` in tokenizer_config.json, or else English, whatever tokenizer.json has.
+    ///
     /// # Errors
     /// For the reasons of [`Tokenizer::encode`].
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {

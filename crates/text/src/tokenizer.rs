@@ -9,7 +9,7 @@ use tokenizers::{AddedToken, AddedVocabulary};
 use crate::chat_template::{self, ChatTemplate};
 use crate::encoding::{PromptTokens, UnknownWarning, template_tokens};
 use crate::files::ModelFiles;
-use crate::special_tokens::{SPECIAL_TOKENS_MAP, SpecialIds, SpecialTokens, TOKENIZER_CONFIG};
+use crate::special_tokens::{LanguageTokens, SPECIAL_TOKENS_MAP, SpecialIds, SpecialTokens, TOKENIZER_CONFIG};
 use crate::{TextError, TextStream, files};
 
 const FILE: &str = "tokenizer.json";
@@ -110,6 +110,12 @@ impl Tokenizer {
             // Hugging Face's library does the same: a post-processor that adds nothing.
             let nothing = TemplateProcessing::builder().try_single("$A").expect("valid").build().expect("valid");
             inner.with_post_processor(Some(nothing));
+        }
+        if let Some(language) = &folder.tokens.language {
+            let processor = language_processor(&inner, language, folder.tokens.eos_name());
+            if let Some(processor) = processor.map_err(|source| TextError::PostProcessor { source })? {
+                inner.with_post_processor(Some(processor));
+            }
         }
         let mut tokenizer = Self::wrap(inner, folder)?;
         let roles = tokenizer.folder.tokens.roles();
@@ -304,6 +310,20 @@ impl Tokenizer {
         }
         experts
     }
+}
+
+/// What puts the tokens of a language around a prompt. `None` if the vocabulary lacks one of them.
+fn language_processor(
+    inner: &tokenizers::Tokenizer,
+    LanguageTokens { language, first }: &LanguageTokens,
+    eos: &str,
+) -> tokenizers::Result<Option<TemplateProcessing>> {
+    let (Some(language_id), Some(eos_id)) = (inner.token_to_id(language), inner.token_to_id(eos)) else {
+        return Ok(None);
+    };
+    let single = if *first { [language, "$A", eos] } else { ["$A", eos, language] };
+    let tokens = vec![(language.as_str(), language_id), (eos, eos_id)];
+    Ok(Some(TemplateProcessing::builder().try_single(single.to_vec())?.special_tokens(tokens).build()?))
 }
 
 fn help_token(name: &str) -> String {
