@@ -141,7 +141,7 @@ impl Tokenizer {
     /// Splits a text with marks at the added tokens, and at each [`CUT`]. The marks are removed.
     ///
     /// A text without marks gives the pieces of [`AddedVocabulary::extract_and_normalize`], unless the tokenizer
-    /// searches an added token in the normalised text. Control tokens are never of this kind.
+    /// searches an added token in the normalised text. Control tokens are usually not of this kind.
     fn marked_pieces(&self, text: &str) -> tokenizers::Result<PreTokenizedString> {
         let mut clean = String::with_capacity(text.len());
         let mut pieces: Vec<(Range<usize>, Option<u32>)> = Vec::new();
