@@ -73,6 +73,19 @@ pub(crate) fn tokenizer_class<'a>(tokenizer: &'a Map<String, Value>, model: &'a 
     })
 }
 
+/// The family of a model for whose tokenizer transformers has no converter to tokenizer.json. `None` for all others.
+pub(crate) fn family_without_converter(files: ModelFiles<'_>) -> Result<Option<&'static str>, TextError> {
+    let tokenizer = files.object(TOKENIZER_CONFIG)?;
+    let model = files.object(MODEL_CONFIG)?;
+    Ok(match tokenizer_class(&tokenizer, &model) {
+        Some(class) if class.starts_with("Marian") => Some("Marian"),
+        Some(class) if class.starts_with("M2M100") => Some("M2M100"),
+        // No other family has a file of this name.
+        None if files.contains("source.spm") => Some("Marian"),
+        _ => None,
+    })
+}
+
 /// The ids of the special tokens that this crate uses.
 #[derive(Clone, Debug)]
 pub(crate) struct SpecialIds {

@@ -1,5 +1,5 @@
 //! Tokenizers of multilingual translators: prompts have the tokens of the source language that Hugging Face's
-//! transformers adds. The expected tokens are those of transformers 5.24.0 with the same files.
+//! transformers 5.24.0 adds to those of such a tokenizer.json.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
