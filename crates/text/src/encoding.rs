@@ -86,6 +86,9 @@ impl Tokenizer {
     /// encoder-decoder's prompt has the end-of-text token at the end, and that of a decoder alone has nothing more. A
     /// tokenizer without a config.json beside it is taken to be that of an encoder-decoder.
     ///
+    /// NLLB, mBART and mBART-50 have the token of the source language in a prompt. As in Python, it is that of
+    /// `src_lang` in tokenizer_config.json, or else English, whatever tokenizer.json has.
+    ///
     /// # Errors
     /// For the reasons of [`Tokenizer::encode`].
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
@@ -138,7 +141,7 @@ impl Tokenizer {
     /// Splits a text with marks at the added tokens, and at each [`CUT`]. The marks are removed.
     ///
     /// A text without marks gives the pieces of [`AddedVocabulary::extract_and_normalize`], unless the tokenizer
-    /// searches an added token in the normalised text. Control tokens are never of this kind.
+    /// searches an added token in the normalised text. Control tokens are usually not of this kind.
     fn marked_pieces(&self, text: &str) -> tokenizers::Result<PreTokenizedString> {
         let mut clean = String::with_capacity(text.len());
         let mut pieces: Vec<(Range<usize>, Option<u32>)> = Vec::new();

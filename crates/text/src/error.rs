@@ -49,15 +49,26 @@ pub enum TextError {
     #[error(
         "there is no tokenizer.json in {0}, only {source_file}; make one with: pip install transformers sentencepiece \
          protobuf && python -c \"from transformers import AutoTokenizer as A; \
-         A.from_pretrained('{0}').save_pretrained('{0}')\"{1}",
-        folder.display(),
-        marian_note(source_file)
+         A.from_pretrained('{0}').save_pretrained('{0}')\"",
+        folder.display()
     )]
     SlowTokenizer {
         /// The folder.
         folder: PathBuf,
         /// A file from which tokenizer.json can be made.
         source_file: &'static str,
+    },
+    /// A folder has the files of a tokenizer that transformers cannot convert to a tokenizer.json.
+    #[error(
+        "there is no tokenizer.json in {}, and transformers cannot make one for {family}; use a conversion of the model \
+         that has a tokenizer.json, or another model",
+        folder.display()
+    )]
+    NoConverter {
+        /// The folder.
+        folder: PathBuf,
+        /// The family of the model, such as `Marian`.
+        family: &'static str,
     },
     /// A file of a model that should be a JSON object cannot be parsed.
     #[error("{} is not a valid JSON object; check that the file is complete", path.display())]
@@ -133,7 +144,10 @@ pub enum TextError {
         source: minijinja::Error,
     },
     /// The budget should stand in the system turn, and there is none.
-    #[error("the budget belongs into the system turn, and the template has none; set its chat mode and a system text")]
+    #[error(
+        "the template states the budget in the system turn, but has no system text; set chat.system, or budget to \
+         \"before\", in prompt.json"
+    )]
     NoSystemTurn,
     /// An example has earlier messages, and prompts are single texts.
     #[error(
@@ -266,15 +280,18 @@ pub enum TextError {
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// A generation_config.json cannot be parsed.
-    #[error("{} is not a valid generation config; fix it, or remove the file to use the default", path.display())]
+    /// A generation_config.json, or the settings for generation in a config.json, cannot be parsed.
+    #[error(
+        "the settings for generation in {} are not valid; fix them, or remove them to use the defaults",
+        path.display()
+    )]
     GenerationConfig {
         /// The file.
         path: PathBuf,
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// A number in a generation_config.json is out of its range.
+    /// A number in a generation_config.json, or a setting for generation in a config.json, is out of its range.
     #[error("{}: {field} is {value}; it must be {range}", path.display())]
     GenerationValue {
         /// The file.
@@ -396,14 +413,5 @@ fn known_tasks(known: &[String]) -> String {
         "it has none for any task; set the prefix itself".to_owned()
     } else {
         format!("it has one for {}", known.join(", "))
-    }
-}
-
-/// transformers has no fast tokenizer for Marian, so that its own command makes no tokenizer.json.
-fn marian_note(file: &str) -> &'static str {
-    if file == "source.spm" {
-        " (transformers cannot do this for Marian: use a conversion of the model that has a tokenizer.json)"
-    } else {
-        ""
     }
 }

@@ -10,6 +10,24 @@ use crate::special_tokens::token_ids;
 use crate::{TextError, prompt_template};
 
 const FILE: &str = "generation_config.json";
+const MODEL_FILE: &str = "config.json";
+/// The fields that config.json may have in place of generation_config.json, besides those of [`changes_text`].
+const MODEL_FIELDS: [&str; 14] = [
+    "bos_token_id",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "eos_token_id",
+    "length_penalty",
+    "max_length",
+    "max_new_tokens",
+    "no_repeat_ngram_size",
+    "pad_token_id",
+    "temperature",
+    "top_k",
+    "top_p",
+];
 
 /// The settings for generating text, with Hugging Face's names, saved as `generation_config.json` in a model's folder.
 ///
@@ -33,7 +51,8 @@ pub struct GenerationConfig {
     /// The maximum number of output tokens, including the end-of-text token. Default: 256.
     ///
     /// If a file has only `max_length`, that number is used. Hugging Face's library then generates one token less with
-    /// an encoder-decoder, because its `max_length` includes the decoder's start token.
+    /// an encoder-decoder, because its `max_length` includes the decoder's start token. With a decoder alone, Hugging
+    /// Face's `max_length` includes the prompt; here it is the number of new tokens.
     pub max_new_tokens: usize,
     /// The size n of the n-grams that may occur only once in an output, tokens. Default: 0, no such rule.
     pub no_repeat_ngram_size: usize,
@@ -85,8 +104,9 @@ impl GenerationConfig {
     /// Reads the generation config in a model's folder.
     ///
     /// If there is no `generation_config.json`, the settings come from the `prompt.json` of an earlier version; see
-    /// [`GenerationConfig::from_legacy_prompt_json`]. If that has no settings or does not exist, the result is the
-    /// default.
+    /// [`GenerationConfig::from_legacy_prompt_json`]. If that has no settings or does not exist, they come from
+    /// `config.json`, as in Hugging Face's library: only the fields for generation, without `task_specific_params`. If
+    /// that does not exist either, the result is the default.
     ///
     /// # Errors
     /// If a file exists and cannot be read or parsed, or if a number is out of its range.
@@ -110,7 +130,15 @@ impl GenerationConfig {
         let legacy = prompt_template::FILE;
         let json = files.read(legacy)?;
         let config = json.map(|json| parse_legacy(&json, &files.path(legacy))).transpose()?;
-        Ok(config.flatten().unwrap_or_default())
+        if let Some(config) = config.flatten() {
+            return Ok(config);
+        }
+        let mut fields = files.object(MODEL_FILE)?;
+        fields.retain(|name, value| MODEL_FIELDS.contains(&name.as_str()) || changes_text(name, value));
+        let path = files.path(MODEL_FILE);
+        let config = serde_json::from_value(Value::Object(fields))
+            .map_err(|source| TextError::GenerationConfig { path: path.clone(), source })?;
+        Self::checked(config, &path)
     }
 
     /// Reads the content of a `generation_config.json`.
@@ -173,8 +201,13 @@ impl GenerationConfig {
     }
 
     fn parse(json: &[u8], path: &Path) -> Result<Self, TextError> {
-        let config: Self = serde_json::from_slice(json)
+        let config = serde_json::from_slice(json)
             .map_err(|source| TextError::GenerationConfig { path: path.to_owned(), source })?;
+        Self::checked(config, path)
+    }
+
+    /// Checks the numbers, and warns of settings that are not supported.
+    fn checked(config: Self, path: &Path) -> Result<Self, TextError> {
         config.check(path)?;
         let unsupported = config.unsupported();
         if !unsupported.is_empty() {
@@ -216,7 +249,7 @@ impl GenerationConfig {
 /// Whether this field would change the text that Hugging Face's library generates.
 ///
 /// `length_penalty`, `early_stopping` and `diversity_penalty` are left out, because they have no effect without
-/// `num_beams`, which is reported.
+/// `num_beams`, which is reported. `forced_eos_token_id` matters only at the length limit.
 fn changes_text(name: &str, value: &Value) -> bool {
     let number = value.as_f64();
     match name {
@@ -236,7 +269,6 @@ fn changes_text(name: &str, value: &Value) -> bool {
         | "force_words_ids"
         | "constraints"
         | "forced_bos_token_id"
-        | "forced_eos_token_id"
         | "suppress_tokens"
         | "begin_suppress_tokens"
         | "sequence_bias"
@@ -390,7 +422,7 @@ mod tests {
         let marian = r#"{"bad_words_ids": [[80034]], "bos_token_id": 0, "decoder_start_token_id": 80034,
             "eos_token_id": 0, "forced_eos_token_id": 0, "max_length": 512, "num_beams": 6, "pad_token_id": 80034,
             "renormalize_logits": true, "transformers_version": "4.31.0"}"#;
-        assert_eq!(unsupported(marian), ["bad_words_ids", "forced_eos_token_id", "num_beams"]);
+        assert_eq!(unsupported(marian), ["bad_words_ids", "num_beams"]);
         for (field, value) in [
             ("num_beam_groups", "2"),
             ("repetition_penalty", "1.2"),

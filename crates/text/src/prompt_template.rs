@@ -40,9 +40,8 @@ pub struct ChatPrompt {
 /// The format of a model's prompts, saved as `prompt.json` in the model's folder.
 ///
 /// A prompt is the budget in words (for the student, if [`BudgetPlacement::Before`]), the prefix, the source text and the
-/// suffix, with
-/// the special tokens of [`Tokenizer::encode_prompt`] around them. With [`chat`](Self::chat), the same text is the user's
-/// turn of a conversation.
+/// suffix, with the special tokens of [`Tokenizer::encode_prompt`] around them. With [`chat`](Self::chat), the same text
+/// is the user's turn of a conversation.
 ///
 /// ```
 /// use wheels_text::{HelpBudget, PromptTemplate, Tokenizer, TokenizerConfig};

@@ -29,8 +29,61 @@ pub(crate) struct SpecialTokens {
     pad: Option<u32>,
     /// Whether the model has an encoder and a decoder. `None` if there is no config.json.
     pub(crate) encoder_decoder: Option<bool>,
+    /// The tokens of a language around a prompt.
+    pub(crate) language: Option<LanguageTokens>,
     /// The folder, for error messages.
     folder: PathBuf,
+}
+
+/// The language of the prompts of a multilingual translator: NLLB, mBART or mBART-50.
+#[derive(Clone, Debug)]
+pub(crate) struct LanguageTokens {
+    /// The token of the language.
+    pub(crate) language: String,
+    /// Whether it comes before the text, or after the end-of-text token.
+    pub(crate) first: bool,
+}
+
+impl LanguageTokens {
+    /// As in transformers, which takes the language from `src_lang` and not from the post-processor in tokenizer.json.
+    fn read(tokenizer: &Map<String, Value>, model: &Map<String, Value>) -> Option<Self> {
+        let (default, first) = match tokenizer_class(tokenizer, model)? {
+            class if class.starts_with("Nllb") => {
+                let legacy = tokenizer.get("legacy_behaviour").and_then(Value::as_bool);
+                ("eng_Latn", !legacy.unwrap_or_default())
+            }
+            class if class.starts_with("MBart50") => ("en_XX", true),
+            class if class.starts_with("MBart") => ("en_XX", false),
+            _ => return None,
+        };
+        let language = tokenizer.get("src_lang").and_then(Value::as_str).unwrap_or(default);
+        Some(Self { language: language.to_owned(), first })
+    }
+}
+
+/// The name of the tokenizer's class in transformers. `None` if no file says it.
+pub(crate) fn tokenizer_class<'a>(tokenizer: &'a Map<String, Value>, model: &'a Map<String, Value>) -> Option<&'a str> {
+    let stated = [tokenizer, model].into_iter().find_map(|fields| fields.get("tokenizer_class")?.as_str());
+    stated.or_else(|| match model.get("model_type")?.as_str()? {
+        "m2m_100" => Some("M2M100Tokenizer"),
+        "marian" => Some("MarianTokenizer"),
+        "mbart" => Some("MBartTokenizer"),
+        "nllb-moe" => Some("NllbTokenizer"),
+        _ => None,
+    })
+}
+
+/// The family of a model for whose tokenizer transformers has no converter to tokenizer.json. `None` for all others.
+pub(crate) fn family_without_converter(files: ModelFiles<'_>) -> Result<Option<&'static str>, TextError> {
+    let tokenizer = files.object(TOKENIZER_CONFIG)?;
+    let model = files.object(MODEL_CONFIG)?;
+    Ok(match tokenizer_class(&tokenizer, &model) {
+        Some(class) if class.starts_with("Marian") => Some("Marian"),
+        Some(class) if class.starts_with("M2M100") => Some("M2M100"),
+        // No other family has a file of this name.
+        None if files.contains("source.spm") => Some("Marian"),
+        _ => None,
+    })
 }
 
 /// The ids of the special tokens that this crate uses.
@@ -82,8 +135,14 @@ impl SpecialTokens {
             // Some files have -1 for "no padding token".
             tokens.pad = tokens.pad.or(fields.get("pad_token_id").and_then(token_id));
         }
+        tokens.language = LanguageTokens::read(&tokenizer, &model);
         tokens.encoder_decoder = files.contains(MODEL_CONFIG).then(|| is_encoder_decoder(&model));
         Ok(tokens)
+    }
+
+    /// The name of the token that ends a text.
+    pub(crate) fn eos_name(&self) -> &str {
+        self.named.get("eos_token").map_or("</s>", |(name, _)| name)
     }
 
     /// The names of all special tokens.

@@ -9,7 +9,9 @@ use tokenizers::{AddedToken, AddedVocabulary};
 use crate::chat_template::{self, ChatTemplate};
 use crate::encoding::{PromptTokens, UnknownWarning, template_tokens};
 use crate::files::ModelFiles;
-use crate::special_tokens::{SPECIAL_TOKENS_MAP, SpecialIds, SpecialTokens, TOKENIZER_CONFIG};
+use crate::special_tokens::{
+    LanguageTokens, SPECIAL_TOKENS_MAP, SpecialIds, SpecialTokens, TOKENIZER_CONFIG, family_without_converter,
+};
 use crate::{TextError, TextStream, files};
 
 const FILE: &str = "tokenizer.json";
@@ -17,7 +19,7 @@ const FILE: &str = "tokenizer.json";
 const BESIDE: [&str; 3] = [TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, chat_template::FILE];
 /// The tokens that pad and end a text if no file names others.
 const DEFAULTS: [&str; 2] = ["<pad>", "</s>"];
-/// Files from which Hugging Face's library can make a tokenizer.json.
+/// Files from which Hugging Face's library makes a tokenizer.
 const SOURCES: [&str; 6] =
     ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "vocab.txt", "source.spm"];
 
@@ -29,7 +31,8 @@ const SOURCES: [&str; 6] =
 ///
 /// The name of a special token inside a text does not become that token, so no input can end itself or ask for help.
 /// Byte-level BPE encodes the name like any other characters. A Unigram model may have the name among its pieces; it is
-/// then encoded as `<unk>`, or left out if there is no such token. Added tokens that are not special are ordinary text.
+/// then encoded as `<unk>`, or left out if there is no such token. Added tokens that are not special, such as
+/// Qwen3's `<think>`, are recognised in a text.
 ///
 /// ```
 /// use wheels_text::{Tokenizer, TokenizerConfig};
@@ -95,9 +98,12 @@ impl Tokenizer {
     fn open(files: ModelFiles<'_>) -> Result<Self, TextError> {
         let Some(bytes) = files.read(FILE)? else {
             let folder = files.folder().to_owned();
-            return Err(match SOURCES.into_iter().find(|source| files.contains(source)) {
-                Some(source) => TextError::SlowTokenizer { folder, source_file: source },
-                None => TextError::NoTokenizer { folder },
+            let Some(source_file) = SOURCES.into_iter().find(|source| files.contains(source)) else {
+                return Err(TextError::NoTokenizer { folder });
+            };
+            return Err(match family_without_converter(files)? {
+                Some(family) => TextError::NoConverter { folder, family },
+                None => TextError::SlowTokenizer { folder, source_file },
             });
         };
         let mut content = Vec::new();
@@ -110,6 +116,12 @@ impl Tokenizer {
             // Hugging Face's library does the same: a post-processor that adds nothing.
             let nothing = TemplateProcessing::builder().try_single("$A").expect("valid").build().expect("valid");
             inner.with_post_processor(Some(nothing));
+        }
+        if let Some(language) = &folder.tokens.language {
+            let processor = language_processor(&inner, language, folder.tokens.eos_name());
+            if let Some(processor) = processor.map_err(|source| TextError::PostProcessor { source })? {
+                inner.with_post_processor(Some(processor));
+            }
         }
         let mut tokenizer = Self::wrap(inner, folder)?;
         let roles = tokenizer.folder.tokens.roles();
@@ -304,6 +316,20 @@ impl Tokenizer {
         }
         experts
     }
+}
+
+/// What puts the tokens of a language around a prompt. `None` if the vocabulary lacks one of them.
+fn language_processor(
+    inner: &tokenizers::Tokenizer,
+    LanguageTokens { language, first }: &LanguageTokens,
+    eos: &str,
+) -> tokenizers::Result<Option<TemplateProcessing>> {
+    let (Some(language_id), Some(eos_id)) = (inner.token_to_id(language), inner.token_to_id(eos)) else {
+        return Ok(None);
+    };
+    let single = if *first { [language, "$A", eos] } else { ["$A", eos, language] };
+    let tokens = vec![(language.as_str(), language_id), (eos, eos_id)];
+    Ok(Some(TemplateProcessing::builder().try_single(single.to_vec())?.special_tokens(tokens).build()?))
 }
 
 fn help_token(name: &str) -> String {

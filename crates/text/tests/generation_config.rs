@@ -99,6 +99,39 @@ fn a_config_is_read_from_memory_as_from_a_folder() {
 }
 
 #[test]
+fn without_a_generation_config_the_settings_are_those_of_the_model_config() {
+    // The config.json of an early Marian model, shortened.
+    let marian =
+        br#"{"model_type": "marian", "d_model": 512, "activation_function": "swish", "bad_words_ids": [[80034]],
+        "bos_token_id": 0, "decoder_start_token_id": 80034, "eos_token_id": 0, "forced_eos_token_id": 0,
+        "max_length": 512, "num_beams": 6, "no_repeat_ngram_size": 3, "do_sample": true, "temperature": 0.7,
+        "top_k": 40, "top_p": 0.9, "pad_token_id": 80034, "num_hidden_layers": 6,
+        "task_specific_params": {"translation": {"max_length": 300}}}"#;
+    let from = |files: &[(&str, &[u8])]| GenerationConfig::from_files("model", files);
+    let model: (&str, &[u8]) = ("config.json", marian);
+    let config = from(&[model]).unwrap();
+    assert_eq!((config.max_new_tokens, config.no_repeat_ngram_size), (512, 3));
+    assert_eq!((config.do_sample, config.temperature, config.top_k, config.top_p), (true, 0.7, Some(40), Some(0.9)));
+    assert_eq!(config.eos_token_id, [0]);
+    let mut others: Vec<&str> = config.other.keys().map(String::as_str).collect();
+    others.sort_unstable();
+    let taken = ["bad_words_ids", "bos_token_id", "decoder_start_token_id", "max_length", "num_beams", "pad_token_id"];
+    assert_eq!(others, taken);
+
+    // Any other file with settings has precedence, and T5's settings of single tasks are none of the model.
+    assert_eq!(from(&[model, ("generation_config.json", b"{}")]).unwrap(), GenerationConfig::default());
+    assert_eq!(from(&[model, ("prompt.json", br#"{"max_new_tokens": 48}"#)]).unwrap().max_new_tokens, 48);
+    assert_eq!(from(&[model, ("prompt.json", br#"{"prefix": "to it: "}"#)]).unwrap().max_new_tokens, 512);
+    let t5 = br#"{"d_ff": 2048, "task_specific_params": {"summarization": {"num_beams": 4, "max_length": 200}}}"#;
+    assert_eq!(from(&[("config.json", t5)]).unwrap(), GenerationConfig::default());
+
+    for bad in [r#"{"top_p": 2, "d_model": 1}"#, r#"{"max_length": "long"}"#] {
+        let message = from(&[("config.json", bad.as_bytes())]).unwrap_err().to_string();
+        assert!(message.contains("config.json"), "{message}");
+    }
+}
+
+#[test]
 fn sampling_from_all_tokens_is_saved_as_a_top_k_of_0() {
     // In Hugging Face's library, a missing top_k means 50.
     let sampling = GenerationConfig { do_sample: true, ..GenerationConfig::default() };

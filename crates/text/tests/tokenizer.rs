@@ -137,7 +137,7 @@ fn folders_and_files_without_a_valid_tokenizer_are_rejected() {
 
 #[test]
 fn a_folder_with_only_a_sentencepiece_model_gets_the_command_that_converts_it() {
-    for file in ["spiece.model", "tokenizer.model", "vocab.json", "source.spm"] {
+    for file in ["spiece.model", "tokenizer.model", "vocab.json"] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(file), "").unwrap();
         let error = Tokenizer::from_dir(&folder).unwrap_err();
@@ -145,7 +145,33 @@ fn a_folder_with_only_a_sentencepiece_model_gets_the_command_that_converts_it() 
         let message = error.to_string();
         let command = format!("from_pretrained('{0}').save_pretrained('{0}')", folder.path().display());
         assert!(message.contains(file) && message.contains(&command), "{message}");
-        assert_eq!(message.contains("Marian"), file == "source.spm", "{message}");
+    }
+}
+
+#[test]
+fn only_folders_that_transformers_can_convert_get_the_command() {
+    let marian = r#"{"model_type": "marian", "is_encoder_decoder": true}"#;
+    let m2m_100 = r#"{"model_type": "m2m_100", "is_encoder_decoder": true}"#;
+    let m2m_files = ["sentencepiece.bpe.model", "special_tokens_map.json", "vocab.json"].as_slice();
+    let marian_files = ["source.spm", "target.spm", "vocab.json"].as_slice();
+    // The files of Helsinki-NLP/opus-mt-en-it, of an older Marian model without config, of facebook/m2m100_418M and of
+    // facebook/nllb-200-distilled-600M.
+    for (names, config, tokenizer_config, family) in [
+        (marian_files, marian, r#"{"target_lang": "it", "source_lang": "en"}"#, Some("Marian")),
+        (marian_files, "{}", "{}", Some("Marian")),
+        (m2m_files, m2m_100, r#"{"tokenizer_class": "M2M100Tokenizer"}"#, Some("M2M100")),
+        (m2m_files, m2m_100, r#"{"src_lang": null, "tgt_lang": null}"#, Some("M2M100")),
+        (&m2m_files[..2], m2m_100, r#"{"tokenizer_class": "NllbTokenizer"}"#, None),
+    ] {
+        let mut files =
+            vec![("config.json", config.as_bytes()), ("tokenizer_config.json", tokenizer_config.as_bytes())];
+        files.extend(names.iter().map(|name| (*name, b"{}".as_slice())));
+        let message = Tokenizer::from_files("models/mt", &files).unwrap_err().to_string();
+        assert!(message.contains("no tokenizer.json in models/mt"), "{message}");
+        assert_eq!(message.contains("pip install"), family.is_none(), "{message}");
+        if let Some(family) = family {
+            assert!(message.contains(&format!("transformers cannot make one for {family};")), "{message}");
+        }
     }
 }
 
