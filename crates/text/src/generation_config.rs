@@ -268,7 +268,6 @@ fn changes_text(name: &str, value: &Value) -> bool {
         "bad_words_ids"
         | "force_words_ids"
         | "constraints"
-        | "forced_bos_token_id"
         | "suppress_tokens"
         | "begin_suppress_tokens"
         | "sequence_bias"
@@ -430,7 +429,6 @@ mod tests {
             ("min_new_tokens", "1"),
             ("penalty_alpha", "0.6"),
             ("typical_p", "0.9"),
-            ("forced_bos_token_id", "0"),
             ("suppress_tokens", "[1, 2]"),
             ("begin_suppress_tokens", "[1]"),
             ("stop_strings", "\"end\""),
