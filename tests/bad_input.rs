@@ -160,7 +160,7 @@ fn broken_files_of_a_student_are_named_with_a_remedy() {
         ("calibration.json", b"{\"confidence\": \"entropy\", \"points\": []}", "calibrate"),
         ("prices.json", b"{\"levels\": []}", "distill"),
         ("student_config.json", b"{\"hidden_width\": ", "copy it again"),
-        ("generation_config.json", b"{\"max_new_tokens\": \"many\"}", "remove the file"),
+        ("generation_config.json", b"{\"max_new_tokens\": \"many\"}", "remove them to use the defaults"),
         ("generation_config.json", b"{\"top_p\": 7}", "at most 1"),
         ("prompt.json", b"{\"prefx\": \"\"}", "remove the file"),
         ("heads.safetensors", b"torn", "safetensors"),
