@@ -257,10 +257,14 @@ fn fitted(
             ends.push(id);
         }
     }
-    if tokens > rows {
+    // Some models have no row for special tokens that were used only in pretraining, such as `<mask>`.
+    if !(rows..tokens).all(|id| tokenizer.is_special(id as u32) && !ends.contains(&(id as u32))) {
         return Err(Error::Tokenizer { origin: origin.into(), tokens, rows });
     }
-    Ok(Student::new(model.with_vocab_size(tokens).with_eos_token_ids(ends)))
+    if tokens > rows {
+        log::warn!("{origin}: the model has no rows for the special tokens from id {rows} on, so no text has them");
+    }
+    Ok(Student::new(model.with_vocab_size(tokens.min(rows)).with_eos_token_ids(ends)))
 }
 
 /// The help token whose logit a student's heads compute: that of the teacher, or else the first one.

@@ -31,6 +31,7 @@ impl<'a> BudgetedDecoder<'a> {
         let settings = DecodeSettings {
             generation: GenerationConfig::default(),
             forced_bos: None,
+            forced_eos: None,
             batch_size: 32,
             enforcement: Enforcement::On,
             verification: Verification::default(),
@@ -38,13 +39,15 @@ impl<'a> BudgetedDecoder<'a> {
         Self { policy, experts, settings }
     }
 
-    /// Sets the limits of a generation config: the length of texts, `no_repeat_ngram_size` and `forced_bos_token_id`.
+    /// Sets the limits of a generation config: the length of texts, `no_repeat_ngram_size`, `forced_bos_token_id` and
+    /// `forced_eos_token_id`. A text whose last token is forced counts as cut.
     ///
     /// The sampler is not set, because it is part of the policy:
     /// [`Sampler::from`](crate::Sampler#impl-From<%26GenerationConfig>-for-Sampler) makes one from a generation config.
     #[must_use]
     pub fn with_generation(mut self, generation: &GenerationConfig) -> Self {
         self.settings.generation = generation.clone();
+        self.settings.forced_eos = generation.forced_eos_token_id();
         self.with_forced_bos_token_id(generation.forced_bos_token_id())
     }
 
@@ -111,8 +114,10 @@ impl<'a> BudgetedDecoder<'a> {
         let vocabulary = experts
             .vocabulary(policy.model.spec())
             .with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size)
-            .with_forced_bos(settings.forced_bos);
-        if let Some(token) = settings.forced_bos.filter(|&token| !vocabulary.contains(token)) {
+            .with_forced_bos(settings.forced_bos)
+            .with_forced_eos(settings.forced_eos);
+        let mut forced = settings.forced_bos.into_iter().chain(settings.forced_eos);
+        if let Some(token) = forced.find(|&token| !vocabulary.contains(token)) {
             return Err(DecodeError::ForcedToken { token });
         }
         let rules: Vec<HelpRule> = prompts.iter().map(|prompt| policy.help_rule(prompt)).collect();

@@ -38,9 +38,9 @@ pub enum DecodeError {
         /// The size of the teacher's vocabulary.
         vocab_size: usize,
     },
-    /// The token that every text must begin with cannot be written.
+    /// The token that every text must begin or end with cannot be written.
     #[error(
-        "forced_bos_token_id is {token}, which the student cannot write; use the id of an open token of its vocabulary"
+        "forced_bos_token_id or forced_eos_token_id is {token}, which the student cannot write; use the id of an open token of its vocabulary"
     )]
     ForcedToken {
         /// The token.

@@ -226,11 +226,14 @@ impl Sequence {
     }
 
     fn append(&mut self, step: Step, vocabulary: &Vocabulary) {
-        self.text.push(step.token);
-        self.steps.push(step);
+        let is_last = self.text.len() + 1 == self.max_tokens;
+        let forced = vocabulary.forced_eos().filter(|_| is_last && !vocabulary.ends(step.token));
+        let token = forced.unwrap_or(step.token);
+        self.text.push(token);
+        self.steps.push(Step { token, ..step });
         if vocabulary.ends(step.token) {
             self.end = Some(End::Eos);
-        } else if self.text.len() == self.max_tokens {
+        } else if is_last {
             self.end = Some(End::Length);
         }
     }

@@ -15,6 +15,7 @@ pub struct Vocabulary {
     closed_tokens: Vec<u32>,
     no_repeat_ngram_size: usize,
     forced_bos: Option<u32>,
+    forced_eos: Option<u32>,
 }
 
 impl Vocabulary {
@@ -26,6 +27,7 @@ impl Vocabulary {
             closed_tokens,
             no_repeat_ngram_size: 0,
             forced_bos: None,
+            forced_eos: None,
         }
     }
 
@@ -37,6 +39,16 @@ impl Vocabulary {
     /// The same vocabulary, in which every text begins with this token.
     pub(crate) fn with_forced_bos(self, forced_bos: Option<u32>) -> Self {
         Self { forced_bos, ..self }
+    }
+
+    /// The same vocabulary, in which this token is the last one of a text that reaches its length limit.
+    pub(crate) fn with_forced_eos(self, forced_eos: Option<u32>) -> Self {
+        Self { forced_eos, ..self }
+    }
+
+    /// The last token of a text that reaches its length limit, if it is forced.
+    pub(crate) fn forced_eos(&self) -> Option<u32> {
+        self.forced_eos
     }
 
     /// The token that `text` must go on with, if there is one.

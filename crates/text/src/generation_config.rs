@@ -12,7 +12,7 @@ use crate::{TextError, prompt_template};
 const FILE: &str = "generation_config.json";
 const MODEL_FILE: &str = "config.json";
 /// The fields that config.json may have in place of generation_config.json, besides those of [`changes_text`].
-const MODEL_FIELDS: [&str; 14] = [
+const MODEL_FIELDS: [&str; 16] = [
     "bos_token_id",
     "decoder_start_token_id",
     "diversity_penalty",
@@ -27,6 +27,8 @@ const MODEL_FIELDS: [&str; 14] = [
     "temperature",
     "top_k",
     "top_p",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
 ];
 
 /// The settings for generating text, with Hugging Face's names, saved as `generation_config.json` in a model's folder.
@@ -188,6 +190,14 @@ impl GenerationConfig {
         self.other.get("forced_bos_token_id")?.as_u64()?.try_into().ok()
     }
 
+    /// The last token of an output that reaches its length limit (Hugging Face's `forced_eos_token_id`; the first one of a
+    /// list). None if it is not forced.
+    pub fn forced_eos_token_id(&self) -> Option<u32> {
+        let value = self.other.get("forced_eos_token_id")?;
+        let id = value.as_array().and_then(|ids| ids.first()).unwrap_or(value);
+        id.as_u64()?.try_into().ok()
+    }
+
     /// The maximum number of output tokens when the expert's prompt has `prompt_tokens` tokens.
     ///
     /// This is the smaller of `max_new_tokens` and `floor(max_new_tokens_ratio * prompt_tokens) +
@@ -249,7 +259,8 @@ impl GenerationConfig {
 /// Whether this field would change the text that Hugging Face's library generates.
 ///
 /// `length_penalty`, `early_stopping` and `diversity_penalty` are left out, because they have no effect without
-/// `num_beams`, which is reported. `forced_eos_token_id` matters only at the length limit.
+/// `num_beams`, which is reported. `forced_bos_token_id` and
+/// `forced_eos_token_id` are applied.
 fn changes_text(name: &str, value: &Value) -> bool {
     let number = value.as_f64();
     match name {
