@@ -115,7 +115,15 @@ fn without_a_generation_config_the_settings_are_those_of_the_model_config() {
     assert_eq!(config.eos_token_id, [0]);
     let mut others: Vec<&str> = config.other.keys().map(String::as_str).collect();
     others.sort_unstable();
-    let taken = ["bad_words_ids", "bos_token_id", "decoder_start_token_id", "max_length", "num_beams", "pad_token_id"];
+    let taken = [
+        "bad_words_ids",
+        "bos_token_id",
+        "decoder_start_token_id",
+        "forced_eos_token_id",
+        "max_length",
+        "num_beams",
+        "pad_token_id",
+    ];
     assert_eq!(others, taken);
 
     // Any other file with settings has precedence, and T5's settings of single tasks are none of the model.
