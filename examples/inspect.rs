@@ -74,10 +74,8 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let folder = program::model_folder(&flags.folder)?;
-    let CheckpointInfo { model_type, parameters, formats, files, unused } = Pretrained::inspect(&folder)?;
+    let CheckpointInfo { model_type, parameters, formats, files, unused, spec } = Pretrained::inspect(&folder)?;
     let accelerator = device::open(&flags.device)?;
-    let model = Pretrained::load(&folder, &accelerator.device)?;
-    let spec = model.spec();
     let tokenizer = match Tokenizer::from_dir(&folder) {
         Ok(tokenizer) => Some(TokenizerReport {
             tokens: tokenizer.vocab_size(),
@@ -92,11 +90,18 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     if let Some(id) = flags.source.iter().chain(&flags.target).find(|id| **id as usize >= spec.vocab_size) {
         return Err(format!("token {id} is not one of the {} tokens of the model", spec.vocab_size).into());
     }
+    // A large model need not be loaded for what its files say.
+    let (mut computed, mut written) = (None, None);
+    if !flags.source.is_empty() {
+        let model = Pretrained::load(&folder, &accelerator.device)?;
+        computed = Some(logits(&model, flags)?);
+        written = (flags.greedy > 0).then(|| greedy(&model, flags));
+    }
     let report = Report {
-        logits: (!flags.source.is_empty()).then(|| logits(&model, flags)).transpose()?,
-        greedy: (flags.greedy > 0).then(|| greedy(&model, flags)),
+        logits: computed,
+        greedy: written,
         vocab_size: spec.vocab_size,
-        eos_token_id: spec.eos.clone(),
+        eos_token_id: spec.eos,
         model_type,
         parameters,
         formats,

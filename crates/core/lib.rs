@@ -14,6 +14,8 @@ mod calibration;
 pub mod device;
 mod distillation;
 mod error;
+#[cfg(target_family = "wasm")]
+mod hub;
 mod method;
 mod pair;
 pub mod prelude;

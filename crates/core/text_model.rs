@@ -48,17 +48,11 @@ impl TextModel {
     /// # Errors
     /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, or if a download fails.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        #[cfg(not(target_family = "wasm"))]
-        let fetched = crate::hub::fetch(folder, |_| ())?;
-        #[cfg(not(target_family = "wasm"))]
-        let folder = &fetched;
-        let folder: &Path = folder.as_ref();
-        // What is missing or does not fit is an error before the weights are read.
-        Pretrained::inspect(folder)?;
+        let folder = &crate::hub::fetch(folder, |_| ())?;
+        let model = Pretrained::load(folder, device)?;
         let tokenizer = Tokenizer::from_dir(folder)?;
         let generation = GenerationConfig::from_dir(folder)?;
-        let origin = folder.display().to_string();
-        let mut model = fitted(Pretrained::load(folder, device)?, &tokenizer, &generation, &origin)?;
+        let mut model = fitted(model, &tokenizer, &generation, &folder.display().to_string())?;
         if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }

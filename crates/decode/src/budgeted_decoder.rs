@@ -31,7 +31,6 @@ impl<'a> BudgetedDecoder<'a> {
         let settings = DecodeSettings {
             generation: GenerationConfig::default(),
             forced_bos: None,
-            forced_eos: None,
             batch_size: 32,
             enforcement: Enforcement::On,
             verification: Verification::default(),
@@ -47,7 +46,6 @@ impl<'a> BudgetedDecoder<'a> {
     #[must_use]
     pub fn with_generation(mut self, generation: &GenerationConfig) -> Self {
         self.settings.generation = generation.clone();
-        self.settings.forced_eos = generation.forced_eos_token_id();
         self.with_forced_bos_token_id(generation.forced_bos_token_id())
     }
 
@@ -111,12 +109,13 @@ impl<'a> BudgetedDecoder<'a> {
     ) -> Result<Decoded, DecodeError> {
         let started = Instant::now();
         let Self { policy, experts, settings } = self;
+        let forced_eos = settings.generation.forced_eos_token_id();
         let vocabulary = experts
             .vocabulary(policy.model.spec())
             .with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size)
             .with_forced_bos(settings.forced_bos)
-            .with_forced_eos(settings.forced_eos);
-        let mut forced = settings.forced_bos.into_iter().chain(settings.forced_eos);
+            .with_forced_eos(forced_eos);
+        let mut forced = settings.forced_bos.into_iter().chain(forced_eos);
         if let Some(token) = forced.find(|&token| !vocabulary.contains(token)) {
             return Err(DecodeError::ForcedToken { token });
         }

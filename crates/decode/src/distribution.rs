@@ -26,7 +26,7 @@ impl<'a> Distribution<'a> {
             return None;
         }
         if let Some(forced) = vocabulary.forced(text) {
-            let logit = logits.get(forced as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            let logit = logits[forced as usize];
             logits.fill(f32::NEG_INFINITY);
             logits[forced as usize] = logit;
         }

@@ -40,7 +40,8 @@ pub enum DecodeError {
     },
     /// The token that every text must begin or end with cannot be written.
     #[error(
-        "forced_bos_token_id or forced_eos_token_id is {token}, which the student cannot write; use the id of an open token of its vocabulary"
+        "forced_bos_token_id or forced_eos_token_id is {token}, which the student cannot write; use the id of an open \
+         token of its vocabulary"
     )]
     ForcedToken {
         /// The token.

@@ -10,8 +10,6 @@ pub(crate) struct DecodeSettings {
     pub(crate) generation: GenerationConfig,
     /// The token with which every text begins.
     pub(crate) forced_bos: Option<u32>,
-    /// The last token of a text that reaches its length limit.
-    pub(crate) forced_eos: Option<u32>,
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     pub(crate) verification: Verification,

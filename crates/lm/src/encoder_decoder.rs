@@ -23,6 +23,20 @@ pub(crate) struct EncoderMemory {
     pub(crate) bias: Option<Tensor<4>>,
 }
 
+impl EncoderDecoderState {
+    /// The state after the prompts, with caches of `capacity` tokens for `heads` heads of the width `d_head`.
+    pub(crate) fn new(memory: EncoderMemory, rows: usize, capacity: usize, [heads, d_head]: [usize; 2]) -> Self {
+        let Some((keys, _)) = memory.layers.first().filter(|_| capacity > 0) else {
+            return Self { memory, caches: vec![] };
+        };
+        let device = keys.device();
+        let caches = memory.layers.iter().map(|_| KvCache::new(rows, heads, capacity, d_head, &device)).collect();
+        // Selecting all rows makes the keys and values contiguous once. They are transposed views of the heads, and without
+        // this every later selection of rows would first copy them as a whole.
+        Self { memory: memory.select_rows(&(0..rows).collect::<Vec<_>>()), caches }
+    }
+}
+
 impl ModelState for EncoderDecoderState {
     fn select_rows(&mut self, rows: &[usize]) {
         for cache in &mut self.caches {

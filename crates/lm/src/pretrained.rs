@@ -57,6 +57,8 @@ pub struct CheckpointInfo {
     pub files: usize,
     /// The tensors in the files that the model does not use. Copies of shared weights are left out.
     pub unused: Vec<String>,
+    /// The vocabulary size and other properties of the model.
+    pub spec: ModelSpec,
 }
 
 /// A model of any supported family. The `model_type` in config.json selects the family.
@@ -91,14 +93,20 @@ impl Pretrained {
         let (file, tensors) = (ConfigFile::open(folder)?, Tensors::open(folder)?);
         let model_type = file.text("model_type").to_owned();
         // The device of a model without weights does not matter.
-        let (parameters, unused) = match Self::prepare(file, &tensors, &Device::default())? {
-            Self::T5(model) => (model.num_params(), weights::unused(&model, &tensors, t5::names, t5::is_copy)?),
-            Self::Llama(model) => {
-                (model.num_params(), weights::unused(&model, &tensors, llama::names, llama::is_copy)?)
-            }
-            Self::Bart(model) => (model.num_params(), weights::unused(&model, &tensors, bart::names, bart::is_copy)?),
-        };
-        Ok(CheckpointInfo { model_type, parameters, formats: tensors.formats(), files: tensors.files(), unused })
+        let model = Self::prepare(file, &tensors, &Device::default())?;
+        let unused = match &model {
+            Self::T5(model) => weights::unused(model, &tensors, t5::names, t5::is_copy),
+            Self::Llama(model) => weights::unused(model, &tensors, llama::names, llama::is_copy),
+            Self::Bart(model) => weights::unused(model, &tensors, bart::names, bart::is_copy),
+        }?;
+        Ok(CheckpointInfo {
+            model_type,
+            parameters: model.num_params(),
+            formats: tensors.formats(),
+            files: tensors.files(),
+            unused,
+            spec: model.spec().clone(),
+        })
     }
 
     /// Loads a model from memory.

@@ -17,6 +17,8 @@ use serde_json::{Map, json};
 use crate::{FloatFormat, LmError};
 
 const FILE: &str = "model.safetensors";
+/// The tensor of the output head, in all families.
+pub(crate) const HEAD: &str = "lm_head.weight";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The largest size of one file of weights, bytes. Larger models are saved in shards, as Hugging Face's library does.
@@ -110,11 +112,6 @@ impl<'a> Tensors<'a> {
         Ok(tensors)
     }
 
-    /// The name of the checkpoint in error messages.
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
-    }
-
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
@@ -200,6 +197,22 @@ impl<'a> Tensors<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether the output head `lm_head.weight` has weights of its own beside the embedding table, whose possible names are
+    /// `tables`. The file decides: a head that differs from the table is used, whatever the config says about sharing
+    /// (`tied`).
+    ///
+    /// # Errors
+    /// [`LmError::Weights`] if there is no such head and the config does not share the table, and [`LmError::Read`].
+    pub(crate) fn has_own_head(&self, tables: &[String], tied: bool) -> Result<bool, LmError> {
+        let table = tables.iter().find(|name| self.entries.contains_key(*name));
+        let has_head = self.entries.contains_key(HEAD) && table.is_some_and(|table| table != HEAD);
+        if !has_head && !tied {
+            let problems = vec![format!("{HEAD} is missing, and tie_word_embeddings is false")];
+            return Err(LmError::Weights { origin: self.origin.clone(), problems });
+        }
+        Ok(has_head && !(tied && self.are_equal(HEAD, tables)?))
     }
 
     /// Reads a tensor and converts it to `dtype`, block by block.

@@ -1,10 +1,13 @@
 //! Generation configs: files of Hugging Face, files of earlier versions, limits and errors.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/messages.rs"]
+mod messages;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, Once};
+use std::sync::Once;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -218,33 +221,15 @@ fn files_that_cannot_be_parsed_are_rejected_with_the_position() {
     }
 }
 
-/// A logger that keeps all messages.
-struct Messages(Mutex<Vec<String>>);
-
-static MESSAGES: Messages = Messages(Mutex::new(Vec::new()));
-
-impl log::Log for Messages {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        self.0.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
 /// The messages so far that name `folder`, after it has been read.
 fn messages(folder: &Path) -> Vec<String> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
-        log::set_logger(&MESSAGES).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
+        messages::install(log::LevelFilter::Trace);
     });
     GenerationConfig::from_dir(folder).unwrap();
     let folder = folder.display().to_string();
-    MESSAGES.0.lock().unwrap().iter().filter(|message| message.contains(&folder)).cloned().collect()
+    messages::all().into_iter().filter(|message| message.contains(&folder)).collect()
 }
 
 #[test]

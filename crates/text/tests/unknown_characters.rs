@@ -2,36 +2,19 @@
 //! installs a logger.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Mutex;
+#[path = "support/messages.rs"]
+mod messages;
 
 use wheels_text::{Tokenizer, TokenizerConfig};
 
-/// A logger that keeps all messages.
-struct Messages(Mutex<Vec<String>>);
-
-static MESSAGES: Messages = Messages(Mutex::new(Vec::new()));
-
-impl log::Log for Messages {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        self.0.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn unknown_characters_give_one_warning_per_tokenizer_with_an_example() {
-    log::set_logger(&MESSAGES).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    messages::install(log::LevelFilter::Warn);
     let bytes = Tokenizer::train(TokenizerConfig::default().with_vocab_size(259), ["a".to_owned()]).unwrap();
     let unigram = Tokenizer::from_bytes(include_bytes!("unigram.json")).unwrap();
     bytes.encode("日本 {}").unwrap();
     unigram.encode("hello </s> world").unwrap();
-    assert_eq!(*MESSAGES.0.lock().unwrap(), [""; 0], "bytes know all characters, and a name is not a character");
+    assert_eq!(messages::all(), [""; 0], "bytes know all characters, and a name is not a character");
 
     let again = unigram.clone();
     let long = format!("hello 日 world{}", " hello".repeat(100));
@@ -39,7 +22,7 @@ fn unknown_characters_give_one_warning_per_tokenizer_with_an_example() {
         unigram.encode(&long).unwrap();
         again.encode("world {").unwrap();
     }
-    let messages = MESSAGES.0.lock().unwrap();
+    let messages = messages::all();
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(messages[0].starts_with("WARN the tokenizer has no token for \"日\""), "{messages:?}");
     assert!(messages[0].contains("\"hello 日 world hello") && messages[0].contains("hello \"..."), "{messages:?}");

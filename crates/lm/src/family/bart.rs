@@ -13,14 +13,13 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::bart_config::BartConfig;
-use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize};
 use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
 use crate::nn::{
-    Attention, Dropout, Embedding, LayerNorm, Linear, Packing, Sinusoids, first_rows, grow, padding_mask, product,
-    windowed_mask,
+    Attention, Dropout, Embedding, LayerNorm, Linear, Packing, Sinusoids, causal_mask, first_rows, grow, padding_mask,
+    product,
 };
-use crate::weights::Tensors;
+use crate::weights::{HEAD, Tensors};
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
 
 /// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
@@ -47,7 +46,6 @@ pub(crate) fn names(path: &str) -> Vec<String> {
 
 const ENCODER_TABLE: &str = "encoder.embed_tokens.weight";
 const DECODER_TABLE: &str = "decoder.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
 
 /// Whether a tensor of a file that is not used is a copy of the embedding table, computed from the config, or the number
 /// of a version.
@@ -211,9 +209,7 @@ impl Bart {
             for stack in [&mut self.encoder, &mut self.decoder] {
                 stack.embed_tokens = stack.embed_tokens.take().map(|table| table.grow(missing));
             }
-            if let Some(head) = &mut self.lm_head {
-                head.weight = head.weight.clone().map(|weight| grow(weight, missing));
-            }
+            self.lm_head = self.lm_head.map(|head| head.grow(missing));
             let longer = |bias: Tensor<2>| grow(bias.transpose(), missing).transpose();
             self.final_logits_bias = self.final_logits_bias.map(|bias| bias.map(longer).set_require_grad(false));
             self.config.vocab_size = vocab_size;
@@ -274,12 +270,8 @@ impl Bart {
                 stack.embed_tokens = Some(config.table(device));
             }
         }
-        let has_head = tensors.shape(HEAD).is_some() && table.is_some_and(|table| table != HEAD);
-        if has_head && (!config.tie_word_embeddings || differs(HEAD)?) {
+        if tensors.has_own_head(&shared, config.tie_word_embeddings)? {
             model.lm_head = Some(config.head(device));
-        } else if !config.tie_word_embeddings {
-            let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
-            return Err(LmError::Weights { origin: tensors.origin().into(), problems });
         }
         if tensors.shape("final_logits_bias").is_some() && config.model_type != "m2m_100" {
             let bias: Param<Tensor<2>> = Initializer::Zeros.init([1, config.vocab_size], device);
@@ -445,18 +437,9 @@ impl LanguageModel for Bart {
         let config = &self.config;
         let start = config.decoder_start_token_id.or(config.bos_token_id).expect("a checked config has one of the two");
         let mut context = Context::new(vec![start; prompts.rows()], capacity > 0);
-        let mut memory = self.encoder_memory(prompts);
-        let mut caches = Vec::new();
-        if capacity > 0 {
-            // Selecting all rows makes the keys and values contiguous once. They are transposed views of the heads, and
-            // without this every later selection of rows would first copy them as a whole.
-            memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
-            let heads = config.decoder_attention_heads;
-            for _ in &self.decoder.layers {
-                caches.push(KvCache::new(prompts.rows(), heads, capacity, config.d_model / heads, &self.device()));
-            }
-        }
-        context.insert(EncoderDecoderState { memory, caches });
+        let heads = config.decoder_attention_heads;
+        let memory = self.encoder_memory(prompts);
+        context.insert(EncoderDecoderState::new(memory, prompts.rows(), capacity, [heads, config.d_model / heads]));
         context
     }
 
@@ -466,7 +449,7 @@ impl LanguageModel for Bart {
         let whole = context.is_whole(rows);
         let offsets: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
         let end = offsets.iter().copied().max().unwrap_or(0) + tokens.width();
-        let mask = windowed_mask(&offsets, tokens.width(), end, None, &device);
+        let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let mut dropout = Dropout::new(self.dropout_seed, 1);

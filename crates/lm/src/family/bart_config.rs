@@ -153,7 +153,7 @@ impl BartConfig {
                 file.fields.entry(name).or_insert(value);
             }
         }
-        file.require("activation_function", &Activation::names(), "gelu, gelu_new, relu, silu and swish")?;
+        file.require("activation_function", &Activation::names(), Activation::SUPPORTED)?;
         file.require("is_encoder_decoder", &[json!(true)], "true")?;
         file.require("share_encoder_decoder_embeddings", &[json!(true)], "true")?;
         let force_bos = file.fields.get("force_bos_token_to_be_generated") == Some(&json!(true));

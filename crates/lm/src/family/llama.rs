@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
 use crate::nn::{
-    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, first_rows, grow, product, rotate, windowed_mask,
+    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product, rotate,
 };
 use crate::weights::Tensors;
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds};
@@ -233,7 +233,7 @@ impl LlamaConfig {
     /// # Errors
     /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
     fn from_file(file: ConfigFile) -> Result<Self, LmError> {
-        file.require("hidden_act", &Activation::names(), "gelu, gelu_new, relu, silu and swish")?;
+        file.require("hidden_act", &Activation::names(), Activation::SUPPORTED)?;
         file.require("partial_rotary_factor", &[json!(1.0), json!(1)], "1.0")?;
         let file = match file.text("model_type") {
             "mistral" => file.with_defaults(&[
@@ -499,9 +499,7 @@ impl Llama {
         let missing = vocab_size.saturating_sub(self.config.vocab_size);
         if missing > 0 {
             self.model.embed_tokens = self.model.embed_tokens.grow(missing);
-            if let Some(head) = &mut self.lm_head {
-                head.weight = head.weight.clone().map(|weight| grow(weight, missing));
-            }
+            self.lm_head = self.lm_head.map(|head| head.grow(missing));
             self.config.vocab_size = vocab_size;
         }
         self.spec.vocab_size = vocab_size;
@@ -552,14 +550,7 @@ impl Llama {
         let config = LlamaConfig::from_file(file)?;
         config.check(&origin)?;
         config.check_sizes(tensors, &origin)?;
-        // The file decides: a head that differs from the table is used, whatever the config says about sharing.
-        let own_head = tensors.shape("lm_head.weight").is_some()
-            && !(config.tie_word_embeddings
-                && tensors.are_equal("lm_head.weight", &names("model.embed_tokens.weight"))?);
-        if !own_head && !config.tie_word_embeddings {
-            let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
-            return Err(LmError::Weights { origin: tensors.origin().into(), problems });
-        }
+        let own_head = tensors.has_own_head(&names("model.embed_tokens.weight"), config.tie_word_embeddings)?;
         config.lazy(own_head, &origin, device)
     }
 
@@ -606,7 +597,7 @@ impl Llama {
                 (keys, values) = caches[index].view((!*whole).then_some(rows), end);
             }
             if !masks.iter().any(|(known, _)| known == window) {
-                masks.push((*window, windowed_mask(offsets, time, end, *window, &device)));
+                masks.push((*window, causal_mask(offsets, time, end, *window, &device)));
             }
             let mask = masks.iter().find(|(known, _)| known == window).and_then(|(_, mask)| mask.clone());
             x = x + attention.attend(queries, (keys, values), mask, &packing, &mut dropout);

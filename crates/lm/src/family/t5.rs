@@ -6,12 +6,11 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize, Size, check_sizes, check_values, unsupported};
 use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
 use crate::nn::{
     Attention, Dropout, Embedding, Feed, FeedForward, Linear, Packing, RelativeBias, RmsNorm, causal_mask, first_rows,
-    grow, padding_mask, product,
+    padding_mask, product,
 };
 use crate::weights::Tensors;
 use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
@@ -345,9 +344,7 @@ impl T5 {
         let missing = vocab_size.saturating_sub(self.config.vocab_size);
         if missing > 0 {
             self.shared = self.shared.grow(missing);
-            if let Some(head) = &mut self.lm_head {
-                head.weight = head.weight.clone().map(|weight| grow(weight, missing));
-            }
+            self.lm_head = self.lm_head.map(|head| head.grow(missing));
             self.config.vocab_size = vocab_size;
         }
         self.spec.vocab_size = vocab_size;
@@ -386,16 +383,7 @@ impl T5 {
         let origin = file.origin.clone();
         let config = T5Config::from_file(file)?;
         config.check_sizes(tensors, &origin)?;
-        let has = |name: &str| tensors.shape(name).is_some();
-        // The file decides: a head that differs from the table is used, whatever the config says about sharing.
-        let has_table = names("shared.weight")[..3].iter().any(|name| has(name));
-        let own_head = has("lm_head.weight")
-            && has_table
-            && !(config.tie_word_embeddings && tensors.are_equal("lm_head.weight", &names("shared.weight"))?);
-        if !own_head && !config.tie_word_embeddings {
-            let problems = vec!["lm_head.weight is missing, and tie_word_embeddings is false".to_owned()];
-            return Err(LmError::Weights { origin: tensors.origin().into(), problems });
-        }
+        let own_head = tensors.has_own_head(&names("shared.weight"), config.tie_word_embeddings)?;
         Ok(config.lazy(own_head, device))
     }
 
@@ -457,18 +445,9 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
-        let mut memory = self.encoder_memory(prompts);
-        let mut caches = Vec::new();
-        if capacity > 0 {
-            // Selecting all rows makes the keys and values contiguous once. They are transposed views of the heads, and
-            // without this every later selection of rows would first copy them as a whole.
-            memory = memory.select_rows(&(0..prompts.rows()).collect::<Vec<_>>());
-            let config = &self.config;
-            for _ in &self.decoder.block {
-                caches.push(KvCache::new(prompts.rows(), config.num_heads, capacity, config.d_kv, &self.device()));
-            }
-        }
-        context.insert(EncoderDecoderState { memory, caches });
+        let sizes = [self.config.num_heads, self.config.d_kv];
+        let memory = self.encoder_memory(prompts);
+        context.insert(EncoderDecoderState::new(memory, prompts.rows(), capacity, sizes));
         context
     }
 
@@ -481,7 +460,7 @@ impl LanguageModel for T5 {
         let distinct = if aligned { &offsets[..1] } else { &offsets[..] };
         let end = offsets.iter().copied().max().unwrap_or(0) + tokens.width();
 
-        let mask = (tokens.width() > 1 || !aligned).then(|| causal_mask(distinct, tokens.width(), end, &device));
+        let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
         let mut bias = None;
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };

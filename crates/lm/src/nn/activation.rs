@@ -23,6 +23,9 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The names that are read, for error messages.
+    pub(crate) const SUPPORTED: &'static str = "gelu, gelu_new, relu, silu and swish";
+
     /// The names that are read, as values of config.json.
     pub(crate) fn names() -> [Value; 5] {
         ["gelu", "gelu_new", "relu", "silu", "swish"].map(|name| json!(name))

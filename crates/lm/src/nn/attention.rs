@@ -106,25 +106,12 @@ impl Attention {
     }
 }
 
-/// The causal mask, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i`.
-///
-/// # Shapes
-/// `[rows, 1, queries, slots]`.
-pub(crate) fn causal_mask(offsets: &[usize], queries: usize, slots: usize, device: &Device) -> Tensor<4> {
-    let mask: Vec<f32> = offsets
-        .iter()
-        .flat_map(|offset| (0..queries).map(move |query| offset + query))
-        .flat_map(|last| (0..slots).map(move |slot| if slot <= last { 0.0 } else { MASKED }))
-        .collect();
-    Tensor::from_data(TensorData::new(mask, [offsets.len(), 1, queries, slots]), device)
-}
-
-/// The mask of a decoder-only model, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i` and sees
+/// The causal mask, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i` and sees
 /// the last `window` slots, its own included, or all up to its own. None if every query sees every slot.
 ///
 /// # Shapes
 /// `[rows or 1, 1, queries, slots]`.
-pub(crate) fn windowed_mask(
+pub(crate) fn causal_mask(
     offsets: &[usize],
     queries: usize,
     slots: usize,

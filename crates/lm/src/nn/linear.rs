@@ -24,6 +24,15 @@ impl Linear {
         Self { bias: bias.then(|| Initializer::Zeros.init([outputs], device)), ..self }
     }
 
+    /// The layer with `missing` more outputs, each of which has the mean of the weights of the others.
+    ///
+    /// # Panics
+    /// If the layer has a bias.
+    pub(crate) fn grow(self, missing: usize) -> Self {
+        assert!(self.bias.is_none(), "output heads have no bias");
+        Self { weight: self.weight.map(|weight| grow(weight, missing)), ..self }
+    }
+
     /// Applies the layer to each position.
     ///
     /// # Shapes
