@@ -72,8 +72,10 @@ pub use context::{Context, ModelState};
 pub use error::LmError;
 pub use family::bart::Bart;
 pub use family::bart_config::BartConfig;
-pub use family::llama::{Llama, LlamaConfig};
-pub use family::t5::{T5, T5Config};
+pub use family::llama::Llama;
+pub use family::llama_config::LlamaConfig;
+pub use family::t5::T5;
+pub use family::t5_config::T5Config;
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};

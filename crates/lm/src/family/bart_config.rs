@@ -9,8 +9,8 @@ use crate::nn::Activation;
 use crate::weights::Tensors;
 use crate::{LmError, TokenIds};
 
-/// The configuration of a [`Bart`](crate::Bart), with the names of Hugging Face's config.json. Its default is BART (large), and files
-/// of the other families have the defaults of Hugging Face's library for them.
+/// The configuration of a [`Bart`](crate::Bart), with the names of Hugging Face's config.json. Its default is BART (large),
+/// and files of the other families have the defaults of Hugging Face's library for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BartConfig {
@@ -37,12 +37,13 @@ pub struct BartConfig {
     pub decoder_ffn_dim: usize,
     /// The function between the feed-forward layers.
     pub activation_function: Activation,
-    /// The number of learned positions, tokens: [`ModelSpec::max_positions`](crate::ModelSpec::max_positions). With sinusoidal positions it is not a limit
-    /// here.
+    /// The number of learned positions, tokens: [`ModelSpec::max_positions`](crate::ModelSpec::max_positions). With
+    /// sinusoidal positions it is not a limit here.
     pub max_position_embeddings: usize,
     /// Whether the embeddings of tokens are multiplied by `sqrt(d_model)`.
     pub scale_embedding: bool,
-    /// The dropout rate of embeddings and layers in training, 0 to 1: see [`LanguageModel::with_dropout`](crate::LanguageModel::with_dropout).
+    /// The dropout rate of embeddings and layers in training, 0 to 1: see
+    /// [`LanguageModel::with_dropout`](crate::LanguageModel::with_dropout).
     pub dropout: f64,
     /// The dropout rate of the attention weights in training, 0 to 1.
     pub attention_dropout: f64,

@@ -1,0 +1,103 @@
+//! Reads and writes the weights of a model as safetensors: one file, or shards with an index.
+
+mod load;
+mod save;
+mod tensors;
+
+pub(crate) use load::{load, unused};
+pub(crate) use save::{save, write};
+pub(crate) use tensors::Tensors;
+
+/// The tensor of the output head, in all families.
+pub(crate) const HEAD: &str = "lm_head.weight";
+const FILE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Translates the path of a parameter in a module to its names in a file. A name that is not in the file is followed by
+/// the next one, and the first one is the name in saved files.
+pub(crate) type Names = fn(&str) -> Vec<String>;
+
+/// The path of the current parameter in a module.
+#[derive(Default)]
+struct ModulePath(Vec<String>);
+
+impl ModulePath {
+    fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    fn names(&self, names: Names) -> Vec<String> {
+        names(&self.0.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::path::Path;
+
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::save::save_in_shards;
+    use super::*;
+    use crate::{FloatFormat, LanguageModel, LlamaConfig, LmError, Pretrained, TokenBatch};
+
+    fn model() -> Pretrained {
+        let config: LlamaConfig = serde_json::from_value(json!({
+            "model_type": "llama", "vocab_size": 20, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "eos_token_id": 1, "initializer_range": 1.0,
+        }))
+        .unwrap();
+        Pretrained::Llama(config.init(&Device::flex()).unwrap())
+    }
+
+    fn logits(model: &Pretrained) -> Vec<f32> {
+        let mut context = model.prefill(&TokenBatch::new(&[vec![3, 4, 5]], 0), 0);
+        let logits = model.forward(&TokenBatch::column(&context.starts()), &mut context).logits;
+        logits.into_data().iter::<f32>().collect()
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != "config.json").collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_model_in_shards_opens_again_and_replaces_a_whole_file() {
+        let (scratch, model) = (tempfile::tempdir().unwrap(), model());
+        let Pretrained::Llama(llama) = &model else { panic!("another family") };
+        let names = crate::family::llama::names;
+        self::model().save(scratch.path(), FloatFormat::F32).unwrap();
+        assert_eq!(files(scratch.path()), [FILE]);
+        save_in_shards(llama, scratch.path(), names, FloatFormat::F32, 2000).unwrap();
+        let saved = files(scratch.path());
+        assert!(saved.len() > 2 && saved.contains(&INDEX.to_owned()) && !saved.contains(&FILE.to_owned()), "{saved:?}");
+        let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_eq!(logits(&again), logits(&model));
+        assert_eq!(Pretrained::inspect(scratch.path()).unwrap().files, saved.len() - 1);
+
+        fs::remove_file(scratch.path().join(&saved[1])).unwrap();
+        let error = Pretrained::load(scratch.path(), &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains(&saved[1]), "{error}");
+
+        model.save(scratch.path(), FloatFormat::F32).unwrap();
+        let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_eq!(logits(&again), logits(&model), "a whole file wins over shards that are left");
+        assert!(!scratch.path().join(INDEX).exists());
+    }
+
+    #[test]
+    fn an_index_that_points_outside_its_folder_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join(INDEX), r#"{"weight_map": {"a": "../model.safetensors"}}"#).unwrap();
+        assert!(matches!(Tensors::open(scratch.path()), Err(LmError::Index { .. })));
+    }
+}
