@@ -12,14 +12,14 @@ use crate::decode::Decoder;
 use crate::device::{self, DeviceSpec, PlatformName, Precision};
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, Decay, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenizedDataset, Trainer, TrainerConfig,
-    TrainingOutcome,
+    BatchSource, Decay, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer,
+    TrainerConfig, TrainingOutcome,
 };
 use crate::eval::Evaluation;
 use crate::eval::statistics::{pearson, spearman};
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
-use crate::text::{Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+use crate::text::{Dataset, ExampleStream, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 use crate::text_model::save_json;
 use crate::{CalibrationConfig, Error, Method, Pair, TextModel};
 
@@ -88,6 +88,27 @@ pub struct Distillation<'a> {
     objective: Box<dyn Objective + 'a>,
     config: DistillationConfig,
     on_step: Box<OnStep<'a>>,
+}
+
+/// The data that a [`Distillation`] trains on.
+pub enum TrainingData<'a> {
+    /// Examples in memory.
+    Memory(&'a Dataset),
+    /// A file of any size. Its tokenised pairs are kept in a temporary file in the folder of the run. The result is the
+    /// same as in memory.
+    Stream(Box<ExampleStream>),
+}
+
+impl<'a> From<&'a Dataset> for TrainingData<'a> {
+    fn from(dataset: &'a Dataset) -> Self {
+        Self::Memory(dataset)
+    }
+}
+
+impl From<ExampleStream> for TrainingData<'_> {
+    fn from(stream: ExampleStream) -> Self {
+        Self::Stream(Box::new(stream))
+    }
 }
 
 /// A callback after each step, which can stop the run.
@@ -170,12 +191,18 @@ impl<'a> Distillation<'a> {
         Self { on_step: Box::new(on_step), ..self }
     }
 
-    /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`.
+    /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`. `train` is
+    /// a [`Dataset`] in memory, or the stream of a file that may be larger than memory ([`Dataset::stream`]).
     ///
     /// # Errors
     /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the
     /// folder cannot be written or belongs to another run. Checkpoints that were saved remain.
-    pub fn run(self, train: &Dataset, valid: &Dataset, folder: impl AsRef<Path>) -> Result<Distilled, Error> {
+    pub fn run<'d>(
+        self,
+        train: impl Into<TrainingData<'d>>,
+        valid: &Dataset,
+        folder: impl AsRef<Path>,
+    ) -> Result<Distilled, Error> {
         let Self { student, teacher, objective, mut config, mut on_step } = self;
         let folder = folder.as_ref();
         let (student, teacher) = student.paired_with(teacher.clone())?;
@@ -204,10 +231,16 @@ impl<'a> Distillation<'a> {
         let budget_end = base.template.budget_end(&base.tokenizer)?;
         config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
-        let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?
-            .with_target_start(config.rollout.forced_bos_token_id);
+        let (tokenizer, template) = (&base.tokenizer, &base.template);
+        let pairs = match train.into() {
+            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, config.max_tokens)?,
+            TrainingData::Stream(stream) => {
+                TokenizedDataset::on_disk(*stream, tokenizer, template, config.max_tokens, folder)?
+            }
+        };
+        let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
         let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
-        log::info!("training on {} pairs; {} validation texts", pairs.examples().len(), valid.len());
+        log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let sampler =
             RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
         let mut rollouts = Rollouts::new(sampler)?;
@@ -309,7 +342,11 @@ fn kept(
     max_tokens: usize,
 ) -> Result<Dataset, Error> {
     let tokenized = TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?;
-    Ok(tokenized.examples().iter().map(|&example| example.clone()).collect())
+    let mut kept = Vec::with_capacity(tokenized.count());
+    for index in 0..tokenized.count() {
+        kept.push(tokenized.example(index)?.into_owned());
+    }
+    Ok(kept.into_iter().collect())
 }
 
 /// The student on an autodiff device, with heads for `help_token` if there is one.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::text::{Dataset, DatasetOptions, TextError, write_atomically};
+use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, write_atomically};
 
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
@@ -42,9 +42,17 @@ pub(crate) struct DataFlags {
 impl DataFlags {
     /// Opens JSON lines, a JSON list, CSV or TSV, also with gzip.
     pub(crate) fn open(&self, path: &Path) -> Result<Dataset, TextError> {
+        Dataset::open_with(path, &self.options())
+    }
+
+    /// Opens a file that may be larger than memory.
+    pub(crate) fn stream(&self, path: &Path) -> Result<ExampleStream, TextError> {
+        Dataset::stream(path, &self.options())
+    }
+
+    fn options(&self) -> DatasetOptions {
         let Self { source_field, target_field, skip_bad } = self;
-        let (source, target) = (source_field.clone(), target_field.clone());
-        Dataset::open_with(path, &DatasetOptions { source, target, skip_bad: *skip_bad })
+        DatasetOptions { source: source_field.clone(), target: target_field.clone(), skip_bad: *skip_bad }
     }
 }
 
