@@ -286,7 +286,7 @@ mod tests {
         let mut other = SupervisedBatches::new(&pairs, 39, 0, Seed(1)).expect("the pairs fit");
         let refused = other.restore_state(whole.saved_state()).expect_err("other batches").to_string();
         assert!(refused.contains("of 40 tokens") && refused.contains("of 39 tokens"), "{refused}");
-        let mut targets = |batches| take(batches, 40).into_iter().map(|batch| batch.targets).collect::<Vec<_>>();
+        let targets = |batches| take(batches, 40).into_iter().map(|batch| batch.targets).collect::<Vec<_>>();
         assert_eq!(targets(&mut whole), targets(&mut resumed));
     }
 
