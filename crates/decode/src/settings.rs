@@ -2,7 +2,7 @@
 
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, Verification};
+use crate::{Enforcement, Readout, Verification};
 
 /// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
 #[derive(Clone, Debug)]
@@ -13,4 +13,5 @@ pub(crate) struct DecodeSettings {
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     pub(crate) verification: Verification,
+    pub(crate) readout: Readout,
 }
