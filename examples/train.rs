@@ -106,7 +106,8 @@ struct Flags {
     /// The largest number of tokens on either side of a pair. Longer pairs are left out.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
-    /// The number of threads that compute micro-batches in parallel. If absent: one per core on the CPU, 1 on a GPU.
+    /// The number of threads that compute micro-batches in parallel. If absent: that of the run with --resume, or else one
+    /// per core on the CPU and 1 on a GPU.
     #[arg(long)]
     workers: Option<usize>,
     /// The number of steps between checkpoints.
@@ -141,11 +142,15 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let stream = flags.fields.stream(&flags.data)?;
     let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, flags.max_tokens, &flags.out)?
         .with_target_start(start.generation.forced_bos_token_id());
-    let valid = flags.fields.open(&flags.valid)?.take(flags.valid_texts);
+    // Validation and training see the same kind of texts.
+    let valid = flags.fields.open(&flags.valid)?;
+    let valid = TokenizedDataset::new(&valid, &start.tokenizer, &start.template, flags.max_tokens)?;
+    let valid: Dataset = valid.examples().iter().take(flags.valid_texts).map(|&example| example.clone()).collect();
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;
 
-    let workers = match flags.workers {
+    let resumed = if flags.resume { TrainerConfig::of_run(&flags.out)? } else { None };
+    let workers = match flags.workers.or(resumed.map(|config| config.workers)) {
         Some(workers) => workers,
         None if accelerator.adapter.platform == PlatformName::Cpu => std::thread::available_parallelism()?.get(),
         None => 1,

@@ -66,7 +66,8 @@ pub struct DistillationConfig {
 }
 
 impl DistillationConfig {
-    /// The same configuration with another number of optimizer steps. The warm-up takes at most a fifth of them.
+    /// The same configuration with another number of optimizer steps. The warm-up of a new run takes at most a fifth of
+    /// them, and a run that goes on keeps the warm-up that it was started with.
     #[must_use]
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.trainer.steps = steps;
@@ -247,8 +248,19 @@ impl<'a> Distillation<'a> {
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
+        let earlier = TrainerConfig::of_run(folder)?;
+        if let Some(TrainerConfig { warmup_steps, .. }) = earlier
+            && warmup_steps != config.trainer.warmup_steps
+        {
+            // `with_steps` gives short runs a shorter warm-up, so that more steps would be another configuration.
+            log::info!("the run keeps the warm-up of {warmup_steps} steps that it was started with");
+            config.trainer.warmup_steps = warmup_steps;
+        }
         if config.trainer.workers == 0 {
-            config.trainer.workers = default_workers(folder, &LanguageModel::device(&teacher.model));
+            config.trainer.workers = match earlier {
+                Some(earlier) => earlier.workers,
+                None => default_workers(&LanguageModel::device(&teacher.model)),
+            };
         }
         let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
         let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
@@ -364,11 +376,8 @@ where
     if config.heads_only { student.with_frozen_model() } else { student }
 }
 
-/// The number of workers: that of the run in the folder, or else one per core on the CPU and one on other devices.
-fn default_workers(folder: &Path, model_device: &Device) -> usize {
-    if let Ok(config) = DistillationConfig::load(folder.join(SETTINGS)) {
-        return config.trainer.workers;
-    }
+/// The number of workers of a new run: one per core on the CPU, and one on other devices.
+fn default_workers(model_device: &Device) -> usize {
     // The platform is asked itself, because `device::open` would log that the CPU is used.
     let cpu = device::platforms().iter().find(|platform| platform.name() == PlatformName::Cpu);
     let cpu = cpu.and_then(|cpu| cpu.open(&DeviceSpec::Auto, Precision::default()).ok());
