@@ -4,7 +4,7 @@ mod load;
 mod save;
 mod tensors;
 
-pub(crate) use load::{load, unused};
+pub(crate) use load::{float_dtype, load, unused};
 pub(crate) use save::{save, write};
 pub(crate) use tensors::Tensors;
 
