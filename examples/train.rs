@@ -140,7 +140,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     device.seed(flags.seed);
     let start = start(flags, &device)?;
     let stream = flags.fields.stream(&flags.data)?;
-    let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, flags.max_tokens, &flags.out)?
+    let max_tokens = start.text_limit(flags.max_tokens);
+    let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, max_tokens, &flags.out)?
         .with_target_start(start.generation.forced_bos_token_id());
     // Validation and training see the same kind of texts.
     let valid = flags.fields.open(&flags.valid)?;
@@ -239,7 +240,7 @@ fn start(flags: &Flags, device: &burn::tensor::Device) -> Result<TextModel, Box<
             }
         }
     };
-    start.template.max_tokens = flags.max_prompt.unwrap_or(start.template.max_tokens);
+    start.template.max_tokens = start.text_limit(flags.max_prompt.unwrap_or(start.template.max_tokens));
     let generation = &mut start.generation;
     generation.max_new_tokens = flags.max_new_tokens.unwrap_or(generation.max_new_tokens);
     generation.no_repeat_ngram_size = flags.no_repeat_ngram_size.unwrap_or(generation.no_repeat_ngram_size);

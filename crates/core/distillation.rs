@@ -21,7 +21,7 @@ use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
 use crate::text::{Dataset, ExampleStream, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 use crate::text_model::save_json;
-use crate::{CalibrationConfig, Error, Method, Pair, TextModel};
+use crate::{CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
@@ -89,6 +89,7 @@ pub struct Distillation<'a> {
     objective: Box<dyn Objective + 'a>,
     config: DistillationConfig,
     on_step: Box<OnStep<'a>>,
+    on_trial: Box<OnTrial<'a>>,
 }
 
 /// The data that a [`Distillation`] trains on.
@@ -114,6 +115,9 @@ impl From<ExampleStream> for TrainingData<'_> {
 
 /// A callback after each step, which can stop the run.
 type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
+
+/// A callback after each trial of the calibration.
+type OnTrial<'a> = dyn FnMut(&CalibrationTrial) + 'a;
 
 /// The result of a [`Distillation`].
 #[derive(Debug)]
@@ -156,6 +160,7 @@ impl<'a> Distillation<'a> {
             objective: Box::new(ConstrainedPath::new()),
             config: DistillationConfig::new(),
             on_step: Box::new(|_| ControlFlow::Continue(())),
+            on_trial: Box::new(|_| ()),
         }
     }
 
@@ -192,6 +197,12 @@ impl<'a> Distillation<'a> {
         Self { on_step: Box::new(on_step), ..self }
     }
 
+    /// Calls `on_trial` after each threshold that the calibration tries, to show progress: see [`Pair::calibrate`].
+    #[must_use]
+    pub fn on_trial(self, on_trial: impl FnMut(&CalibrationTrial) + 'a) -> Self {
+        Self { on_trial: Box::new(on_trial), ..self }
+    }
+
     /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`. `train` is
     /// a [`Dataset`] in memory, or the stream of a file that may be larger than memory ([`Dataset::stream`]).
     ///
@@ -204,7 +215,7 @@ impl<'a> Distillation<'a> {
         valid: &Dataset,
         folder: impl AsRef<Path>,
     ) -> Result<Distilled, Error> {
-        let Self { student, teacher, objective, mut config, mut on_step } = self;
+        let Self { student, teacher, objective, mut config, mut on_step, mut on_trial } = self;
         let folder = folder.as_ref();
         let (student, teacher) = student.paired_with(teacher.clone())?;
         let teacher = &teacher;
@@ -233,14 +244,15 @@ impl<'a> Distillation<'a> {
         config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
         let (tokenizer, template) = (&base.tokenizer, &base.template);
+        let max_tokens = teacher.text_limit(base.text_limit(config.max_tokens));
         let pairs = match train.into() {
-            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, config.max_tokens)?,
+            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, max_tokens)?,
             TrainingData::Stream(stream) => {
-                TokenizedDataset::on_disk(*stream, tokenizer, template, config.max_tokens, folder)?
+                TokenizedDataset::on_disk(*stream, tokenizer, template, max_tokens, folder)?
             }
         };
         let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
-        let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
+        let valid = kept(valid, &base.tokenizer, &base.template, max_tokens)?;
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let sampler =
             RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
@@ -277,7 +289,7 @@ impl<'a> Distillation<'a> {
         let mut pair = run.pair(&trainer.best()?, prices);
         let mut budgets = Vec::new();
         if asks && !broken_off {
-            budgets = run.calibrate(&mut pair, &valid)?;
+            budgets = run.calibrate(&mut pair, &valid, &mut on_trial)?;
             save_json(&budgets, folder.join("budgets.json"))?;
         }
         let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
@@ -333,14 +345,17 @@ impl Run<'_> {
     }
 
     /// Calibrates the student, and reports how it uses its budgets.
-    fn calibrate(&self, pair: &mut Pair, valid: &Dataset) -> Result<Vec<BudgetReport>, Error> {
+    fn calibrate(
+        &self,
+        pair: &mut Pair,
+        valid: &Dataset,
+        on_trial: &mut OnTrial<'_>,
+    ) -> Result<Vec<BudgetReport>, Error> {
         let uncalibrated = pair.clone();
-        let calibration = pair.calibrate(valid, &self.config.calibration, &mut |trial| {
-            let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-            log::info!("calibrated {rate:.0}%: threshold {:.3}, help used {used:.1}%", trial.threshold);
-        })?;
+        let calibration = pair.calibrate(valid, &self.config.calibration, on_trial)?;
         pair.student.calibration = Some(calibration);
         let texts = valid.clone().take(self.config.calibration.texts);
+        log::info!("measuring the help used under {} budgets", self.config.report_budgets.len());
         let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
         self.config.report_budgets.iter().map(report).collect()
     }

@@ -49,7 +49,20 @@ impl TextModel {
     /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, or if a download fails.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = &crate::hub::fetch(folder, |_| ())?;
-        let model = Pretrained::load(folder, device)?;
+        Self::with_model(folder, Pretrained::load(folder, device)?)
+    }
+
+    /// As [`open`](Self::open), with the matrices of the model in half precision: see [`Pretrained::load_half`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if a weight is too large for f16.
+    pub fn open_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let folder = &crate::hub::fetch(folder, |_| ())?;
+        Self::with_model(folder, Pretrained::load_half(folder, device)?)
+    }
+
+    /// A model with the other files of its folder.
+    fn with_model(folder: &Path, model: Pretrained) -> Result<Self, Error> {
         let tokenizer = Tokenizer::from_dir(folder)?;
         let generation = GenerationConfig::from_dir(folder)?;
         let mut model = fitted(model, &tokenizer, &generation, &folder.display().to_string())?;
@@ -212,6 +225,11 @@ impl TextModel {
             *output = (positions - 1).min(*output);
         }
         self
+    }
+
+    /// The largest number of tokens of a text that both this model and `max_tokens` allow.
+    pub fn text_limit(&self, max_tokens: usize) -> usize {
+        self.model.spec().max_positions.map_or(max_tokens, |positions| positions.min(max_tokens))
     }
 
     /// Adds calibration.json and prices.json if the folder has them. `text` reads a file of the folder.

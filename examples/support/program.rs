@@ -29,10 +29,10 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
 pub(crate) struct DataFlags {
     /// The field of the source text in the data, such as `article` or `translation.en`. If absent: as the layout says.
     #[arg(long, value_name = "FIELD")]
-    source_field: Option<String>,
+    pub(crate) source_field: Option<String>,
     /// The field of the target text in the data, such as `summary` or `translation.it`. If absent: as the layout says.
     #[arg(long, value_name = "FIELD")]
-    target_field: Option<String>,
+    pub(crate) target_field: Option<String>,
     /// Skip lines of the data that cannot be read, and log their number.
     #[arg(long)]
     skip_bad: bool,

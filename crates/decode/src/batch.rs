@@ -35,7 +35,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, DecodeError> {
         let requests: Vec<RequestInfo<'a>> = texts.iter().map(|(request, _)| *request).collect();
         let prompts: Vec<&[u32]> = requests.iter().map(|request| policy.prompt_side.of(request.prompt)).collect();
-        let limit = |request: &RequestInfo<'_>| settings.generation.limit(request.prompt.expert.len());
+        let limit = |request: &RequestInfo<'_>| settings.limit(request, policy.model.spec());
         let longest = requests.iter().map(limit).max().unwrap_or(0);
         Ok(Self {
             policy,

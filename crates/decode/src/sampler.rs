@@ -51,7 +51,7 @@ pub struct Candidates(Place);
 enum Place {
     Host(Vec<(u32, f64)>),
     /// The probability of every token, `[1, vocab]`, on a device.
-    Device(Tensor<2>, ByteCount),
+    Device(Box<Tensor<2>>, ByteCount),
 }
 
 impl Candidates {
@@ -75,7 +75,7 @@ impl Candidates {
         match &self.0 {
             Place::Host(tokens) => tokens.clone(),
             Place::Device(probs, bytes) => {
-                let probs = bytes.read(probs.clone()).expect("a device that was read before");
+                let probs = bytes.read(*probs.clone()).expect("a device that was read before");
                 (0..).zip(probs.iter::<f64>()).filter(|token| token.1 > 0.0).collect()
             }
         }
@@ -136,7 +136,7 @@ impl Sampler {
         if let (&Self::Sample { temperature, top_k: None, top_p: None }, Row::Device(row)) = (self, distribution.row())
             && let Some(probs) = row.probs(temperature)
         {
-            return Candidates(Place::Device(probs, row.bytes().clone()));
+            return Candidates(Place::Device(Box::new(probs), row.bytes().clone()));
         }
         let weights = match *self {
             Self::Greedy => vec![(distribution.best(), 1.0)],

@@ -60,7 +60,7 @@ impl Sequence {
         help_rule: HelpRule,
         settings: &DecodeSettings,
     ) -> Self {
-        let max_tokens = settings.generation.limit(request.prompt.expert.len());
+        let max_tokens = settings.limit(request, policy.model.spec());
         Self {
             prompt_index: request.prompt_index,
             steps: Vec::new(),
