@@ -145,8 +145,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_target_start(start.generation.forced_bos_token_id());
     // Validation and training see the same kind of texts.
     let valid = flags.fields.open(&flags.valid)?;
-    let valid = TokenizedDataset::new(&valid, &start.tokenizer, &start.template, flags.max_tokens)?;
-    let valid: Dataset = valid.examples().iter().take(flags.valid_texts).map(|&example| example.clone()).collect();
+    let valid = TokenizedDataset::new(&valid, &start.tokenizer, &start.template, max_tokens)?;
+    let valid = valid.kept()?.take(flags.valid_texts);
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;
 

@@ -368,12 +368,7 @@ fn kept(
     template: &PromptTemplate,
     max_tokens: usize,
 ) -> Result<Dataset, Error> {
-    let tokenized = TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?;
-    let mut kept = Vec::with_capacity(tokenized.count());
-    for index in 0..tokenized.count() {
-        kept.push(tokenized.example(index)?.into_owned());
-    }
-    Ok(kept.into_iter().collect())
+    Ok(TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?.kept()?)
 }
 
 /// The student on an autodiff device, with heads for `help_token` if there is one.

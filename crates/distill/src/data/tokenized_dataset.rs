@@ -87,6 +87,14 @@ impl<'a> TokenizedDataset<'a> {
         Ok(self.store.record(index)?.0)
     }
 
+    /// The examples that were kept, in memory.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn kept(&self) -> Result<Dataset, DistillError> {
+        (0..self.count()).map(|index| Ok(self.example(index)?.into_owned())).collect()
+    }
+
     /// The number of pairs that were dropped because of their length.
     pub fn dropped(&self) -> usize {
         self.dropped
