@@ -59,6 +59,7 @@ mod encoder_decoder;
 mod error;
 mod family;
 mod hidden;
+mod lora;
 mod model;
 mod nn;
 mod pretrained;
@@ -79,6 +80,7 @@ pub use family::t5_config::T5Config;
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
+pub use lora::LoraConfig;
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};
 pub use pretrained::{Checkpoint, CheckpointInfo, FloatFormat, Pretrained};

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use safetensors::Dtype;
 
 use super::{ModulePath, Names, Tensors};
 use crate::LmError;
@@ -87,15 +86,8 @@ impl ModuleVisitor for Check<'_> {
             self.problems.push(format!("{} is missing", names[0]));
             return;
         };
-        let entry = &self.tensors.entries[name];
-        let expected = param.lazy_shape().to_vec();
-        if entry.shape != expected {
-            self.problems.push(format!("{name} has the shape {:?} and should have {expected:?}", entry.shape));
-        }
-        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            self.problems.push(format!("{name} has numbers of the format {:?}, which is not supported", entry.dtype));
-        }
-        self.used.insert(self.path.0.join("."), name.clone());
+        self.problems.extend(self.tensors.misfit(name, param.lazy_shape().as_slice()));
+        self.used.insert(self.path.text(), name.clone());
     }
 }
 
@@ -122,7 +114,7 @@ impl ModuleMapper for Loader<'_> {
         }
         let device = param.lazy_device();
         let dtype = float_dtype(&device);
-        match self.tensors.read(&self.used[&self.path.0.join(".")], dtype) {
+        match self.tensors.read(&self.used[&self.path.text()], dtype) {
             Ok(data) => {
                 let id = param.id;
                 param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
@@ -136,7 +128,7 @@ impl ModuleMapper for Loader<'_> {
 }
 
 /// The float format in which weights are stored on a device. Flex32 is only a format for computation, stored as f32.
-fn float_dtype(device: &Device) -> DType {
+pub(crate) fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,
         stored => stored,
