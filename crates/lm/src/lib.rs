@@ -4,6 +4,7 @@
 //! weights. Its state, such as the KV cache, lives in a [`Context`] that the caller owns. One interface serves training
 //! (a whole target is scored in one call), decoding (one token per call) and speculative decoding (several tokens per
 //! call, some of which are rolled back). [`Pretrained`] loads model folders in Hugging Face's layout.
+//! [`LoraConfig`] adds low-rank adapters to it, which are read and written as Hugging Face's PEFT does.
 //!
 //! This crate has no tokenizer and no sampling, and it does not choose a device.
 //!

@@ -15,7 +15,7 @@ use crate::weights::{self, HEAD, ModulePath, Names, Tensors, float_dtype};
 /// Where the factors of adapters come from.
 pub(super) enum Source<'a> {
     /// They are new: `A` is drawn, and `B` is 0.
-    New(ChaCha8Rng),
+    New(Box<ChaCha8Rng>),
     /// A file of PEFT.
     File(Tensors<'a>),
 }

@@ -49,7 +49,7 @@ impl Pretrained {
     /// [`LmError::HasAdapters`] if the model has adapters, [`LmError::Unsupported`] if a number of the settings is
     /// invalid, and [`LmError::LoraTarget`] if the model has no layer of a name.
     pub fn with_lora(self, config: &LoraConfig) -> Result<Self, LmError> {
-        let mut source = Source::New(ChaCha8Rng::seed_from_u64(config.seed));
+        let mut source = Source::New(Box::new(ChaCha8Rng::seed_from_u64(config.seed)));
         self.attached(config, "the settings of LoRA", &mut source)
     }
 
