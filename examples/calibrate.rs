@@ -8,6 +8,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/progress.rs"]
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,10 +87,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         .with_tolerance(flags.tolerance / 100.0)
         .with_max_trials(flags.max_trials);
     let data = flags.fields.open(&flags.data)?.shuffled(Seed(1));
-    let calibration = pair.calibrate(&data, &config, &mut |trial| {
-        let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-        println!("{rate:>4.0}%: threshold {:.4}, uses {used:.1}%", trial.threshold);
-    })?;
+    let bar = progress::calibration_bar(config.rates.len())?;
+    let calibration =
+        pair.calibrate(&data, &config, &mut |trial| progress::show_trial(&bar, trial, |line| println!("{line}")))?;
     if !flags.dry_run {
         TextModel::save_calibration(&calibration, &student)?;
     }

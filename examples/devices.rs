@@ -12,14 +12,16 @@ use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
+use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
 use training_wheels::device::{
     self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName, Precision,
 };
 use training_wheels::lm::{Checkpoint, LanguageModel, Pretrained, TokenBatch};
+use training_wheels::prelude::Seed;
 use training_wheels::report;
 
 /// Lists the devices that this build can use, with what they support and whether they compute correctly.
@@ -70,7 +72,10 @@ fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = stdout().lock();
     if !json {
-        writeln!(out, "self-test: the logits of a tiny T5 in {precision} against those of transformers\n")?;
+        writeln!(
+            out,
+            "self-test in {precision}: matrix products, and the logits of a tiny T5 against those of transformers\n"
+        )?;
         write_row(&mut out, ["device", "kind", "api", "memory", "buffer", "self-test", "name, driver, number types"])?;
     }
     let mut all_ok = true;
@@ -145,6 +150,7 @@ fn test_adapter(adapter: &Adapter, precision: Precision, limit: Duration) -> Tes
 
 fn open_and_test(spec: &DeviceSpec, precision: Precision) -> Result<(Accelerator, f64), Box<dyn Error>> {
     let accelerator = device::open_with(spec, precision)?;
+    check_products(&accelerator.device)?;
     let error = self_test(&accelerator.device)?;
     Ok((accelerator, error))
 }
@@ -187,6 +193,46 @@ fn self_test(device: &Device) -> Result<f64, Box<dyn Error>> {
         }
     }
     Ok(largest)
+}
+
+/// Products `[batch, rows, inner]` x `[batch, inner, columns]` to check: one row, one column, and shapes that drivers have
+/// computed wrongly (tracel-ai/burn issues 4355, 4907 and 4966).
+const PRODUCTS: [[usize; 4]; 6] =
+    [[1, 1, 576, 1536], [1, 37, 5, 1], [1, 257, 384, 1152], [1, 500, 64, 192], [1, 1024, 64, 64], [8, 512, 512, 32]];
+
+/// Computes [`PRODUCTS`] of random numbers from -1, 0 and 1. Every precision represents the results exactly, so they
+/// must equal those of integers. The right factors are in burn's layout, and then transposed views as in linear layers.
+fn check_products(device: &Device) -> Result<(), Box<dyn Error>> {
+    for shape in PRODUCTS {
+        let [batch, rows, inner, columns] = shape;
+        let mut rng = Seed(inner as u64).rng();
+        let mut numbers = |count: usize| (0..count).map(|_| rng.random_range(-1..=1)).collect::<Vec<i32>>();
+        let (left, right) = (numbers(batch * rows * inner), numbers(batch * columns * inner));
+        let mut expected = Vec::with_capacity(batch * rows * columns);
+        for row in 0..batch * rows {
+            let row_numbers = &left[row * inner..][..inner];
+            for column in 0..columns {
+                let column_numbers = &right[(row / rows * columns + column) * inner..][..inner];
+                expected.push(row_numbers.iter().zip(column_numbers).map(|(a, b)| a * b).sum::<i32>());
+            }
+        }
+        let tensor = |values: Vec<i32>, shape: [usize; 4]| {
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            Tensor::<4>::from_data(TensorData::new(values, shape), device)
+        };
+        let left = tensor(left, [1, batch, rows, inner]);
+        let transposed = tensor(right, [1, batch, columns, inner]).swap_dims(2, 3);
+        // A copy of the view with zeros added lies in burn's layout.
+        let plain = transposed.clone() + Tensor::zeros([1, batch, inner, columns], device);
+        for (right, layout) in [(plain, "[in, out]"), (transposed, "[out, in]")] {
+            let product = left.clone().matmul(right).into_data();
+            if !product.iter::<f32>().eq(expected.iter().map(|&value| value as f32)) {
+                let shape = format!("[{batch}, {rows}, {inner}] x [{batch}, {inner}, {columns}], weights {layout}");
+                return Err(format!("the matrix product {shape}, is wrong: update the driver").into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The largest error of a logit that rounding explains, for logits of up to 9. The measured errors are 2e-5 in f32,

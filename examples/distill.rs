@@ -20,8 +20,8 @@ use std::process::ExitCode;
 
 use burn::config::Config;
 use clap::Parser;
-use training_wheels::Method;
 use training_wheels::prelude::*;
+use training_wheels::{Method, TrainingData};
 use wheels_embedded::TRANSLATION;
 
 /// Distils a teacher into a student that asks it for help.
@@ -34,7 +34,7 @@ struct Flags {
     /// The folder or hub name of the student to start from, which gets a help token if it has none. If absent: the embedded one.
     #[arg(long)]
     student: Option<PathBuf>,
-    /// The data to train on: JSON lines, a JSON list, CSV or TSV. If absent: the embedded sample.
+    /// The data to train on: JSON lines, a JSON list, CSV or TSV, of any size. If absent: the embedded sample.
     #[arg(long, requires = "valid")]
     data: Option<PathBuf>,
     /// The data to validate and to calibrate on. If absent: the embedded sample.
@@ -84,11 +84,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let teacher = open(&flags.teacher, TRANSLATION.teacher)?;
-    let read = |path: &Option<PathBuf>| match path {
-        Some(path) => flags.fields.open(path),
-        None => Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample"),
+    let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
+    let train: TrainingData<'_> = match &flags.data {
+        Some(path) => flags.fields.stream(path)?.into(),
+        None => (&sample).into(),
     };
-    let (train, valid) = (read(&flags.data)?, read(&flags.valid)?);
+    let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
 
     let mut config = match &flags.config {
         Some(path) => DistillationConfig::load(path).map_err(|error| format!("--config {path:?}: {error}"))?,
@@ -106,9 +107,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     program::save_command(&flags.out, "Give this command again, and the run goes on where it stopped.")?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
+    let bar = progress::calibration_bar(config.calibration.rates.len())?;
     let distillation = Distillation::new(student, &teacher).config(config);
     let distillation = flags.method.into_iter().fold(distillation, Distillation::method);
-    let distilled = distillation.on_step(|report| progress.show(report)).run(&train, &valid, &flags.out)?;
+    let distilled = distillation
+        .on_step(|report| progress.show(report))
+        .on_trial(|trial| progress::show_trial(&bar, trial, |line| eprintln!("{line}")))
+        .run(train, &valid, &flags.out)?;
 
     if let Some((step, score)) = distilled.outcome.best {
         eprintln!("the best validation was that of step {step}, with chrF {score:.2}");

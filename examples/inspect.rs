@@ -90,6 +90,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     if let Some(id) = flags.source.iter().chain(&flags.target).find(|id| **id as usize >= spec.vocab_size) {
         return Err(format!("token {id} is not one of the {} tokens of the model", spec.vocab_size).into());
     }
+    if let Some(positions) =
+        spec.max_positions.filter(|&positions| flags.source.len().max(flags.target.len()) > positions)
+    {
+        return Err(format!("the model has only {positions} positions: give fewer ids").into());
+    }
     // A large model need not be loaded for what its files say.
     let (mut computed, mut written) = (None, None);
     if !flags.source.is_empty() {

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::PlatformName;
-use training_wheels::distill::{Decay, PromptSource, SupervisedBatches, TokenizedDataset, Trainer, TrainerConfig};
+use training_wheels::distill::{Decay, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer, TrainerConfig};
 use training_wheels::lm::{FloatFormat, T5Config, TokenIds};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
@@ -28,7 +28,7 @@ use training_wheels::text::TokenizerConfig;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// The data to train on: JSON lines, a JSON list, CSV or TSV, also with gzip.
+    /// The data to train on: JSON lines, a JSON list, CSV or TSV, also with gzip. It may be larger than memory.
     #[arg(long)]
     data: PathBuf,
     /// The data to validate on.
@@ -118,7 +118,8 @@ struct Flags {
     /// The largest number of tokens on either side of a pair. Longer pairs are left out.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
-    /// The number of threads that compute micro-batches in parallel. If absent: one per core on the CPU, 1 on a GPU.
+    /// The number of threads that compute micro-batches in parallel. If absent: that of the run with --resume, or else one
+    /// per core on the CPU and 1 on a GPU.
     #[arg(long)]
     workers: Option<usize>,
     /// The number of steps between checkpoints.
@@ -149,15 +150,20 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let accelerator = device::open(&flags.device)?;
     let device = accelerator.device.clone().autodiff();
     device.seed(flags.seed);
-    let data = flags.fields.open(&flags.data)?;
-    let start = start(flags, &data, &device)?;
-    let pairs = TokenizedDataset::new(&data, &start.tokenizer, &start.template, flags.max_tokens)?
+    let start = start(flags, &device)?;
+    let stream = flags.fields.stream(&flags.data)?;
+    let max_tokens = start.text_limit(flags.max_tokens);
+    let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, max_tokens, &flags.out)?
         .with_target_start(start.generation.forced_bos_token_id());
-    let valid = flags.fields.open(&flags.valid)?.take(flags.valid_texts);
+    // Validation and training see the same kind of texts.
+    let valid = flags.fields.open(&flags.valid)?;
+    let valid = TokenizedDataset::new(&valid, &start.tokenizer, &start.template, flags.max_tokens)?;
+    let valid: Dataset = valid.examples().iter().take(flags.valid_texts).map(|&example| example.clone()).collect();
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);
     let prompts = evaluation.prompts(HelpBudget::percent(0))?;
 
-    let workers = match flags.workers {
+    let resumed = if flags.resume { TrainerConfig::of_run(&flags.out)? } else { None };
+    let workers = match flags.workers.or(resumed.map(|config| config.workers)) {
         Some(workers) => workers,
         None if accelerator.adapter.platform == PlatformName::Cpu => std::thread::available_parallelism()?.get(),
         None => 1,
@@ -173,10 +179,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_checkpoint_every(flags.checkpoint_every)
         .with_validate_every(flags.validate_every)
         .with_patience(flags.patience);
-    eprintln!("{} pairs, {workers} workers, {}", pairs.pairs().len(), accelerator.adapter);
+    eprintln!("{} pairs, {workers} workers, {}", pairs.count(), accelerator.adapter);
 
     let objective = CrossEntropy { label_smoothing: flags.label_smoothing };
-    let batches = SupervisedBatches::new(pairs.pairs(), flags.batch_tokens, start.tokenizer.pad(), Seed(flags.seed))?
+    let batches = SupervisedBatches::new(&pairs, flags.batch_tokens, start.tokenizer.pad(), Seed(flags.seed))?
         .with_noise(flags.noise);
     let student = start.model.clone();
     let mut trainer = match flags.resume {
@@ -213,7 +219,7 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 /// The model that training starts from: that of `--init`, or one with random weights.
-fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
+fn start(flags: &Flags, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
     let mut start = match &flags.init {
         Some(folder) => {
             let model = TextModel::open(program::model_folder(folder)?, device)?;
@@ -230,7 +236,7 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
             }
         }
         None => {
-            let tokenizer = tokenizer(flags, data)?;
+            let tokenizer = tokenizer(flags)?;
             if flags.d_model == 0 || !flags.d_model.is_multiple_of(32) {
                 return Err(format!("--d-model is {}, which must be a multiple of 32", flags.d_model).into());
             }
@@ -259,20 +265,29 @@ fn start(flags: &Flags, data: &Dataset, device: &burn::tensor::Device) -> Result
             }
         }
     };
-    start.template.max_tokens = flags.max_prompt.unwrap_or(start.template.max_tokens);
+    start.template.max_tokens = start.text_limit(flags.max_prompt.unwrap_or(start.template.max_tokens));
     let generation = &mut start.generation;
     generation.max_new_tokens = flags.max_new_tokens.unwrap_or(generation.max_new_tokens);
     generation.no_repeat_ngram_size = flags.no_repeat_ngram_size.unwrap_or(generation.no_repeat_ngram_size);
     Ok(start)
 }
 
-fn tokenizer(flags: &Flags, data: &Dataset) -> Result<Tokenizer, Box<dyn Error>> {
+fn tokenizer(flags: &Flags) -> Result<Tokenizer, Box<dyn Error>> {
     let saved = flags.resume.then_some(&flags.out).filter(|out| out.join("tokenizer.json").exists());
     let mut tokenizer = match saved.or(flags.tokenizer.as_ref()) {
         Some(folder) => Tokenizer::from_dir(program::model_folder(folder)?)?,
         None => {
-            let texts = data.iter().flat_map(|example| [example.source.clone(), example.target.clone()]);
-            Tokenizer::train(TokenizerConfig::default().with_vocab_size(flags.vocab), texts)?
+            let mut failed = Ok(());
+            let examples = flags.fields.stream(&flags.data)?.map_while(|example| match example {
+                Ok(example) => Some([example.source, example.target]),
+                Err(error) => {
+                    failed = Err(error);
+                    None
+                }
+            });
+            let trained = Tokenizer::train(TokenizerConfig::default().with_vocab_size(flags.vocab), examples.flatten());
+            failed?;
+            trained?
         }
     };
     if let Some(name) = &flags.help_token {

@@ -75,6 +75,33 @@ fn piped_lines_are_translated() {
 }
 
 #[test]
+fn piped_lines_are_summarized() {
+    let text = "Small and fast text editor. It has macros, many windows, and colours for all common languages.";
+    let summaries = sources(run("summarize", "--device", &[], format!("{text}\n").as_bytes()));
+    assert_eq!(summaries, [text]);
+}
+
+#[test]
+fn a_text_that_was_cut_says_so_and_the_limit_is_that_of_its_folder() {
+    let teacher = assets().join("models/en-it/teacher").display().to_string();
+    let student = tempfile::tempdir().expect("a temporary folder");
+    unpack(TRANSLATION.student, &[], student.path());
+    let folder = student.path().display().to_string();
+    let text = "A fast web browser with many extensions.";
+    for (limit, is_cut) in [(3, true), (200, false), (usize::MAX, false)] {
+        let config = format!("{{\"max_new_tokens\": {limit}}}");
+        std::fs::write(student.path().join("generation_config.json"), config).expect("written");
+        let arguments = ["--student", &folder, "--teacher", &teacher, text];
+        let output = String::from_utf8(translate(&arguments, b"").stdout).expect("a text");
+        assert_eq!(output.contains("(cut at the length limit)"), is_cut, "{output}");
+        let output = translate(&[&["--json"], &arguments[..]].concat(), b"").stdout;
+        let line = output.split(|byte| *byte == b'\n').next().expect("a line");
+        let answer: serde_json::Value = serde_json::from_slice(line).expect("JSON");
+        assert_eq!((&answer["truncated"], answer["tokens"] == 3), (&is_cut.into(), is_cut), "{answer}");
+    }
+}
+
+#[test]
 fn without_any_text_sentences_of_the_sample_are_translated() {
     let samples = sources(translate(&[], b""));
     assert_eq!(samples.len(), 6, "{samples:?}");

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::example;
-use wheels_embedded::TRANSLATION;
+use support::{example, short_lines};
 
 fn train(data: &Path, out: &Path, resume: bool) -> Child {
     let mut command = Command::new(example("train"));
@@ -22,8 +21,7 @@ fn train(data: &Path, out: &Path, resume: bool) -> Child {
 fn a_killed_run_resumes_bit_for_bit() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = scratch.path().join("data.jsonl");
-    let lines: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(60).collect();
-    std::fs::write(&data, lines.join("\n")).expect("the data is written");
+    std::fs::write(&data, short_lines(60).join("\n")).expect("the data is written");
     let (whole, killed) = (scratch.path().join("whole"), scratch.path().join("killed"));
 
     assert!(train(&data, &whole, false).wait().expect("the run ends").success());

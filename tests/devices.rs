@@ -40,6 +40,10 @@ type Decisions = Vec<(u32, Source, Action)>;
 /// The number of texts that are also decoded speculatively.
 const SPECULATIVE: usize = 24;
 
+/// The number of texts that are also sampled. A draw within rounding of the boundary between two tokens could differ; the
+/// chance of that is about one in a million per token.
+const SAMPLED: usize = 8;
+
 /// The decisions in some texts, and the nearest tie of each.
 struct Decoded {
     texts: Vec<Decisions>,
@@ -62,7 +66,8 @@ impl Decoded {
     }
 }
 
-/// Decodes the embedded sample on a device with a student that asks, and its first texts by speculative decoding.
+/// Decodes the embedded sample on a device with a student that asks, and its first texts by speculative decoding and by
+/// sampling.
 fn decode(spec: &DeviceSpec) -> Decoded {
     let device = device::open(spec).expect("the device opens").device;
     let pair = support::pair(&TRANSLATION, &device);
@@ -74,6 +79,9 @@ fn decode(spec: &DeviceSpec) -> Decoded {
     let drafting = pair.policy().with_help_rule(HelpRule::Adaptive(4));
     let speculative = pair.decoder_with(drafting).with_verification(Verification::LOSSLESS);
     decoded.add(speculative, &drafting, &prompts(100)[..SPECULATIVE]);
+    let mut sampling = pair.policy();
+    sampling.sampler = Sampler::plain();
+    decoded.add(pair.decoder_with(sampling), &sampling, &prompts(30)[..SAMPLED]);
     decoded
 }
 

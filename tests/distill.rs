@@ -18,7 +18,7 @@ use training_wheels::text::BudgetPlacement;
 use training_wheels::{BudgetReport, CalibrationConfig};
 use wheels_embedded::TRANSLATION;
 
-use support::{example, unpack};
+use support::{example, short_lines, unpack};
 
 /// A configuration for a run of some seconds.
 fn tiny(steps: usize) -> DistillationConfig {
@@ -152,6 +152,27 @@ fn the_same_command_goes_on_and_ends_with_the_same_model() {
 }
 
 #[test]
+fn a_finished_run_goes_on_with_more_steps_and_the_warm_up_that_it_had() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("run");
+    let mut config = tiny(9);
+    config.trainer.warmup_steps = 100;
+    let config = saved(&config, scratch.path(), "config.json");
+    // Of 5 steps, the warm-up takes at most one, and of 10 it would take two.
+    for (steps, earlier) in [("5", None), ("10", Some("5")), ("10", None), ("11", Some("10"))] {
+        let mut command = distill(&config, &out, &["--steps", steps]);
+        let Output { status, stderr, .. } = command.output().expect("`cargo test` builds the examples");
+        let report = String::from_utf8(stderr).expect("messages are text");
+        assert!(status.success(), "{report}");
+        assert_eq!(reports(&out).len().to_string(), steps);
+        assert_eq!(json(&out, "distillation.json")["trainer"]["warmup_steps"], 1, "after {steps} steps");
+        let goes_on =
+            earlier.map(|earlier| format!("started for {earlier} steps and goes on to {steps}: from here on"));
+        assert!(goes_on.is_none_or(|goes_on| report.contains(&goes_on)), "{report}");
+    }
+}
+
+#[test]
 fn invalid_requests_are_refused() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let out = scratch.path().join("run");
@@ -196,16 +217,15 @@ fn training_the_heads_alone_leaves_the_model_as_it_is() {
 
 /// Short translations in a file.
 fn short_data(folder: &Path) -> PathBuf {
-    let lines: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(60).collect();
     let path = folder.join("data.jsonl");
-    fs::write(&path, lines.join("\n")).expect("the data is written");
+    fs::write(&path, short_lines(60).join("\n")).expect("the data is written");
     path
 }
 
 /// Distils from one folder into another, and opens the result with its teacher.
 fn distilled(scratch: &Path, student: &Path, teacher: &Path) -> Pair {
     let config = saved(&tiny(2), scratch, "config.json");
-    let out = scratch.join("distilled");
+    let out = student.with_extension("distilled");
     let mut command = distill(&config, &out, &[]);
     let data = scratch.join("data.jsonl");
     command.arg("--student").arg(student).arg("--teacher").arg(teacher);
@@ -222,24 +242,24 @@ fn distilled(scratch: &Path, student: &Path, teacher: &Path) -> Pair {
 fn a_student_and_a_teacher_from_train_can_be_distilled() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = short_data(scratch.path());
-    let train = |out: &str, tokenizer: Option<&str>| {
+    let train = |out: &str, flags: &[&str]| {
         let out = scratch.path().join(out);
         let mut command = Command::new(example("train"));
         command.arg("--data").arg(&data).arg("--valid").arg(&data).arg("--out").arg(&out);
         command.args("--d-model 32 --layers 1 --decoder-layers 1 --steps 4 --batch-tokens 512".split(' '));
         command.args("--max-tokens 256 --workers 1 --valid-texts 2 --device cpu".split(' '));
-        match tokenizer {
-            Some(folder) => command.arg("--tokenizer").arg(scratch.path().join(folder)),
-            None => command.args(["--vocab", "300"]),
-        };
+        command.current_dir(scratch.path()).args(flags);
         succeeds(command);
         out
     };
-    let teacher = train("teacher", None);
-    let student = train("student", Some("teacher"));
-    let Pair { student, teacher, .. } = distilled(scratch.path(), &student, &teacher);
-    assert!(teacher.tokenizer.help_tokens().is_empty(), "the teacher has no help token");
-    assert_eq!(student.model.spec().vocab_size, teacher.model.spec().vocab_size + 1);
+    let teacher = train("teacher", &["--vocab", "300"]);
+    let student = train("student", &["--tokenizer", "teacher"]);
+    let asking = train("asking", &["--tokenizer", "teacher", "--help-token", "teacher"]);
+    for student in [student, asking] {
+        let Pair { student, teacher, .. } = distilled(scratch.path(), &student, &teacher);
+        assert!(teacher.tokenizer.help_tokens().is_empty(), "the teacher has no help token");
+        assert_eq!(student.model.spec().vocab_size, teacher.model.spec().vocab_size + 1);
+    }
 }
 
 #[test]

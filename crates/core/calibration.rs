@@ -30,9 +30,13 @@ pub struct CalibrationConfig {
     pub batch_size: usize,
 }
 
-/// The result of the search for the threshold of one rate.
+/// One threshold that was tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CalibrationTrial {
+    /// The index of the rate in [`CalibrationConfig::rates`].
+    pub index: usize,
+    /// Whether this is the last trial of its rate: the result.
+    pub is_result: bool,
     /// The wanted rate of help, a fraction of the tokens.
     pub rate: f64,
     /// The threshold, in the unit of the measure of confidence.
@@ -45,7 +49,8 @@ impl Pair {
     /// Finds the threshold at which the student uses each rate of help.
     ///
     /// The search is a bisection. Each trial decodes the texts with the teacher in the loop and without enforcing
-    /// budgets. The budget of the prompts is the rate, in whole percent. `on_trial` is called when a rate is done.
+    /// budgets. The budget of the prompts is the rate, in whole percent. `on_trial` is called after each trial, and at
+    /// the end of each search with its result.
     ///
     /// # Errors
     /// If there are no texts, the rates do not rise between 0 and 1, a prompt cannot be made or decoding fails.
@@ -71,7 +76,7 @@ impl Pair {
             ..ThresholdSearch::new(config.confidence, self.vocab_size())
         };
         let mut points = Vec::with_capacity(config.rates.len());
-        for &rate in &config.rates {
+        for (index, &rate) in config.rates.iter().enumerate() {
             let budget = HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8);
             let prompts = evaluation.prompts(budget)?;
             let found = search.find(rate, |threshold| {
@@ -79,10 +84,11 @@ impl Pair {
                     .decoder_with(self.policy().with_help_rule(config.confidence.below(threshold)))
                     .with_enforcement(Enforcement::Off)
                     .with_batch_size(config.batch_size);
-                let stats = decoder.decode(&prompts, Seed(7))?.stats;
-                Ok::<_, Error>((stats.help_rate(), ()))
+                let used = decoder.decode(&prompts, Seed(7))?.stats.help_rate();
+                on_trial(&CalibrationTrial { index, is_result: false, rate, threshold, used });
+                Ok::<_, Error>((used, ()))
             })?;
-            let trial = CalibrationTrial { rate, threshold: found.threshold, used: found.rate };
+            let trial = CalibrationTrial { index, is_result: true, rate, threshold: found.threshold, used: found.rate };
             if (trial.used - rate).abs() > 0.03 {
                 log::warn!(
                     "no threshold gives about {:.0}% help; the nearest that was found gives {:.1}% of the tokens",

@@ -12,16 +12,16 @@ use crate::decode::Decoder;
 use crate::device::{self, DeviceSpec, PlatformName, Precision};
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, Decay, DistillError, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenizedDataset, Trainer,
-    TrainerConfig, TrainingOutcome,
+    BatchSource, Decay, DistillError, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPairs,
+    TokenizedDataset, Trainer, TrainerConfig, TrainingOutcome,
 };
 use crate::eval::Evaluation;
 use crate::eval::statistics::{pearson, spearman};
 use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
-use crate::text::{Dataset, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+use crate::text::{Dataset, ExampleStream, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 use crate::text_model::save_json;
-use crate::{CalibrationConfig, Error, Method, Pair, TextModel};
+use crate::{CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
@@ -69,7 +69,8 @@ pub struct DistillationConfig {
 }
 
 impl DistillationConfig {
-    /// The same configuration with another number of optimizer steps. The warm-up takes at most a fifth of them.
+    /// The same configuration with another number of optimizer steps. The warm-up of a new run takes at most a fifth of
+    /// them, and a run that goes on keeps the warm-up that it was started with.
     #[must_use]
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.trainer.steps = steps;
@@ -91,10 +92,35 @@ pub struct Distillation<'a> {
     objective: Box<dyn Objective + 'a>,
     config: DistillationConfig,
     on_step: Box<OnStep<'a>>,
+    on_trial: Box<OnTrial<'a>>,
+}
+
+/// The data that a [`Distillation`] trains on.
+pub enum TrainingData<'a> {
+    /// Examples in memory.
+    Memory(&'a Dataset),
+    /// A file of any size. Its tokenised pairs are kept in a temporary file in the folder of the run. The result is the
+    /// same as in memory.
+    Stream(Box<ExampleStream>),
+}
+
+impl<'a> From<&'a Dataset> for TrainingData<'a> {
+    fn from(dataset: &'a Dataset) -> Self {
+        Self::Memory(dataset)
+    }
+}
+
+impl From<ExampleStream> for TrainingData<'_> {
+    fn from(stream: ExampleStream) -> Self {
+        Self::Stream(Box::new(stream))
+    }
 }
 
 /// A callback after each step, which can stop the run.
 type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
+
+/// A callback after each trial of the calibration.
+type OnTrial<'a> = dyn FnMut(&CalibrationTrial) + 'a;
 
 /// The result of a [`Distillation`].
 #[derive(Debug)]
@@ -137,6 +163,7 @@ impl<'a> Distillation<'a> {
             objective: Box::new(ConstrainedPath::new()),
             config: DistillationConfig::new(),
             on_step: Box::new(|_| ControlFlow::Continue(())),
+            on_trial: Box::new(|_| ()),
         }
     }
 
@@ -173,13 +200,25 @@ impl<'a> Distillation<'a> {
         Self { on_step: Box::new(on_step), ..self }
     }
 
-    /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`.
+    /// Calls `on_trial` after each threshold that the calibration tries, to show progress: see [`Pair::calibrate`].
+    #[must_use]
+    pub fn on_trial(self, on_trial: impl FnMut(&CalibrationTrial) + 'a) -> Self {
+        Self { on_trial: Box::new(on_trial), ..self }
+    }
+
+    /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`. `train` is
+    /// a [`Dataset`] in memory, or the stream of a file that may be larger than memory ([`Dataset::stream`]).
     ///
     /// # Errors
     /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the
     /// folder cannot be written or belongs to another run. Checkpoints that were saved remain.
-    pub fn run(self, train: &Dataset, valid: &Dataset, folder: impl AsRef<Path>) -> Result<Distilled, Error> {
-        let Self { student, teacher, objective, mut config, mut on_step } = self;
+    pub fn run<'d>(
+        self,
+        train: impl Into<TrainingData<'d>>,
+        valid: &Dataset,
+        folder: impl AsRef<Path>,
+    ) -> Result<Distilled, Error> {
+        let Self { student, teacher, objective, mut config, mut on_step, mut on_trial } = self;
         let folder = folder.as_ref();
         let (student, teacher) = student.paired_with(teacher.clone())?;
         let teacher = &teacher;
@@ -215,18 +254,36 @@ impl<'a> Distillation<'a> {
         let budget_end = base.template.budget_end(&base.tokenizer)?;
         config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
-        let pairs = TokenizedDataset::new(train, &base.tokenizer, &base.template, config.max_tokens)?
-            .with_target_start(config.rollout.forced_bos_token_id);
-        let valid = kept(valid, &base.tokenizer, &base.template, config.max_tokens)?;
-        log::info!("training on {} pairs; {} validation texts", pairs.examples().len(), valid.len());
+        let (tokenizer, template) = (&base.tokenizer, &base.template);
+        let max_tokens = teacher.text_limit(base.text_limit(config.max_tokens));
+        let pairs = match train.into() {
+            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, max_tokens)?,
+            TrainingData::Stream(stream) => {
+                TokenizedDataset::on_disk(*stream, tokenizer, template, max_tokens, folder)?
+            }
+        };
+        let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
+        let valid = kept(valid, &base.tokenizer, &base.template, max_tokens)?;
+        log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let sampler =
             RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
         let mut rollouts = Rollouts::new(sampler)?;
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
+        let earlier = TrainerConfig::of_run(folder)?;
+        if let Some(TrainerConfig { warmup_steps, .. }) = earlier
+            && warmup_steps != config.trainer.warmup_steps
+        {
+            // `with_steps` gives short runs a shorter warm-up, so that more steps would be another configuration.
+            log::info!("the run keeps the warm-up of {warmup_steps} steps that it was started with");
+            config.trainer.warmup_steps = warmup_steps;
+        }
         if config.trainer.workers == 0 {
-            config.trainer.workers = default_workers(folder, &LanguageModel::device(&teacher.model));
+            config.trainer.workers = match earlier {
+                Some(earlier) => earlier.workers,
+                None => default_workers(&LanguageModel::device(&teacher.model)),
+            };
         }
         let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
         let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
@@ -243,7 +300,7 @@ impl<'a> Distillation<'a> {
         let mut pair = run.pair(&trainer.best()?, prices);
         let mut budgets = Vec::new();
         if asks && !broken_off {
-            budgets = run.calibrate(&mut pair, &valid)?;
+            budgets = run.calibrate(&mut pair, &valid, &mut on_trial)?;
             save_json(&budgets, folder.join("budgets.json"))?;
         }
         let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
@@ -299,14 +356,17 @@ impl Run<'_> {
     }
 
     /// Calibrates the student, and reports how it uses its budgets.
-    fn calibrate(&self, pair: &mut Pair, valid: &Dataset) -> Result<Vec<BudgetReport>, Error> {
+    fn calibrate(
+        &self,
+        pair: &mut Pair,
+        valid: &Dataset,
+        on_trial: &mut OnTrial<'_>,
+    ) -> Result<Vec<BudgetReport>, Error> {
         let uncalibrated = pair.clone();
-        let calibration = pair.calibrate(valid, &self.config.calibration, &mut |trial| {
-            let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-            log::info!("calibrated {rate:.0}%: threshold {:.3}, help used {used:.1}%", trial.threshold);
-        })?;
+        let calibration = pair.calibrate(valid, &self.config.calibration, on_trial)?;
         pair.student.calibration = Some(calibration);
         let texts = valid.clone().take(self.config.calibration.texts);
+        log::info!("measuring the help used under {} budgets", self.config.report_budgets.len());
         let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
         self.config.report_budgets.iter().map(report).collect()
     }
@@ -332,7 +392,11 @@ fn kept(
     max_tokens: usize,
 ) -> Result<Dataset, Error> {
     let tokenized = TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?;
-    Ok(tokenized.examples().iter().map(|&example| example.clone()).collect())
+    let mut kept = Vec::with_capacity(tokenized.count());
+    for index in 0..tokenized.count() {
+        kept.push(tokenized.example(index)?.into_owned());
+    }
+    Ok(kept.into_iter().collect())
 }
 
 /// The student on an autodiff device, with heads for `help_token` if there is one.
@@ -350,11 +414,8 @@ where
     if config.heads_only { student.with_frozen_model() } else { student }
 }
 
-/// The number of workers: that of the run in the folder, or else one per core on the CPU and one on other devices.
-fn default_workers(folder: &Path, model_device: &Device) -> usize {
-    if let Ok(config) = DistillationConfig::load(folder.join(SETTINGS)) {
-        return config.trainer.workers;
-    }
+/// The number of workers of a new run: one per core on the CPU, and one on other devices.
+fn default_workers(model_device: &Device) -> usize {
     // The platform is asked itself, because `device::open` would log that the CPU is used.
     let cpu = device::platforms().iter().find(|platform| platform.name() == PlatformName::Cpu);
     let cpu = cpu.and_then(|cpu| cpu.open(&DeviceSpec::Auto, Precision::default()).ok());

@@ -23,7 +23,7 @@ mod text_model;
 
 pub use answer::{Answer, AnswerSpan};
 pub use calibration::{CalibrationConfig, CalibrationTrial};
-pub use distillation::{BudgetReport, Distillation, DistillationConfig, Distilled};
+pub use distillation::{BudgetReport, Distillation, DistillationConfig, Distilled, TrainingData};
 pub use error::{Error, report};
 pub use method::Method;
 pub use pair::Pair;

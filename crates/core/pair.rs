@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use crate::decode::{
     BudgetedDecoder, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
 };
-use crate::distill::{AskSample, PromptSource, RolloutConfig, RolloutSampler, TokenizedDataset, ask_samples};
+use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
 use crate::lm::{LanguageModel, TokenBatch};
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
@@ -172,7 +172,7 @@ impl Pair {
             .with_forced_bos_token_id(generation.forced_bos_token_id());
         let sampler =
             RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.student.suppressed_ids());
-        let indices: Vec<u32> = (0..data.pairs().len() as u32).collect();
+        let indices: Vec<u32> = (0..data.count() as u32).collect();
         let mut samples = Vec::new();
         for indices in indices.chunks(SAMPLED_TOGETHER) {
             let rollout = sampler.greedy(&self.student.model, indices, budget, template.wording)?;

@@ -55,7 +55,7 @@ impl TextModel {
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = &crate::hub::fetch(folder, |_| ())?;
         match LoraConfig::from_dir(folder)? {
-            None => Self::from_folders(folder, folder, device),
+            None => Self::from_folders(folder, folder, Pretrained::load(folder, device)?),
             Some(LoraConfig { base_model: Some(base), .. }) => Self::open_adapter(folder, base, device),
             Some(_) => Err(Error::NoBaseModel { folder: folder.clone() }),
         }
@@ -69,13 +69,22 @@ impl TextModel {
     /// As [`open`](Self::open).
     pub fn open_adapter(folder: impl AsRef<Path>, base: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let [folder, base] = [crate::hub::fetch(folder, |_| ())?, crate::hub::fetch(base, |_| ())?];
-        Self::from_folders(&folder, &base, device)
+        Self::from_folders(&folder, &base, Pretrained::load(&base, device)?)
     }
 
-    /// Opens a model folder, or that of adapters with their base model.
-    fn from_folders(folder: &Path, base: &Path, device: &Device) -> Result<Self, Error> {
+    /// As [`open`](Self::open), with the matrices of the model in half precision: see [`Pretrained::load_half`]. Folders
+    /// of adapters are refused.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if a weight is too large for f16.
+    pub fn open_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let folder = &crate::hub::fetch(folder, |_| ())?;
+        Self::from_folders(folder, folder, Pretrained::load_half(folder, device)?)
+    }
+
+    /// A model with the other files of its folder, or of the folder of its adapters and that of their base model.
+    fn from_folders(folder: &Path, base: &Path, mut model: Pretrained) -> Result<Self, Error> {
         let with = |file: &str| if folder.join(file).exists() { folder } else { base };
-        let mut model = Pretrained::load(base, device)?;
         let tokenizer = Tokenizer::from_dir(with("tokenizer.json"))?;
         let generation = GenerationConfig::from_dir(with("generation_config.json"))?;
         if folder != base {
@@ -262,6 +271,11 @@ impl TextModel {
             *output = (positions - 1).min(*output);
         }
         self
+    }
+
+    /// The largest number of tokens of a text that both this model and `max_tokens` allow.
+    pub fn text_limit(&self, max_tokens: usize) -> usize {
+        self.model.spec().max_positions.map_or(max_tokens, |positions| positions.min(max_tokens))
     }
 
     /// Adds calibration.json and prices.json if the folder has them. `text` reads a file of the folder.

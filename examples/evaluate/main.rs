@@ -195,10 +195,17 @@ impl<'a> Job<'a> {
             Some(path) => path.display().to_string(),
             None => format!("the embedded {}", flags.task.name()),
         };
+        let mut folders = Vec::new();
+        for folder in [&flags.student, &flags.teacher].into_iter().flatten() {
+            folders.push(program::model_folder(folder)?);
+        }
         let settings = Settings {
             student: name(&flags.student),
             teacher: name(&flags.teacher),
+            models: (!folders.is_empty()).then(|| cache::hash_folders(&folders)).transpose()?,
             data: name(&flags.data),
+            source_field: flags.fields.source_field.clone(),
+            target_field: flags.fields.target_field.clone(),
             texts: data.len(),
             valid: flags.valid.clone(),
             valid_texts: flags.valid_texts,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::text::{Dataset, DatasetOptions, TextError, write_atomically};
+use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, write_atomically};
 
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
@@ -29,10 +29,10 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
 pub(crate) struct DataFlags {
     /// The field of the source text in the data, such as `article` or `translation.en`. If absent: as the layout says.
     #[arg(long, value_name = "FIELD")]
-    source_field: Option<String>,
+    pub(crate) source_field: Option<String>,
     /// The field of the target text in the data, such as `summary` or `translation.it`. If absent: as the layout says.
     #[arg(long, value_name = "FIELD")]
-    target_field: Option<String>,
+    pub(crate) target_field: Option<String>,
     /// Skip lines of the data that cannot be read, and log their number.
     #[arg(long)]
     skip_bad: bool,
@@ -42,9 +42,17 @@ pub(crate) struct DataFlags {
 impl DataFlags {
     /// Opens JSON lines, a JSON list, CSV or TSV, also with gzip.
     pub(crate) fn open(&self, path: &Path) -> Result<Dataset, TextError> {
+        Dataset::open_with(path, &self.options())
+    }
+
+    /// Opens a file that may be larger than memory.
+    pub(crate) fn stream(&self, path: &Path) -> Result<ExampleStream, TextError> {
+        Dataset::stream(path, &self.options())
+    }
+
+    fn options(&self) -> DatasetOptions {
         let Self { source_field, target_field, skip_bad } = self;
-        let (source, target) = (source_field.clone(), target_field.clone());
-        Dataset::open_with(path, &DatasetOptions { source, target, skip_bad: *skip_bad })
+        DatasetOptions { source: source_field.clone(), target: target_field.clone(), skip_bad: *skip_bad }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fs, iter};
 
 use training_wheels::decode::{Distribution, Observer, Step};
 use training_wheels::prelude::*;
-use wheels_embedded::EmbeddedPair;
+use wheels_embedded::{EmbeddedPair, TRANSLATION};
 
 /// An example's program, which `cargo test` builds beside the test's own. For `cargo test --test NAME`, build the
 /// examples first with `cargo build --examples`.
@@ -19,6 +19,11 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// The embedded texts of a task.
 pub(crate) fn sample(embedded: &EmbeddedPair) -> Dataset {
     Dataset::from_reader(embedded.sample.as_bytes(), "sample").expect("the sample is a data set")
+}
+
+/// The first `count` short translations of the embedded sample, as lines of JSON.
+pub(crate) fn short_lines(count: usize) -> Vec<&'static str> {
+    TRANSLATION.sample.lines().filter(|line| line.len() < 200).take(count).collect()
 }
 
 /// The embedded models of a task.

@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Span};
 use crate::experts::{Call, ExpertSessions};
+use crate::readout::LogitsReader;
 use crate::sequence::{Decision, Sequence};
 use crate::settings::DecodeSettings;
 use crate::{
@@ -34,12 +35,12 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, DecodeError> {
         let requests: Vec<RequestInfo<'a>> = texts.iter().map(|(request, _)| *request).collect();
         let prompts: Vec<&[u32]> = requests.iter().map(|request| policy.prompt_side.of(request.prompt)).collect();
-        let limit = |request: &RequestInfo<'_>| settings.generation.limit(request.prompt.expert.len());
+        let limit = |request: &RequestInfo<'_>| settings.limit(request, policy.model.spec());
         let longest = requests.iter().map(limit).max().unwrap_or(0);
         Ok(Self {
             policy,
             vocabulary,
-            student: Cursor::open(policy.model, &prompts, longest),
+            student: Cursor::open(policy.model, &prompts, longest, LogitsReader::new(settings.readout)),
             experts: experts.open_sessions(&requests, vocabulary)?,
             sequences: texts.iter().map(|(request, rule)| Sequence::new(request, policy, *rule, settings)).collect(),
             finished: Vec::with_capacity(texts.len()),
@@ -73,31 +74,32 @@ impl<'a> Batch<'a> {
     fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
         // 1. The student reads the new tokens of each text.
         let spans = self.sequences.iter().enumerate();
-        let spans: Vec<Span<'_>> =
-            spans.map(|(row, sequence)| Span { row, text: sequence.text(), from: sequence.text().len() }).collect();
-        let mut logits = self.student.read(&spans)?;
-        let mut distributions = Vec::with_capacity(self.sequences.len());
-        for (logits, sequence) in logits.chunks_exact_mut(self.vocabulary.size()).zip(&self.sequences) {
-            let distribution = Distribution::read(logits, self.vocabulary, sequence.text());
-            let damaged = DecodeError::Logits { row: sequence.prompt_index, step: sequence.text().len() };
-            distributions.push(distribution.ok_or(damaged)?);
-        }
+        let spans: Vec<Span<'_>> = spans.map(|(row, sequence)| sequence.span(row)).collect();
+        let logits = self.student.read(&spans, self.vocabulary)?;
+        let distributions = logits.distributions();
 
         // 2. Each text decides whether to ask. If it does not ask, it appends its own token.
         let known: Vec<usize> = self.sequences.iter().map(|sequence| sequence.steps.len()).collect();
         let mut decisions = Vec::with_capacity(distributions.len());
-        for (sequence, distribution) in self.sequences.iter_mut().zip(&distributions) {
+        let (mut alone, mut uniforms) = (Vec::new(), Vec::new());
+        for (row, (sequence, distribution)) in self.sequences.iter_mut().zip(&distributions).enumerate() {
             observer.distribution(sequence.prompt_index, distribution);
-            let mut decision = sequence.decide(distribution, self.vocabulary);
+            let decision = sequence.decide(distribution, self.vocabulary);
             if decision.expert.is_none() {
-                sequence.push_own(self.policy, distribution, decision, self.vocabulary);
-                if sequence.wants_end_verified(self.vocabulary) {
-                    decision = Decision::verify_end(distribution.expert());
-                }
+                alone.push(row);
+                uniforms.push(sequence.uniform(self.policy));
             }
-            self.stats.help_asked += u64::from(decision.asks);
             decisions.push(decision);
         }
+        let tokens = logits.choose(self.policy.sampler, &alone, &uniforms);
+        for (&row, token) in alone.iter().zip(tokens) {
+            let (sequence, distribution) = (&mut self.sequences[row], &distributions[row]);
+            sequence.push_own(self.policy, distribution, decisions[row], token, self.vocabulary);
+            if sequence.wants_end_verified(self.vocabulary) {
+                decisions[row] = Decision::verify_end(distribution.expert());
+            }
+        }
+        self.stats.help_asked += decisions.iter().filter(|decision| decision.asks).count() as u64;
 
         // 3. Each expert answers all texts that ask it.
         let responses = self.ask_experts(&decisions, &distributions)?;
@@ -109,7 +111,9 @@ impl<'a> Batch<'a> {
             if let Some(expert) = decision.expert {
                 let (at_end, declined) = (sequence.is_finished(), response.tokens.is_empty());
                 if declined && !at_end {
-                    sequence.push_own(self.policy, &distributions[row], decision, self.vocabulary);
+                    let uniform = sequence.uniform(self.policy);
+                    let token = self.policy.sampler.choose_at(&distributions[row], uniform);
+                    sequence.push_own(self.policy, &distributions[row], decision, token, self.vocabulary);
                 } else if declined || at_end && response.rollback == 0 {
                     sequence.accept_end(response.cost);
                 } else {

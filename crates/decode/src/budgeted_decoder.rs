@@ -9,8 +9,8 @@ use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::settings::DecodeSettings;
 use crate::{
-    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, RequestInfo, Step,
-    Trajectory, Verification,
+    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, Readout, RequestInfo,
+    Step, Trajectory, Verification,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -34,6 +34,7 @@ impl<'a> BudgetedDecoder<'a> {
             batch_size: 32,
             enforcement: Enforcement::On,
             verification: Verification::default(),
+            readout: Readout::Auto,
         };
         Self { policy, experts, settings }
     }
@@ -86,6 +87,14 @@ impl<'a> BudgetedDecoder<'a> {
     #[must_use]
     pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
         self.settings.enforcement = enforcement;
+        self
+    }
+
+    /// Sets where the policy's logits become decisions. A teacher has a setting of its own
+    /// ([`Teacher::with_readout`](crate::Teacher::with_readout)).
+    #[must_use]
+    pub fn with_readout(mut self, readout: Readout) -> Self {
+        self.settings.readout = readout;
         self
     }
 

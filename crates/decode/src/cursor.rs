@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
 
-use crate::{DecodeError, ModelUse};
+use crate::readout::{Logits, LogitsReader, Position};
+use crate::{DecodeError, ModelUse, Vocabulary};
 
 /// A model, and its KV cache for a batch of texts that grow.
 ///
@@ -14,31 +15,53 @@ pub(crate) struct Cursor<'a> {
     model: &'a dyn LanguageModel,
     context: Context,
     used: ModelUse,
+    reader: LogitsReader,
 }
 
 /// A text to read.
 #[derive(Clone, Copy)]
 pub(crate) struct Span<'t> {
     pub(crate) row: usize,
+    /// The index of the prompt, for error messages.
+    pub(crate) prompt_index: usize,
     pub(crate) text: &'t [u32],
-    /// The first position whose logits are wanted. The last one is `text.len()`, the position of the next token.
+    /// The first position whose distribution is wanted. The last one is `text.len()`, the position of the next token.
     pub(crate) from: usize,
+    /// A token after the text whose log-prob will be asked for.
+    pub(crate) next: Option<u32>,
+}
+
+impl<'t> Span<'t> {
+    /// The positions whose distributions are wanted. The log-probs of the text's own tokens will be asked for.
+    fn positions(self) -> impl Iterator<Item = Position<'t>> {
+        let Self { prompt_index, text, from, next, .. } = self;
+        (from..=text.len()).map(move |position| Position {
+            prompt_index,
+            text: &text[..position],
+            token: text.get(position).copied().or(next),
+        })
+    }
 }
 
 impl<'a> Cursor<'a> {
     /// Reads the prompts, and allocates the cache for `capacity` tokens per text.
-    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize) -> Self {
+    pub(crate) fn open(
+        model: &'a dyn LanguageModel,
+        prompts: &[&[u32]],
+        capacity: usize,
+        reader: LogitsReader,
+    ) -> Self {
         let prompts = TokenBatch::new(prompts, model.spec().pad);
         let used = ModelUse { prefills: 1, prompt_tokens: prompts.tokens() as u64, ..ModelUse::default() };
-        Self { model, context: model.prefill(&prompts, capacity), used }
+        Self { model, context: model.prefill(&prompts, capacity), used, reader }
     }
 
-    /// Reads the new tokens of some texts in one forward pass, and returns the logits at the positions that each span
-    /// wants.
+    /// Reads the new tokens of some texts in one forward pass, and then the logits at the positions that each span wants.
+    /// The positions of all spans follow each other.
     ///
-    /// # Shapes
-    /// `[positions, vocab]`, flattened. The positions of all spans follow each other.
-    pub(crate) fn read(&mut self, spans: &[Span<'_>]) -> Result<Vec<f32>, DecodeError> {
+    /// # Errors
+    /// As [`LogitsReader::read`].
+    pub(crate) fn read(&mut self, spans: &[Span<'_>], vocabulary: &Vocabulary) -> Result<Logits, DecodeError> {
         let unread: Vec<Cow<'_, [u32]>> = spans.iter().map(|span| self.unread(span)).collect();
         let tokens = TokenBatch::new(&unread, self.model.spec().pad);
         let rows: Vec<usize> = spans.iter().map(|span| span.row).collect();
@@ -47,7 +70,8 @@ impl<'a> Cursor<'a> {
         self.used.calls += rows.len() as u64;
         self.used.tokens_processed += tokens.tokens() as u64;
         let hidden = self.model.hidden(&tokens, &rows, Positions::Last(&counts), &mut self.context);
-        Ok(self.model.head(&hidden).try_into_vec_as()?)
+        let positions: Vec<Position<'_>> = spans.iter().flat_map(|span| span.positions()).collect();
+        self.reader.read(self.model.head(&hidden), &positions, vocabulary)
     }
 
     /// Keeps the given rows, in that order.
@@ -57,14 +81,14 @@ impl<'a> Cursor<'a> {
 
     /// The work so far.
     pub(crate) fn used(&self) -> ModelUse {
-        self.used
+        ModelUse { bytes_read: self.reader.bytes_read(), ..self.used }
     }
 
     /// The tokens of a text that the model must read, including the start token if it is new. The cache is truncated to
     /// the prefix that it shares with the text, and to the positions before `from`, because only tokens that are read
     /// give logits.
     fn unread<'t>(&mut self, span: &Span<'t>) -> Cow<'t, [u32]> {
-        let Span { row, text, from } = *span;
+        let Span { row, text, from, .. } = *span;
         let known = match self.context.tokens(row) {
             [] => 0,
             [_, read @ ..] => 1 + read.iter().zip(text).take_while(|(read, token)| read == token).count(),

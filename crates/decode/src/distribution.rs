@@ -1,6 +1,7 @@
 //! The next-token distribution of one row of logits.
 
 use crate::Vocabulary;
+use crate::device_rows::DeviceRow;
 
 /// The next-token distribution of one row of logits, and the log-odds of asking for help.
 ///
@@ -8,20 +9,34 @@ use crate::Vocabulary;
 /// decoding needs none of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Distribution<'a> {
-    /// The logits, minus infinity at the tokens that cannot be written.
-    logits: &'a [f32],
-    best: u32,
-    help: f64,
-    expert: usize,
+    facts: Facts,
+    row: Row<'a>,
 }
 
-impl<'a> Distribution<'a> {
-    /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, of tokens that
-    /// would repeat an n-gram, and of all but a forced first token, to minus infinity.
-    ///
-    /// Returns `None` if some logit is NaN, if a help logit is plus infinity, or if the largest logit of the other tokens
-    /// is infinite.
-    pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
+/// Where the logits of a distribution are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Row<'a> {
+    /// The logits, minus infinity at the tokens that cannot be written.
+    Host(&'a [f32]),
+    Device(&'a DeviceRow),
+}
+
+/// What every decision needs to know about a row of logits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The most likely token.
+    pub(crate) best: u32,
+    /// Its logit.
+    pub(crate) max: f32,
+    /// The log-sum-exp of the help logits.
+    pub(crate) help: f64,
+    /// The index of the expert with the highest help logit.
+    pub(crate) expert: usize,
+}
+
+impl Facts {
+    /// Reads a row, and closes tokens in it: see [`Distribution::read`].
+    pub(crate) fn read(logits: &mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
         if logits.iter().fold(false, |nan, logit| nan | logit.is_nan()) {
             return None;
         }
@@ -39,23 +54,49 @@ impl<'a> Distribution<'a> {
             }
         }
         let (best, max) = largest(logits.iter().copied());
-        (max.is_finite() && help < f64::INFINITY).then_some(Self { logits, best: best as u32, help, expert })
+        (max.is_finite() && help < f64::INFINITY).then_some(Self { best: best as u32, max, help, expert })
+    }
+}
+
+impl<'a> Distribution<'a> {
+    /// Reads the logits of the token that follows `text`. In place, it sets the logits of help tokens, of tokens that
+    /// would repeat an n-gram, and of all but a forced first token, to minus infinity.
+    ///
+    /// Returns `None` if some logit is NaN, if a help logit is plus infinity, or if the largest logit of the other tokens
+    /// is infinite.
+    pub fn read(logits: &'a mut [f32], vocabulary: &Vocabulary, text: &[u32]) -> Option<Self> {
+        Facts::read(logits, vocabulary, text).map(|facts| Self::on_host(facts, logits))
+    }
+
+    pub(crate) fn on_host(facts: Facts, logits: &'a [f32]) -> Self {
+        Self { facts, row: Row::Host(logits) }
+    }
+
+    pub(crate) fn on_device(facts: Facts, row: &'a DeviceRow) -> Self {
+        Self { facts, row: Row::Device(row) }
     }
 
     /// The most likely token. Ties go to the lowest id.
     pub fn best(&self) -> u32 {
-        self.best
+        self.facts.best
     }
 
     /// The index of the expert with the highest help logit. Ties go to the first one. It is 0 if the student has no
     /// help logits.
     pub fn expert(&self) -> usize {
-        self.expert
+        self.facts.expert
     }
 
-    /// The logits, minus infinity at the tokens that cannot be written.
-    pub fn logits(&self) -> &[f32] {
-        self.logits
+    /// The logits, minus infinity at the tokens that cannot be written. If decisions are made on a device
+    /// ([`Readout::Device`](crate::Readout)), the first call copies the row to the host.
+    ///
+    /// # Panics
+    /// If the device cannot be read.
+    pub fn logits(&self) -> &'a [f32] {
+        match self.row {
+            Row::Host(logits) => logits,
+            Row::Device(row) => row.logits(),
+        }
     }
 
     /// The log-odds of asking, nats: `log [pi(tau | s) / (1 - pi(tau | s))]`, with tau the help token of any expert. If
@@ -63,17 +104,18 @@ impl<'a> Distribution<'a> {
     ///
     /// Minus infinity if the student has no help logits.
     pub fn help_log_odds(&self) -> f64 {
-        if self.help == f64::NEG_INFINITY { self.help } else { self.help - self.log_total() }
+        let help = self.facts.help;
+        if help == f64::NEG_INFINITY { help } else { help - self.log_total() }
     }
 
     /// The log-probability of a token, nats.
     pub fn log_prob(&self, token: u32) -> f64 {
-        f64::from(self.logits[token as usize]) - self.log_total()
+        f64::from(self.logit(token)) - self.log_total()
     }
 
     /// The regret of a token, nats: the log-probability of the most likely token minus that of this token.
     pub fn regret(&self, token: u32) -> f64 {
-        f64::from(self.max()) - f64::from(self.logits[token as usize])
+        f64::from(self.max()) - f64::from(self.logit(token))
     }
 
     /// The probability of the most likely token.
@@ -83,15 +125,24 @@ impl<'a> Distribution<'a> {
 
     /// The probability of the most likely token minus that of the second most likely one.
     pub fn margin(&self) -> f64 {
-        let best = self.best as usize;
-        let (_, second) = largest(self.logits[..best].iter().chain(&self.logits[best + 1..]).copied());
+        let second = match self.row {
+            Row::Host(logits) => {
+                let best = self.facts.best as usize;
+                largest(logits[..best].iter().chain(&logits[best + 1..]).copied()).1
+            }
+            Row::Device(row) => row.second(),
+        };
         (1.0 - f64::from((second - self.max()).exp())) / self.mass()
     }
 
     /// The entropy, nats.
     pub fn entropy(&self) -> f64 {
+        let logits = match self.row {
+            Row::Host(logits) => logits,
+            Row::Device(row) => return row.entropy(),
+        };
         let (mut mass, mut moment) = (0.0, 0.0);
-        for &logit in self.logits {
+        for &logit in logits {
             let below = logit - self.max();
             let weight = f64::from(below.exp());
             if weight > 0.0 {
@@ -104,12 +155,34 @@ impl<'a> Distribution<'a> {
 
     /// The logit of the most likely token.
     pub(crate) fn max(&self) -> f32 {
-        self.logits[self.best as usize]
+        self.facts.max
+    }
+
+    /// The number of columns, help tokens included.
+    pub(crate) fn tokens(&self) -> usize {
+        match self.row {
+            Row::Host(logits) => logits.len(),
+            Row::Device(row) => row.tokens(),
+        }
+    }
+
+    pub(crate) fn row(&self) -> Row<'a> {
+        self.row
+    }
+
+    fn logit(&self, token: u32) -> f32 {
+        match self.row {
+            Row::Host(logits) => logits[token as usize],
+            Row::Device(row) => row.logit(token),
+        }
     }
 
     /// The sum of exp(logit - max).
     fn mass(&self) -> f64 {
-        self.logits.iter().map(|&logit| f64::from((logit - self.max()).exp())).sum()
+        match self.row {
+            Row::Host(logits) => logits.iter().map(|&logit| f64::from((logit - self.max()).exp())).sum(),
+            Row::Device(row) => row.mass(),
+        }
     }
 
     fn log_total(&self) -> f64 {
@@ -123,11 +196,11 @@ fn column(logits: &[f32], token: u32) -> f32 {
 }
 
 /// The first index of the largest value, and the value; index 0 and minus infinity if there are no values.
-fn largest(values: impl Iterator<Item = f32>) -> (usize, f32) {
+pub(crate) fn largest(values: impl Iterator<Item = f32>) -> (usize, f32) {
     values.enumerate().fold((0, f32::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
 }
 
-fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f64 {
+pub(crate) fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f64 {
     let (_, max) = largest(values.clone());
     if max == f32::NEG_INFINITY {
         return f64::NEG_INFINITY;

@@ -1,9 +1,12 @@
 //! Choosing one token from a next-token distribution.
 
+use burn::tensor::Tensor;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use wheels_text::GenerationConfig;
 
+use crate::device_rows::{ByteCount, MAX_TOP_K, draw};
+use crate::distribution::Row;
 use crate::{DecodeError, Distribution};
 
 /// How a token is chosen from a next-token distribution.
@@ -41,13 +44,41 @@ pub struct SampledToken {
 }
 
 /// The tokens that a sampler can draw, with their probabilities, which add up to 1.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidates(Vec<(u32, f64)>);
+#[derive(Clone, Debug)]
+pub struct Candidates(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    Host(Vec<(u32, f64)>),
+    /// The probability of every token, `[1, vocab]`, on a device.
+    Device(Box<Tensor<2>>, ByteCount),
+}
 
 impl Candidates {
-    /// The probability of a token.
+    /// The probability of a token. 0 if there is no such token.
+    ///
+    /// # Panics
+    /// If the probabilities are on a device that cannot be read.
     pub fn prob(&self, token: u32) -> f64 {
-        self.0.iter().find(|(id, _)| *id == token).map_or(0.0, |candidate| candidate.1)
+        match &self.0 {
+            Place::Host(tokens) => tokens.iter().find(|(id, _)| *id == token).map_or(0.0, |candidate| candidate.1),
+            Place::Device(probs, _) if token as usize >= probs.dims()[1] => 0.0,
+            Place::Device(probs, bytes) => {
+                let prob = bytes.read(probs.clone().narrow(1, token as usize, 1));
+                prob.expect("a device that was read before").iter::<f64>().sum()
+            }
+        }
+    }
+
+    /// The tokens with their probabilities, on the host.
+    fn on_host(&self) -> Vec<(u32, f64)> {
+        match &self.0 {
+            Place::Host(tokens) => tokens.clone(),
+            Place::Device(probs, bytes) => {
+                let probs = bytes.read(*probs.clone()).expect("a device that was read before");
+                (0..).zip(probs.iter::<f64>()).filter(|token| token.1 > 0.0).collect()
+            }
+        }
     }
 
     /// Speculative sampling (Leviathan et al. 2023, arXiv 2211.17192, algorithm 1): returns `None` to accept a token
@@ -57,12 +88,30 @@ impl Candidates {
         if rng.random::<f64>() * draft.prob(token) < self.prob(token) {
             return None;
         }
+        let uniform = rng.random();
+        if let Some(token) = self.replacement_on_device(draft, uniform) {
+            return Some(token);
+        }
+        let (own, draft) = (self.on_host(), Self(Place::Host(draft.on_host())));
         let excess = |&(id, p): &(u32, f64)| (id, (p - draft.prob(id)).max(0.0));
-        let rest: Vec<(u32, f64)> = self.0.iter().map(excess).filter(|candidate| candidate.1 > 0.0).collect();
+        let rest: Vec<(u32, f64)> = own.iter().map(excess).filter(|candidate| candidate.1 > 0.0).collect();
         // Equal distributions have no excess, but rounding can still reject a token. Its replacement is then drawn from
         // all candidates.
-        let rest = if rest.is_empty() { &self.0 } else { &rest };
-        Some(draw(rest, rng.random()).token)
+        let rest = if rest.is_empty() { &own } else { &rest };
+        Some(draw_from(rest, uniform).token)
+    }
+
+    /// A token from the excess over `draft`, if both are on one device and rounding leaves an excess.
+    fn replacement_on_device(&self, draft: &Self, uniform: f64) -> Option<u32> {
+        let (Place::Device(own, bytes), Place::Device(draft, _)) = (&self.0, &draft.0) else { return None };
+        if own.device() != draft.device() {
+            return None;
+        }
+        // A teacher may have fewer tokens than its student.
+        let shared = own.dims()[1].min(draft.dims()[1]);
+        let shared_part = |probs: &Tensor<2>| probs.clone().narrow(1, 0, shared);
+        let excess = (shared_part(own) - shared_part(draft)).clamp_min(0.0);
+        draw(excess, &[uniform], bytes)[0].map(|drawn| drawn.token)
     }
 }
 
@@ -84,20 +133,41 @@ impl Sampler {
 
     /// The tokens that can be drawn, with their probabilities.
     pub fn candidates(&self, distribution: &Distribution<'_>) -> Candidates {
+        if let (&Self::Sample { temperature, top_k: None, top_p: None }, Row::Device(row)) = (self, distribution.row())
+            && let Some(probs) = row.probs(temperature)
+        {
+            return Candidates(Place::Device(Box::new(probs), row.bytes().clone()));
+        }
         let weights = match *self {
             Self::Greedy => vec![(distribution.best(), 1.0)],
             Self::Sample { temperature, top_k, top_p } => filtered_weights(distribution, temperature, top_k, top_p),
         };
         let total = total(&weights);
-        Candidates(weights.into_iter().map(|(id, weight)| (id, weight / total)).collect())
+        Candidates(Place::Host(weights.into_iter().map(|(id, weight)| (id, weight / total)).collect()))
     }
 
     /// Chooses a token. A sample takes one uniform number from `rng`, and a greedy choice takes none.
     pub fn choose(&self, distribution: &Distribution<'_>, rng: &mut impl Rng) -> SampledToken {
-        match *self {
-            Self::Greedy => SampledToken { token: distribution.best(), log_prob: 0.0 },
-            Self::Sample { temperature, top_k, top_p } => {
-                draw(&filtered_weights(distribution, temperature, top_k, top_p), rng.random())
+        self.choose_at(distribution, self.uniform(rng))
+    }
+
+    /// The random number that a choice takes; 0 if it takes none.
+    pub(crate) fn uniform(&self, rng: &mut impl Rng) -> f64 {
+        match self {
+            Self::Greedy => 0.0,
+            Self::Sample { .. } => rng.random(),
+        }
+    }
+
+    /// The choice for a uniform number.
+    pub(crate) fn choose_at(&self, distribution: &Distribution<'_>, uniform: f64) -> SampledToken {
+        match (*self, distribution.row()) {
+            (Self::Greedy, _) => SampledToken { token: distribution.best(), log_prob: 0.0 },
+            (Self::Sample { temperature, top_k: None, top_p: None }, Row::Device(row)) => {
+                row.draw(uniform, temperature)
+            }
+            (Self::Sample { temperature, top_k, top_p }, _) => {
+                draw_from(&filtered_weights(distribution, temperature, top_k, top_p), uniform)
             }
         }
     }
@@ -128,11 +198,12 @@ fn filtered_weights(
     top_k: Option<usize>,
     top_p: Option<f64>,
 ) -> Vec<(u32, f64)> {
-    let max = f64::from(distribution.max());
-    let weigh = |logit: f32| ((f64::from(logit) - max) / temperature).exp();
-    let tokens = (0..).zip(distribution.logits());
-    let mut weights: Vec<(u32, f64)> =
-        tokens.map(|(id, &logit)| (id, weigh(logit))).filter(|token| token.1 > 0.0).collect();
+    let mut weights = match (distribution.row(), top_k) {
+        (Row::Device(row), Some(k)) if k <= MAX_TOP_K && k < distribution.tokens() => {
+            weigh(row.top(k).into_iter(), distribution.max(), temperature)
+        }
+        _ => weights(distribution, temperature),
+    };
     if top_k.is_none() && top_p.is_none() {
         return weights;
     }
@@ -154,7 +225,17 @@ fn filtered_weights(
     weights
 }
 
-fn draw(weights: &[(u32, f64)], uniform: f64) -> SampledToken {
+/// The unnormalised probabilities of all tokens that can be written, in the order of their ids.
+pub(crate) fn weights(distribution: &Distribution<'_>, temperature: f64) -> Vec<(u32, f64)> {
+    weigh((0..).zip(distribution.logits().iter().copied()), distribution.max(), temperature)
+}
+
+fn weigh(logits: impl Iterator<Item = (u32, f32)>, max: f32, temperature: f64) -> Vec<(u32, f64)> {
+    let weight = |logit: f32| ((f64::from(logit) - f64::from(max)) / temperature).exp();
+    logits.map(|(id, logit)| (id, weight(logit))).filter(|token| token.1 > 0.0).collect()
+}
+
+pub(crate) fn draw_from(weights: &[(u32, f64)], uniform: f64) -> SampledToken {
     let total = total(weights);
     let mut left = uniform * total;
     let mut chosen = weights[0];

@@ -2,11 +2,12 @@
 
 use rand_chacha::ChaCha8Rng;
 
+use crate::cursor::Span;
 use crate::ledger::BudgetLedger;
 use crate::settings::DecodeSettings;
 use crate::{
     Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, HelpRequest, HelpResponse,
-    HelpRule, Policy, PromptSide, RequestInfo, Source, Step, Trajectory, Verification, Vocabulary,
+    HelpRule, Policy, PromptSide, RequestInfo, SampledToken, Source, Step, Trajectory, Verification, Vocabulary,
 };
 
 /// A text while it is written, with its ledger and its random generators.
@@ -59,7 +60,7 @@ impl Sequence {
         help_rule: HelpRule,
         settings: &DecodeSettings,
     ) -> Self {
-        let max_tokens = settings.generation.limit(request.prompt.expert.len());
+        let max_tokens = settings.limit(request, policy.model.spec());
         Self {
             prompt_index: request.prompt_index,
             steps: Vec::new(),
@@ -84,6 +85,11 @@ impl Sequence {
     /// The tokens so far.
     pub(crate) fn text(&self) -> &[u32] {
         &self.text
+    }
+
+    /// What the student reads for the next token of row `row`.
+    pub(crate) fn span(&self, row: usize) -> Span<'_> {
+        Span { row, prompt_index: self.prompt_index, text: &self.text, from: self.text.len(), next: None }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -123,15 +129,20 @@ impl Sequence {
         HelpRequest { row, text: &self.text, review_from, acceptance, proposal, at_end }
     }
 
+    /// The random number for the policy's own token.
+    pub(crate) fn uniform(&mut self, policy: &Policy<'_>) -> f64 {
+        policy.sampler.uniform(&mut self.token_rng)
+    }
+
     /// Appends the policy's own token.
     pub(crate) fn push_own(
         &mut self,
         policy: &Policy<'_>,
         distribution: &Distribution<'_>,
         decision: Decision,
+        sampled: SampledToken,
         vocabulary: &Vocabulary,
     ) {
-        let sampled = policy.sampler.choose(distribution, &mut self.token_rng);
         if self.verification.rule == AcceptanceRule::Sampling {
             self.drafts.push(policy.sampler.candidates(distribution));
         }

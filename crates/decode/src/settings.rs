@@ -1,8 +1,9 @@
 //! The settings of a decoder, which hold for every policy.
 
+use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, Verification};
+use crate::{Enforcement, Readout, RequestInfo, Verification};
 
 /// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
 #[derive(Clone, Debug)]
@@ -13,4 +14,15 @@ pub(crate) struct DecodeSettings {
     pub(crate) batch_size: usize,
     pub(crate) enforcement: Enforcement,
     pub(crate) verification: Verification,
+    pub(crate) readout: Readout,
+}
+
+impl DecodeSettings {
+    /// The largest number of tokens in the text for a prompt, which never exceeds the positions of the model that writes
+    /// it.
+    pub(crate) fn limit(&self, request: &RequestInfo<'_>, writer: &ModelSpec) -> usize {
+        let limit = self.generation.limit(request.prompt.expert.len());
+        // The start token has a position too, and the last token of a text is not read.
+        writer.max_positions.map_or(limit, |positions| limit.min(positions))
+    }
 }

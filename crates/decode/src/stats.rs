@@ -42,6 +42,9 @@ pub struct ModelUse {
     pub calls: u64,
     /// Tokens of these rows. Each text's start token counts, and padding does not.
     pub tokens_processed: u64,
+    /// Bytes of logits, and of numbers computed from them, that the host read.
+    #[serde(default)]
+    pub bytes_read: u64,
 }
 
 impl DecodeStats {
@@ -124,6 +127,7 @@ impl AddAssign for ModelUse {
         self.forwards += other.forwards;
         self.calls += other.calls;
         self.tokens_processed += other.tokens_processed;
+        self.bytes_read += other.bytes_read;
     }
 }
 
@@ -166,8 +170,10 @@ mod tests {
     use super::*;
 
     fn some() -> DecodeStats {
-        let student = ModelUse { prefills: 1, prompt_tokens: 6, forwards: 4, calls: 8, tokens_processed: 8 };
-        let teacher = ModelUse { prefills: 1, prompt_tokens: 5, forwards: 2, calls: 2, tokens_processed: 6 };
+        let student =
+            ModelUse { prefills: 1, prompt_tokens: 6, forwards: 4, calls: 8, tokens_processed: 8, bytes_read: 64 };
+        let teacher =
+            ModelUse { prefills: 1, prompt_tokens: 5, forwards: 2, calls: 2, tokens_processed: 6, bytes_read: 32 };
         let elapsed = Duration::from_millis(1500);
         DecodeStats { tokens: 8, help_asked: 3, help_given: 2, rolled_back: 1, student, teacher, elapsed }
     }

@@ -5,9 +5,10 @@ use wheels_lm::LanguageModel;
 
 use crate::cursor::{Cursor, Span};
 use crate::policy::check_prompt;
+use crate::readout::LogitsReader;
 use crate::{
-    Acceptance, DecodeError, Distribution, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo,
-    Sampler, Vocabulary,
+    Acceptance, DecodeError, Distribution, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, Readout,
+    RequestInfo, Sampler, Vocabulary,
 };
 
 /// The number of tokens per text for which a teacher's cache is allocated. It grows when a text becomes longer.
@@ -27,18 +28,25 @@ pub struct Teacher<'m> {
     model: &'m dyn LanguageModel,
     sampler: Sampler,
     tolerance_nats: Option<f64>,
+    readout: Readout,
 }
 
 impl<'m> Teacher<'m> {
     /// A teacher that answers with its most likely token.
     pub fn new(model: &'m dyn LanguageModel) -> Self {
-        Self { model, sampler: Sampler::Greedy, tolerance_nats: None }
+        Self { model, sampler: Sampler::Greedy, tolerance_nats: None, readout: Readout::Auto }
     }
 
     /// The same teacher with answers chosen by `sampler`.
     #[must_use]
     pub fn with_sampler(self, sampler: Sampler) -> Self {
         Self { sampler, ..self }
+    }
+
+    /// The same teacher with another place for its decisions.
+    #[must_use]
+    pub fn with_readout(self, readout: Readout) -> Self {
+        Self { readout, ..self }
     }
 
     /// The same teacher, which declines if its regret of the student's most likely token is at most `nats`.
@@ -89,23 +97,19 @@ impl ExpertSession for TeacherSession<'_> {
         let model = self.teacher.model;
         let cursor = self.cursor.get_or_insert_with(|| {
             let prompts: Vec<&[u32]> = self.requests.iter().map(|info| info.prompt.expert.as_slice()).collect();
-            Cursor::open(model, &prompts, CAPACITY)
+            Cursor::open(model, &prompts, CAPACITY, LogitsReader::new(self.teacher.readout))
         });
-        let spans: Vec<Span<'_>> = requests.iter().map(span_to_read).collect();
-        let mut logits = cursor.read(&spans)?;
-        // A teacher may have more tokens than its student, which could not read them.
-        let shared = self.vocabulary.size().min(model.spec().vocab_size);
-        let mut logits = logits.chunks_exact_mut(model.spec().vocab_size);
+        let prompt_index = |request: &HelpRequest<'_>| self.requests[request.row].prompt_index;
+        let spans: Vec<Span<'_>> =
+            requests.iter().map(|request| span_to_read(request, prompt_index(request))).collect();
+        let logits = cursor.read(&spans, self.vocabulary)?;
+        let distributions = logits.distributions();
+        let mut rest = distributions.as_slice();
         let mut responses = Vec::with_capacity(requests.len());
         for (request, span) in requests.iter().zip(&spans) {
-            let mut distributions = Vec::with_capacity(span.text.len() + 1 - span.from);
-            for (position, row) in (span.from..=span.text.len()).zip(logits.by_ref()) {
-                let distribution = Distribution::read(&mut row[..shared], self.vocabulary, &span.text[..position]);
-                let prompt = self.requests[request.row].prompt_index;
-                distributions.push(distribution.ok_or(DecodeError::Logits { row: prompt, step: position })?);
-            }
-            let rng = &mut self.rngs[request.row];
-            responses.push(self.teacher.respond(request, span.from, &distributions, rng));
+            let (of_request, others) = rest.split_at(span.text.len() + 1 - span.from);
+            rest = others;
+            responses.push(self.teacher.respond(request, span.from, of_request, &mut self.rngs[request.row]));
         }
         Ok(responses)
     }
@@ -164,7 +168,8 @@ impl Teacher<'_> {
 
 /// What a teacher reads to answer: the text. At the end of a text it leaves out the last token, because nothing follows
 /// that token.
-fn span_to_read<'t>(request: &HelpRequest<'t>) -> Span<'t> {
+fn span_to_read<'t>(request: &HelpRequest<'t>, prompt_index: usize) -> Span<'t> {
     let end = request.text.len() - usize::from(request.at_end);
-    Span { row: request.row, text: &request.text[..end], from: request.review_from.min(end) }
+    let (text, next) = (&request.text[..end], request.text.get(end).copied().or(request.proposal));
+    Span { row: request.row, prompt_index, text, from: request.review_from.min(end), next }
 }

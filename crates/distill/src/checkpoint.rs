@@ -118,6 +118,17 @@ impl Checkpoints {
         fs::remove_dir_all(&path).map_err(io("remove", &path))
     }
 
+    /// The part of the last complete checkpoint that is not a tensor, if there is a checkpoint.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if it cannot be read.
+    pub(crate) fn last_state(&self) -> Result<Option<State>, DistillError> {
+        let Some(step) = self.steps()?.pop() else { return Ok(None) };
+        let path = self.path(step).join(STATE);
+        let text = fs::read_to_string(&path).map_err(io("read", &path))?;
+        serde_json::from_str(&text).map(Some).map_err(|error| unusable(&path, error))
+    }
+
     /// The last complete checkpoint, if there is one. `model` and `optimizer` only give the shapes.
     ///
     /// # Errors
@@ -129,12 +140,9 @@ impl Checkpoints {
         model: M,
         optimizer: ModuleOptimizer,
     ) -> Result<Option<(State, M, ModuleOptimizer)>, DistillError> {
-        let Some(step) = self.steps()?.pop() else { return Ok(None) };
-        let folder = self.path(step);
-        let path = folder.join(STATE);
-        let text = fs::read_to_string(&path).map_err(io("read", &path))?;
-        let state: State = serde_json::from_str(&text).map_err(|error| unusable(&path, error))?;
-        same_config(&state.config, config, &path)?;
+        let Some(state) = self.last_state()? else { return Ok(None) };
+        let folder = self.path(state.step);
+        same_config(&state.config, config, &folder.join(STATE))?;
         let model = load_weights(&folder.join(MODEL), model)?;
         let path = folder.join(OPTIMIZER);
         let optimizer = optimizer.load(&path).map_err(|error| unusable(&path, error))?;

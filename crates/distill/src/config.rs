@@ -1,8 +1,12 @@
 //! The configuration of a training run.
 
+use std::path::Path;
+
 use burn::config::Config;
 use wheels_text::HelpBudget;
 
+use crate::DistillError;
+use crate::checkpoint::Checkpoints;
 use crate::price::ConstraintConfig;
 use crate::rollout::Mixture;
 
@@ -84,6 +88,19 @@ impl Decay {
 }
 
 impl TrainerConfig {
+    /// The configuration of the run in a folder, from its last checkpoint. None if there is no checkpoint.
+    ///
+    /// A run can only be resumed with its own number of workers, also on a machine with more cores.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if the checkpoint cannot be read.
+    pub fn of_run(folder: impl AsRef<Path>) -> Result<Option<Self>, DistillError> {
+        if !folder.as_ref().is_dir() {
+            return Ok(None);
+        }
+        Ok(Checkpoints::new(folder)?.last_state()?.map(|state| state.config))
+    }
+
     /// The learning rate of a step, counted from 1.
     pub fn learning_rate_at(&self, step: usize) -> f64 {
         let warmup = self.warmup_steps.max(1);

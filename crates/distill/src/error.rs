@@ -89,6 +89,9 @@ pub enum DistillError {
         #[source]
         source: wheels_text::TextError,
     },
+    /// The training data could not be read.
+    #[error("the training data could not be read")]
+    Data(#[from] wheels_text::TextError),
     /// A rollout could not be written.
     #[error("a rollout could not be written")]
     Decode(#[from] wheels_decode::DecodeError),

@@ -77,7 +77,7 @@ mod workers;
 pub use config::{Decay, RolloutConfig, TrainerConfig};
 #[cfg(feature = "dashboard")]
 pub use dashboard::Dashboard;
-pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, TokenizedDataset, TrainingBatch};
+pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, TokenPairs, TokenizedDataset, TrainingBatch};
 pub use diagnostics::{AskSample, ask_samples};
 pub use error::DistillError;
 pub use objective::{Loss, Objective};

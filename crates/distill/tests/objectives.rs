@@ -411,6 +411,92 @@ fn constrained_path_is_the_weighted_sum_of_its_parts() {
     check(&config, |inputs| 0.3 * words_loss(inputs) + rest(inputs), |inputs| 0.3 * reverse_kl(inputs) + rest(inputs));
 }
 
+/// A batch in which most probabilities of the teacher and many of the student are exactly 0, also those of targets.
+fn batch_with_zeros() -> Batch {
+    let mut batch = Batch::new();
+    for (at, row) in batch.teacher.chunks_exact_mut(VOCAB).enumerate() {
+        let certain = [0, 1, 2, 3, 4, 6][at % 6];
+        row.fill(f64::NEG_INFINITY);
+        row[certain] = 0.0;
+        // In every other position, the teacher is torn between two words.
+        if at % 2 == 0 {
+            let other = [0, 1, 2, 3, 4, 6][(at + 1) % 6];
+            (row[certain], row[other]) = (0.5_f64.ln(), 0.5_f64.ln());
+        }
+    }
+    for (at, row) in batch.logits.chunks_exact_mut(VOCAB).enumerate() {
+        if at % 3 == 0 {
+            // The probabilities of all words but one are below the smallest f32.
+            row.iter_mut().for_each(|logit| *logit *= 1e4);
+        }
+    }
+    batch
+}
+
+#[test]
+fn exact_zeros_in_the_distributions_give_finite_losses_and_gradients() {
+    let batch = batch_with_zeros();
+    let unified = PathConsistency::new().with_value(ValueSource::Unified);
+    let helped_by = |help_value| AllActionConsistency::new().with_help_value(help_value);
+    let objectives: [(&str, &dyn Objective); 14] = [
+        ("cross-entropy", &CrossEntropy::new()),
+        ("cross-entropy, smoothed", &CrossEntropy::new().with_label_smoothing(0.1)),
+        ("forward KL", &ForwardKl),
+        ("JSD, beta 0", &GeneralizedJsd { beta: 0.0 }),
+        ("JSD, beta 0.1", &GeneralizedJsd { beta: 0.1 }),
+        ("JSD, beta 0.5", &GeneralizedJsd { beta: 0.5 }),
+        ("JSD, beta 0.9", &GeneralizedJsd { beta: 0.9 }),
+        ("JSD, beta 1", &GeneralizedJsd { beta: 1.0 }),
+        ("all-action, divergence", &AllActionConsistency::new()),
+        ("all-action, regret", &helped_by(HelpValue::Regret)),
+        ("all-action, look-ahead", &helped_by(HelpValue::Lookahead)),
+        ("paths", &PathConsistency::new().with_reward_floor(f64::NEG_INFINITY)),
+        ("paths, unified", &unified),
+        ("constrained", &ConstrainedPath::new()),
+    ];
+    for (name, objective) in objectives {
+        let scored = batch.scored(&Device::flex().autodiff());
+        let loss = objective.loss(&scored);
+        let mut numbers = vec![("value", read(loss.value)), ("nll", read(loss.nll))];
+        numbers.extend(loss.parts.into_iter().map(|(part, value)| (part, read(value))));
+        let gradients = loss.total.backward();
+        numbers.extend(scored.logits.grad(&gradients).map(|gradient| ("gradient", read(gradient))));
+        let values = scored.values.as_ref().expect("the batch has values");
+        numbers.extend(values.value.grad(&gradients).map(|gradient| ("gradient of V", read(gradient))));
+        assert!(numbers.len() >= 3, "{name} has a gradient");
+        for (what, numbers) in numbers {
+            assert!(numbers.iter().all(|number| number.is_finite()), "{name}: the {what} is {numbers:?}");
+        }
+    }
+}
+
+#[test]
+fn words_to_which_the_teacher_gives_no_probability_add_nothing_to_its_divergences() {
+    let batch = batch_with_zeros();
+    let device = Device::flex().autodiff();
+    // 0 log 0 is 0.
+    let term = |p: f64, log_ratio: f64| if p == 0.0 { 0.0 } else { p * log_ratio };
+    let sum = |of_position: &dyn Fn(&[f64], &[f64], usize) -> f64| -> f64 {
+        let words = (0..VOCAB).filter(|&word| word != HELP);
+        let pairs = positions().flat_map(|(_, at)| words.clone().map(move |word| (at, word)));
+        pairs
+            .map(|(at, word)| {
+                of_position(&word_log_probs(row_of(&batch.logits, at)).0, row_of(&batch.teacher, at), word)
+            })
+            .sum()
+    };
+    let forward = sum(&|own, teacher, word| term(teacher[word].exp(), teacher[word] - own[word]));
+    let jsd = sum(&|own, teacher, word| {
+        let (p, q) = (teacher[word].exp(), own[word].exp());
+        let log_mixture = (0.5 * p + 0.5 * q).ln();
+        0.5 * term(p, teacher[word] - log_mixture) + 0.5 * term(q, own[word] - log_mixture)
+    });
+    for (objective, expected) in [(&ForwardKl as &dyn Objective, forward), (&GeneralizedJsd::new(), jsd)] {
+        let found = f64::from(objective.loss(&batch.scored(&device)).value.into_scalar::<f32>());
+        assert!((found - expected).abs() < 1e-4 * expected.max(1.0), "the value is {found}, not {expected}");
+    }
+}
+
 #[test]
 fn the_parts_of_a_loss_have_the_documented_names() {
     let scored = Batch::new().scored(&Device::flex().autodiff());

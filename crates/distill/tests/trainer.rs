@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::module::Module;
+use burn::tensor::Device;
 use wheels_distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl};
 use wheels_distill::{
     BatchSource, ConstraintConfig, DistillError, Objective, RolloutConfig, RolloutSampler, Rollouts, StepReport,
     SupervisedBatches, Trainer, TrainerConfig,
 };
-use wheels_lm::{LanguageModel, T5, TokenBatch};
+use wheels_lm::{FloatFormat, LanguageModel, Pretrained, T5, TokenBatch};
 use wheels_student::Student;
 use wheels_text::Seed;
 
@@ -204,6 +205,19 @@ fn a_finished_run_goes_on_with_more_steps() {
 }
 
 #[test]
+fn a_run_says_with_which_configuration_it_goes_on() {
+    let folder = folder();
+    assert_eq!(TrainerConfig::of_run(folder.path().join("none")).expect("no run"), None);
+    assert_eq!(TrainerConfig::of_run(folder.path()).expect("no run"), None);
+    Run::new().train_to(2, folder.path());
+    let config = TrainerConfig::of_run(folder.path()).expect("a run").expect("a checkpoint");
+    assert_eq!((config.steps, config.workers, config.learning_rate), (12, 2, 1e-2));
+    fs::write(folder.path().join("checkpoint-00000002/state.json"), "{").expect("the disk has room");
+    let damaged = TrainerConfig::of_run(folder.path()).expect_err("a damaged checkpoint").to_string();
+    assert!(damaged.contains("checkpoint-00000002") && damaged.contains("delete this checkpoint"), "{damaged}");
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_settings() {
     let run = LongerRun { steps: 2, learning_rate: 1e-2, batch_tokens: 120 };
     let folder = folder();
@@ -219,6 +233,50 @@ fn a_run_is_not_resumed_with_other_settings() {
     let refused = LongerRun { batch_tokens: 100, ..run }.train(folder.path()).expect_err("other batches");
     assert!(matches!(refused, DistillError::SourceState { .. }), "{refused}");
     assert!(refused.to_string().contains("batch_tokens was 120"), "{refused}");
+}
+
+/// The same model, which pads with another token.
+fn padded_with(pad: u32, model: &T5, device: &Device) -> T5 {
+    let folder = folder();
+    Pretrained::T5(model.clone()).save(folder.path(), FloatFormat::F32).expect("the disk has room");
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path).expect("a config");
+    let padded = config.replace("\"pad_token_id\": 0", &format!("\"pad_token_id\": {pad}"));
+    assert_ne!(config, padded);
+    fs::write(&path, padded).expect("the disk has room");
+    match Pretrained::load(folder.path(), device).expect("a model") {
+        Pretrained::T5(model) => model,
+        _ => panic!("another family"),
+    }
+}
+
+/// Many decoder-only models have no padding token of their own. A loss that leaves out all tokens that pad would then
+/// leave out the ends of texts, and the student would not learn to end them.
+#[test]
+fn the_end_of_a_text_is_learned_also_if_the_same_token_pads() {
+    const END: u32 = 1;
+    let (teacher, padded_teacher) = (&MODELS.teacher, padded_with(END, &MODELS.teacher, &Device::flex()));
+    let (student, mut padded_student) = (MODELS.student.clone(), MODELS.student.clone());
+    padded_student.model = padded_with(END, &student.model.valid(), &Device::flex().autodiff());
+    assert_eq!((teacher.spec().pad, padded_teacher.spec().pad, padded_student.spec().pad), (0, END, END));
+
+    fn losses<B: BatchSource<T5>>(objective: &dyn Objective, student: Student<T5>, source: B) -> Vec<(f64, f64)> {
+        let (config, folder) = (TrainerConfig::new(4).with_warmup_steps(1), folder());
+        let mut trainer = Trainer::new(config, objective, student, source, folder.path()).expect("a run");
+        let mut report = || trainer.train_step().expect("finite numbers");
+        (0..4).map(|_| report()).map(|report| (report.loss, report.nll)).collect()
+    }
+    let pairs = |pad| SupervisedBatches::new(&PAIRS.0, 120, pad, Seed(7)).expect("the pairs fit");
+    let supervised = CrossEntropy::new();
+    let expected = losses(&supervised, student.clone(), pairs(0));
+    assert_eq!(losses(&supervised, padded_student.clone(), pairs(END)), expected);
+    assert!(expected[3].0 < expected[0].0, "{expected:?}");
+
+    // Token 0 pads in one run and is suppressed in both.
+    let constrained = ConstrainedPath::new();
+    let rollouts = |teacher| Rollouts::new(support::sampler(rollout_config(), teacher)).expect("the pairs fit");
+    let expected = losses(&constrained, student, rollouts(teacher));
+    assert_eq!(losses(&constrained, padded_student, rollouts(&padded_teacher)), expected);
 }
 
 #[test]

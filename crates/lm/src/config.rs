@@ -70,15 +70,20 @@ impl ConfigFile {
     /// for "none".
     ///
     /// # Errors
-    /// [`LmError::Config`] if a required field is missing or a field has an invalid value.
+    /// [`LmError::Config`] if a required field is missing, and [`LmError::Field`] with a field whose value is invalid.
     pub(crate) fn read<C: DeserializeOwned>(&self) -> Result<C, LmError> {
         let is_none = |field: &str, value: &Value| {
             value.is_null() || field.ends_with("_token_id") && value.as_i64().is_some_and(|id| id < 0)
         };
         let fields = self.fields.iter().filter(|(field, value)| !is_none(field, value));
-        let fields = fields.map(|(field, value)| (field.clone(), value.clone())).collect();
-        serde_json::from_value(Value::Object(fields))
-            .map_err(|source| LmError::Config { origin: self.origin.clone(), source })
+        let fields: Map<String, Value> = fields.map(|(field, value)| (field.clone(), value.clone())).collect();
+        serde_json::from_value(Value::Object(fields.clone())).map_err(|source| {
+            let origin = self.origin.clone();
+            match invalid_field::<C>(fields) {
+                Some((field, value)) => LmError::Field { origin, field, value: value.to_string(), source },
+                None => LmError::Config { origin, source },
+            }
+        })
     }
 
     /// Checks that a field is missing or has one of the supported values.
@@ -97,6 +102,16 @@ impl ConfigFile {
             Some(value) => Err(unsupported(&self.origin, field, value, supported)),
         }
     }
+}
+
+/// The first field whose value cannot be in a config, and this value. The errors of serde_json do not name it.
+fn invalid_field<C: DeserializeOwned>(fields: Map<String, Value>) -> Option<(String, Value)> {
+    fields.into_iter().find(|(field, value)| {
+        let alone = Map::from_iter([(field.clone(), value.clone())]);
+        // The other required fields are missing, which is noticed after an invalid value.
+        let result = serde_json::from_value::<C>(Value::Object(alone));
+        result.is_err_and(|error| !error.to_string().starts_with("missing field"))
+    })
 }
 
 /// The error for a field with a value that is not supported.

@@ -33,6 +33,19 @@ pub enum LmError {
         #[source]
         source: serde_json::Error,
     },
+    /// A field of a config.json has a value of another kind.
+    #[error("{origin}: {field} is {value}, which this model family cannot have")]
+    Field {
+        /// Where the config came from.
+        origin: String,
+        /// The field.
+        field: String,
+        /// Its value.
+        value: String,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A config.json has an invalid value or one that is not supported.
     #[error("{origin}: {field} is {value}; supported: {supported}")]
     Unsupported {

@@ -86,7 +86,21 @@ impl Pretrained {
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
         refuse_adapter(folder)?;
-        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device)
+        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, false)
+    }
+
+    /// Loads a model from a folder, with its matrices in half precision (f16), which takes half the memory of f32.
+    ///
+    /// A matrix is multiplied in f16, with inputs that are rounded to f16. Norms, biases, attention, caches, logits and
+    /// everything else keep the precision of the device. So do the matrices `wo` of T5, whose inputs can be too large for
+    /// f16, as in transformers. Such a model can write and score texts, but not be trained.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`LmError::Range`] if a weight is too large for f16.
+    pub fn load_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
+        let folder = folder.as_ref();
+        refuse_adapter(folder)?;
+        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, true)
     }
 
     /// Reads the config and the header of the weights in a folder, without the weights.
@@ -121,14 +135,14 @@ impl Pretrained {
     /// For the reasons of [`load`](Self::load).
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>, device: &Device) -> Result<Self, LmError> {
         let Checkpoint { origin, config, weights } = checkpoint;
-        Self::from_parts(ConfigFile::parse(config, origin)?, &Tensors::from_bytes(origin, weights)?, device)
+        Self::from_parts(ConfigFile::parse(config, origin)?, &Tensors::from_bytes(origin, weights)?, device, false)
     }
 
-    fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, device: &Device) -> Result<Self, LmError> {
+    fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, device: &Device, half: bool) -> Result<Self, LmError> {
         match Self::prepare(file, tensors, device)? {
-            Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy).map(Self::T5),
-            Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy).map(Self::Llama),
-            Self::Bart(model) => weights::load(model, tensors, bart::names, bart::is_copy).map(Self::Bart),
+            Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy, half).map(Self::T5),
+            Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy, half).map(Self::Llama),
+            Self::Bart(model) => weights::load(model, tensors, bart::names, bart::is_copy, half).map(Self::Bart),
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -414,6 +415,129 @@ fn smaller_models_keep_the_vocabulary_and_open_again() {
     }
     let odd = ModelSize { width: 20, ..size };
     assert!(model.resized(odd, &device).unwrap_err().to_string().contains("a multiple of 8"));
+}
+
+/// Loads a fixture whose config has another value in one field, which has dots for the objects in which it lies.
+fn load_with_path(name: &str, path: &str, value: &Value) -> Result<Pretrained, LmError> {
+    match path.split_once('.') {
+        None => load_with(name, &[(path, value.clone())]),
+        Some((parent, field)) => {
+            let mut object = config(name)[parent].clone();
+            object[field] = value.clone();
+            load_with(name, &[(parent, object)])
+        }
+    }
+}
+
+/// The fields of a config that hold numbers, with dots for the objects in which they lie.
+fn numbers(name: &str) -> Vec<String> {
+    let mut found = vec![];
+    for (field, value) in config(name) {
+        match value {
+            Value::Number(_) => found.push(field),
+            Value::Object(object) => {
+                let inner = object.iter().filter(|(_, value)| value.is_number());
+                found.extend(inner.map(|(inner, _)| format!("{field}.{inner}")));
+            }
+            _ => (),
+        }
+    }
+    found
+}
+
+#[test]
+fn no_value_in_the_place_of_a_number_causes_a_panic_and_errors_name_the_field() {
+    let values = [
+        json!(0),
+        json!(-1),
+        json!(999_999_999),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(0.5),
+        json!("many"),
+        json!([]),
+        json!(["many"]),
+        json!({}),
+        json!(true),
+        Value::Null,
+    ];
+    let mut problems = vec![];
+    let others = ["t5-v1.1", "mt5", "llama3", "llama-yarn-options", "mistral", "qwen2-window", "qwen3"];
+    for name in others.iter().chain(&BART) {
+        for path in numbers(name) {
+            for value in &values {
+                let Err(error) = load_with_path(name, &path, value) else { continue };
+                let field = path.rsplit('.').next().unwrap();
+                let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                if !format!("{error}: {cause}").contains(field) {
+                    problems.push(format!("{name}: {path} = {value}: {error}: {cause}"));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_ids_of_a_t5_may_be_lists_null_or_missing() {
+    let spec = |changes: &[(&str, Value)]| {
+        let model = load_with("t5-v1.0", changes).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        model.save(scratch.path(), FloatFormat::F32).unwrap();
+        let again = Pretrained::load(scratch.path(), &Device::flex()).unwrap();
+        assert_eq!(again.spec(), model.spec(), "{changes:?}: saved");
+        let starts = model.prefill(&TokenBatch::column(&[5]), 0).starts();
+        (model.spec().eos.clone(), model.spec().pad, starts)
+    };
+    assert_eq!(spec(&[("eos_token_id", json!([1, 31]))]), (vec![1, 31], 0, vec![0]));
+    assert_eq!(spec(&[("decoder_start_token_id", json!(7)), ("pad_token_id", json!(3))]), (vec![1], 3, vec![7]));
+    for none in [Value::Null, json!(-1)] {
+        for field in ["eos_token_id", "pad_token_id", "decoder_start_token_id"] {
+            assert_eq!(spec(&[(field, none.clone())]), (vec![1], 0, vec![0]), "{field} = {none}");
+        }
+    }
+    let mut fields = config("t5-v1.0");
+    fields.retain(|field, _| !field.ends_with("token_id"));
+    let model = load_edited("t5-v1.0", &fields, |_| ());
+    assert_eq!((&model.spec().eos[..], model.spec().pad), (&[1][..], 0));
+    for (field, value) in [
+        ("eos_token_id", json!([1, 32_099])),
+        ("eos_token_id", json!("</s>")),
+        ("eos_token_id", json!([1, null])),
+        ("pad_token_id", json!(32_099)),
+        ("decoder_start_token_id", json!("<pad>")),
+    ] {
+        let error = load_with("t5-v1.0", &[(field, value.clone())]).unwrap_err();
+        assert!(error.to_string().contains(field), "{field} = {value}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_or_cut_shard_is_named_and_a_whole_file_wins_over_an_old_index() {
+    let scratch = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(folder("t5-sharded")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), scratch.path().join(file.file_name())).unwrap();
+    }
+    let open = || Pretrained::load(scratch.path(), &Device::flex());
+    assert_golden(&open().unwrap(), &golden("t5-sharded", "golden.json"), "a copy");
+
+    let name = "model-00002-of-00004.safetensors";
+    let shard = scratch.path().join(name);
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = open().unwrap_err();
+    assert!(matches!(cut, LmError::Safetensors { .. }) && cut.to_string().contains(name), "{cut}");
+    fs::remove_file(&shard).unwrap();
+    for missing in [open().map(drop).unwrap_err(), Pretrained::inspect(scratch.path()).map(drop).unwrap_err()] {
+        assert!(matches!(missing, LmError::MissingShard { .. }) && missing.to_string().contains(name), "{missing}");
+    }
+
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(folder("t5-v1.1").join(file), scratch.path().join(file)).unwrap();
+    }
+    assert!(scratch.path().join("model.safetensors.index.json").exists());
+    assert_golden(&open().unwrap(), &golden("t5-v1.1", "golden.json"), "a whole file beside an old index");
 }
 
 const BART: [&str; 4] = ["bart", "mbart", "marian", "m2m100"];

@@ -134,6 +134,12 @@ impl Tokenizer {
         Self::wrap(inner, TokenizerFolder::default())
     }
 
+    /// The same tokenizer with the content of a file that is saved beside it.
+    pub(crate) fn with_file_beside(mut self, name: &'static str, content: &str) -> Self {
+        self.folder.content.push((name, content.into()));
+        self
+    }
+
     fn wrap(mut inner: tokenizers::Tokenizer, folder: TokenizerFolder) -> Result<Self, TextError> {
         inner.with_truncation(None).expect("switching truncation off cannot fail");
         inner.with_padding(None);

@@ -5,11 +5,25 @@ use std::collections::HashSet;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
 };
 
+use crate::special_tokens::TOKENIZER_CONFIG;
 use crate::{TextError, Tokenizer};
+
+/// The token that ends a text.
+const EOS: &str = "</s>";
+
+/// What Python's `AutoTokenizer` needs to know beside tokenizer.json.
+const CONFIG: &str = r#"{
+  "tokenizer_class": "PreTrainedTokenizerFast",
+  "pad_token": "<pad>",
+  "eos_token": "</s>",
+  "unk_token": "<unk>"
+}
+"#;
 
 /// The settings for training a byte-level BPE tokenizer; see [`Tokenizer::train`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +58,8 @@ impl Tokenizer {
     /// Trains byte-level BPE on lines of text, with `<pad>`, `</s>` and `<unk>` as tokens 0, 1 and 2, as in T5.
     ///
     /// Every byte is a token and the text is not normalised, so decoding an encoded text gives exactly that text. The
-    /// order of the lines does not change the tokenizer.
+    /// order of the lines does not change the tokenizer. Python's `AutoTokenizer` opens the folder into which it is saved
+    /// and gives the same ids, `</s>` at the end included.
     ///
     /// # Errors
     /// If there are no lines, if the vocabulary is too small for the 256 bytes and the special tokens, or if the
@@ -54,7 +69,7 @@ impl Tokenizer {
         I: IntoIterator<Item = String>,
         I::IntoIter: Send,
     {
-        let specials = ["<pad>", "</s>", "<unk>"].map(|token| AddedToken::from(token, true));
+        let specials = ["<pad>", EOS, "<unk>"].map(|token| AddedToken::from(token, true));
         let alphabet: HashSet<char> = ByteLevel::alphabet().into_iter().collect();
         let least = specials.len() + alphabet.len();
         if config.vocab_size < least {
@@ -78,7 +93,13 @@ impl Tokenizer {
             TokenizerImpl::new(BPE::default().into());
         inner.with_pre_tokenizer(Some(bytes)).with_decoder(Some(bytes));
         inner.train(&mut trainer, lines).map_err(|source| TextError::Train { source })?;
-        let tokenizer = Self::from_inner(inner.into())?;
+        let mut inner: tokenizers::Tokenizer = inner.into();
+        let eos = inner.token_to_id(EOS).expect("it is a special token of the training");
+        let mut with_end = TemplateProcessing::builder();
+        with_end.try_single(format!("$A {EOS}")).expect("a valid template").special_tokens(vec![(EOS, eos)]);
+        let with_end = with_end.build().expect("a template with a known token");
+        inner.with_post_processor(Some(with_end));
+        let tokenizer = Self::from_inner(inner)?.with_file_beside(TOKENIZER_CONFIG, CONFIG);
         if tokenizer.vocab_size() < config.vocab_size {
             log::info!("the vocabulary has {} of the {} tokens requested", tokenizer.vocab_size(), config.vocab_size);
         }

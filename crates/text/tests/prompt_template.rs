@@ -1,6 +1,9 @@
 //! Prompts, and the prompt.json that describes them.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/messages.rs"]
+mod messages;
+
 use std::error::Error;
 use std::fs;
 use std::sync::LazyLock;
@@ -151,6 +154,33 @@ fn the_only_prefix_of_a_model_is_used_without_a_prompt_file() {
     assert_eq!(PromptTemplate::from_dir(&folder).unwrap().prefix, "saved: ");
     let files: [(&str, &[u8]); 1] = [("config.json", br#"{"task_specific_params": {"a": {"prefix": "p: "}}}"#)];
     assert_eq!(PromptTemplate::from_files("model", &files).unwrap().prefix, "p: ");
+}
+
+#[test]
+fn a_folder_without_a_prompt_file_says_what_its_prompts_are() {
+    messages::install(log::LevelFilter::Info);
+    for (content, expected) in [
+        ("{}", "INFO {folder} has no prompt.json; texts are prompts as they are"),
+        (
+            r#"{"task_specific_params": {"a": {"prefix": "p: "}}}"#,
+            "INFO {folder} has no prompt.json; texts get the prefix \"p: \" of its config.json",
+        ),
+        (
+            T5,
+            "WARN {folder} has no prompt.json; texts are prompts as they are, although its config.json has prefixes for \
+             the tasks summarization, translation_en_to_de; choose one of them with PromptTemplate::from_task",
+        ),
+    ] {
+        let folder = config(content);
+        PromptTemplate::from_dir(&folder).unwrap();
+        let name = folder.path().display().to_string();
+        let found: Vec<String> = messages::all().into_iter().filter(|message| message.contains(&name)).collect();
+        assert_eq!(found, [expected.replace("{folder}", &name)]);
+        PromptTemplate::default().save(&folder).unwrap();
+        PromptTemplate::from_dir(&folder).unwrap();
+        let after = messages::all().into_iter().filter(|message| message.contains(&name)).count();
+        assert_eq!(after, 1, "a folder with the file says nothing");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Sources of training batches: the interface to the trainer, tokenised data sets, and supervised batches.
 
-mod prompts;
+mod pairs;
 mod source;
+mod store;
 mod supervised;
+mod tokenized_dataset;
 
-pub use prompts::{PromptSource, TokenPair, TokenizedDataset};
+pub use pairs::{PromptSource, TokenPair, TokenPairs};
 pub use source::{BatchSource, TrainingBatch};
 pub use supervised::SupervisedBatches;
+pub use tokenized_dataset::TokenizedDataset;

@@ -1,5 +1,6 @@
 //! Supervised batches: pairs of similar length, in an order that depends on a seed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use burn::module::Module;
@@ -10,7 +11,7 @@ use wheels_lm::TokenBatch;
 use wheels_student::Student;
 use wheels_text::Seed;
 
-use super::{BatchSource, TokenPair, TrainingBatch};
+use super::{BatchSource, TokenPair, TokenPairs, TrainingBatch};
 use crate::objective::Requirements;
 use crate::{DistillError, Workers};
 
@@ -26,6 +27,9 @@ pub(crate) struct Position {
 pub(crate) struct Bookmark {
     position: Position,
     pairs: usize,
+    /// A hash of the lengths of all pairs, so that other data are noticed. None in files of earlier versions.
+    #[serde(default)]
+    lengths: Option<u64>,
     batch_tokens: usize,
     #[serde(default)]
     noise: f64,
@@ -43,9 +47,10 @@ impl fmt::Display for Bookmark {
 ///
 /// An epoch is made in four steps. Pairs are shuffled, then sorted by length within large windows so that batches have
 /// little padding. They are packed up to a number of tokens, and the batches are shuffled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SupervisedBatches<'a> {
-    pairs: &'a [TokenPair],
+    pairs: &'a dyn TokenPairs,
+    lengths: u64,
     batch_tokens: usize,
     pad: u32,
     noise: f64,
@@ -65,16 +70,21 @@ impl<'a> SupervisedBatches<'a> {
     ///
     /// # Errors
     /// [`DistillError::NoData`] if there are no pairs, and [`DistillError::LongPair`] if one pair does not fit a batch.
-    pub fn new(pairs: &'a [TokenPair], batch_tokens: usize, pad: u32, seed: Seed) -> Result<Self, DistillError> {
-        if pairs.is_empty() {
+    pub fn new(pairs: &'a dyn TokenPairs, batch_tokens: usize, pad: u32, seed: Seed) -> Result<Self, DistillError> {
+        if pairs.count() == 0 {
             return Err(DistillError::NoData);
         }
-        let tokens = |pair: &TokenPair| pair.source.len() + pair.target.len();
-        if let Some(index) = pairs.iter().position(|pair| tokens(pair) > batch_tokens) {
-            return Err(DistillError::LongPair { index, tokens: tokens(&pairs[index]), limit: batch_tokens });
+        // Seeds are mixed well enough to serve as a hash.
+        let mut hash = Seed(0);
+        for index in 0..pairs.count() {
+            let (source, target) = pairs.lengths(index);
+            if source + target > batch_tokens {
+                return Err(DistillError::LongPair { index, tokens: source + target, limit: batch_tokens });
+            }
+            hash = hash.nth(source as u64).nth(target as u64);
         }
-        let position = Position::default();
-        let mut batches = Self { pairs, batch_tokens, pad, noise: 0.0, seed, position, epoch: vec![] };
+        let (position, lengths) = (Position::default(), hash.0);
+        let mut batches = Self { pairs, lengths, batch_tokens, pad, noise: 0.0, seed, position, epoch: vec![] };
         batches.seek(position);
         Ok(batches)
     }
@@ -107,11 +117,11 @@ impl<'a> SupervisedBatches<'a> {
     /// The batches of an epoch, each as the indices of its pairs.
     fn plan(&self, epoch: u64) -> Vec<Vec<u32>> {
         let mut rng = self.seed.stream("batches").nth(epoch).rng();
-        let mut order: Vec<u32> = (0..self.pairs.len() as u32).collect();
+        let mut order: Vec<u32> = (0..self.pairs.count() as u32).collect();
         order.shuffle(&mut rng);
         let lengths = |index: u32| {
-            let pair = &self.pairs[index as usize];
-            (pair.target.len(), pair.source.len())
+            let (source, target) = self.pairs.lengths(index as usize);
+            (target, source)
         };
         let mut batches = Vec::new();
         for window in order.chunks_mut(WINDOW) {
@@ -137,8 +147,8 @@ impl<'a> SupervisedBatches<'a> {
 
 impl SupervisedBatches<'_> {
     fn bookmark(&self) -> Bookmark {
-        let Self { position, batch_tokens, noise, seed, .. } = *self;
-        Bookmark { position, pairs: self.pairs.len(), batch_tokens, noise, seed }
+        let Self { position, lengths, batch_tokens, noise, seed, .. } = *self;
+        Bookmark { position, pairs: self.pairs.count(), lengths: Some(lengths), batch_tokens, noise, seed }
     }
 
     /// The indices of the pairs in the next batch.
@@ -166,7 +176,11 @@ impl SupervisedBatches<'_> {
         let saved: Bookmark = serde_json::from_value(state)
             .map_err(|error| DistillError::SourceState { reason: format!("its position cannot be read: {error}") })?;
         let here = Bookmark { position: saved.position, ..self.bookmark() };
-        if saved != here {
+        if saved.lengths.is_some_and(|lengths| lengths != self.lengths) && saved.pairs == here.pairs {
+            let reason = "its pairs have other lengths than those of this run".into();
+            return Err(DistillError::SourceState { reason });
+        }
+        if saved != (Bookmark { lengths: saved.lengths, ..here }) {
             return Err(DistillError::SourceState { reason: format!("it has {saved}, and this run has {here}") });
         }
         self.seek(saved.position);
@@ -174,42 +188,40 @@ impl SupervisedBatches<'_> {
     }
 
     /// The texts of one side with noise. The last token of each text does not change.
-    fn noisy(&self, texts: &[&[u32]], side: PairSide, rng: &mut impl Rng) -> TokenBatch {
+    fn noisy(&self, texts: &[&[u32]], side: PairSide, rng: &mut impl Rng) -> Result<TokenBatch, DistillError> {
         let mut rows = Vec::with_capacity(texts.len());
         for text in texts {
             let mut row = text.to_vec();
             let before_last = row.len().saturating_sub(1);
             for token in &mut row[..before_last] {
                 if rng.random::<f64>() < self.noise {
-                    let other = side(&self.pairs[rng.random_range(0..self.pairs.len())]);
+                    let other = self.pairs.pair(rng.random_range(0..self.pairs.count()))?;
+                    let other = side(&other);
                     *token = other[rng.random_range(0..other.len().saturating_sub(1).max(1))];
                 }
             }
             rows.push(row);
         }
-        TokenBatch::new(&rows, self.pad)
+        Ok(TokenBatch::new(&rows, self.pad))
     }
-}
 
-impl Iterator for SupervisedBatches<'_> {
-    type Item = TrainingBatch;
-
-    fn next(&mut self) -> Option<TrainingBatch> {
-        let (mut sources, mut targets): (Vec<&[u32]>, Vec<&[u32]>) = (Vec::new(), Vec::new());
+    /// The next batch.
+    fn next_batch(&mut self) -> Result<TrainingBatch, DistillError> {
+        let mut pairs: Vec<Cow<'_, TokenPair>> = Vec::new();
         for index in self.next_indices() {
-            let pair = &self.pairs[index as usize];
-            sources.push(&pair.source);
-            targets.push(&pair.target);
+            pairs.push(self.pairs.pair(index as usize)?);
         }
+        let sources: Vec<&[u32]> = pairs.iter().map(|pair| pair.source.as_slice()).collect();
+        let targets: Vec<&[u32]> = pairs.iter().map(|pair| pair.target.as_slice()).collect();
         let (prompts, decoder_inputs) = if self.noise > 0.0 {
             let Position { epoch, batch } = self.position;
             let mut rng = self.seed.stream("noise").nth(epoch).nth(batch as u64).rng();
-            let prompts = self.noisy(&sources, |pair| &pair.source, &mut rng);
-            (prompts, Some(self.noisy(&targets, |pair| &pair.target, &mut rng)))
+            let prompts = self.noisy(&sources, |pair| &pair.source, &mut rng)?;
+            (prompts, Some(self.noisy(&targets, |pair| &pair.target, &mut rng)?))
         } else {
             (TokenBatch::new(&sources, self.pad), None)
         };
-        Some(TrainingBatch { prompts, targets: TokenBatch::new(&targets, self.pad), decoder_inputs, teacher: None })
+        Ok(TrainingBatch { prompts, targets: TokenBatch::new(&targets, self.pad), decoder_inputs, teacher: None })
     }
 }
 
@@ -219,7 +231,7 @@ impl<M: Module> BatchSource<M> for SupervisedBatches<'_> {
     }
 
     fn next_batches(&mut self, _: &Student<M>, count: usize, _: &Workers) -> Result<Vec<TrainingBatch>, DistillError> {
-        Ok(self.by_ref().take(count).collect())
+        (0..count).map(|_| self.next_batch()).collect()
     }
 
     fn position(&self) -> String {
@@ -243,20 +255,24 @@ mod tests {
         (0..50).map(|i| TokenPair { source: vec![5; 1 + i % 7], target: vec![i as u32; 1 + i % 11] }).collect()
     }
 
+    fn take(batches: &mut SupervisedBatches<'_>, count: usize) -> Vec<TrainingBatch> {
+        (0..count).map(|_| batches.next_batch().expect("pairs in memory")).collect()
+    }
+
     #[test]
     fn an_epoch_holds_every_pair_once_within_the_token_limit() {
         let pairs = pairs();
         let mut batches = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
         let mut seen = Vec::new();
-        for batch in batches.clone().take(batches.batches_in_epoch()) {
+        for batch in take(&mut batches.clone(), batches.batches_in_epoch()) {
             assert!(batch.targets.rows() * (batch.targets.width() + batch.prompts.width()) <= 40);
             seen.extend((0..batch.targets.rows()).map(|row| batch.targets.row(row)[0]));
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..50).collect::<Vec<_>>());
         let count = batches.batches_in_epoch();
-        let first: Vec<_> = batches.by_ref().take(count).collect();
-        let next = batches.next().expect("endless");
+        let first = take(&mut batches, count);
+        let next = batches.next_batch().expect("pairs in memory");
         assert_ne!(first[0].targets, next.targets, "the next epoch has another order");
     }
 
@@ -264,22 +280,23 @@ mod tests {
     fn a_restored_position_continues_the_same_stream() {
         let pairs = pairs();
         let mut whole = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
-        whole.by_ref().take(30).for_each(drop);
+        take(&mut whole, 30);
         let mut resumed = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).expect("the pairs fit");
         resumed.seek(whole.position);
         let mut other = SupervisedBatches::new(&pairs, 39, 0, Seed(1)).expect("the pairs fit");
         let refused = other.restore_state(whole.saved_state()).expect_err("other batches").to_string();
         assert!(refused.contains("of 40 tokens") && refused.contains("of 39 tokens"), "{refused}");
-        let targets = |batches: SupervisedBatches<'_>| batches.take(40).map(|batch| batch.targets).collect::<Vec<_>>();
-        assert_eq!(targets(whole), targets(resumed));
+        let targets = |batches| take(batches, 40).into_iter().map(|batch| batch.targets).collect::<Vec<_>>();
+        assert_eq!(targets(&mut whole), targets(&mut resumed));
     }
 
     #[test]
     fn noise_changes_what_the_model_reads_and_not_its_targets() {
         let pairs: Vec<TokenPair> =
             (0..50).map(|i| TokenPair { source: vec![i; 9], target: vec![100 + i; 9] }).collect();
-        let plain: Vec<_> = SupervisedBatches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").take(40).collect();
-        let noisy = || SupervisedBatches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit").with_noise(0.25).take(40);
+        let batches = SupervisedBatches::new(&pairs, 90, 0, Seed(1)).expect("the pairs fit");
+        let plain = take(&mut batches.clone(), 40);
+        let noisy = || take(&mut batches.clone().with_noise(0.25), 40).into_iter();
         let (mut changed, mut tokens) = ([0, 0], 0);
         for (plain, noisy) in plain.iter().zip(noisy()) {
             assert_eq!(plain.targets, noisy.targets);
@@ -304,7 +321,7 @@ mod tests {
 
     #[test]
     fn missing_and_too_long_pairs_are_rejected() {
-        assert!(matches!(SupervisedBatches::new(&[], 40, 0, Seed(1)), Err(DistillError::NoData)));
+        assert!(matches!(SupervisedBatches::new(&vec![], 40, 0, Seed(1)), Err(DistillError::NoData)));
         assert!(matches!(
             SupervisedBatches::new(&pairs(), 10, 0, Seed(1)),
             Err(DistillError::LongPair { index: 5, tokens: 12, limit: 10 })

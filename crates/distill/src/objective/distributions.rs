@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor};
 use super::Loss;
 use super::loss_term::LossTerm;
 use crate::Scored;
+use crate::rollout::MIN_LOG_PROB;
 
 /// Added to the help logit, so that the softmax over the words gives the help token the probability 0.
 const EXCLUDED: f64 = -1e9;
@@ -25,7 +26,8 @@ pub(crate) struct Distributions {
     pub(super) log_probs: Tensor<2>,
     /// The log-sum-exp of the words' logits, `[n, 1]`.
     pub(super) normaliser: Tensor<2>,
-    /// The teacher's log-probs, nats, `[n, vocab]`.
+    /// The teacher's log-probs, nats, `[n, vocab]`; at least [`MIN_LOG_PROB`], because a probability of 0 times an infinite
+    /// log-prob is not a number.
     pub(super) teacher_log_probs: Tensor<2>,
     /// The help action, if the student has a help token.
     pub(crate) help: Option<HelpAction>,
@@ -80,7 +82,7 @@ impl Distributions {
             shape,
             mask: scored.mask.clone().reshape([n, 1]),
             targets: scored.targets.clone().reshape([n, 1]),
-            teacher_log_probs: teacher.log_probs.clone().reshape([n, vocab]),
+            teacher_log_probs: teacher.log_probs.clone().reshape([n, vocab]).clamp_min(MIN_LOG_PROB),
             probs,
             log_probs,
             normaliser,

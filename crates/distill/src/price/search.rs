@@ -45,7 +45,7 @@ where
 {
     let config = sampler.config();
     let seed = Seed(config.seed).stream("price-search");
-    let mut batches = SupervisedBatches::new(sampler.prompts().pairs(), config.batch_tokens, sampler.pad(), seed)?;
+    let mut batches = SupervisedBatches::new(sampler.prompts(), config.batch_tokens, sampler.pad(), seed)?;
     let (mut plans, mut texts) = (Vec::new(), 0);
     while texts < config.constraint.search_texts.max(1) {
         let plan = batches.next_indices();
@@ -87,8 +87,8 @@ fn text_batches<T: LanguageModel + Sync>(
         let (mut prompts, mut longest) = (Vec::with_capacity(plan.len()), 0);
         for index in plan.iter().map(|&index| index as usize) {
             let wording = *wordings.next().expect("the config has wordings");
-            prompts.push(sampler.prompt(index, budget, wording)?);
-            longest = longest.max(sampler.prompts().pairs()[index].target.len());
+            prompts.push(sampler.prompts().prompt(index, budget, wording)?);
+            longest = longest.max(sampler.prompts().lengths(index).1);
         }
         batches.push(TextBatch { prompts, max_new_tokens: sampler.max_new_tokens(longest) });
     }

@@ -99,7 +99,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         let mut rows = Vec::with_capacity(pairs.len());
         let mut sources = Vec::with_capacity(pairs.len());
         for index in pairs.iter().map(|&index| index as usize) {
-            let tokens = self.prompts.pairs()[index].target.clone();
+            let tokens = self.prompts.pair(index)?.into_owned().target;
             let (prompt, budget) = self.draw_prompt(index, &mut rng)?;
             let helped = flags(&mut rng, tokens.len(), budget);
             sources.push(self.config.mixture.draw(&mut rng));
@@ -132,9 +132,9 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     ) -> Result<Rollout, DistillError> {
         let mut rows = Vec::with_capacity(pairs.len());
         for index in pairs.iter().map(|&index| index as usize) {
-            let tokens = self.prompts.pairs()[index].target.clone();
+            let tokens = self.prompts.pair(index)?.into_owned().target;
             rows.push(RolloutRow {
-                prompt: self.prompt(index, budget, wording)?,
+                prompt: self.prompts.prompt(index, budget, wording)?,
                 helped: vec![],
                 budget: budget.share(tokens.len()),
                 tokens,
@@ -169,7 +169,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
         let (mut prompts, mut values) = (Vec::new(), Vec::new());
         for _ in 0..self.config.price_prompts {
-            let (prompt, budget) = self.draw_prompt(rng.random_range(0..self.prompts.pairs().len()), rng)?;
+            let (prompt, budget) = self.draw_prompt(rng.random_range(0..self.prompts.count()), rng)?;
             prompts.push(prompt.student);
             values.push(prices.price(budget) as f32);
         }
@@ -191,10 +191,6 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         let log_probs = log_softmax((logits + closed) / self.config.teacher_temperature, 2);
         let log_probs = log_probs.clamp_min(MIN_LOG_PROB).into_data().convert_dtype(DType::F16);
         Rollout { teacher_log_probs: Some(log_probs), ..rollout }
-    }
-
-    pub(crate) fn prompt(&self, index: usize, budget: HelpBudget, wording: usize) -> Result<Prompt, DistillError> {
-        self.prompts.prompt(index, budget, wording).map_err(|source| DistillError::Prompt { index, source })
     }
 
     /// The length limit of texts that are written together. `longest` is the number of tokens of their longest
@@ -227,10 +223,10 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     /// The prompt of a pair with a random budget and wording, and the budget as a fraction.
     fn draw_prompt(&self, index: usize, rng: &mut impl Rng) -> Result<(Prompt, f64), DistillError> {
         let RolloutConfig { token_budget_fraction, held_out, wordings, .. } = &self.config;
-        let length = self.prompts.pairs()[index].target.len();
+        let (_, length) = self.prompts.lengths(index);
         let budget = draw_budget(rng, length, *token_budget_fraction, held_out);
         let wording = wordings[rng.random_range(0..wordings.len())];
-        Ok((self.prompt(index, budget, wording)?, budget.share(length)))
+        Ok((self.prompts.prompt(index, budget, wording)?, budget.share(length)))
     }
 
     /// Replaces the texts of `rows` by texts that `source` writes.

@@ -65,7 +65,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
             return Err(DistillError::NoBudget { last: HelpBudget::WORDINGS - 1 });
         }
         let seed = Seed(config.seed);
-        let batches = SupervisedBatches::new(sampler.prompts().pairs(), config.batch_tokens, sampler.pad(), seed)?;
+        let batches = SupervisedBatches::new(sampler.prompts(), config.batch_tokens, sampler.pad(), seed)?;
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
         let replay = ReplayBuffer::new(config.replay_bytes);
         Ok(Self { sampler, batches, replay, step: 0, prices: None, usage })

@@ -1,5 +1,6 @@
 //! A tiny student, its teacher and their data.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -9,11 +10,12 @@ use burn::tensor::Device;
 use wheels_distill::ConstraintConfig;
 use wheels_distill::objective::ConstrainedPath;
 use wheels_distill::{
-    PromptSource, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPair, Trainer, TrainerConfig,
+    DistillError, PromptSource, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPair, TokenPairs, Trainer,
+    TrainerConfig,
 };
 use wheels_lm::{T5, T5Config};
 use wheels_student::{Student, StudentConfig};
-use wheels_text::{HelpBudget, Prompt, TextError};
+use wheels_text::{HelpBudget, Prompt};
 
 /// The size of the student's vocabulary. Token 0 is padding, and token 1 ends a text.
 pub(crate) const VOCAB: u32 = 24;
@@ -24,12 +26,22 @@ pub(crate) const HELP: u32 = VOCAB - 1;
 /// Pairs of texts. The prompt of a pair starts with one token that states the budget.
 pub(crate) struct Pairs(pub(crate) Vec<TokenPair>);
 
-impl PromptSource for Pairs {
-    fn pairs(&self) -> &[TokenPair] {
-        &self.0
+impl TokenPairs for Pairs {
+    fn count(&self) -> usize {
+        self.0.count()
     }
 
-    fn prompt(&self, index: usize, budget: HelpBudget, _wording: usize) -> Result<Prompt, TextError> {
+    fn lengths(&self, index: usize) -> (usize, usize) {
+        self.0.lengths(index)
+    }
+
+    fn pair(&self, index: usize) -> Result<Cow<'_, TokenPair>, DistillError> {
+        self.0.pair(index)
+    }
+}
+
+impl PromptSource for Pairs {
+    fn prompt(&self, index: usize, budget: HelpBudget, _wording: usize) -> Result<Prompt, DistillError> {
         let expert = self.0[index].source.clone();
         let budget_token = match budget {
             HelpBudget::Percent(percent) => 2 + u32::from(percent) / 10,

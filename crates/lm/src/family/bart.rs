@@ -118,10 +118,10 @@ impl BartConfig {
             fc2: linear(inner, width),
             final_layer_norm: norm(),
         };
-        let rows = self.max_position_embeddings + FIRST_POSITION;
+        let positions = || Embedding::init(self.max_position_embeddings + FIRST_POSITION, width, std, device);
         Stack {
             embed_tokens: None,
-            embed_positions: self.has_learned_positions().then(|| Embedding::init(rows, width, std, device)),
+            embed_positions: self.has_learned_positions().then(positions),
             layernorm_embedding: self.normalizes_embeddings().then(norm),
             layers: (0..layers).map(block).collect(),
             layer_norm: self.normalizes_before().then(norm),

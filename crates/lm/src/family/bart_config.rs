@@ -142,7 +142,8 @@ impl BartConfig {
     /// The config in a config.json.
     ///
     /// # Errors
-    /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
+    /// [`LmError::Config`], and [`LmError::Field`] and [`LmError::Unsupported`] with the field that is invalid or not
+    /// supported.
     pub(super) fn from_file(mut file: ConfigFile) -> Result<Self, LmError> {
         // transformers knows these fields by two names. The second ones would be wrong after a change of the first.
         for (name, other) in [

@@ -143,7 +143,8 @@ impl LlamaConfig {
     /// The config in a config.json.
     ///
     /// # Errors
-    /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
+    /// [`LmError::Config`], and [`LmError::Field`] and [`LmError::Unsupported`] with the field that is invalid or not
+    /// supported.
     pub(super) fn from_file(file: ConfigFile) -> Result<Self, LmError> {
         file.require("hidden_act", &Activation::names(), Activation::SUPPORTED)?;
         file.require("partial_rotary_factor", &[json!(1.0), json!(1)], "1.0")?;
@@ -204,7 +205,7 @@ impl LlamaConfig {
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.kv_heads()),
-            ("head_dim", self.d_head()),
+            ("head_dim", self.head_dim.unwrap_or(1)),
             ("sliding_window", self.sliding_window.unwrap_or(1)),
         ];
         let ids = [
@@ -213,13 +214,20 @@ impl LlamaConfig {
             ("eos_token_id", self.eos_token_id.as_ref().map_or(&[][..], TokenIds::as_slice)),
         ];
         check_values(origin, self.vocab_size, &sizes, &ids)?;
+        if self.d_head() == 0 {
+            return Err(unsupported(origin, "num_attention_heads", &self.num_attention_heads, "hidden_size or less"));
+        }
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             let heads = self.kv_heads();
             return Err(unsupported(origin, "num_key_value_heads", &heads, "a divisor of num_attention_heads"));
         }
         if let Some(types) = &self.layer_types {
             let known = |kind: &String| kind == "full_attention" || kind == "sliding_attention";
-            if types.len() != self.num_hidden_layers || !types.iter().all(known) {
+            if types.len() != self.num_hidden_layers {
+                let layers = self.num_hidden_layers;
+                return Err(unsupported(origin, "num_hidden_layers", &layers, "the number of layer_types"));
+            }
+            if !types.iter().all(known) {
                 let supported = "full_attention or sliding_attention for each block";
                 return Err(unsupported(origin, "layer_types", &format!("{types:?}"), supported));
             }

@@ -111,7 +111,8 @@ impl T5Config {
     /// The config in a config.json.
     ///
     /// # Errors
-    /// [`LmError::Config`] and [`LmError::Unsupported`] with the field that is invalid or not supported.
+    /// [`LmError::Config`], and [`LmError::Field`] and [`LmError::Unsupported`] with the field that is invalid or not
+    /// supported.
     pub(super) fn from_file(file: ConfigFile) -> Result<Self, LmError> {
         let multilingual = [
             ("vocab_size", json!(250_112)),

@@ -1,9 +1,10 @@
 //! Linear layers and embedding tables, with weights laid out as in Hugging Face's files.
 
 use burn::module::{Initializer, LoraAdapter, Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::Dropout;
+use crate::weights::float_dtype;
 
 /// `x W^T + b`. The weights lie as PyTorch and Hugging Face store them, so they are loaded and saved without a transpose.
 #[derive(Module, Debug)]
@@ -99,7 +100,10 @@ impl Embedding {
     /// # Shapes
     /// `[rows, time]` to `[rows * time, width]`.
     pub(crate) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<2> {
-        self.weight.val().select(0, ids.flatten(0, 1))
+        let rows = self.weight.val().select(0, ids.flatten(0, 1));
+        let dtype = float_dtype(&rows.device());
+        // Weights in half precision give activations in the precision of the device.
+        if rows.dtype() == DType::F16 && dtype != DType::F16 { rows.cast(dtype) } else { rows }
     }
 
     /// The table with `missing` more rows, each of which is the mean of the others.

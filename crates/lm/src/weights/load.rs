@@ -10,6 +10,9 @@ use crate::LmError;
 
 /// Loads every parameter of `module`, tensor by tensor, from the file to the device of the parameter.
 ///
+/// With `half`, the matrices of linear layers and embedding tables are stored in f16, except those of T5's `wo`, whose
+/// inputs can exceed the range of f16.
+///
 /// All names, shapes and number formats are checked before anything is allocated. A tensor that is not used is reported
 /// in the log, except those that `is_copy` accepts.
 ///
@@ -21,13 +24,14 @@ pub(crate) fn load<M: Module>(
     tensors: &Tensors<'_>,
     names: Names,
     is_copy: fn(&str) -> bool,
+    half: bool,
 ) -> Result<M, LmError> {
     let used = used(&module, tensors, names)?;
     let unused = unused_names(&used, tensors, is_copy);
     if !unused.is_empty() {
         log::warn!("{} has tensors that the model does not use: {}", tensors.origin, unused.join(", "));
     }
-    let mut loader = Loader { tensors, used: &used, path: ModulePath::default(), error: None };
+    let mut loader = Loader { tensors, used: &used, half, path: ModulePath::default(), in_matrix: false, error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -95,13 +99,17 @@ impl ModuleVisitor for Check<'_> {
 struct Loader<'a> {
     tensors: &'a Tensors<'a>,
     used: &'a HashMap<String, String>,
+    half: bool,
     path: ModulePath,
+    /// Whether the last module that was entered is a parameter of a linear layer or of an embedding table.
+    in_matrix: bool,
     error: Option<LmError>,
 }
 
 impl ModuleMapper for Loader<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name);
+        self.in_matrix = matches!(container, "Struct:Linear" | "Struct:Embedding");
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -113,7 +121,8 @@ impl ModuleMapper for Loader<'_> {
             return param;
         }
         let device = param.lazy_device();
-        let dtype = float_dtype(&device);
+        let is_half = self.half && self.in_matrix && D == 2 && !self.path.0.iter().any(|name| name == "wo");
+        let dtype = if is_half { DType::F16 } else { float_dtype(&device) };
         match self.tensors.read(&self.used[&self.path.text()], dtype) {
             Ok(data) => {
                 let id = param.id;
@@ -127,7 +136,8 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// The float format in which weights are stored on a device. Flex32 is only a format for computation, stored as f32.
+/// The float format in which weights and activations are stored on a device. Flex32 is only a format for computation,
+/// stored as f32.
 pub(crate) fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,

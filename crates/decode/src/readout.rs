@@ -1,0 +1,137 @@
+//! From the logits of a forward pass to the distributions that decisions read.
+
+use std::sync::OnceLock;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::device_rows::{ByteCount, DeviceRow, DeviceRows, closed_tokens};
+use crate::distribution::Facts;
+use crate::{DecodeError, Distribution, SampledToken, Sampler, Vocabulary};
+
+/// Where decoding turns logits into decisions.
+///
+/// The decisions are the same up to rounding: the host adds probabilities in double precision, and a device in single
+/// precision. A decision can therefore differ at a near tie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readout {
+    /// On the host if the device is the CPU, and else on the device.
+    #[default]
+    Auto,
+    /// On the host, which reads all logits. On the CPU they are read where they are.
+    Host,
+    /// On the device, from which the host reads a few numbers per row. Whole rows are read only by an
+    /// [`Observer`](crate::Observer) that wants their logits, by `top_p` without `top_k`, by a `top_k` above 64, and if
+    /// a draw falls on the rounding error of a cumulative sum.
+    Device,
+}
+
+impl Readout {
+    fn is_on_device(self, device: &Device) -> bool {
+        match self {
+            // A backend with a memory of its own reports the state of its allocator.
+            Self::Auto => device.memory_pool_usage().is_some(),
+            Self::Host => false,
+            Self::Device => true,
+        }
+    }
+}
+
+/// A position whose next-token distribution is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Position<'t> {
+    /// The index of the prompt, for error messages.
+    pub(crate) prompt_index: usize,
+    /// The text before the position.
+    pub(crate) text: &'t [u32],
+    /// A token whose log-prob will be asked for.
+    pub(crate) token: Option<u32>,
+}
+
+/// Reads the logits of one model.
+#[derive(Debug, Default)]
+pub(crate) struct LogitsReader {
+    readout: Readout,
+    bytes: ByteCount,
+    /// What is added to the logits of every row on the device; it does not change.
+    closed: OnceLock<Option<Tensor<2>>>,
+}
+
+/// The logits of a forward pass at some positions, ready for decisions.
+pub(crate) enum Logits {
+    Host { values: TensorData, width: usize, facts: Vec<Facts> },
+    Device(DeviceRows),
+}
+
+impl LogitsReader {
+    pub(crate) fn new(readout: Readout) -> Self {
+        Self { readout, ..Self::default() }
+    }
+
+    /// The number of bytes that the host has read so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes.bytes()
+    }
+
+    /// Reads logits, `[positions, vocab]`. Columns beyond the vocabulary are left out.
+    ///
+    /// # Errors
+    /// [`DecodeError::Logits`] if a row has no distribution (see [`Distribution::read`]), and [`DecodeError::Device`] if
+    /// the device cannot be read.
+    pub(crate) fn read(
+        &self,
+        logits: Tensor<2>,
+        positions: &[Position<'_>],
+        vocabulary: &Vocabulary,
+    ) -> Result<Logits, DecodeError> {
+        let [_, width] = logits.dims();
+        // A teacher may have more tokens than its student, which could not read them.
+        let shared = vocabulary.size().min(width);
+        let damaged =
+            |position: &Position<'_>| DecodeError::Logits { row: position.prompt_index, step: position.text.len() };
+        if self.readout.is_on_device(&logits.device()) {
+            let logits = if shared < width { logits.narrow(1, 0, shared) } else { logits };
+            let closed = self.closed.get_or_init(|| closed_tokens(vocabulary, shared, &logits.device()));
+            let rows = DeviceRows::new(logits, positions, vocabulary, closed.as_ref(), &self.bytes)?;
+            return match rows.damaged() {
+                Some(row) => Err(damaged(&positions[row])),
+                None => Ok(Logits::Device(rows)),
+            };
+        }
+        let mut values = self.bytes.read(logits)?;
+        if values.dtype() != DType::F32 {
+            values = values.convert::<f32>();
+        }
+        let rows = values.as_mut_slice::<f32>().expect("the logits were converted to f32");
+        let mut facts = Vec::with_capacity(positions.len());
+        for (row, position) in rows.chunks_exact_mut(width).zip(positions) {
+            facts.push(Facts::read(&mut row[..shared], vocabulary, position.text).ok_or_else(|| damaged(position))?);
+        }
+        Ok(Logits::Host { values, width, facts })
+    }
+}
+
+impl Logits {
+    /// The distribution at each position.
+    pub(crate) fn distributions(&self) -> Vec<Distribution<'_>> {
+        match self {
+            Self::Host { values, width, facts } => {
+                let rows = values.as_slice::<f32>().expect("the logits were converted to f32");
+                let rows = rows.chunks_exact(*width).zip(facts);
+                rows.map(|(row, &facts)| Distribution::on_host(facts, row)).collect()
+            }
+            Self::Device(rows) => rows.iter().map(DeviceRow::distribution).collect(),
+        }
+    }
+
+    /// Chooses a token in each of some rows, for a uniform number each.
+    pub(crate) fn choose(&self, sampler: Sampler, rows: &[usize], uniforms: &[f64]) -> Vec<SampledToken> {
+        if let (Self::Device(device), Sampler::Sample { temperature, top_k: None, top_p: None }) = (self, sampler) {
+            return device.draw(rows, uniforms, temperature);
+        }
+        let distributions = self.distributions();
+        let choices = rows.iter().zip(uniforms);
+        choices.map(|(&row, &uniform)| sampler.choose_at(&distributions[row], uniform)).collect()
+    }
+}

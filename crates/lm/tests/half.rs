@@ -1,0 +1,95 @@
+//! Models whose matrices are in half precision.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Tensor};
+use wheels_lm::{LanguageModel, Pretrained, TokenBatch};
+
+/// The bytes of a model's parameters.
+#[derive(Default)]
+struct Bytes {
+    half: usize,
+    other: usize,
+}
+
+impl ModuleVisitor for Bytes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let bytes = tensor.shape().num_elements() * tensor.dtype().size();
+        match tensor.dtype() {
+            DType::F16 => self.half += bytes,
+            _ => self.other += bytes,
+        }
+    }
+}
+
+/// The logits after a prompt, read at once and with a cache.
+fn logits(model: &Pretrained) -> [Vec<f32>; 2] {
+    let prompts = TokenBatch::new(&[vec![5, 9, 12, 7, 3], vec![8, 6, 4]], model.spec().pad);
+    [0, 8].map(|capacity| {
+        let mut context = model.prefill(&prompts, capacity);
+        let texts: Vec<Vec<u32>> = context.starts().iter().map(|&start| vec![start, 11, 13, 2]).collect();
+        let logits = model.forward(&TokenBatch::new(&texts, model.spec().pad), &mut context).logits;
+        assert_eq!(logits.dtype(), DType::F32, "logits keep the precision of the device");
+        logits.into_data().iter::<f32>().collect()
+    })
+}
+
+#[test]
+fn matrices_in_half_precision_take_half_the_memory_and_change_logits_by_rounding_only() {
+    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families");
+    let mut compared = 0;
+    for entry in fs::read_dir(families).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("config.json").exists() {
+            continue;
+        }
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let device = Device::flex();
+        let (single, half) =
+            (Pretrained::load(&folder, &device).unwrap(), Pretrained::load_half(&folder, &device).unwrap());
+        let (mut before, mut after) = (Bytes::default(), Bytes::default());
+        single.visit(&mut before);
+        half.visit(&mut after);
+        assert_eq!(before.half, 0, "{name}");
+        assert_eq!(2 * after.half + after.other, before.other, "{name}: half of the bytes of the matrices");
+        assert!(after.half > after.other / 2, "{name}: {} bytes in f16, {} others", after.half, after.other);
+
+        let ([whole, cached], [half_whole, half_cached]) = (logits(&single), logits(&half));
+        let scale = whole.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
+        let difference = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+        for (reference, found) in [(&whole, &half_whole), (&cached, &half_cached)] {
+            let difference = difference(reference, found);
+            // f16 has 11 significant bits, and the fixtures have two or three layers.
+            assert!(difference > 0.0 && difference < 0.01 * scale, "{name}: {difference} of {scale}");
+        }
+        compared += 1;
+    }
+    assert!(compared >= 29, "{compared} folders");
+}
+
+#[test]
+fn the_matrices_that_need_the_range_of_single_precision_keep_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/t5/v1.1");
+    struct OfWo(Vec<String>, usize);
+    impl ModuleVisitor for OfWo {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.0.iter().any(|name| name == "wo") {
+                assert_eq!(param.val().dtype(), DType::F32);
+                self.1 += 1;
+            }
+        }
+    }
+    let mut of_wo = OfWo(vec![], 0);
+    Pretrained::load_half(folder, &Device::flex()).unwrap().visit(&mut of_wo);
+    assert!(of_wo.1 >= 2, "an encoder and a decoder have one each");
+}

@@ -1,0 +1,117 @@
+//! Data as users have it, read by the example `train`: other fields, broken lines, long texts. Runs that go on.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use support::{example, short_lines};
+
+/// Short translations: `source` and `target` of each.
+fn pairs() -> Vec<(String, String)> {
+    let text = |object: &Value, field: &str| object[field].as_str().expect("a text").to_owned();
+    let mut pairs = Vec::new();
+    for line in short_lines(30) {
+        let object: Value = serde_json::from_str(line).expect("the sample is JSON");
+        pairs.push((text(&object, "source"), text(&object, "target")));
+    }
+    pairs
+}
+
+fn written(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, content).expect("the data is written");
+    path
+}
+
+/// Trains a tiny model for one step, unless `flags` say another number.
+fn train(data: &Path, out: &Path, flags: &[&str]) -> Output {
+    let mut command = Command::new(example("train"));
+    command.arg("--data").arg(data).arg("--valid").arg(data).arg("--out").arg(out);
+    command.args("--vocab 300 --d-model 32 --layers 1 --decoder-layers 1 --steps 1 --batch-tokens 512".split(' '));
+    command.args("--max-tokens 256 --valid-texts 1 --device cpu".split(' ')).args(flags);
+    command.output().expect("`cargo test` builds the examples")
+}
+
+/// What a run that succeeds reports.
+fn succeeds(output: Output) -> String {
+    let report = String::from_utf8(output.stderr).expect("messages are text");
+    assert!(output.status.success(), "{report}");
+    report
+}
+
+/// The message of a run that fails without a panic.
+fn fails(output: Output) -> String {
+    let message = String::from_utf8(output.stderr).expect("messages are text");
+    assert!(!output.status.success() && !message.contains("panicked"), "{message}");
+    message
+}
+
+#[test]
+fn data_with_other_fields_is_read_with_the_flags_that_the_error_names() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("model");
+    let nested = |(en, it): &(String, String)| json!({"id": "7", "translation": {"en": en, "it": it}});
+    let lines: String = pairs().iter().map(|pair| format!("{}\n", nested(pair))).collect();
+    let data = written(scratch.path(), "opus.jsonl", lines);
+    let flags = ["--source-field", "translation.en", "--target-field", "translation.it"];
+    let message = fails(train(&data, &out, &[]));
+    assert!(message.contains("opus.jsonl:1") && message.contains(&flags.join(" ")), "{message}");
+    succeeds(train(&data, &out, &flags));
+
+    // The layouts that are recognised need no flags.
+    let list: Value = pairs().iter().map(|(en, it)| json!({"document": en, "summary": it})).collect();
+    succeeds(train(&written(scratch.path(), "xsum.json", list.to_string()), &out, &[]));
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let chat = |(en, it): &(String, String)| json!({"messages": [turn("user", en), turn("assistant", it)]});
+    let lines: String = pairs().iter().map(|pair| format!("{}\n", chat(pair))).collect();
+    succeeds(train(&written(scratch.path(), "chat.jsonl", lines), &out, &[]));
+}
+
+#[test]
+fn a_broken_line_is_named_and_can_be_skipped_with_a_count() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("model");
+    let mut lines = short_lines(30);
+    lines.insert(20, "null");
+    let data = written(scratch.path(), "data.jsonl", lines.join("\n"));
+    let message = fails(train(&data, &out, &[]));
+    assert!(message.contains("data.jsonl:21") && message.contains("--skip-bad"), "{message}");
+    let report = succeeds(train(&data, &out, &["--skip-bad"]));
+    assert!(report.contains("skipped 1 of 31 lines; line 21"), "{report}");
+}
+
+#[test]
+fn pairs_that_are_too_long_are_reported_with_their_number_and_the_longest() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("model");
+    let words: Vec<String> = pairs().into_iter().map(|(source, _)| source).collect();
+    let long = json!({"source": words.join(" "), "target": "y"}).to_string();
+    let lines = [&[long.as_str()], short_lines(30).as_slice()].concat();
+    let data = written(scratch.path(), "data.jsonl", lines.join("\n"));
+    let report = succeeds(train(&data, &out, &[]));
+    assert!(report.contains("kept 30 of 31 pairs; 1 have more than 256 tokens (longest "), "{report}");
+    assert_eq!(report.matches("kept 30 of 31").count(), 2, "validation texts are left out, too: {report}");
+    let message = fails(train(&data, &out, &["--max-tokens", "2"]));
+    assert!(message.contains("no training pairs are left: all 31 have more than 2 tokens"), "{message}");
+}
+
+#[test]
+fn a_run_goes_on_with_more_steps_and_its_own_number_of_workers() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("model");
+    let data = written(scratch.path(), "data.jsonl", short_lines(30).join("\n"));
+    // No machine has this number of cores more than itself.
+    let cores = std::thread::available_parallelism().expect("a number of cores").get();
+    let workers = (cores + 1).to_string();
+    succeeds(train(&data, &out, &["--steps", "2", "--workers", &workers]));
+    let message = fails(train(&data, &out, &["--steps", "3", "--resume", "--workers", &cores.to_string()]));
+    assert!(message.contains(&format!("workers: {workers} there, {cores} here")), "{message}");
+    let report = succeeds(train(&data, &out, &["--steps", "3", "--resume"]));
+    assert!(report.contains(&format!("{workers} workers")), "{report}");
+    assert!(report.contains("started for 2 steps and goes on to 3: from here on its learning rate"), "{report}");
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).expect("a run writes metrics");
+    assert_eq!(metrics.lines().count(), 3);
+}
