@@ -58,6 +58,9 @@ struct Flags {
     /// Train only the heads, which decide when to ask. The tokens that the student writes by itself stay the same.
     #[arg(long)]
     heads_only: bool,
+    /// Train adapters (LoRA) of this rank, not the weights of --student, and save only them. --config has all settings.
+    #[arg(long, value_name = "RANK", conflicts_with = "heads_only")]
+    lora: Option<usize>,
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
@@ -89,14 +92,15 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
 
     let mut config = match &flags.config {
-        Some(path) => {
-            DistillationConfig::load(path).map_err(|error| format!("--config {}: {error}", path.display()))?
-        }
+        Some(path) => DistillationConfig::load(path).map_err(|error| format!("--config {path:?}: {error}"))?,
         None => DistillationConfig::new(),
     };
     let smoke_test = flags.data.is_none() && flags.config.is_none();
-    if let Some(steps) = flags.steps.or(smoke_test.then_some(40)) {
-        config = config.with_steps(steps);
+    let steps = flags.steps.or(smoke_test.then_some(40));
+    config = steps.into_iter().fold(config, DistillationConfig::with_steps);
+    config.lora = flags.lora.map(LoraConfig::new).or(config.lora);
+    if let (Some(lora), Some(student)) = (&mut config.lora, &flags.student) {
+        lora.base_model.get_or_insert_with(|| student.display().to_string());
     }
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
@@ -120,17 +124,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         println!("budget  price   used  uncalibrated  chrF  error of V_C  r(V_C, used)  rho(z, D)");
     }
     for row in &distilled.budgets {
-        println!(
-            "{:>5}% {:>6.2} {:>5.1}% {:>12.1}% {:>5.1} {:>13.2} {:>13.2} {:>10.2}",
-            row.budget,
-            row.price.unwrap_or(f64::NAN),
-            row.used,
-            row.used_uncalibrated,
-            row.chrf,
-            row.forecast_error,
-            row.forecast_correlation,
-            row.ask_correlation,
-        );
+        print!("{:>5}% {:>6.2} {:>5.1}% ", row.budget, row.price.unwrap_or(f64::NAN), row.used);
+        print!("{:>12.1}% {:>5.1} {:>13.2} ", row.used_uncalibrated, row.chrf, row.forecast_error);
+        println!("{:>13.2} {:>10.2}", row.forecast_correlation, row.ask_correlation);
     }
     eprintln!("the model is in {}", flags.out.display());
     Ok(())

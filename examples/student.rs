@@ -6,7 +6,8 @@
 //!     cargo run --release --example student -- --from teacher --out student --width 192 --layers 4
 //!     cargo run --release --example student -- --from Qwen2.5-0.5B-Instruct --out student --chat --system "Translate."
 //!
-//! `distill` then trains it. Hugging Face's transformers opens the folder.
+//! `distill` then trains it. Hugging Face's transformers opens the folder. If the model is an adapter (LoRA), the result is
+//! a whole model with the adapter added to its weights.
 #![allow(clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -81,7 +82,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
     let from = program::model_folder(&flags.from)?;
-    let mut student = TextModel::open(&from, &device)?.with_help_token(&flags.help_token)?;
+    let mut student = TextModel::open(&from, &device)?.merged().with_help_token(&flags.help_token)?;
     student.template = template(flags, &from, student.template)?;
     // A template that the folder cannot use is an error now, and not after training.
     student.template.prompt(&student.tokenizer, "a text", HelpBudget::percent(20))?;

@@ -1,8 +1,8 @@
-//! Trains a T5 on JSON lines with `source` and `target`, from scratch or from another model.
+//! Trains a T5 on JSON lines with `source` and `target`, from scratch, or another model as a whole or by adapters (LoRA).
 //!
 //!     cargo run --release --example train -- --data train.jsonl --valid valid.jsonl --out model
 //!
-//! Hugging Face's transformers opens the resulting folder. `--resume` continues a run that was killed. The result is
+//! Hugging Face's transformers opens the resulting folder, and its PEFT that of adapters (`--init MODEL --lora RANK`). `--resume` continues a run that was killed. The result is
 //! the same, bit for bit, as without the interruption.
 #![allow(clippy::print_stderr)]
 
@@ -45,6 +45,18 @@ struct Flags {
     /// The folder or hub name of a model to start from, with its tokenizer and prompt template. If absent: random weights.
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
     init: Option<PathBuf>,
+    /// Train only adapters (LoRA) of this rank and freeze the weights of --init. Only the adapters are saved.
+    #[arg(long, value_name = "RANK", requires = "init")]
+    lora: Option<usize>,
+    /// The output of an adapter is multiplied by this number divided by the rank.
+    #[arg(long, requires = "lora", default_value_t = 8.0)]
+    lora_alpha: f64,
+    /// The dropout rate of the inputs of adapters, at least 0 and less than 1.
+    #[arg(long, requires = "lora", default_value_t = 0.0, value_parser = dropout_rate)]
+    lora_dropout: f64,
+    /// The layers that get adapters, such as q_proj,v_proj, or all-linear. If absent: queries and values.
+    #[arg(long, requires = "lora", value_delimiter = ',')]
+    lora_modules: Vec<String>,
     /// The folder or hub name of the tokenizer to use. If absent: a new one is trained on `--data`.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -209,7 +221,20 @@ fn probability(text: &str) -> Result<f64, String> {
 /// The model that training starts from: that of `--init`, or one with random weights.
 fn start(flags: &Flags, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
     let mut start = match &flags.init {
-        Some(folder) => TextModel::open(program::model_folder(folder)?, device)?,
+        Some(folder) => {
+            let model = TextModel::open(program::model_folder(folder)?, device)?;
+            match flags.lora {
+                Some(rank) => model.with_lora(
+                    &LoraConfig::new(rank)
+                        .with_alpha(flags.lora_alpha)
+                        .with_dropout(flags.lora_dropout)
+                        .with_target_modules(flags.lora_modules.clone())
+                        .with_base_model(folder.to_str().map(str::to_owned))
+                        .with_seed(flags.seed),
+                )?,
+                None => model,
+            }
+        }
         None => {
             let tokenizer = tokenizer(flags)?;
             if flags.d_model == 0 || !flags.d_model.is_multiple_of(32) {

@@ -12,12 +12,12 @@ use crate::decode::Decoder;
 use crate::device::{self, DeviceSpec, PlatformName, Precision};
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, Decay, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer,
-    TrainerConfig, TrainingOutcome,
+    BatchSource, Decay, DistillError, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPairs,
+    TokenizedDataset, Trainer, TrainerConfig, TrainingOutcome,
 };
 use crate::eval::Evaluation;
 use crate::eval::statistics::{pearson, spearman};
-use crate::lm::{FloatFormat, LanguageModel, Pretrained};
+use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
 use crate::text::{Dataset, ExampleStream, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 use crate::text_model::save_json;
@@ -60,6 +60,9 @@ pub struct DistillationConfig {
     /// Whether only the heads are trained, with the language model frozen.
     #[config(default = false)]
     pub heads_only: bool,
+    /// The adapters to train instead of the weights of the student's language model, which are then frozen. None trains
+    /// the weights, or the adapters of a student that has some. Dropout of adapters also turns on `trainer.dropout`.
+    pub lora: Option<LoraConfig>,
     /// Whether the weights are saved in half precision.
     #[config(default = false)]
     pub half_precision: bool,
@@ -229,6 +232,14 @@ impl<'a> Distillation<'a> {
             return Err(Error::HeadsOnly);
         }
         let mut base = student;
+        if let Some(lora) = &config.lora {
+            if config.heads_only {
+                return Err(Error::HeadsOnlyLora);
+            }
+            base = base.with_lora(lora)?;
+            config.trainer.dropout |= lora.dropout > 0.0;
+        }
+        same_adapters(folder, config.lora.as_ref())?;
         if asks {
             base.template = base.template.stating_budget();
         }
@@ -359,6 +370,18 @@ impl Run<'_> {
         let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
         self.config.report_budgets.iter().map(report).collect()
     }
+}
+
+/// Checks that a run in the folder has the same adapters. Checkpoints have only their numbers.
+fn same_adapters(folder: &Path, asked: Option<&LoraConfig>) -> Result<(), Error> {
+    let path = folder.join(SETTINGS);
+    let Ok(saved) = DistillationConfig::load(&path) else { return Ok(()) };
+    if saved.lora.as_ref() == asked {
+        return Ok(());
+    }
+    let [saved, asked] =
+        [saved.lora.as_ref(), asked].map(|lora| serde_json::to_string(&lora).expect("a config serialises"));
+    Err(DistillError::OtherConfig { path, field: "lora".into(), saved, asked }.into())
 }
 
 /// The examples that training would keep, so that validation and training see the same kind of texts.

@@ -84,6 +84,19 @@ pub enum Error {
     /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
     #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
     HeadsOnly,
+    /// Only the heads are to be trained, but also adapters.
+    #[error("heads_only trains no adapters: leave out heads_only or lora")]
+    HeadsOnlyLora,
+    /// The adapters in a folder do not name their base model.
+    #[error(
+        "{} has adapters, and its adapter_config.json names no base model: write the folder or the hub name into \
+         base_model_name_or_path, or use `TextModel::open_adapter`",
+        folder.display()
+    )]
+    NoBaseModel {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A file of a model is missing.
     #[error("{origin} has no {file}")]
     MissingFile {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler};
-use crate::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained};
+use crate::lm::{Checkpoint, FloatFormat, LanguageModel, LoraConfig, Pretrained};
 use crate::student::{Prices, Student};
 use crate::text::{
     Dataset, Example, GenerationConfig, HelpBudget, PromptTemplate, Seed, TextError, Tokenizer, write_atomically,
@@ -18,7 +18,8 @@ use crate::{Answer, Error};
 /// A language model with its tokenizer and settings: everything that a model folder holds.
 #[derive(Clone, Debug)]
 pub struct TextModel {
-    /// config.json and model.safetensors, with a student's heads from heads.safetensors if the folder has them.
+    /// config.json and model.safetensors, or the base model of an adapter_config.json with the adapters; and a student's
+    /// heads from heads.safetensors if the folder has them.
     pub model: Student<Pretrained>,
     /// tokenizer.json.
     pub tokenizer: Tokenizer,
@@ -45,31 +46,58 @@ impl TextModel {
     /// Opens a model folder, or a model of the hub: `owner/name` or `owner/name@revision`, which is downloaded into the
     /// cache that Hugging Face's libraries use. [`hub::fetch`](crate::hub::fetch) does the same with a progress report.
     ///
+    /// If the folder has adapters as PEFT saves them, the base model that they name is opened in the same way, and gets the
+    /// adapters.
+    ///
     /// # Errors
-    /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, or if a download fails.
+    /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, if an adapter does not fit its
+    /// base model or names none, or if a download fails.
     pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = &crate::hub::fetch(folder, |_| ())?;
-        Self::with_model(folder, Pretrained::load(folder, device)?)
+        match LoraConfig::from_dir(folder)? {
+            None => Self::from_folders(folder, folder, Pretrained::load(folder, device)?),
+            Some(LoraConfig { base_model: Some(base), .. }) => Self::open_adapter(folder, base, device),
+            Some(_) => Err(Error::NoBaseModel { folder: folder.clone() }),
+        }
     }
 
-    /// As [`open`](Self::open), with the matrices of the model in half precision: see [`Pretrained::load_half`].
+    /// Opens adapters as PEFT saves them, with a base model other than the one that they name. Both are folders or models
+    /// of the hub. The tokenizer, the prompt template and the generation config are those of the base model if the folder
+    /// of the adapters has none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_adapter(folder: impl AsRef<Path>, base: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+        let [folder, base] = [crate::hub::fetch(folder, |_| ())?, crate::hub::fetch(base, |_| ())?];
+        Self::from_folders(&folder, &base, Pretrained::load(&base, device)?)
+    }
+
+    /// As [`open`](Self::open), with the matrices of the model in half precision: see [`Pretrained::load_half`]. Folders
+    /// of adapters are refused.
     ///
     /// # Errors
     /// As [`open`](Self::open), and if a weight is too large for f16.
     pub fn open_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let folder = &crate::hub::fetch(folder, |_| ())?;
-        Self::with_model(folder, Pretrained::load_half(folder, device)?)
+        Self::from_folders(folder, folder, Pretrained::load_half(folder, device)?)
     }
 
-    /// A model with the other files of its folder.
-    fn with_model(folder: &Path, model: Pretrained) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::from_dir(folder)?;
-        let generation = GenerationConfig::from_dir(folder)?;
+    /// A model with the other files of its folder, or of the folder of its adapters and that of their base model.
+    fn from_folders(folder: &Path, base: &Path, mut model: Pretrained) -> Result<Self, Error> {
+        let with = |file: &str| if folder.join(file).exists() { folder } else { base };
+        let tokenizer = Tokenizer::from_dir(with("tokenizer.json"))?;
+        let generation = GenerationConfig::from_dir(with("generation_config.json"))?;
+        if folder != base {
+            // The rows of help tokens are not saved with adapters: they are frozen, as `with_help_token` has made them.
+            let last = tokenizer.help_tokens().iter().map(|(_, id)| *id as usize + 1).max().unwrap_or(0);
+            let rows = model.spec().vocab_size.max(last);
+            model = model.with_vocab_size(rows).with_adapter_in(folder)?;
+        }
         let mut model = fitted(model, &tokenizer, &generation, &folder.display().to_string())?;
         if let Some(help_token) = trained_help_token(&tokenizer) {
             model = model.with_heads_in(folder, help_token)?;
         }
-        let template = PromptTemplate::from_dir(folder)?;
+        let template = PromptTemplate::from_dir(with("prompt.json"))?;
         let text = |name: &str| read_if_there(&folder.join(name));
         Self { model, tokenizer, template, generation, calibration: None, prices: None }.with_help_files(folder, text)
     }
@@ -115,6 +143,23 @@ impl TextModel {
         Ok(self)
     }
 
+    /// The same model with new adapters ([`Pretrained::with_lora`]). Training changes only them, and a student's heads.
+    ///
+    /// # Errors
+    /// [`Error::Lm`] if the model has adapters, if a setting is invalid, or if it names a layer that there is not.
+    pub fn with_lora(mut self, config: &LoraConfig) -> Result<Self, Error> {
+        self.model.model = self.model.model.with_lora(config)?;
+        Ok(self)
+    }
+
+    /// The same model with its adapters added to its weights, which decodes faster. A model without adapters is returned as
+    /// it is.
+    #[must_use]
+    pub fn merged(mut self) -> Self {
+        self.model.model = self.model.model.merged();
+        self
+    }
+
     /// A decoder in which the model writes without help.
     pub fn decoder(&self) -> BudgetedDecoder<'_> {
         let policy = Policy::new(&self.model, Sampler::from(&self.generation)).with_help_rule(HelpRule::Never);
@@ -153,7 +198,8 @@ impl TextModel {
     }
 
     /// Writes all files of the model into a folder, which is created if it is missing. The folder opens in Python's
-    /// transformers.
+    /// transformers, or in its PEFT if the model has adapters whose settings name a base model: then only the adapters are
+    /// written instead of all weights ([`merged`](Self::merged) adds them to the weights).
     ///
     /// # Errors
     /// If a file cannot be written.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::ModelCache;
 use crate::client::Client;
-use crate::needed::{self, INDEX, WEIGHTS};
+use crate::needed::{self, ADAPTER, INDEX, WEIGHTS};
 use crate::part::Part;
 use crate::patience::Patience;
 use crate::repository::{Listing, RemoteFile, Repository};
@@ -93,7 +93,11 @@ impl Fetch<'_> {
     fn all(&mut self, files: &[&str]) -> Result<(), HubError> {
         let has = |file: &str| files.contains(&file);
         let model = self.repository.model;
-        if !has(WEIGHTS) && !has(INDEX) {
+        let is_adapter = needed::is_adapter(has);
+        if is_adapter && !has(ADAPTER[1]) {
+            return Err(HubError::NoFile { model: model.clone(), file: ADAPTER[1].to_owned() });
+        }
+        if !has(WEIGHTS) && !has(INDEX) && !is_adapter {
             return Err(match needed::pytorch_weights(has) {
                 Some(file) => HubError::NoSafetensors {
                     model: model.clone(),
@@ -108,6 +112,9 @@ impl Fetch<'_> {
                 return Err(HubError::NoFile { model: model.clone(), file: file.to_owned() });
             }
             self.file(file)?;
+        }
+        if is_adapter {
+            return self.file(ADAPTER[1]);
         }
         if has(WEIGHTS) {
             return self.file(WEIGHTS);

@@ -3,7 +3,7 @@
 //! [`fetch`] takes either and returns a folder. The files of a model on the hub go into the cache that Python's
 //! huggingface_hub uses, in its layout, so a model that Python has downloaded is not downloaded again, and the other way
 //! round. Only the files that the other crates read are fetched: the configs, the tokenizer, what a student has beside
-//! its weights, and the weights as safetensors, whole or in shards.
+//! its weights, and the weights as safetensors, whole or in shards, or those of an adapter.
 //!
 //! ```no_run
 //! let folder = wheels_hub::fetch("Qwen/Qwen2.5-0.5B-Instruct", |progress| {

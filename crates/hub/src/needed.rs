@@ -12,6 +12,9 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// The files of an adapter, as PEFT saves them. An adapter has no config.json, and often no tokenizer: those are files of
+/// its base model.
+pub(crate) const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
 /// Files that are fetched if the model has them.
 const OPTIONAL: [&str; 11] = [
@@ -43,14 +46,20 @@ const TOKENIZER_SOURCES: [&str; 9] = [
     "added_tokens.json",
 ];
 
+/// Whether a model consists of an adapter. If it has weights of its own, too, these are used.
+pub(crate) fn is_adapter(has: impl Fn(&str) -> bool) -> bool {
+    has(ADAPTER[0]) && !has(WEIGHTS) && !has(INDEX)
+}
+
 /// Weights in a format that is not read.
 const PYTORCH_WEIGHTS: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// The files beside the weights that are needed of those that a model has.
 pub(crate) fn small_files(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let mut files = vec![CONFIG];
+    let is_adapter = is_adapter(&has);
+    let mut files = vec![if is_adapter { ADAPTER[0] } else { CONFIG }];
     files.extend(OPTIONAL.iter().filter(|file| has(file)));
-    if !has(TOKENIZER) {
+    if !has(TOKENIZER) && !is_adapter {
         files.extend(TOKENIZER_SOURCES.iter().filter(|file| has(file)));
     }
     files
@@ -67,6 +76,9 @@ pub(crate) fn pytorch_weights(has: impl Fn(&str) -> bool) -> Option<&'static str
 /// files are there, too, if this crate has made the snapshot.
 pub(crate) fn first_missing(snapshot: &Path) -> Result<Option<String>, HubError> {
     let has = |file: &str| snapshot.join(file).is_file();
+    if is_adapter(has) {
+        return Ok((!has(ADAPTER[1])).then(|| ADAPTER[1].into()));
+    }
     if !has(CONFIG) {
         return Ok(Some(CONFIG.into()));
     }

@@ -177,6 +177,28 @@ fn the_sources_of_a_tokenizer_are_fetched_if_there_is_no_other() {
 }
 
 #[test]
+fn an_adapter_is_fetched_without_the_files_of_its_base_model() {
+    let files: [(&str, &[u8]); 4] = [
+        ("README.md", b"#"),
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", b"w"),
+        ("prompt.json", b"{}"),
+    ];
+    let (server, cache) = (Server::start(&files), Cache::new());
+    let folder = cache.fetch(&server, "owner/name").unwrap();
+    assert_eq!(names(&folder), ["adapter_config.json", "adapter_model.safetensors", "prompt.json"]);
+    let offline = HubConfig { offline: true, ..cache.config(&server.endpoint) };
+    assert_eq!(fetch(offline.clone(), "owner/name").unwrap(), folder);
+    fs::remove_file(folder.join("adapter_model.safetensors")).unwrap();
+    let message = fetch(offline, "owner/name").unwrap_err().to_string();
+    assert!(message.contains("no adapter_model.safetensors"), "{message}");
+
+    let server = Server::start(&[("adapter_config.json", b"{}"), ("adapter_model.bin", b"pickle")]);
+    let message = Cache::new().fetch(&server, "owner/name").unwrap_err().to_string();
+    assert!(message.contains("owner/name has no adapter_model.safetensors"), "{message}");
+}
+
+#[test]
 fn without_safetensors_or_config_nothing_is_fetched() {
     let server = Server::start(&[("config.json", b"{}"), ("pytorch_model.bin", b"pickle")]);
     let cache = Cache::new();

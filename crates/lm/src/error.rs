@@ -126,6 +126,54 @@ pub enum LmError {
         /// Each tensor that is missing or has another shape.
         problems: Vec<String>,
     },
+    /// An adapter_config.json cannot be parsed.
+    #[error("{origin} is not a valid adapter_config.json: copy it again")]
+    AdapterConfig {
+        /// Where the config came from.
+        origin: String,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An adapter is incomplete or does not fit the model.
+    #[error(
+        "{origin} does not fit the model and adapter_config.json: {}. Use the base model that it was trained on, or copy \
+         it again",
+        problems.join("; ")
+    )]
+    Adapter {
+        /// Where the adapter came from.
+        origin: String,
+        /// Each tensor that is missing, has another shape, or belongs to no layer.
+        problems: Vec<String>,
+    },
+    /// A folder has an adapter and no model.
+    #[error(
+        "{} is an adapter, and its base model is {}: open both with `TextModel::open`, or add the adapter to a model with \
+         `Pretrained::with_adapter_in`",
+        folder.display(),
+        base.as_deref().unwrap_or("not named")
+    )]
+    OnlyAdapter {
+        /// The folder.
+        folder: PathBuf,
+        /// The base model that the adapter names.
+        base: Option<String>,
+    },
+    /// A model has adapters and cannot get others.
+    #[error(
+        "the model has adapters already: train these on, or add them to the weights first (`Pretrained::merged`, or the \
+         example `student`, which saves a whole model)"
+    )]
+    HasAdapters,
+    /// A model has no layer of a name that should get an adapter.
+    #[error("no layer that can have an adapter is named {target:?}; such layers are: {}, all-linear", layers.join(", "))]
+    LoraTarget {
+        /// The name.
+        target: String,
+        /// The last parts of the names of all layers that can have an adapter.
+        layers: Vec<String>,
+    },
     /// A model cannot have this size.
     #[error(
         "a model of width {width} with {layers} and {decoder_layers} blocks is not possible: the width must be a multiple \

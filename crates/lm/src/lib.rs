@@ -4,6 +4,7 @@
 //! weights. Its state, such as the KV cache, lives in a [`Context`] that the caller owns. One interface serves training
 //! (a whole target is scored in one call), decoding (one token per call) and speculative decoding (several tokens per
 //! call, some of which are rolled back). [`Pretrained`] loads model folders in Hugging Face's layout.
+//! [`LoraConfig`] adds low-rank adapters to it, which are read and written as Hugging Face's PEFT does.
 //!
 //! This crate has no tokenizer and no sampling, and it does not choose a device.
 //!
@@ -59,6 +60,7 @@ mod encoder_decoder;
 mod error;
 mod family;
 mod hidden;
+mod lora;
 mod model;
 mod nn;
 mod pretrained;
@@ -79,6 +81,7 @@ pub use family::t5_config::T5Config;
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use hidden::{Hidden, Positions};
+pub use lora::LoraConfig;
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};
 pub use pretrained::{Checkpoint, CheckpointInfo, FloatFormat, Pretrained};

@@ -8,8 +8,11 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::config::{ConfigFile, unsupported};
 use crate::family::{bart, llama, t5};
+use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::weights::{self, Tensors};
-use crate::{Bart, Context, Hidden, LanguageModel, Llama, LmError, ModelSize, ModelSpec, Positions, T5, TokenBatch};
+use crate::{
+    Bart, Context, Hidden, LanguageModel, Llama, LmError, LoraConfig, ModelSize, ModelSpec, Positions, T5, TokenBatch,
+};
 
 /// The float format of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,8 +82,10 @@ impl Pretrained {
     ///
     /// # Errors
     /// If a file is missing or damaged, if the family is not supported, or if the weights do not fit the config.
+    /// [`LmError::OnlyAdapter`] if the folder has an adapter ([`Pretrained::with_adapter_in`]).
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
+        refuse_adapter(folder)?;
         Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, false)
     }
 
@@ -94,6 +99,7 @@ impl Pretrained {
     /// As [`load`](Self::load), and [`LmError::Range`] if a weight is too large for f16.
     pub fn load_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
         let folder = folder.as_ref();
+        refuse_adapter(folder)?;
         Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, true)
     }
 
@@ -103,6 +109,7 @@ impl Pretrained {
     /// For the reasons of [`load`](Self::load).
     pub fn inspect(folder: impl AsRef<Path>) -> Result<CheckpointInfo, LmError> {
         let folder = folder.as_ref();
+        refuse_adapter(folder)?;
         let (file, tensors) = (ConfigFile::open(folder)?, Tensors::open(folder)?);
         let model_type = file.text("model_type").to_owned();
         // The device of a model without weights does not matter.
@@ -189,14 +196,15 @@ impl Pretrained {
         self
     }
 
-    /// A smaller model with the weights of the blocks 0, `n`, `2 n` and so on of each stack.
+    /// A smaller model with the weights of the blocks 0, `n`, `2 n` and so on of each stack. Adapters are added to the
+    /// weights.
     ///
     /// # Panics
     /// If `n` is 0.
     #[must_use]
     pub fn with_every_nth_block(self, n: usize) -> Self {
         assert!(n > 0, "every 0th block is no block");
-        match self {
+        match self.merged() {
             Self::T5(model) => Self::T5(model.with_every_nth_block(n)),
             Self::Llama(model) => Self::Llama(model.with_every_nth_block(n)),
             Self::Bart(model) => Self::Bart(model.with_every_nth_block(n)),
@@ -218,11 +226,15 @@ impl Pretrained {
     }
 
     /// Writes config.json and model.safetensors into a folder. Creates the folder if it does not exist. Python's
-    /// transformers can load the folder. If writing a file fails, its old content is unchanged.
+    /// transformers can load the folder. If writing a file fails, its old content is unchanged. Adapters are added to the
+    /// saved weights, and the files of an adapter are removed from the folder: [`Pretrained::save_adapter`] writes them.
     ///
     /// # Errors
     /// [`LmError::Write`] if a file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), LmError> {
+        if self.lora().is_some() {
+            return self.clone().merged().save(folder, format);
+        }
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|source| LmError::Write { path: folder.into(), source })?;
         let config = match self {
@@ -237,7 +249,19 @@ impl Pretrained {
             Self::T5(model) => weights::save(model, folder, t5::names, format),
             Self::Llama(model) => weights::save(model, folder, llama::names, format),
             Self::Bart(model) => weights::save(&model.with_copies(), folder, bart::names, format),
-        }
+        }?;
+        // With them, the folder would be taken for an adapter.
+        weights::remove(&folder.join(ADAPTER_CONFIG))?;
+        weights::remove(&folder.join(ADAPTER_WEIGHTS))
+    }
+}
+
+/// # Errors
+/// [`LmError::OnlyAdapter`] if a folder has an adapter.
+fn refuse_adapter(folder: &Path) -> Result<(), LmError> {
+    match LoraConfig::from_dir(folder)? {
+        Some(LoraConfig { base_model: base, .. }) => Err(LmError::OnlyAdapter { folder: folder.into(), base }),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use wheels_lm::{
-    Context, FloatFormat, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, Pretrained, TokenBatch,
+    Context, FloatFormat, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, ModelState, Positions, Pretrained,
+    TokenBatch,
 };
 
 use crate::heads::{Heads, PRICE};
@@ -217,11 +218,17 @@ impl Student<Pretrained> {
     /// Writes the model ([`Pretrained::save`]) and, if there are heads, heads.safetensors and student_config.json.
     /// Without heads, these two files are removed from the folder.
     ///
+    /// If the model has adapters and their settings name a base model, only the adapters are written
+    /// ([`Pretrained::save_adapter`]).
+    ///
     /// # Errors
-    /// For the reasons of [`Pretrained::save`], or if an old file cannot be removed.
+    /// For the reasons of [`Pretrained::save`] and [`Pretrained::save_adapter`], or if an old file cannot be removed.
     pub fn save(&self, folder: impl AsRef<Path>, format: FloatFormat) -> Result<(), StudentError> {
         let folder = folder.as_ref();
-        self.model.save(folder, format)?;
+        match self.model.lora() {
+            Some(LoraConfig { base_model: Some(_), .. }) => self.model.save_adapter(folder, format)?,
+            _ => self.model.save(folder, format)?,
+        }
         let (weights, config) = (folder.join(HEADS), folder.join(CONFIG));
         match &self.heads {
             Some(heads) => {

@@ -20,7 +20,7 @@ use crate::nn::{
     product,
 };
 use crate::weights::{HEAD, Tensors};
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch, TokenIds};
+use crate::{Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, Positions, TokenBatch, TokenIds};
 
 /// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
 pub(crate) fn names(path: &str) -> Vec<String> {
@@ -83,6 +83,7 @@ impl BartConfig {
             lm_head: None,
             sinusoids: self.sinusoids(),
             dropout_seed: None,
+            lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
                 d_model: self.d_model,
@@ -162,6 +163,9 @@ pub struct Bart {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    /// The settings of the adapters, if there are some.
+    #[module(skip)]
+    pub(crate) lora: Option<LoraConfig>,
     #[module(skip)]
     pub(crate) spec: ModelSpec,
     #[module(skip)]
@@ -280,6 +284,11 @@ impl Bart {
         Ok(model)
     }
 
+    /// The bias of the logits is not trained.
+    pub(crate) fn freeze_logits_bias(&mut self) {
+        self.final_logits_bias = self.final_logits_bias.take().map(|bias| bias.set_require_grad(false));
+    }
+
     /// The model whose tensors are saved. transformers 5 does not share any table if the head has weights of its own, so
     /// such a file needs a copy of the table for each stack.
     pub(crate) fn with_copies(&self) -> Self {
@@ -290,6 +299,11 @@ impl Bart {
             }
         }
         model
+    }
+
+    /// The dropout of one pass: 0 for the encoder, 1 for the decoder, and 2 for the keys and values of cross-attention.
+    fn dropout(&self, pass: u64) -> Dropout {
+        Dropout::new(self.dropout_seed, pass).with_lora(self.lora.as_ref())
     }
 
     /// The encoder's last hidden states.
@@ -307,12 +321,12 @@ impl Bart {
     /// The encoder's last hidden states as the list of `packing`, `[positions, d_model]`.
     fn encode_list(&self, tokens: &TokenBatch, packing: &Packing) -> Tensor<2> {
         let padding = padding_mask(tokens, &self.device());
-        let mut dropout = Dropout::new(self.dropout_seed, 0);
+        let mut dropout = self.dropout(0);
         let before = vec![&[][..]; tokens.rows()];
         let mut x = self.embed(&self.encoder, tokens, &before, packing, &mut dropout);
         for block in &self.encoder.layers {
             let input = self.before(&block.self_attn_layer_norm, x.clone());
-            let keys_values = block.self_attn.keys_values(input.clone(), packing);
+            let keys_values = block.self_attn.keys_values(input.clone(), packing, &mut dropout);
             let found = block.self_attn.forward(input, packing, keys_values, padding.clone(), &mut dropout);
             x = self.add(&block.self_attn_layer_norm, x, found, &mut dropout);
             x = self.feed(block, x, &mut dropout);
@@ -328,8 +342,9 @@ impl Bart {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.layers.iter().filter_map(|block| block.encoder_attn.as_ref());
+        let mut dropout = self.dropout(2);
         EncoderMemory {
-            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
+            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
         }
     }
@@ -410,8 +425,9 @@ impl Bart {
     /// Applies the feed-forward layers of a block.
     fn feed(&self, block: &Block, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
         let norm = &block.final_layer_norm;
-        let inner = self.config.activation_function.forward(block.fc1.forward(self.before(norm, x.clone())));
-        let found = block.fc2.forward(dropout.apply(inner, self.config.activation_dropout));
+        let inner = block.fc1.forward(self.before(norm, x.clone()), dropout);
+        let inner = dropout.apply(self.config.activation_function.forward(inner), self.config.activation_dropout);
+        let found = block.fc2.forward(inner, dropout);
         self.add(norm, x, found, dropout)
     }
 }
@@ -452,7 +468,7 @@ impl LanguageModel for Bart {
         let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
-        let mut dropout = Dropout::new(self.dropout_seed, 1);
+        let mut dropout = self.dropout(1);
         let before: Vec<&[u32]> = rows.iter().map(|&row| context.tokens(row)).collect();
         let mut x = self.embed(&self.decoder, tokens, &before, &packing, &mut dropout);
 
@@ -461,7 +477,7 @@ impl LanguageModel for Bart {
         let memory = selected.as_ref().unwrap_or(&state.memory);
         for (index, block) in self.decoder.layers.iter().enumerate() {
             let input = self.before(&block.self_attn_layer_norm, x.clone());
-            let mut keys_values = block.self_attn.keys_values(input.clone(), &packing);
+            let mut keys_values = block.self_attn.keys_values(input.clone(), &packing, &mut dropout);
             if let Some(cache) = state.caches.get_mut(index) {
                 cache.append(rows, &offsets, keys_values.0, keys_values.1);
                 keys_values = cache.view((!whole).then_some(rows), end);

@@ -14,7 +14,9 @@ use crate::nn::{
     Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product, rotate,
 };
 use crate::weights::Tensors;
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, ModelState, Positions, TokenBatch, TokenIds};
+use crate::{
+    Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
+};
 
 /// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
 pub(crate) fn names(path: &str) -> Vec<String> {
@@ -87,6 +89,7 @@ impl LlamaConfig {
             rotary,
             windows: self.windows(),
             dropout_seed: None,
+            lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
                 d_model: width,
@@ -114,6 +117,9 @@ pub struct Llama {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    /// The settings of the adapters, if there are some.
+    #[module(skip)]
+    pub(crate) lora: Option<LoraConfig>,
     #[module(skip)]
     pub(crate) spec: ModelSpec,
     #[module(skip)]
@@ -161,9 +167,10 @@ struct Mlp {
 impl Mlp {
     /// # Shapes
     /// `[positions, hidden_size]` to the same.
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.activation.forward(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+    fn forward(&self, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
+        let gate = self.activation.forward(self.gate_proj.forward(x.clone(), dropout));
+        let up = self.up_proj.forward(x, dropout);
+        self.down_proj.forward(gate * up, dropout)
     }
 }
 
@@ -173,10 +180,16 @@ impl SelfAttention {
     /// # Shapes
     /// `x`: `[positions, hidden_size]`; queries: `[rows, heads, time, d_head]`; keys and values: `[rows, kv_heads, time,
     /// d_head]`.
-    fn project(&self, x: Tensor<2>, packing: &Packing, angles: &[Tensor<3>; 2]) -> [Tensor<4>; 3] {
-        let queries = self.heads(self.q_proj.forward(x.clone()), self.q_norm.as_ref(), Some(angles), packing);
-        let keys = self.heads(self.k_proj.forward(x.clone()), self.k_norm.as_ref(), Some(angles), packing);
-        let values = self.heads(self.v_proj.forward(x), None, None, packing);
+    fn project(
+        &self,
+        x: Tensor<2>,
+        packing: &Packing,
+        angles: &[Tensor<3>; 2],
+        dropout: &mut Dropout,
+    ) -> [Tensor<4>; 3] {
+        let queries = self.heads(self.q_proj.forward(x.clone(), dropout), self.q_norm.as_ref(), Some(angles), packing);
+        let keys = self.heads(self.k_proj.forward(x.clone(), dropout), self.k_norm.as_ref(), Some(angles), packing);
+        let values = self.heads(self.v_proj.forward(x, dropout), None, None, packing);
         [queries * (self.d_head as f64).powf(-0.5), keys, values]
     }
 
@@ -229,7 +242,7 @@ impl SelfAttention {
         };
         let weights = dropout.apply(softmax(scores, 3), self.dropout);
         let found = weights.matmul(values).reshape([rows, heads, time, d_head]).swap_dims(1, 2);
-        self.o_proj.forward(packing.list(found.flatten(2, 3)))
+        self.o_proj.forward(packing.list(found.flatten(2, 3)), dropout)
     }
 }
 
@@ -359,12 +372,12 @@ impl Llama {
             .collect();
         let angles = self.rotary.angles(&positions, &device);
         let mut masks: Vec<(Option<usize>, Option<Tensor<4>>)> = Vec::new();
-        let mut dropout = Dropout::new(self.dropout_seed, 0);
+        let mut dropout = Dropout::new(self.dropout_seed, 0).with_lora(self.lora.as_ref());
         let mut x = packing.without_padding(self.model.embed_tokens.forward(tokens.tensor(&device)));
         for (index, (block, window)) in self.model.layers.iter().zip(&self.windows).enumerate() {
             let attention = &block.self_attn;
             let [queries, mut keys, mut values] =
-                attention.project(block.input_layernorm.forward(x.clone()), &packing, &angles);
+                attention.project(block.input_layernorm.forward(x.clone()), &packing, &angles, &mut dropout);
             if let Some(Slots { caches, rows, whole }) = &mut slots {
                 caches[index].append(rows, offsets, keys, values);
                 if !last && index + 1 == self.model.layers.len() {
@@ -377,7 +390,7 @@ impl Llama {
             }
             let mask = masks.iter().find(|(known, _)| known == window).and_then(|(_, mask)| mask.clone());
             x = x + attention.attend(queries, (keys, values), mask, &packing, &mut dropout);
-            x = x.clone() + block.mlp.forward(block.post_attention_layernorm.forward(x));
+            x = x.clone() + block.mlp.forward(block.post_attention_layernorm.forward(x), &mut dropout);
         }
         Some(packing.grid(self.model.norm.forward(x)))
     }

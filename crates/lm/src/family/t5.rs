@@ -12,7 +12,7 @@ use crate::nn::{
     product,
 };
 use crate::weights::Tensors;
-use crate::{Context, Hidden, LanguageModel, LmError, ModelSpec, Positions, TokenBatch};
+use crate::{Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, Positions, TokenBatch};
 
 /// The names of a parameter in Hugging Face's files.
 pub(crate) fn names(path: &str) -> Vec<String> {
@@ -66,6 +66,7 @@ impl T5Config {
             decoder: Stack::init(self, self.decoder_layers(), true, device),
             lm_head: own_head.then(|| Linear::init(self.d_model, self.vocab_size, factor, device)),
             dropout_seed: None,
+            lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
                 d_model: self.d_model,
@@ -89,6 +90,9 @@ pub struct T5 {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    /// The settings of the adapters, if there are some.
+    #[module(skip)]
+    pub(crate) lora: Option<LoraConfig>,
     #[module(skip)]
     pub(crate) spec: ModelSpec,
     #[module(skip)]
@@ -202,6 +206,11 @@ impl T5 {
         Ok(config.lazy(own_head, device))
     }
 
+    /// The dropout of one pass: 0 for the encoder, 1 for the decoder, and 2 for the keys and values of cross-attention.
+    fn dropout(&self, pass: u64) -> Dropout {
+        Dropout::new(self.dropout_seed, pass).with_lora(self.lora.as_ref())
+    }
+
     /// The encoder's last hidden states.
     ///
     /// # Shapes
@@ -216,7 +225,7 @@ impl T5 {
         let device = self.device();
         let padding = padding_mask(tokens, &device);
         let mut bias = None;
-        let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 0), self.config.dropout_rate);
+        let (mut dropout, rate) = (self.dropout(0), self.config.dropout_rate);
         let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
         x = dropout.apply(x, rate);
         for block in &self.encoder.block {
@@ -228,7 +237,7 @@ impl T5 {
                 });
             }
             let normed = block.attention_norm.forward(x.clone());
-            let keys_values = block.attention.keys_values(normed.clone(), packing);
+            let keys_values = block.attention.keys_values(normed.clone(), packing, &mut dropout);
             let found = block.attention.forward(normed, packing, keys_values, bias.clone(), &mut dropout);
             x = x + dropout.apply(found, rate);
             let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
@@ -242,8 +251,9 @@ impl T5 {
         let packing = Packing::padded(prompts);
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
+        let mut dropout = self.dropout(2);
         EncoderMemory {
-            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing)).collect(),
+            layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
         }
     }
@@ -283,7 +293,7 @@ impl LanguageModel for T5 {
         let selected = (!whole).then(|| state.memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(&state.memory);
 
-        let (mut dropout, rate) = (Dropout::new(self.dropout_seed, 1), self.config.dropout_rate);
+        let (mut dropout, rate) = (self.dropout(1), self.config.dropout_rate);
         let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
         x = dropout.apply(x, rate);
         for (index, block) in self.decoder.block.iter().enumerate() {
@@ -295,7 +305,7 @@ impl LanguageModel for T5 {
                 });
             }
             let normed = block.attention_norm.forward(x.clone());
-            let mut keys_values = block.attention.keys_values(normed.clone(), &packing);
+            let mut keys_values = block.attention.keys_values(normed.clone(), &packing, &mut dropout);
             if let Some(cache) = state.caches.get_mut(index) {
                 cache.append(rows, &offsets, keys_values.0, keys_values.1);
                 keys_values = cache.view((!whole).then_some(rows), end);

@@ -68,8 +68,9 @@ impl Attention {
     ///
     /// # Shapes
     /// `x`: `[positions, d_model]`; keys and values: `[batch, heads, time, d_head]`.
-    pub(crate) fn keys_values(&self, x: Tensor<2>, packing: &Packing) -> (Tensor<4>, Tensor<4>) {
-        (self.split(self.k.forward(x.clone()), packing), self.split(self.v.forward(x), packing))
+    pub(crate) fn keys_values(&self, x: Tensor<2>, packing: &Packing, dropout: &mut Dropout) -> (Tensor<4>, Tensor<4>) {
+        let keys = self.k.forward(x.clone(), dropout);
+        (self.split(keys, packing), self.split(self.v.forward(x, dropout), packing))
     }
 
     /// Attends from the positions of `x` to `keys` and `values`.
@@ -85,7 +86,7 @@ impl Attention {
         bias: Option<Tensor<4>>,
         dropout: &mut Dropout,
     ) -> Tensor<2> {
-        let mut queries = self.q.forward(x);
+        let mut queries = self.q.forward(x, dropout);
         if self.scale != 1.0 {
             queries = queries * self.scale;
         }
@@ -96,7 +97,7 @@ impl Attention {
         };
         let weights = dropout.apply(softmax(scores, 3), self.dropout);
         let found = weights.matmul(values).swap_dims(1, 2);
-        self.o.forward(packing.list(found.flatten(2, 3)))
+        self.o.forward(packing.list(found.flatten(2, 3)), dropout)
     }
 
     fn split(&self, x: Tensor<2>, packing: &Packing) -> Tensor<4> {

@@ -4,6 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::LoraConfig;
+
 /// Dropout in one pass over a model (Srivastava et al. 2014). It replaces random values by 0 and divides the others by
 /// the probability of being kept.
 ///
@@ -12,6 +14,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 pub(crate) struct Dropout {
     /// None outside training.
     rng: Option<ChaCha8Rng>,
+    /// The rate of the inputs of adapters.
+    lora_rate: f64,
 }
 
 impl Dropout {
@@ -23,7 +27,18 @@ impl Dropout {
                 rng.set_stream(pass);
                 rng
             }),
+            lora_rate: 0.0,
         }
+    }
+
+    /// The same dropout, with the rate of these adapters for their inputs.
+    pub(crate) fn with_lora(self, lora: Option<&LoraConfig>) -> Self {
+        Self { lora_rate: lora.map_or(0.0, |lora| lora.dropout), ..self }
+    }
+
+    /// Drops values of the input of an adapter.
+    pub(crate) fn apply_to_adapter(&mut self, x: Tensor<2>) -> Tensor<2> {
+        self.apply(x, self.lora_rate)
     }
 
     /// Drops each value of `x` with the probability `rate`.

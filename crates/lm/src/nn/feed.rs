@@ -55,14 +55,15 @@ impl Feed {
     /// `[positions, d_model]` to `[positions, d_model]`.
     pub(crate) fn forward(&self, x: Tensor<2>, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
         let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
-            (Some(wi), ..) => relu(wi.forward(x)),
+            (Some(wi), ..) => relu(wi.forward(x, dropout)),
             (None, Some(gate), Some(up)) => {
-                let gate = gate.forward(x.clone());
+                let gate = gate.forward(x.clone(), dropout);
                 let gate = if self.kind == FeedForward::GatedSilu { silu(gate) } else { gelu_approximate(gate) };
-                gate * up.forward(x)
+                gate * up.forward(x, dropout)
             }
             _ => unreachable!("`init` makes plain or gated layers"),
         };
-        self.wo.forward(dropout.apply(inner, rate))
+        let inner = dropout.apply(inner, rate);
+        self.wo.forward(inner, dropout)
     }
 }

@@ -1,8 +1,9 @@
 //! Linear layers and embedding tables, with weights laid out as in Hugging Face's files.
 
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, LoraAdapter, Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor};
 
+use super::Dropout;
 use crate::weights::float_dtype;
 
 /// `x W^T + b`. The weights lie as PyTorch and Hugging Face store them, so they are loaded and saved without a transpose.
@@ -35,17 +36,29 @@ impl Linear {
         Self { weight: self.weight.map(|weight| grow(weight, missing)), ..self }
     }
 
-    /// Applies the layer to each position.
+    /// Applies the layer to each position. If the weight has an adapter, its output is added. In training, `dropout` drops
+    /// values of the adapter's input.
     ///
     /// # Shapes
     /// `[positions, inputs]` to `[positions, outputs]`.
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = product(x, self.weight.val());
+    pub(crate) fn forward(&self, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
+        let y = match self.weight.adapter() {
+            Some(adapter) => product(x.clone(), self.weight.base()) + low_rank(dropout.apply_to_adapter(x), adapter),
+            None => product(x, self.weight.val()),
+        };
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
         }
     }
+}
+
+/// `scale x (a b)^T` for the factors of an adapter, without the product of the factors, which is as large as the weights.
+///
+/// # Shapes
+/// `[positions, inputs]` to `[positions, outputs]`.
+fn low_rank(x: Tensor<2>, adapter: &LoraAdapter) -> Tensor<2> {
+    product(product(x, adapter.b.val()), adapter.a.val()) * adapter.scale
 }
 
 /// `x W^T` for weights `[outputs, inputs]`. If the weights have another precision than `x`, the product is computed in

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use safetensors::Dtype;
 
 use super::{ModulePath, Names, Tensors};
 use crate::LmError;
@@ -91,15 +90,8 @@ impl ModuleVisitor for Check<'_> {
             self.problems.push(format!("{} is missing", names[0]));
             return;
         };
-        let entry = &self.tensors.entries[name];
-        let expected = param.lazy_shape().to_vec();
-        if entry.shape != expected {
-            self.problems.push(format!("{name} has the shape {:?} and should have {expected:?}", entry.shape));
-        }
-        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            self.problems.push(format!("{name} has numbers of the format {:?}, which is not supported", entry.dtype));
-        }
-        self.used.insert(self.path.0.join("."), name.clone());
+        self.problems.extend(self.tensors.misfit(name, param.lazy_shape().as_slice()));
+        self.used.insert(self.path.text(), name.clone());
     }
 }
 
@@ -131,7 +123,7 @@ impl ModuleMapper for Loader<'_> {
         let device = param.lazy_device();
         let is_half = self.half && self.in_matrix && D == 2 && !self.path.0.iter().any(|name| name == "wo");
         let dtype = if is_half { DType::F16 } else { float_dtype(&device) };
-        match self.tensors.read(&self.used[&self.path.0.join(".")], dtype) {
+        match self.tensors.read(&self.used[&self.path.text()], dtype) {
             Ok(data) => {
                 let id = param.id;
                 param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
@@ -144,7 +136,8 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// The float format in which weights and activations are stored on a device. Flex32 is only a format for computation, stored as f32.
+/// The float format in which weights and activations are stored on a device. Flex32 is only a format for computation,
+/// stored as f32.
 pub(crate) fn float_dtype(device: &Device) -> DType {
     match device.settings().float_dtype.into() {
         DType::Flex32 => DType::F32,

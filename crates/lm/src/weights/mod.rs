@@ -1,11 +1,13 @@
 //! Reads and writes the weights of a model as safetensors: one file, or shards with an index.
 
+mod adapter;
 mod load;
 mod save;
 mod tensors;
 
+pub(crate) use adapter::{check_adapter, read_factor, save_adapter};
 pub(crate) use load::{float_dtype, load, unused};
-pub(crate) use save::{save, write};
+pub(crate) use save::{remove, save, write};
 pub(crate) use tensors::Tensors;
 
 /// The tensor of the output head, in all families.
@@ -19,19 +21,24 @@ pub(crate) type Names = fn(&str) -> Vec<String>;
 
 /// The path of the current parameter in a module.
 #[derive(Default)]
-struct ModulePath(Vec<String>);
+pub(crate) struct ModulePath(Vec<String>);
 
 impl ModulePath {
-    fn enter(&mut self, name: &str) {
+    pub(crate) fn enter(&mut self, name: &str) {
         self.0.push(name.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.0.pop();
     }
 
+    /// The parts of the path with dots between them.
+    pub(crate) fn text(&self) -> String {
+        self.0.join(".")
+    }
+
     fn names(&self, names: Names) -> Vec<String> {
-        names(&self.0.join("."))
+        names(&self.text())
     }
 }
 

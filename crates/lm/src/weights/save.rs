@@ -32,7 +32,8 @@ pub(super) fn save_in_shards<M: Module>(
     format: FloatFormat,
     max_shard: usize,
 ) -> Result<(), LmError> {
-    let mut collect = Collect { names, format, path: ModulePath::default(), tensors: vec![] };
+    let name = |path: &str| Some(names(path).swap_remove(0));
+    let mut collect = Collect { name: &name, format, path: ModulePath::default(), tensors: vec![] };
     module.visit(&mut collect);
     let mut shards: Vec<Vec<(String, Weight)>> = vec![vec![]];
     let mut filled = 0;
@@ -87,7 +88,7 @@ struct IndexMetadata {
 }
 
 /// A weight that is read from its device when it is written.
-struct Weight {
+pub(super) struct Weight {
     read: Box<dyn Fn() -> TensorData>,
     shape: Vec<usize>,
     format: FloatFormat,
@@ -105,14 +106,16 @@ impl Weight {
     }
 }
 
-struct Collect {
-    names: Names,
-    format: FloatFormat,
-    path: ModulePath,
-    tensors: Vec<(String, Weight)>,
+/// Collects the parameters of a module to save.
+pub(super) struct Collect<'a> {
+    /// The name in the file of a parameter, by its path. None if it is not saved.
+    pub(super) name: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) format: FloatFormat,
+    pub(super) path: ModulePath,
+    pub(super) tensors: Vec<(String, Weight)>,
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.enter(name);
     }
@@ -122,16 +125,16 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(name) = (self.name)(&self.path.text()) else { return };
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
         let weight = Weight { read: Box::new(move || tensor.to_data()), shape, format: self.format };
-        let name = self.path.names(self.names).swap_remove(0);
         self.tensors.push((name, weight));
     }
 }
 
 /// A file that is complete but does not have its name yet.
-struct Partial {
+pub(super) struct Partial {
     path: PathBuf,
     partial: PathBuf,
 }
@@ -143,7 +146,7 @@ impl Partial {
         Self { path, partial: partial.into() }
     }
 
-    fn create(path: PathBuf, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Self, LmError> {
+    pub(super) fn create(path: PathBuf, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Self, LmError> {
         let this = Self::new(path);
         match File::create(&this.partial).and_then(|mut file| fill(&mut file)) {
             Ok(()) => Ok(this),
@@ -152,7 +155,7 @@ impl Partial {
     }
 
     /// Gives the file its name.
-    fn replace(self) -> Result<(), LmError> {
+    pub(super) fn replace(self) -> Result<(), LmError> {
         // Without this, a crash after the rename could leave an empty file.
         let renamed = File::open(&self.partial).and_then(|file| file.sync_all());
         match renamed.and_then(|()| fs::rename(&self.partial, &self.path)) {
@@ -181,7 +184,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
 }
 
 /// Writes a safetensors file, one tensor after the other.
-fn write_tensors(file: &mut File, weights: &[(String, Weight)]) -> io::Result<()> {
+pub(super) fn write_tensors(file: &mut File, weights: &[(String, Weight)]) -> io::Result<()> {
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({ "format": "pt" }))]);
     let mut end = 0;
     for (name, weight) in weights {
@@ -205,7 +208,11 @@ fn write_tensors(file: &mut File, weights: &[(String, Weight)]) -> io::Result<()
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), LmError> {
+/// Removes a file if it exists.
+///
+/// # Errors
+/// [`LmError::Write`] if it cannot be removed.
+pub(crate) fn remove(path: &Path) -> Result<(), LmError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LmError::Write { path: path.into(), source }),
         _ => Ok(()),

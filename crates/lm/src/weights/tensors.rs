@@ -60,9 +60,7 @@ impl<'a> Tensors<'a> {
             return Err(LmError::Pickled { folder: folder.into() });
         }
         if whole.exists() || !index.exists() {
-            let mut tensors = Self { origin: whole.display().to_string(), entries: BTreeMap::new(), parts: vec![] };
-            tensors.add_file(whole)?;
-            return Ok(tensors);
+            return Self::open_file(whole);
         }
         let json = fs::read(&index).map_err(|source| LmError::Read { path: index.clone(), source })?;
         let invalid = |reason: String| LmError::Index { path: index.clone(), reason };
@@ -89,6 +87,16 @@ impl<'a> Tensors<'a> {
         Ok(tensors)
     }
 
+    /// Opens a safetensors file.
+    ///
+    /// # Errors
+    /// [`LmError::Read`] if it is missing, and [`LmError::Safetensors`] if it is damaged.
+    pub(crate) fn open_file(path: PathBuf) -> Result<Self, LmError> {
+        let mut tensors = Self { origin: path.display().to_string(), entries: BTreeMap::new(), parts: vec![] };
+        tensors.add_file(path)?;
+        Ok(tensors)
+    }
+
     /// Opens the content of a safetensors file. `origin` is its name in error messages.
     ///
     /// # Errors
@@ -105,6 +113,18 @@ impl<'a> Tensors<'a> {
 
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// What is wrong with a tensor that the file has and that should have the shape `expected`.
+    pub(super) fn misfit(&self, name: &str, expected: &[usize]) -> Vec<String> {
+        let (entry, mut problems) = (&self.entries[name], vec![]);
+        if entry.shape != expected {
+            problems.push(format!("{name} has the shape {:?} and should have {expected:?}", entry.shape));
+        }
+        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            problems.push(format!("{name} has numbers of the format {:?}, which is not supported", entry.dtype));
+        }
+        problems
     }
 
     /// The number of layers in a stack of blocks: one more than the largest number in a name `{prefix}N.`.

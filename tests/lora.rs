@@ -1,0 +1,239 @@
+//! Adapters in training and on the disk, as a user of the library has them.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::Command;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use training_wheels::distill::objective::CrossEntropy;
+use training_wheels::distill::{DistillError, SupervisedBatches, TokenPair, Trainer, TrainerConfig};
+use training_wheels::lm::{FloatFormat, LmError, TokenBatch};
+use training_wheels::prelude::*;
+use training_wheels::student::Student;
+use training_wheels::{CalibrationConfig, DistillationConfig};
+use wheels_embedded::TRANSLATION;
+
+use support::example;
+
+/// Writes the embedded student without its heads into a folder, as a base model.
+fn base(folder: &Path) {
+    let mut student = TextModel::from_files("student", TRANSLATION.student, &Device::flex()).unwrap();
+    student.model = Student::new(student.model.model);
+    (student.calibration, student.prices) = (None, None);
+    student.save(folder, FloatFormat::F32).unwrap();
+}
+
+fn open(folder: &Path) -> TextModel {
+    TextModel::open(folder, &Device::flex()).unwrap()
+}
+
+fn lora(base: &Path) -> LoraConfig {
+    let modules = vec!["q".to_owned(), "v".to_owned(), "wo".to_owned()];
+    LoraConfig::new(2).with_target_modules(modules).with_base_model(Some(base.to_str().unwrap().to_owned()))
+}
+
+fn data() -> (Dataset, Dataset) {
+    let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "sample").unwrap();
+    let short: Dataset = sample.into_iter().filter(|example| example.source.len() < 60).collect();
+    let (valid, train) = short.split(24);
+    (train, valid)
+}
+
+/// A short distillation.
+fn tiny() -> DistillationConfig {
+    let calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_tolerance(0.05);
+    let mut config = DistillationConfig::new().with_steps(3).with_calibration(calibration).with_valid_texts(4);
+    config.rollout.batch_tokens = 600;
+    config.report_budgets = vec![20];
+    config
+}
+
+fn logits(model: &TextModel) -> Vec<f32> {
+    let ids = model.tokenizer.encode("a text editor").unwrap();
+    let mut context = model.model.prefill(&TokenBatch::new(&[ids], model.tokenizer.pad()), 0);
+    let logits = model.model.forward(&TokenBatch::new(&[vec![context.starts()[0], 7, 9]], 0), &mut context).logits;
+    logits.into_data().iter::<f32>().collect()
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The parameters of a module by path.
+#[derive(Default)]
+struct Weights {
+    path: Vec<String>,
+    found: Vec<(String, Vec<f32>)>,
+}
+
+impl ModuleVisitor for Weights {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.path.join("."), param.val().into_data().iter::<f32>().collect()));
+    }
+}
+
+fn weights(module: &impl Module) -> Vec<(String, Vec<f32>)> {
+    let mut weights = Weights::default();
+    module.visit(&mut weights);
+    weights.found
+}
+
+#[test]
+fn training_changes_only_adapters_and_is_resumed_bit_for_bit() {
+    let scratch = tempfile::tempdir().unwrap();
+    let start = open({
+        base(scratch.path());
+        scratch.path()
+    });
+    let start = start.with_lora(&lora(scratch.path()).with_dropout(0.1)).unwrap();
+    let pairs: Vec<TokenPair> =
+        (0..12).map(|i| TokenPair { source: vec![5 + i, 6, 7, 1], target: vec![8 + i, 9, 1] }).collect();
+    let objective = CrossEntropy { label_smoothing: 0.0 };
+    let train_to = |steps: usize, folder: &Path| {
+        let config = TrainerConfig::new(steps)
+            .with_accumulate(2)
+            .with_warmup_steps(1)
+            .with_dropout(true)
+            .with_decay(training_wheels::distill::Decay::Constant)
+            .with_checkpoint_every(2);
+        let batches = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).unwrap();
+        let student = start.model.valid().train();
+        let mut trainer = Trainer::resume(config, &objective, student, batches, folder).unwrap();
+        trainer.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())).unwrap();
+        trainer.student()
+    };
+    let (whole, parts) = (scratch.path().join("whole"), scratch.path().join("parts"));
+    let trained = weights(&train_to(6, &whole));
+    train_to(2, &parts);
+    assert!(trained == weights(&train_to(6, &parts)), "a resumed run ends with the same bits");
+    let before = weights(&start.model);
+    assert_eq!(before.len(), trained.len());
+    for ((path, before), (_, after)) in before.iter().zip(&trained) {
+        assert_eq!(before != after, path.contains(".lora."), "{path}");
+    }
+    // The optimizer has two moments for each number of an adapter, and nothing else of this size.
+    let size = fs::metadata(whole.join("checkpoint-00000006/optimizer.bpk")).unwrap().len() as usize;
+    let adapters: usize =
+        trained.iter().filter(|(path, _)| path.contains(".lora.")).map(|(_, after)| after.len()).sum();
+    let all: usize = trained.iter().map(|(_, after)| after.len()).sum();
+    assert!(size > 8 * adapters && size < 8 * all / 4, "{size} bytes for {adapters} of {all} numbers");
+}
+
+#[test]
+fn a_distilled_adapter_opens_on_its_base_and_merges() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [student, out, full] = ["student", "out", "full"].map(|name| scratch.path().join(name));
+    base(&student);
+    let teacher = TextModel::from_files("teacher", TRANSLATION.teacher, &Device::flex()).unwrap();
+    let (train, valid) = data();
+    let mut config = tiny();
+    config.lora = Some(lora(&student).with_dropout(0.1));
+    let run = |config: &DistillationConfig| {
+        let distillation = Distillation::new(open(&student), &teacher).config(config.clone());
+        distillation.run(&train, &valid, &out)
+    };
+    let distilled = run(&config).unwrap().pair.student;
+    assert!(!out.join("model.safetensors").exists() && out.join("adapter_model.safetensors").exists());
+    let saved: DistillationConfig = burn::config::Config::load(out.join("distillation.json")).unwrap();
+    assert!(saved.lora == config.lora && saved.trainer.dropout, "dropout of adapters turns dropout on");
+
+    let opened = open(&out);
+    assert!(opened.model.has_heads() && opened.model.model.lora().is_some());
+    assert_eq!(logits(&opened), logits(&distilled));
+    assert_eq!(opened.calibration, distilled.calibration);
+    assert!(worst(&logits(&opened), &logits(&open(&student))) > 1e-4, "the adapters were trained");
+    let elsewhere = TextModel::open_adapter(&out, &student, &Device::flex()).unwrap();
+    assert_eq!(logits(&elsewhere), logits(&opened));
+
+    opened.clone().merged().save(&full, FloatFormat::F32).unwrap();
+    assert!(!full.join("adapter_config.json").exists());
+    assert!(worst(&logits(&open(&full)), &logits(&opened)) < 1e-4);
+
+    config.lora = Some(lora(&student).with_alpha(3.0));
+    let error = run(&config).unwrap_err();
+    assert!(matches!(&error, Error::Distill(DistillError::OtherConfig { field, .. }) if field == "lora"), "{error}");
+    config.heads_only = true;
+    assert!(matches!(run(&config).unwrap_err(), Error::HeadsOnlyLora));
+}
+
+#[test]
+fn help_tokens_have_the_same_row_when_adapters_are_opened_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [student, out] = ["student", "out"].map(|name| scratch.path().join(name));
+    base(&student);
+    // The vocabulary of the base model is full, so the new help token gets a new row.
+    let model = open(&student).with_help_token("search").unwrap().with_lora(&lora(&student)).unwrap();
+    assert_eq!(model.model.spec().vocab_size, open(&student).model.spec().vocab_size + 1);
+    model.save(&out, FloatFormat::F32).unwrap();
+    assert_eq!(logits(&open(&out)), logits(&model));
+}
+
+#[test]
+fn an_adapter_of_peft_has_the_other_files_of_its_base() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [student, out] = ["student", "out"].map(|name| scratch.path().join(name));
+    base(&student);
+    let model = open(&student).with_lora(&lora(&student)).unwrap();
+    model.save(&out, FloatFormat::F32).unwrap();
+    for file in ["tokenizer.json", "generation_config.json", "prompt.json"] {
+        fs::remove_file(out.join(file)).unwrap();
+    }
+    let opened = open(&out);
+    assert_eq!((&opened.template, &opened.generation), (&model.template, &model.generation));
+    assert_eq!(logits(&opened), logits(&model));
+
+    // Without the name of a base model, it must be given.
+    let path = out.join("adapter_config.json");
+    let config = fs::read_to_string(&path).unwrap().replace("base_model_name_or_path", "auto_mapping");
+    fs::write(&path, config).unwrap();
+    assert!(matches!(TextModel::open(&out, &Device::flex()), Err(Error::NoBaseModel { .. })));
+    assert_eq!(logits(&TextModel::open_adapter(&out, &student, &Device::flex()).unwrap()), logits(&model));
+    // Adapters of adapters are refused.
+    let error = TextModel::open_adapter(&out, &out, &Device::flex()).unwrap_err();
+    assert!(matches!(error, Error::Lm(LmError::OnlyAdapter { .. })), "{error}");
+}
+
+#[test]
+fn the_programs_train_open_and_merge_adapters() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    support::unpack(TRANSLATION.teacher, &[], &path("base"));
+    let lines: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 150).take(40).collect();
+    fs::write(path("data.jsonl"), lines.join("\n")).unwrap();
+    burn::config::Config::save(&tiny(), path("tiny.json")).unwrap();
+    // Names of base models are relative to the working folder, as in PEFT.
+    let run = |program: &str, flags: &str| {
+        let output =
+            Command::new(example(program)).args(flags.split(' ')).current_dir(scratch.path()).output().unwrap();
+        assert!(output.status.success(), "{program} {flags}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let data = "--data data.jsonl --valid data.jsonl --device cpu";
+    let lora = "--lora 2 --lora-alpha 4 --lora-dropout 0.1 --lora-modules SelfAttention.q,wo";
+    run("train", &format!("{data} --init base --out teacher {lora} --steps 2 --batch-tokens 600 --valid-texts 2"));
+    let saved = LoraConfig::from_dir(path("teacher")).unwrap().unwrap();
+    assert_eq!((saved.rank, saved.alpha, saved.dropout, saved.base_model.as_deref()), (2, 4.0, 0.1, Some("base")));
+    assert_eq!(saved.target_modules, ["SelfAttention.q", "wo"]);
+
+    run("student", "--from teacher --out student");
+    let teacher = TextModel::open_adapter(path("teacher"), path("base"), &Device::flex()).unwrap();
+    assert!(worst(&logits(&open(&path("student"))), &logits(&teacher)) < 1e-4, "a student is a whole model");
+
+    run("distill", &format!("{data} --teacher teacher --student student --out distilled --config tiny.json --lora 3"));
+    let saved = LoraConfig::from_dir(path("distilled")).unwrap().unwrap();
+    assert_eq!((saved.rank, saved.base_model.as_deref()), (3, Some("student")));
+    run("translate", "--teacher teacher --student distilled --device cpu Hello.");
+}
