@@ -470,13 +470,16 @@ fn exact_zeros_in_the_distributions_give_finite_losses_and_gradients() {
     }
 }
 
+/// A number at a position, from the log-probs of student and teacher there.
+type OfPosition<'a> = dyn Fn(&[f64], &[f64], usize) -> f64 + 'a;
+
 #[test]
 fn words_to_which_the_teacher_gives_no_probability_add_nothing_to_its_divergences() {
     let batch = batch_with_zeros();
     let device = Device::flex().autodiff();
     // 0 log 0 is 0.
     let term = |p: f64, log_ratio: f64| if p == 0.0 { 0.0 } else { p * log_ratio };
-    let sum = |of_position: &dyn Fn(&[f64], &[f64], usize) -> f64| -> f64 {
+    let sum = |of_position: &OfPosition<'_>| -> f64 {
         let words = (0..VOCAB).filter(|&word| word != HELP);
         let pairs = positions().flat_map(|(_, at)| words.clone().map(move |word| (at, word)));
         pairs
