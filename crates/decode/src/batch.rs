@@ -2,7 +2,6 @@
 
 use crate::cursor::{Cursor, Span};
 use crate::experts::{Call, ExpertSessions};
-use crate::readout::LogitsReader;
 use crate::sequence::{Decision, Sequence};
 use crate::settings::DecodeSettings;
 use crate::{
@@ -40,7 +39,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             policy,
             vocabulary,
-            student: Cursor::open(policy.model, &prompts, longest, LogitsReader::new(settings.readout)),
+            student: Cursor::open(policy.model, &prompts, longest, settings.readout),
             experts: experts.open_sessions(&requests, vocabulary)?,
             sequences: texts.iter().map(|(request, rule)| Sequence::new(request, policy, *rule, settings)).collect(),
             finished: Vec::with_capacity(texts.len()),

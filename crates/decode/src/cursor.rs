@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
 
 use crate::readout::{Logits, LogitsReader, Position};
-use crate::{DecodeError, ModelUse, Vocabulary};
+use crate::{DecodeError, ModelUse, Readout, Vocabulary};
+
+/// The largest number of tokens per text for which a cache is allocated at the start. Some generation configs allow
+/// 100,000 tokens and more, which few texts have, and for which few devices have memory. Caches grow.
+const MAX_CAPACITY: usize = 512;
 
 /// A model, and its KV cache for a batch of texts that grow.
 ///
@@ -44,16 +48,12 @@ impl<'t> Span<'t> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads the prompts, and allocates the cache for `capacity` tokens per text.
-    pub(crate) fn open(
-        model: &'a dyn LanguageModel,
-        prompts: &[&[u32]],
-        capacity: usize,
-        reader: LogitsReader,
-    ) -> Self {
+    /// Reads the prompts, and allocates the cache for `capacity` tokens per text, at most 512.
+    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize, readout: Readout) -> Self {
         let prompts = TokenBatch::new(prompts, model.spec().pad);
         let used = ModelUse { prefills: 1, prompt_tokens: prompts.tokens() as u64, ..ModelUse::default() };
-        Self { model, context: model.prefill(&prompts, capacity), used, reader }
+        let context = model.prefill(&prompts, capacity.min(MAX_CAPACITY));
+        Self { model, context, used, reader: LogitsReader::new(readout, &model.device()) }
     }
 
     /// Reads the new tokens of some texts in one forward pass, and then the logits at the positions that each span wants.

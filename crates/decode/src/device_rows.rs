@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData, Ten
 
 use crate::distribution::{Facts, largest, log_sum_exp};
 use crate::readout::Position;
-use crate::sampler::draw_from;
+use crate::sampler::{draw_from, weights};
 use crate::{DecodeError, Distribution, SampledToken, Vocabulary};
 
 /// Added to the logits of tokens that cannot be written. It is finite, because infinite values become NaN in entropies.
@@ -93,9 +93,9 @@ impl DeviceRows {
         let grid = Grid::new(logits.clone());
         let (max, best) = grid.max();
         let below = grid.values.clone() - max.clone().unsqueeze_dim(2);
-        let weights = below.clone().exp();
-        let mass = sum(weights.clone());
-        let moment = sum(weights * below);
+        let probs = below.clone().exp();
+        let mass = sum(probs.clone());
+        let moment = sum(probs * below);
         let others = logits.clone().scatter(1, best.clone(), max.full_like(CLOSED), IndexingUpdateOp::Add);
         let (second, _) = Grid::new(others).max();
         let wanted: Vec<u32> =
@@ -243,11 +243,6 @@ impl DeviceRow {
         &self.bytes
     }
 
-    /// Unnormalised probabilities of the tokens, on the host.
-    fn weights(&self, temperature: f64) -> Vec<(u32, f64)> {
-        crate::sampler::weights(&self.distribution(), temperature)
-    }
-
     /// `[1, vocab]`.
     fn row(&self) -> Tensor<2> {
         self.logits.clone().narrow(0, self.index, 1)
@@ -267,7 +262,7 @@ fn draw_rows(rows: &[&DeviceRow], uniforms: &[f64], temperature: f64) -> Vec<Sam
     for ((row, &uniform), drawn) in rows.iter().zip(uniforms).zip(drawn) {
         tokens.push(match drawn.filter(|_| row.values.get().is_none()) {
             Some(token) => token,
-            None => draw_from(&row.weights(temperature), uniform),
+            None => draw_from(&weights(&row.distribution(), temperature), uniform),
         });
     }
     tokens

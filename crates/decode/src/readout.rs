@@ -50,9 +50,9 @@ pub(crate) struct Position<'t> {
 }
 
 /// Reads the logits of one model.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogitsReader {
-    readout: Readout,
+    on_device: bool,
     bytes: ByteCount,
     /// What is added to the logits of every row on the device; it does not change.
     closed: OnceLock<Option<Tensor<2>>>,
@@ -65,8 +65,9 @@ pub(crate) enum Logits {
 }
 
 impl LogitsReader {
-    pub(crate) fn new(readout: Readout) -> Self {
-        Self { readout, ..Self::default() }
+    /// A reader for a model on this device. The device is asked once, because it may have to answer from another thread.
+    pub(crate) fn new(readout: Readout, device: &Device) -> Self {
+        Self { on_device: readout.is_on_device(device), bytes: ByteCount::default(), closed: OnceLock::new() }
     }
 
     /// The number of bytes that the host has read so far.
@@ -90,7 +91,7 @@ impl LogitsReader {
         let shared = vocabulary.size().min(width);
         let damaged =
             |position: &Position<'_>| DecodeError::Logits { row: position.prompt_index, step: position.text.len() };
-        if self.readout.is_on_device(&logits.device()) {
+        if self.on_device {
             let logits = if shared < width { logits.narrow(1, 0, shared) } else { logits };
             let closed = self.closed.get_or_init(|| closed_tokens(vocabulary, shared, &logits.device()));
             let rows = DeviceRows::new(logits, positions, vocabulary, closed.as_ref(), &self.bytes)?;

@@ -5,7 +5,6 @@ use wheels_lm::LanguageModel;
 
 use crate::cursor::{Cursor, Span};
 use crate::policy::check_prompt;
-use crate::readout::LogitsReader;
 use crate::{
     Acceptance, DecodeError, Distribution, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, Readout,
     RequestInfo, Sampler, Vocabulary,
@@ -97,7 +96,7 @@ impl ExpertSession for TeacherSession<'_> {
         let model = self.teacher.model;
         let cursor = self.cursor.get_or_insert_with(|| {
             let prompts: Vec<&[u32]> = self.requests.iter().map(|info| info.prompt.expert.as_slice()).collect();
-            Cursor::open(model, &prompts, CAPACITY, LogitsReader::new(self.teacher.readout))
+            Cursor::open(model, &prompts, CAPACITY, self.teacher.readout)
         });
         let prompt_index = |request: &HelpRequest<'_>| self.requests[request.row].prompt_index;
         let spans: Vec<Span<'_>> =

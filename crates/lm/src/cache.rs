@@ -4,15 +4,6 @@ use burn::tensor::{Device, Tensor};
 
 use crate::context::row_index;
 
-/// The largest number of new tokens per row for which a new cache has room. Some generation configs allow 100,000 tokens
-/// and more, which few texts have, and for which few devices have memory.
-const FIRST_CAPACITY: usize = 512;
-
-/// The number of new tokens per row for which a new cache has room, if a text may have `capacity` tokens.
-pub(crate) fn first_capacity(capacity: usize) -> usize {
-    capacity.min(FIRST_CAPACITY)
-}
-
 /// The KV cache of one attention layer, preallocated and written in place.
 ///
 /// The cache does not know how many tokens a row has: slots past that length hold old or padded values, and the caller

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::ModelState;
-use crate::cache::{KvCache, first_capacity};
+use crate::cache::KvCache;
 use crate::context::row_index;
 
 /// What an encoder-decoder keeps in a [`Context`](crate::Context).
@@ -30,11 +30,7 @@ impl EncoderDecoderState {
             return Self { memory, caches: vec![] };
         };
         let device = keys.device();
-        let caches = memory
-            .layers
-            .iter()
-            .map(|_| KvCache::new(rows, heads, first_capacity(capacity), d_head, &device))
-            .collect();
+        let caches = memory.layers.iter().map(|_| KvCache::new(rows, heads, capacity, d_head, &device)).collect();
         // Selecting all rows makes the keys and values contiguous once. They are transposed views of the heads, and without
         // this every later selection of rows would first copy them as a whole.
         Self { memory: memory.select_rows(&(0..rows).collect::<Vec<_>>()), caches }

@@ -53,8 +53,8 @@ pub trait LanguageModel {
 
     /// Reads a batch of prompts and returns the context in which they can be continued.
     ///
-    /// `capacity` is the number of tokens per row for which KV caches are allocated, at most 512. Caches grow if a row
-    /// becomes longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt
+    /// `capacity` is the number of tokens per row for which KV caches are allocated. Caches grow if a row becomes
+    /// longer. With a capacity of 0 there is no cache: every call of [`hidden`](Self::hidden) starts at the prompt
     /// again and does not change the context. Training scores whole targets in this way.
     ///
     /// # Panics

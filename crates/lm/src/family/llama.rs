@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Map;
 
 use super::llama_config::LlamaConfig;
-use crate::cache::{KvCache, first_capacity};
+use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize};
 use crate::nn::{
     Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product, rotate,
@@ -423,7 +423,7 @@ impl LanguageModel for Llama {
             let (rows, longest) = (prompts.rows(), prefixes.iter().map(Vec::len).max().unwrap_or(0));
             let (heads, d_head, device) = (self.config.kv_heads(), self.config.d_head(), LanguageModel::device(self));
             for _ in &self.model.layers {
-                caches.push(KvCache::new(rows, heads, longest + first_capacity(capacity), d_head, &device));
+                caches.push(KvCache::new(rows, heads, longest + capacity, d_head, &device));
             }
             if longest > 0 {
                 let rows: Vec<usize> = (0..rows).collect();

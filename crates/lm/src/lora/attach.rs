@@ -100,7 +100,7 @@ pub(super) fn attach<M: Module>(
     defaults: &[&str],
     source: &mut Source<'_>,
 ) -> Result<(M, LoraConfig), LmError> {
-    let mut linear = LinearLayers { names, path: ModulePath::default(), containers: vec![], found: vec![] };
+    let mut linear = LinearLayers { names, path: ModulePath::default(), found: vec![] };
     module.visit(&mut linear);
     let mut layers = linear.found;
     let mut targets: Vec<String> = match config.target_modules.is_empty() {
@@ -136,25 +136,22 @@ pub(super) fn attach<M: Module>(
 struct LinearLayers {
     names: Names,
     path: ModulePath,
-    containers: Vec<String>,
     found: Vec<Layer>,
 }
 
 impl ModuleVisitor for LinearLayers {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name);
-        self.containers.push(container.to_owned());
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.exit();
-        self.containers.pop();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.text();
-        let is_linear = self.containers.last().is_some_and(|container| container == "Struct:Linear");
-        if let (true, &[outputs, inputs]) = (is_linear && path != HEAD, param.lazy_shape().as_slice()) {
+        let is_layer = self.path.is_in("Linear") && path != HEAD;
+        if let (true, &[outputs, inputs]) = (is_layer, param.lazy_shape().as_slice()) {
             let names = layer_names(&path, self.names);
             self.found.push(Layer { path, names, shape: [outputs, inputs] });
         }
@@ -170,8 +167,8 @@ struct Factors<'a, 's> {
 }
 
 impl ModuleMapper for Factors<'_, '_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -180,20 +177,8 @@ impl ModuleMapper for Factors<'_, '_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let names = factor_names(&self.path.text(), self.names);
-        let (Some(names), &[rows, columns], None) = (names, param.lazy_shape().as_slice(), &self.error) else {
-            return param;
-        };
-        let device = param.lazy_device();
-        let dtype = float_dtype(&device);
-        match self.source.read(&names, [rows, columns], dtype) {
-            Ok(data) => {
-                let id = param.id;
-                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
-            }
-            Err(error) => {
-                self.error = Some(error);
-                param
-            }
-        }
+        let (Some(names), &[rows, columns]) = (names, param.lazy_shape().as_slice()) else { return param };
+        let dtype = float_dtype(&param.lazy_device());
+        weights::fill(param, dtype, &mut self.error, || self.source.read(&names, [rows, columns], dtype))
     }
 }

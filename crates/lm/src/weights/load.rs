@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{ModulePath, Names, Tensors};
 use crate::LmError;
@@ -31,7 +31,7 @@ pub(crate) fn load<M: Module>(
     if !unused.is_empty() {
         log::warn!("{} has tensors that the model does not use: {}", tensors.origin, unused.join(", "));
     }
-    let mut loader = Loader { tensors, used: &used, half, path: ModulePath::default(), in_matrix: false, error: None };
+    let mut loader = Loader { tensors, used: &used, half, path: ModulePath::default(), error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -76,8 +76,8 @@ struct Check<'a> {
 }
 
 impl ModuleVisitor for Check<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -101,15 +101,12 @@ struct Loader<'a> {
     used: &'a HashMap<String, String>,
     half: bool,
     path: ModulePath,
-    /// Whether the last module that was entered is a parameter of a linear layer or of an embedding table.
-    in_matrix: bool,
     error: Option<LmError>,
 }
 
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name);
-        self.in_matrix = matches!(container, "Struct:Linear" | "Struct:Embedding");
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -117,21 +114,32 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.error.is_some() {
-            return param;
+        let Self { tensors, used, half, path, error } = self;
+        let is_matrix = D == 2 && (path.is_in("Linear") || path.is_in("Embedding"));
+        let is_half = *half && is_matrix && !path.contains("wo");
+        let dtype = if is_half { DType::F16 } else { float_dtype(&param.lazy_device()) };
+        fill(param, dtype, error, || tensors.read(&used[&path.text()], dtype))
+    }
+}
+
+/// Gives a parameter the numbers that `read` returns. After an error nothing more is read, and parameters stay as they are.
+pub(crate) fn fill<const D: usize>(
+    param: Param<Tensor<D>>,
+    dtype: DType,
+    error: &mut Option<LmError>,
+    read: impl FnOnce() -> Result<TensorData, LmError>,
+) -> Param<Tensor<D>> {
+    if error.is_some() {
+        return param;
+    }
+    match read() {
+        Ok(data) => {
+            let (device, id) = (param.lazy_device(), param.id);
+            param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
         }
-        let device = param.lazy_device();
-        let is_half = self.half && self.in_matrix && D == 2 && !self.path.0.iter().any(|name| name == "wo");
-        let dtype = if is_half { DType::F16 } else { float_dtype(&device) };
-        match self.tensors.read(&self.used[&self.path.text()], dtype) {
-            Ok(data) => {
-                let id = param.id;
-                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
-            }
-            Err(error) => {
-                self.error = Some(error);
-                param
-            }
+        Err(failed) => {
+            *error = Some(failed);
+            param
         }
     }
 }

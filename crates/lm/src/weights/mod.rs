@@ -6,7 +6,7 @@ mod save;
 mod tensors;
 
 pub(crate) use adapter::{check_adapter, read_factor, save_adapter};
-pub(crate) use load::{float_dtype, load, unused};
+pub(crate) use load::{fill, float_dtype, load, unused};
 pub(crate) use save::{remove, save, write};
 pub(crate) use tensors::Tensors;
 
@@ -19,13 +19,14 @@ const INDEX: &str = "model.safetensors.index.json";
 /// the next one, and the first one is the name in saved files.
 pub(crate) type Names = fn(&str) -> Vec<String>;
 
-/// The path of the current parameter in a module.
+/// The path of the current parameter in a module: its parts, each with the container that it is in, such as
+/// "Struct:Linear".
 #[derive(Default)]
-pub(crate) struct ModulePath(Vec<String>);
+pub(crate) struct ModulePath(Vec<(String, String)>);
 
 impl ModulePath {
-    pub(crate) fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.0.push((name.to_owned(), container.to_owned()));
     }
 
     pub(crate) fn exit(&mut self) {
@@ -34,7 +35,17 @@ impl ModulePath {
 
     /// The parts of the path with dots between them.
     pub(crate) fn text(&self) -> String {
-        self.0.join(".")
+        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether a part of the path has this name.
+    fn contains(&self, part: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == part)
+    }
+
+    /// Whether the parameter is in a container of this type itself, and not deeper.
+    pub(crate) fn is_in(&self, container: &str) -> bool {
+        self.0.last().and_then(|(_, last)| last.strip_prefix("Struct:")) == Some(container)
     }
 
     fn names(&self, names: Names) -> Vec<String> {
