@@ -2,6 +2,8 @@
 //! them are in assets/golden/lora.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,63 +14,34 @@ use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde_json::Value;
-use wheels_lm::{FloatFormat, LanguageModel, LmError, LoraConfig, Pretrained, TokenBatch};
+use wheels_lm::{FloatFormat, LanguageModel, LmError, LoraConfig, Pretrained};
+
+use support::{Row, TOLERANCE, folder, forward, values, worst};
 
 /// The base models of the fixtures, of which each family has one.
 const NAMES: [&str; 3] = ["bart", "llama2", "t5-v1.1"];
 
-/// The largest allowed difference in f32. At the depth of these models, rounding errors add up to a few 1e-6.
-const TOLERANCE: f32 = 1e-4;
-
+/// What PEFT computes with one adapter.
 #[derive(Deserialize)]
 struct Golden {
     rows: Vec<Row>,
 }
 
-#[derive(Deserialize)]
-struct Row {
-    source: Vec<u32>,
-    /// What the decoder of an encoder-decoder reads.
-    #[serde(default)]
-    target: Vec<u32>,
-    /// The logits at every position of the target, or of the source of a decoder-only model.
-    logits: Vec<Vec<f32>>,
-}
-
-fn golden_folder(kind: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden").join(kind).join(name)
+fn adapter_folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/lora").join(name)
 }
 
 fn rows(name: &str) -> Vec<Row> {
-    let json = fs::read_to_string(golden_folder("lora", name).join("golden.json")).unwrap();
+    let json = fs::read_to_string(adapter_folder(name).join("golden.json")).unwrap();
     serde_json::from_str::<Golden>(&json).unwrap().rows
 }
 
 fn base(name: &str, device: &Device) -> Pretrained {
-    Pretrained::load(golden_folder("families", name), device).unwrap()
+    Pretrained::load(folder(name), device).unwrap()
 }
 
 fn adapted(name: &str) -> Pretrained {
-    base(name, &Device::flex()).with_adapter_in(golden_folder("lora", name)).unwrap()
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
-}
-
-/// The logits at every position, `[1, time, vocab]`.
-fn forward(model: &Pretrained, row: &Row, capacity: usize) -> Tensor<3> {
-    let (prompt, tokens) = match row.target.as_slice() {
-        [] => (&row.source[..1], &row.source[..]),
-        target => (&row.source[..], target),
-    };
-    let mut context = model.prefill(&TokenBatch::new(&[prompt], model.spec().pad), capacity);
-    model.forward(&TokenBatch::new(&[tokens], model.spec().pad), &mut context).logits
-}
-
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len(), "the sizes differ");
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    base(name, &Device::flex()).with_adapter_in(adapter_folder(name)).unwrap()
 }
 
 /// The largest difference of the logits of a model from those of PEFT, without and with a cache.
@@ -76,7 +49,7 @@ fn deviation(model: &Pretrained, name: &str) -> f32 {
     let mut largest: f32 = 0.0;
     for row in rows(name) {
         for capacity in [0, 4] {
-            largest = largest.max(worst(&values(forward(model, &row, capacity)), &row.logits.concat()));
+            largest = largest.max(worst(&values(forward(model, &row, 1, capacity)), &row.logits.concat()));
         }
     }
     largest
@@ -106,7 +79,7 @@ fn saved_adapters_and_merged_models_open_again() {
         model.save(&merged, FloatFormat::F32).unwrap();
 
         let read = |folder: &Path| fs::read(folder.join("adapter_model.safetensors")).unwrap();
-        let (ours, theirs) = (read(&adapter), read(&golden_folder("lora", name)));
+        let (ours, theirs) = (read(&adapter), read(&adapter_folder(name)));
         let (ours, theirs) = (SafeTensors::deserialize(&ours).unwrap(), SafeTensors::deserialize(&theirs).unwrap());
         assert_eq!(ours.len(), theirs.len());
         for (tensor, view) in theirs.tensors() {
@@ -123,7 +96,7 @@ fn saved_adapters_and_merged_models_open_again() {
 fn a_torn_or_foreign_adapter_is_refused_with_the_names_of_its_tensors() {
     let scratch = tempfile::tempdir().unwrap();
     let [config, weights] = ["adapter_config.json", "adapter_model.safetensors"].map(|file| scratch.path().join(file));
-    let good = golden_folder("lora", "bart");
+    let good = adapter_folder("bart");
     fs::copy(good.join("adapter_config.json"), &config).unwrap();
     let open = || base("bart", &Device::flex()).with_adapter_in(scratch.path()).unwrap_err();
     assert!(matches!(open(), LmError::Read { path, .. } if path == weights));
@@ -158,13 +131,13 @@ fn a_torn_or_foreign_adapter_is_refused_with_the_names_of_its_tensors() {
 
 #[test]
 fn an_adapter_alone_is_no_model() {
-    let folder = golden_folder("lora", "bart");
-    let error = Pretrained::load(&folder, &Device::flex()).unwrap_err().to_string();
+    let adapter = adapter_folder("bart");
+    let error = Pretrained::load(&adapter, &Device::flex()).unwrap_err().to_string();
     assert!(error.contains("../families/bart"), "{error}");
-    assert!(matches!(Pretrained::inspect(&folder), Err(LmError::OnlyAdapter { .. })));
-    let config = LoraConfig::from_dir(&folder).unwrap().unwrap();
+    assert!(matches!(Pretrained::inspect(&adapter), Err(LmError::OnlyAdapter { .. })));
+    let config = LoraConfig::from_dir(&adapter).unwrap().unwrap();
     assert_eq!((config.rank, config.base_model.as_deref()), (3, Some("../families/bart")));
-    assert_eq!(LoraConfig::from_dir(golden_folder("families", "bart")).unwrap(), None);
+    assert_eq!(LoraConfig::from_dir(folder("bart")).unwrap(), None);
 }
 
 #[test]
@@ -180,7 +153,7 @@ fn settings_that_do_not_fit_the_model_are_refused() {
     assert!(matches!(error, LmError::HasAdapters));
     let error = base("llama2", &Device::flex()).save_adapter(std::env::temp_dir(), FloatFormat::F32).unwrap_err();
     assert!(error.to_string().contains("no adapters"), "{error}");
-    let itself = golden_folder("families", "llama2");
+    let itself = folder("llama2");
     let config = LoraConfig::new(2).with_base_model(Some(itself.to_str().unwrap().into()));
     let model = base("llama2", &Device::flex()).with_lora(&config).unwrap();
     assert!(model.save_adapter(&itself, FloatFormat::F32).unwrap_err().to_string().contains("folder of the base"));
@@ -216,7 +189,7 @@ impl ModuleVisitor for Parameters {
 
 /// The parameters of a model with the gradients of a loss that depends on all logits.
 fn gradients(model: &Pretrained, row: &Row) -> BTreeMap<String, (Tensor<2>, Option<Tensor<2>>)> {
-    let logits = forward(model, row, 0);
+    let logits = forward(model, row, 1, 0);
     let loss = burn::tensor::activation::log_softmax(logits, 2).narrow(2, 3, 1).sum();
     let gradients = GradientsParams::from_grads(loss.backward(), model);
     let mut parameters = Parameters { gradients, ..Parameters::default() };
@@ -227,7 +200,7 @@ fn gradients(model: &Pretrained, row: &Row) -> BTreeMap<String, (Tensor<2>, Opti
 #[test]
 fn gradients_equal_those_of_the_merged_weights_and_the_base_has_none() {
     for name in NAMES {
-        let model = base(name, &Device::flex().autodiff()).with_adapter_in(golden_folder("lora", name)).unwrap();
+        let model = base(name, &Device::flex().autodiff()).with_adapter_in(adapter_folder(name)).unwrap();
         let (scale, row) = (model.lora().unwrap().scale(), &rows(name)[0]);
         let apart = gradients(&model, row);
         let merged = gradients(&model.merged(), row);
@@ -268,7 +241,7 @@ fn new_adapters_change_nothing_and_are_all_that_is_trained() {
         let plain = base(name, &Device::flex());
         let model = plain.clone().with_lora(&LoraConfig::new(2)).unwrap();
         let row = &rows(name)[0];
-        assert_eq!(values(forward(&model, row, 0)), values(forward(&plain, row, 0)));
+        assert_eq!(values(forward(&model, row, 1, 0)), values(forward(&plain, row, 1, 0)));
         let again = plain.clone().with_lora(&LoraConfig::new(2)).unwrap();
         let other = plain.with_lora(&LoraConfig::new(2).with_seed(8)).unwrap();
         let trained = |model: &Pretrained| -> BTreeMap<String, Vec<f32>> {
@@ -299,7 +272,7 @@ fn all_linear_stands_for_every_layer_but_the_head() {
 #[test]
 fn dropout_drops_inputs_of_adapters_in_training_only() {
     // The other dropout rates of this model are 0.
-    let config = LoraConfig::from_dir(golden_folder("lora", "llama2")).unwrap().unwrap();
+    let config = LoraConfig::from_dir(adapter_folder("llama2")).unwrap().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     adapted("llama2").save_adapter(scratch.path(), FloatFormat::F32).unwrap();
     let path = scratch.path().join("adapter_config.json");
@@ -310,7 +283,7 @@ fn dropout_drops_inputs_of_adapters_in_training_only() {
     assert_eq!((model.lora().unwrap().dropout, config.dropout), (0.5, 0.0));
 
     let row = &rows("llama2")[0];
-    let logits = |model: &Pretrained| values(forward(model, row, 0));
+    let logits = |model: &Pretrained| values(forward(model, row, 1, 0));
     assert_eq!(logits(&model), logits(&adapted("llama2")), "not without a seed");
     let seeded = |seed| logits(&model.clone().with_dropout(seed));
     assert_eq!(seeded(1), seeded(1));
