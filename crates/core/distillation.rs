@@ -6,9 +6,7 @@ use std::path::Path;
 use burn::config::Config;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Device;
-use serde::{Deserialize, Serialize};
 
-use crate::decode::Decoder;
 use crate::device::{self, DeviceSpec, PlatformName, Precision};
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
@@ -16,12 +14,11 @@ use crate::distill::{
     TokenizedDataset, Trainer, TrainerConfig, TrainingOutcome,
 };
 use crate::eval::Evaluation;
-use crate::eval::statistics::{pearson, spearman};
 use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
-use crate::text::{Dataset, ExampleStream, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
+use crate::text::{Dataset, HelpBudget, Seed};
 use crate::text_model::save_json;
-use crate::{CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel};
+use crate::{BudgetReport, CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel, TrainingData};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
@@ -95,27 +92,6 @@ pub struct Distillation<'a> {
     on_trial: Box<OnTrial<'a>>,
 }
 
-/// The data that a [`Distillation`] trains on.
-pub enum TrainingData<'a> {
-    /// Examples in memory.
-    Memory(&'a Dataset),
-    /// A file of any size. Its tokenised pairs are kept in a temporary file in the folder of the run. The result is the
-    /// same as in memory.
-    Stream(Box<ExampleStream>),
-}
-
-impl<'a> From<&'a Dataset> for TrainingData<'a> {
-    fn from(dataset: &'a Dataset) -> Self {
-        Self::Memory(dataset)
-    }
-}
-
-impl From<ExampleStream> for TrainingData<'_> {
-    fn from(stream: ExampleStream) -> Self {
-        Self::Stream(Box::new(stream))
-    }
-}
-
 /// A callback after each step, which can stop the run.
 type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
 
@@ -131,27 +107,6 @@ pub struct Distilled {
     pub outcome: TrainingOutcome,
     /// How well the student keeps its budgets. Empty if it cannot ask, or if `on_step` stopped the run.
     pub budgets: Vec<BudgetReport>,
-}
-
-/// How a student uses one budget that is not enforced, on the validation texts that it was calibrated on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BudgetReport {
-    /// The budget, percent of the tokens.
-    pub budget: u8,
-    /// The price of help, nats. None if the run found no prices.
-    pub price: Option<f64>,
-    /// The help used with calibrated thresholds, percent of the tokens.
-    pub used: f64,
-    /// The help used without calibration, percent of the tokens.
-    pub used_uncalibrated: f64,
-    /// chrF against the references, with calibrated thresholds.
-    pub chrf: f64,
-    /// The mean absolute error of the number of helped tokens that the value head V_C predicts for a text, tokens.
-    pub forecast_error: f64,
-    /// Pearson's correlation of the predicted and the used help, over texts.
-    pub forecast_correlation: f64,
-    /// Spearman's correlation of the log-odds of asking and the divergence from the teacher, over tokens.
-    pub ask_correlation: f64,
 }
 
 impl<'a> Distillation<'a> {
@@ -263,7 +218,8 @@ impl<'a> Distillation<'a> {
             }
         };
         let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
-        let valid = kept(valid, &base.tokenizer, &base.template, max_tokens)?;
+        // Validation and training see the same kind of texts.
+        let valid = TokenizedDataset::new(valid, tokenizer, template, max_tokens)?.kept()?;
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let sampler =
             RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
@@ -367,7 +323,7 @@ impl Run<'_> {
         pair.student.calibration = Some(calibration);
         let texts = valid.clone().take(self.config.calibration.texts);
         log::info!("measuring the help used under {} budgets", self.config.report_budgets.len());
-        let report = |&percent: &u8| budget_report(pair, &uncalibrated, &texts, percent);
+        let report = |&percent: &u8| BudgetReport::measure(pair, &uncalibrated, &texts, percent);
         self.config.report_budgets.iter().map(report).collect()
     }
 }
@@ -382,16 +338,6 @@ fn same_adapters(folder: &Path, asked: Option<&LoraConfig>) -> Result<(), Error>
     let [saved, asked] =
         [saved.lora.as_ref(), asked].map(|lora| serde_json::to_string(&lora).expect("a config serialises"));
     Err(DistillError::OtherConfig { path, field: "lora".into(), saved, asked }.into())
-}
-
-/// The examples that training would keep, so that validation and training see the same kind of texts.
-fn kept(
-    dataset: &Dataset,
-    tokenizer: &Tokenizer,
-    template: &PromptTemplate,
-    max_tokens: usize,
-) -> Result<Dataset, Error> {
-    Ok(TokenizedDataset::new(dataset, tokenizer, template, max_tokens)?.kept()?)
 }
 
 /// The student on an autodiff device, with heads for `help_token` if there is one.
@@ -419,30 +365,4 @@ fn default_workers(model_device: &Device) -> usize {
         Ok(cores) if is_cpu => cores.get(),
         _ => 1,
     }
-}
-
-fn budget_report(pair: &Pair, uncalibrated: &Pair, texts: &Dataset, percent: u8) -> Result<BudgetReport, Error> {
-    let budget = HelpBudget::percent(percent);
-    let evaluation = Evaluation::new(texts, &pair.student.tokenizer, &pair.student.template);
-    let prompts: Vec<Prompt> = evaluation.prompts(budget)?;
-    let as_trained = uncalibrated.unenforced().decode(&prompts, Seed(0))?.stats.help_rate();
-    let decoded = pair.unenforced().decode(&prompts, Seed(0))?;
-    let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
-    let output = evaluation.output(decoded)?;
-    let forecast = pair.forecast(&prompts).unwrap_or_else(|| vec![0.0; used.len()]);
-    let errors: f64 = used.iter().zip(&forecast).map(|(used, forecast)| (used - forecast).abs()).sum();
-    let samples = pair.ask_samples(texts, budget)?;
-    let log_odds: Vec<f64> = samples.iter().map(|sample| sample.log_odds).collect();
-    let divergences: Vec<f64> = samples.iter().map(|sample| sample.divergence).collect();
-    let prices = pair.student.prices.as_ref();
-    Ok(BudgetReport {
-        budget: percent,
-        price: prices.map(|prices| prices.price(f64::from(percent) / 100.0)),
-        used: 100.0 * output.stats.help_rate(),
-        used_uncalibrated: 100.0 * as_trained,
-        chrf: evaluation.stats(&output).scores().chrf,
-        forecast_error: errors / used.len() as f64,
-        forecast_correlation: pearson(&used, &forecast),
-        ask_correlation: spearman(&log_odds, &divergences),
-    })
 }

@@ -10,6 +10,7 @@
 //! (training) and [`eval`] (metrics and comparisons).
 
 mod answer;
+mod budget_report;
 mod calibration;
 pub mod device;
 mod distillation;
@@ -20,14 +21,17 @@ mod method;
 mod pair;
 pub mod prelude;
 mod text_model;
+mod training_data;
 
 pub use answer::{Answer, AnswerSpan};
+pub use budget_report::BudgetReport;
 pub use calibration::{CalibrationConfig, CalibrationTrial};
-pub use distillation::{BudgetReport, Distillation, DistillationConfig, Distilled, TrainingData};
+pub use distillation::{Distillation, DistillationConfig, Distilled};
 pub use error::{Error, report};
 pub use method::Method;
 pub use pair::Pair;
 pub use text_model::{ModelFile, TextModel};
+pub use training_data::TrainingData;
 pub use wheels_decode as decode;
 pub use wheels_distill as distill;
 pub use wheels_eval as eval;

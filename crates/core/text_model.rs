@@ -262,13 +262,12 @@ impl TextModel {
     /// Lowers the limits of prompts and outputs to the number of positions that the model can tell apart.
     fn within_positions(mut self) -> Self {
         if let Some(positions) = self.model.spec().max_positions {
-            let (prompt, output) = (&mut self.template.max_tokens, &mut self.generation.max_new_tokens);
-            if *prompt > positions || *output >= positions {
+            if self.template.max_tokens > positions || self.generation.max_new_tokens >= positions {
                 log::info!("prompts and outputs are limited to the {positions} positions of the model");
             }
-            *prompt = positions.min(*prompt);
+            self.template.max_tokens = self.text_limit(self.template.max_tokens);
             // The start token has a position too.
-            *output = (positions - 1).min(*output);
+            self.generation.max_new_tokens = self.generation.max_new_tokens.min(positions - 1);
         }
         self
     }

@@ -1,0 +1,62 @@
+//! How a distilled student uses its budgets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decode::Decoder;
+use crate::eval::Evaluation;
+use crate::eval::statistics::{pearson, spearman};
+use crate::text::{Dataset, HelpBudget, Prompt, Seed};
+use crate::{Error, Pair};
+
+/// How a student uses one budget that is not enforced, on the validation texts that it was calibrated on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetReport {
+    /// The budget, percent of the tokens.
+    pub budget: u8,
+    /// The price of help, nats. None if the run found no prices.
+    pub price: Option<f64>,
+    /// The help used with calibrated thresholds, percent of the tokens.
+    pub used: f64,
+    /// The help used without calibration, percent of the tokens.
+    pub used_uncalibrated: f64,
+    /// chrF against the references, with calibrated thresholds.
+    pub chrf: f64,
+    /// The mean absolute error of the number of helped tokens that the value head V_C predicts for a text, tokens.
+    pub forecast_error: f64,
+    /// Pearson's correlation of the predicted and the used help, over texts.
+    pub forecast_correlation: f64,
+    /// Spearman's correlation of the log-odds of asking and the divergence from the teacher, over tokens.
+    pub ask_correlation: f64,
+}
+
+impl BudgetReport {
+    /// Measures how the student of a calibrated pair uses one budget. `uncalibrated` is the same pair without thresholds.
+    ///
+    /// # Errors
+    /// If a text cannot be used or decoding fails.
+    pub(crate) fn measure(pair: &Pair, uncalibrated: &Pair, texts: &Dataset, percent: u8) -> Result<Self, Error> {
+        let budget = HelpBudget::percent(percent);
+        let evaluation = Evaluation::new(texts, &pair.student.tokenizer, &pair.student.template);
+        let prompts: Vec<Prompt> = evaluation.prompts(budget)?;
+        let as_trained = uncalibrated.unenforced().decode(&prompts, Seed(0))?.stats.help_rate();
+        let decoded = pair.unenforced().decode(&prompts, Seed(0))?;
+        let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
+        let output = evaluation.output(decoded)?;
+        let forecast = pair.forecast(&prompts).unwrap_or_else(|| vec![0.0; used.len()]);
+        let errors: f64 = used.iter().zip(&forecast).map(|(used, forecast)| (used - forecast).abs()).sum();
+        let samples = pair.ask_samples(texts, budget)?;
+        let log_odds: Vec<f64> = samples.iter().map(|sample| sample.log_odds).collect();
+        let divergences: Vec<f64> = samples.iter().map(|sample| sample.divergence).collect();
+        let prices = pair.student.prices.as_ref();
+        Ok(Self {
+            budget: percent,
+            price: prices.map(|prices| prices.price(f64::from(percent) / 100.0)),
+            used: 100.0 * output.stats.help_rate(),
+            used_uncalibrated: 100.0 * as_trained,
+            chrf: evaluation.stats(&output).scores().chrf,
+            forecast_error: errors / used.len() as f64,
+            forecast_correlation: pearson(&used, &forecast),
+            ask_correlation: spearman(&log_odds, &divergences),
+        })
+    }
+}
