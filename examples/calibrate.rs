@@ -6,10 +6,10 @@
 //! the teacher in the loop, without enforced budgets. It writes `calibration.json` into the student's folder.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/calibration_bar.rs"]
+mod calibration_bar;
 #[path = "support/program.rs"]
 mod program;
-#[path = "support/progress.rs"]
-mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,9 +87,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         .with_tolerance(flags.tolerance / 100.0)
         .with_max_trials(flags.max_trials);
     let data = flags.fields.open(&flags.data)?.shuffled(Seed(1));
-    let bar = progress::calibration_bar(config.rates.len())?;
+    let bar = calibration_bar::new(config.rates.len())?;
     let calibration =
-        pair.calibrate(&data, &config, &mut |trial| progress::show_trial(&bar, trial, |line| println!("{line}")))?;
+        pair.calibrate(&data, &config, &mut |trial| calibration_bar::show(&bar, trial, |line| println!("{line}")))?;
     if !flags.dry_run {
         TextModel::save_calibration(&calibration, &student)?;
     }

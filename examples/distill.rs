@@ -7,6 +7,8 @@
 //! for each budget.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/calibration_bar.rs"]
+mod calibration_bar;
 #[path = "support/curves.rs"]
 mod curves;
 #[path = "support/program.rs"]
@@ -107,12 +109,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     program::save_command(&flags.out, "Give this command again, and the run goes on where it stopped.")?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
-    let bar = progress::calibration_bar(config.calibration.rates.len())?;
+    let bar = calibration_bar::new(config.calibration.rates.len())?;
     let distillation = Distillation::new(student, &teacher).config(config);
     let distillation = flags.method.into_iter().fold(distillation, Distillation::method);
     let distilled = distillation
         .on_step(|report| progress.show(report))
-        .on_trial(|trial| progress::show_trial(&bar, trial, |line| eprintln!("{line}")))
+        .on_trial(|trial| calibration_bar::show(&bar, trial, |line| eprintln!("{line}")))
         .run(train, &valid, &flags.out)?;
 
     if let Some((step, score)) = distilled.outcome.best {

@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release --example train -- --data train.jsonl --valid valid.jsonl --out model
 //!
-//! Hugging Face's transformers opens the resulting folder, and its PEFT that of adapters (`--init MODEL --lora RANK`). `--resume` continues a run that was killed. The result is
-//! the same, bit for bit, as without the interruption.
+//! Hugging Face's transformers opens the resulting folder, and its PEFT that of adapters (`--init MODEL --lora RANK`).
+//! `--resume` continues a run that was killed. The result is the same, bit for bit, as without the interruption.
 #![allow(clippy::print_stderr)]
 
 #[path = "support/program.rs"]
@@ -151,12 +151,13 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = accelerator.device.clone().autodiff();
     device.seed(flags.seed);
     let start = start(flags, &device)?;
+    // A wrong path is noticed before a large file is tokenised.
+    let valid = flags.fields.open(&flags.valid)?;
     let stream = flags.fields.stream(&flags.data)?;
     let max_tokens = start.text_limit(flags.max_tokens);
     let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, max_tokens, &flags.out)?
         .with_target_start(start.generation.forced_bos_token_id());
     // Validation and training see the same kind of texts.
-    let valid = flags.fields.open(&flags.valid)?;
     let valid = TokenizedDataset::new(&valid, &start.tokenizer, &start.template, max_tokens)?;
     let valid = valid.kept()?.take(flags.valid_texts);
     let evaluation = Evaluation::new(&valid, &start.tokenizer, &start.template);

@@ -162,6 +162,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 /// What is to be evaluated.
 struct Job<'a> {
     flags: &'a Flags,
+    /// The folders of the student and of the teacher. None for the embedded models.
+    folders: Option<[PathBuf; 2]>,
     data: Dataset,
     /// Texts to find thresholds on.
     valid: Option<Dataset>,
@@ -195,14 +197,14 @@ impl<'a> Job<'a> {
             Some(path) => path.display().to_string(),
             None => format!("the embedded {}", flags.task.name()),
         };
-        let mut folders = Vec::new();
-        for folder in [&flags.student, &flags.teacher].into_iter().flatten() {
-            folders.push(program::model_folder(folder)?);
-        }
+        let folders = match flags.student.as_ref().zip(flags.teacher.as_ref()) {
+            Some((student, teacher)) => Some([program::model_folder(student)?, program::model_folder(teacher)?]),
+            None => None,
+        };
         let settings = Settings {
             student: name(&flags.student),
             teacher: name(&flags.teacher),
-            models: (!folders.is_empty()).then(|| cache::hash_folders(&folders)).transpose()?,
+            models: folders.as_ref().map(|folders| cache::hash_folders(folders)).transpose()?,
             data: name(&flags.data),
             source_field: flags.fields.source_field.clone(),
             target_field: flags.fields.target_field.clone(),
@@ -214,7 +216,7 @@ impl<'a> Job<'a> {
             stated_budget: flags.stated_budget,
             wording: flags.wording,
         };
-        Ok(Self { flags, data, valid, settings, plan })
+        Ok(Self { flags, folders, data, valid, settings, plan })
     }
 
     /// The largest number of texts that can be decoded, on all devices together.
@@ -264,12 +266,10 @@ impl<'a> Job<'a> {
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {
-        let Flags { student, teacher, wording, task, .. } = self.flags;
+        let Flags { wording, task, .. } = self.flags;
         let embedded = task.embedded();
-        let mut pair = match student.as_ref().zip(teacher.as_ref()) {
-            Some((student, teacher)) => {
-                Pair::open(program::model_folder(student)?, program::model_folder(teacher)?, device)?
-            }
+        let mut pair = match &self.folders {
+            Some([student, teacher]) => Pair::open(student, teacher, device)?,
             None => Pair::from_files(embedded.student, embedded.teacher, device)?,
         };
         let template = &mut pair.student.template;

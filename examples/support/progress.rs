@@ -4,34 +4,9 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use training_wheels::CalibrationTrial;
 use training_wheels::distill::StepReport;
 
-/// A bar over the rates of a calibration, with the last trial and the time left.
-#[allow(dead_code)]
-pub(crate) fn calibration_bar(rates: usize) -> Result<ProgressBar, Box<dyn Error>> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rates calibrated, {elapsed}<{eta}; {msg}")?;
-    Ok(ProgressBar::new(rates as u64).with_style(style))
-}
-
-/// Shows a trial of a calibration. `print` writes the line of a result.
-#[allow(dead_code)]
-pub(crate) fn show_trial(bar: &ProgressBar, trial: &CalibrationTrial, print: fn(&str)) {
-    let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-    let line = format!("{rate:>4.0}%: threshold {:.4}, uses {used:.1}%", trial.threshold);
-    if trial.is_result {
-        bar.suspend(|| print(&line));
-        bar.inc(1);
-    }
-    bar.set_message(line);
-    bar.tick();
-    if Some(bar.position()) == bar.length() {
-        bar.finish_and_clear();
-    }
-}
-
 /// The display of a training run.
-#[allow(dead_code)]
 pub(crate) enum Progress {
     /// A bar with the speed and the time left, and a line for each validation.
     Bar { bar: ProgressBar, score: String },
@@ -40,7 +15,6 @@ pub(crate) enum Progress {
     Dashboard(Box<training_wheels::distill::Dashboard>),
 }
 
-#[allow(dead_code)]
 impl Progress {
     /// The display of a run of `steps` steps. `score` is the name of the validation score.
     pub(crate) fn new(dashboard: bool, steps: usize, score: &str) -> Result<Self, Box<dyn Error>> {

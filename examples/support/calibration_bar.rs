@@ -1,0 +1,27 @@
+//! The progress bar of a calibration.
+
+use std::error::Error;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use training_wheels::CalibrationTrial;
+
+/// A bar over the rates of a calibration, with the last trial and the time left.
+pub(crate) fn new(rates: usize) -> Result<ProgressBar, Box<dyn Error>> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rates calibrated, {elapsed}<{eta}; {msg}")?;
+    Ok(ProgressBar::new(rates as u64).with_style(style))
+}
+
+/// Shows a trial of a calibration. `print` writes the line of a result.
+pub(crate) fn show(bar: &ProgressBar, trial: &CalibrationTrial, print: fn(&str)) {
+    let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
+    let line = format!("{rate:>4.0}%: threshold {:.4}, uses {used:.1}%", trial.threshold);
+    if trial.is_result {
+        bar.suspend(|| print(&line));
+        bar.inc(1);
+    }
+    bar.set_message(line);
+    bar.tick();
+    if Some(bar.position()) == bar.length() {
+        bar.finish_and_clear();
+    }
+}
