@@ -6,6 +6,18 @@ use wheels_text::HelpBudget;
 use crate::price::ConstraintConfig;
 use crate::rollout::Mixture;
 
+/// The default of [`TrainerConfig::logits_bytes`]: 64 MiB.
+const LOGITS_BYTES: usize = 67_108_864;
+
+/// The number of positions whose logits have at most the default of [`TrainerConfig::logits_bytes`].
+pub(crate) fn default_positions(vocab_size: usize) -> usize {
+    max_positions(LOGITS_BYTES, vocab_size)
+}
+
+fn max_positions(logits_bytes: usize, vocab_size: usize) -> usize {
+    (logits_bytes / (4 * vocab_size)).max(1)
+}
+
 /// Configuration of a [`Trainer`](crate::Trainer). On the CPU, the same configuration and the same data give the same
 /// weights, bit for bit.
 #[derive(Config, Debug, PartialEq)]
@@ -19,6 +31,12 @@ pub struct TrainerConfig {
     /// cores, and on a GPU 1.
     #[config(default = 1)]
     pub workers: usize,
+    /// The largest size of one tensor of logits in training, `[positions, vocab]` in f32, bytes. Micro-batches with more
+    /// positions are computed in chunks, which takes less memory. A worker needs about seven such tensors at once. The
+    /// size is exceeded only by a single position, or by a single text if the objective depends on whole texts
+    /// ([`LossScope`](crate::LossScope)).
+    #[config(default = "LOGITS_BYTES")]
+    pub logits_bytes: usize,
     /// The largest learning rate of the schedule.
     #[config(default = 2e-3)]
     pub learning_rate: f64,
@@ -84,6 +102,11 @@ impl Decay {
 }
 
 impl TrainerConfig {
+    /// The largest number of positions in a chunk.
+    pub(crate) fn max_positions(&self, vocab_size: usize) -> usize {
+        max_positions(self.logits_bytes, vocab_size)
+    }
+
     /// The learning rate of a step, counted from 1.
     pub fn learning_rate_at(&self, step: usize) -> f64 {
         let warmup = self.warmup_steps.max(1);
@@ -119,8 +142,10 @@ pub struct RolloutConfig {
     /// The average number of times that a rollout is used: first when it is new, and later from the replay buffer.
     #[config(default = 3)]
     pub uses: usize,
-    /// The largest size of the replay buffer, bytes.
-    #[config(default = 134_217_728)]
+    /// The largest size of the replay buffer, bytes. A rollout takes `d_model` numbers of the teacher in f32 for each
+    /// position. If `d_model` is 192, the default holds about 20 micro-batches of the default size. A larger buffer has
+    /// older texts, which the student would no longer write.
+    #[config(default = 16_777_216)]
     pub replay_bytes: usize,
     /// The fraction of budgets that are a number of tokens, 0 to 1. The other budgets are percentages.
     #[config(default = "1.0 / 7.0")]

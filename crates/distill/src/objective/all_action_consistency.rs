@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::distributions::{Distributions, HelpAction};
 use super::loss_term::{LossTerm, huber};
 use super::shift::shift_left;
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// One-step path consistency over all words and the help action (our derivation).
@@ -88,6 +88,10 @@ impl Objective for AllActionConsistency {
         true
     }
 
+    fn scope(&self) -> LossScope {
+        self.help_value.scope()
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let (mut term, divergence) = words_loss(&distributions, self.reward_floor);
@@ -99,7 +103,7 @@ impl Objective for AllActionConsistency {
             parts.push(("help", help_term.value.clone()));
             term = term.plus(help_term.times(self.help));
         }
-        distributions.to_loss(scored, term, parts)
+        distributions.into_loss(scored, term, parts)
     }
 }
 
@@ -127,6 +131,14 @@ pub(super) fn help_loss(
 }
 
 impl HelpValue {
+    /// The part of a batch on which the value of help at one position depends.
+    pub(super) fn scope(self) -> LossScope {
+        match self {
+            Self::Divergence | Self::Regret | Self::Disagreement => LossScope::Position,
+            Self::Lookahead => LossScope::Text,
+        }
+    }
+
     /// The value of help at each position, given the divergence there, nats.
     ///
     /// # Shapes

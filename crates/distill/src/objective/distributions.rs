@@ -124,14 +124,12 @@ impl Distributions {
         LossTerm { value: self.masked_sum(values), gradient: gradient * self.mask.clone() }
     }
 
-    /// Builds the loss whose gradient in the logits is that of `term`.
-    pub(super) fn to_loss(&self, scored: &Scored, term: LossTerm, parts: Vec<(&'static str, Tensor<1>)>) -> Loss {
+    /// Builds the loss whose gradient in the logits is that of `term`. The distributions are dropped first, because they
+    /// are as large as the logits.
+    pub(super) fn into_loss(self, scored: &Scored, term: LossTerm, parts: Vec<(&'static str, Tensor<1>)>) -> Loss {
+        let nll = self.masked_sum(self.target_log_probs()).neg();
         let gradient = Tensor::from_inner(term.gradient.reshape(self.shape));
-        Loss {
-            total: (scored.logits.clone() * gradient).sum(),
-            value: term.value,
-            nll: self.masked_sum(self.target_log_probs()).neg(),
-            parts,
-        }
+        drop(self);
+        Loss { total: (scored.logits.clone() * gradient).sum(), value: term.value, nll, parts }
     }
 }

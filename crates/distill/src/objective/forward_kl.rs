@@ -2,7 +2,7 @@
 
 use super::distributions::Distributions;
 use super::loss_term::LossTerm;
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// The forward KL from the teacher to the student over words: word-level knowledge distillation (Kim and Rush 2016,
@@ -21,9 +21,14 @@ impl Objective for ForwardKl {
         Requirements { teacher: true, ..Requirements::default() }
     }
 
+    fn scope(&self) -> LossScope {
+        LossScope::Position
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
-        distributions.to_loss(scored, forward_kl(&distributions), vec![])
+        let term = forward_kl(&distributions);
+        distributions.into_loss(scored, term, vec![])
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::{IndexingUpdateOp, Tensor};
 use super::distributions::Distributions;
 use super::loss_term::{LossTerm, huber};
 use super::shift::{shift_left, shift_right};
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::{Scored, TeacherTensors};
 
 /// Path Consistency Learning (PCL; Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length`
@@ -86,10 +86,25 @@ impl Objective for PathConsistency {
         true
     }
 
+    fn scope(&self) -> LossScope {
+        if self.centred { LossScope::TextAndSums } else { LossScope::Text }
+    }
+
+    /// The sum of the step terms and the number of target tokens, if the step terms are centred.
+    fn batch_sums(&self, scored: &Scored) -> Option<Tensor<1>> {
+        if !self.centred {
+            return None;
+        }
+        let distributions = Distributions::new(scored);
+        let mask = distributions.unflatten(distributions.mask.clone());
+        let step = distributions.unflatten(self.step_terms(&distributions)) * mask.clone();
+        Some(step_sums(&step, &mask))
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let PathTerm { term, value_gradient } = self.path_term(&distributions, scored);
-        let mut loss = distributions.to_loss(scored, term, vec![]);
+        let mut loss = distributions.into_loss(scored, term, vec![]);
         if let Some(gradient) = value_gradient {
             loss.total = loss.total + (head_values(scored) * Tensor::from_inner(gradient)).sum();
         }
@@ -102,14 +117,19 @@ impl PathConsistency {
     pub(super) fn path_term(&self, distributions: &Distributions, scored: &Scored) -> PathTerm {
         let teacher = scored.teacher.as_ref().expect("the trainer checks requirements: the batches have a teacher");
         let mask = distributions.unflatten(distributions.mask.clone());
-        let value = self.values(distributions, scored) * mask.clone();
-        let end_value = match &scored.target_network {
-            Some(target) => self.values(&Distributions::new(target), target) * mask.clone(),
-            None => value.clone(),
+        let value = match self.value {
+            ValueSource::Head => head_values(scored).without_autodiff(),
+            ValueSource::Unified => unified_values(distributions),
+        } * mask.clone();
+        let end_value = match (&scored.target_network, self.value) {
+            (None, _) => value.clone(),
+            (Some(target), ValueSource::Head) => head_values(target).without_autodiff() * mask.clone(),
+            (Some(target), ValueSource::Unified) => unified_values(&Distributions::new(target)) * mask.clone(),
         };
         let mut step = distributions.unflatten(self.step_terms(distributions)) * mask.clone();
         if self.centred {
-            let mean = step.clone().sum() / mask.clone().sum();
+            let sums = scored.batch_sums.clone().unwrap_or_else(|| step_sums(&step, &mask));
+            let mean = sums.clone().narrow(0, 0, 1) / sums.narrow(0, 1, 1);
             step = (step - mean.unsqueeze::<2>()) * mask.clone();
         }
 
@@ -141,16 +161,6 @@ impl PathConsistency {
             }
         };
         PathTerm { term: LossTerm { value: loss, gradient }, value_gradient }
-    }
-
-    /// V, nats, `[batch, time]`; it tracks no gradients.
-    fn values(&self, distributions: &Distributions, scored: &Scored) -> Tensor<2> {
-        match self.value {
-            ValueSource::Head => head_values(scored).without_autodiff(),
-            ValueSource::Unified => {
-                distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
-            }
-        }
     }
 
     /// `r - k - alpha log pi(a)` of the actions taken, nats, `[n, 1]`.
@@ -199,6 +209,16 @@ fn policy(distributions: &Distributions) -> Tensor<2> {
             distributions.probs.clone() * (ask.clone().neg() + 1.0) + ask * help.column.clone()
         }
     }
+}
+
+/// The sum of the step terms and the number of target tokens, `[2]`.
+fn step_sums(step: &Tensor<2>, mask: &Tensor<2>) -> Tensor<1> {
+    Tensor::cat(vec![step.clone().sum(), mask.clone().sum()], 0)
+}
+
+/// V from the logits, nats, `[batch, time]`.
+fn unified_values(distributions: &Distributions) -> Tensor<2> {
+    distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
 }
 
 /// V from the student's head, nats, `[batch, time]`; it tracks gradients.
