@@ -115,7 +115,7 @@ pub(crate) fn words_loss(distributions: &Distributions, reward_floor: f64) -> (L
     let deviation = excess - divergence.clone();
     let gradient = distributions.probs.clone() * deviation.clone();
     let value = (gradient.clone() * deviation).sum_dim(1) * 0.5;
-    (distributions.masked_term(value, gradient), divergence)
+    (distributions.dense_term(value, gradient), divergence)
 }
 
 /// `L_help` for the given values of help, nats, `[n, 1]`.
@@ -127,7 +127,7 @@ pub(super) fn help_loss(
 ) -> LossTerm {
     let error = help.log_odds.clone() - (help_value - help.price.clone());
     let (value, gradient) = huber(error * distributions.mask.clone(), threshold);
-    LossTerm { value, gradient: gradient * help.column.clone() }
+    LossTerm { help: Some(gradient), ..LossTerm::new(value) }
 }
 
 impl HelpValue {

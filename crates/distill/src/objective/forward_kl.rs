@@ -37,5 +37,5 @@ pub(super) fn forward_kl(distributions: &Distributions) -> LossTerm {
     let teacher = distributions.teacher_log_probs.clone().exp();
     let difference = distributions.teacher_log_probs.clone() - distributions.log_probs.clone();
     let divergence = (teacher.clone() * difference).sum_dim(1);
-    distributions.masked_term(divergence, distributions.probs.clone() - teacher)
+    distributions.dense_term(divergence, distributions.probs.clone() - teacher)
 }

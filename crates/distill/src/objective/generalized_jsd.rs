@@ -56,7 +56,7 @@ impl Objective for GeneralizedJsd {
             let student_kl = student_terms.clone().sum_dim(1);
             let teacher_kl = (teacher * (distributions.teacher_log_probs.clone() - log_mixture)).sum_dim(1);
             let gradient = (student_terms - student * student_kl.clone()) * (1.0 - beta);
-            distributions.masked_term(teacher_kl * beta + student_kl * (1.0 - beta), gradient)
+            distributions.dense_term(teacher_kl * beta + student_kl * (1.0 - beta), gradient)
         };
         distributions.into_loss(scored, term, vec![])
     }

@@ -1,8 +1,8 @@
 //! Path consistency over several steps.
 
 use burn::config::Config;
+use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softplus};
-use burn::tensor::{IndexingUpdateOp, Tensor};
 
 use super::distributions::Distributions;
 use super::loss_term::{LossTerm, huber};
@@ -152,15 +152,15 @@ impl PathConsistency {
             Some(_) => residual_gradient.neg(),
             None => shift_right(&residual_gradient, self.length) - residual_gradient,
         } * mask;
-        let mut gradient = self.policy_gradient(distributions, step_gradient * -self.alpha);
+        let mut term = LossTerm { value: loss, ..policy_term(distributions, step_gradient * -self.alpha) };
         let value_gradient = match self.value {
             ValueSource::Head => Some(value_gradient),
             ValueSource::Unified => {
-                gradient = gradient + policy(distributions) * value_gradient.reshape([-1, 1]);
+                term = term.plus(unified_value_term(distributions, value_gradient));
                 None
             }
         };
-        PathTerm { term: LossTerm { value: loss, gradient }, value_gradient }
+        PathTerm { term, value_gradient }
     }
 
     /// `r - k - alpha log pi(a)` of the actions taken, nats, `[n, 1]`.
@@ -181,32 +181,40 @@ impl PathConsistency {
         let end_inside = shift_left(mask, self.length);
         mask.clone() * (end_inside.clone() + (end_inside.neg() + 1.0) * teacher.ended.clone())
     }
-
-    /// The gradient in the logits of `sum_t weight_t log pi(a_t | s_t)`, for the actions taken.
-    ///
-    /// # Shapes
-    /// `weight` is `[batch, time]`, the result `[n, vocab]`.
-    fn policy_gradient(&self, distributions: &Distributions, weight: Tensor<2>) -> Tensor<2> {
-        let weight = weight.reshape([-1, 1]);
-        let gradient = policy(distributions).neg() * weight.clone();
-        match &distributions.help {
-            None => gradient.scatter(1, distributions.targets.clone(), weight, IndexingUpdateOp::Add),
-            Some(help) => {
-                let word_weight = weight.clone() * (help.helped.clone().neg() + 1.0);
-                let gradient = gradient.scatter(1, distributions.targets.clone(), word_weight, IndexingUpdateOp::Add);
-                gradient + weight * help.helped.clone() * help.column.clone()
-            }
-        }
-    }
 }
 
-/// `pi`, the student's distribution over the words and help, `[n, vocab]`.
-fn policy(distributions: &Distributions) -> Tensor<2> {
-    match &distributions.help {
-        None => distributions.probs.clone(),
+/// The gradient in the logits of `sum_t weight_t log pi(a_t | s_t)`, for the actions taken, with the value 0.
+///
+/// # Shapes
+/// `weight` is `[batch, time]`.
+fn policy_term(distributions: &Distributions, weight: Tensor<2>) -> LossTerm {
+    // Minus pi, plus 1 at the action taken.
+    let all = unified_value_term(distributions, weight.clone().neg());
+    let weight = weight.reshape([-1, 1]);
+    let taken = LossTerm::new(all.value.zeros_like());
+    let taken = match &distributions.help {
+        None => LossTerm { target: Some(weight), ..taken },
         Some(help) => {
-            let ask = sigmoid(help.log_odds.clone());
-            distributions.probs.clone() * (ask.clone().neg() + 1.0) + ask * help.column.clone()
+            let helped = weight.clone() * help.helped.clone();
+            LossTerm { target: Some(weight - helped.clone()), help: Some(helped), ..taken }
+        }
+    };
+    all.plus(taken)
+}
+
+/// The gradient in the logits of `sum_t weight_t log sum_a exp(logit(a))`, with the value 0. The gradient of the
+/// log-sum-exp is `pi`, the student's distribution over the words and help.
+///
+/// # Shapes
+/// `weight` is `[batch, time]`.
+fn unified_value_term(distributions: &Distributions, weight: Tensor<2>) -> LossTerm {
+    let weight = weight.reshape([-1, 1]);
+    let term = LossTerm::new(Tensor::zeros([1], &weight.device()));
+    match &distributions.help {
+        None => LossTerm { policy: Some(weight), ..term },
+        Some(help) => {
+            let ask = weight.clone() * sigmoid(help.log_odds.clone());
+            LossTerm { policy: Some(weight - ask.clone()), help: Some(ask), ..term }
         }
     }
 }
