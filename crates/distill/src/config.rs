@@ -10,6 +10,18 @@ use crate::checkpoint::Checkpoints;
 use crate::price::ConstraintConfig;
 use crate::rollout::Mixture;
 
+/// The default of [`TrainerConfig::logits_bytes`]: 64 MiB.
+const LOGITS_BYTES: usize = 67_108_864;
+
+/// The number of positions whose logits have at most the default of [`TrainerConfig::logits_bytes`].
+pub(crate) fn default_positions(vocab_size: usize) -> usize {
+    max_positions(LOGITS_BYTES, vocab_size)
+}
+
+fn max_positions(logits_bytes: usize, vocab_size: usize) -> usize {
+    (logits_bytes / (4 * vocab_size)).max(1)
+}
+
 /// Configuration of a [`Trainer`](crate::Trainer). On the CPU, the same configuration and the same data give the same
 /// weights, bit for bit.
 #[derive(Config, Debug, PartialEq)]
@@ -23,6 +35,11 @@ pub struct TrainerConfig {
     /// cores, and on a GPU 1.
     #[config(default = 1)]
     pub workers: usize,
+    /// The largest size of one tensor of logits in training, `[positions, vocab]` in f32, bytes; None is 64 MiB.
+    /// Micro-batches with more positions are computed in chunks, which takes less memory. A worker needs about seven
+    /// such tensors at once. The size is exceeded only by a single position, or by a single text if the objective
+    /// depends on whole texts ([`LossScope`](crate::LossScope)).
+    pub logits_bytes: Option<usize>,
     /// The largest learning rate of the schedule.
     #[config(default = 2e-3)]
     pub learning_rate: f64,
@@ -101,6 +118,11 @@ impl TrainerConfig {
         Ok(Checkpoints::new(folder)?.last_state()?.map(|state| state.config))
     }
 
+    /// The largest number of positions in a chunk.
+    pub(crate) fn max_positions(&self, vocab_size: usize) -> usize {
+        max_positions(self.logits_bytes.unwrap_or(LOGITS_BYTES), vocab_size)
+    }
+
     /// The learning rate of a step, counted from 1.
     pub fn learning_rate_at(&self, step: usize) -> f64 {
         let warmup = self.warmup_steps.max(1);
@@ -136,8 +158,10 @@ pub struct RolloutConfig {
     /// The average number of times that a rollout is used: first when it is new, and later from the replay buffer.
     #[config(default = 3)]
     pub uses: usize,
-    /// The largest size of the replay buffer, bytes.
-    #[config(default = 134_217_728)]
+    /// The largest size of the replay buffer, bytes. A rollout takes `d_model` numbers of the teacher in f32 for each
+    /// position. If `d_model` is 192, the default holds about 20 micro-batches of the default size. A larger buffer has
+    /// older texts, which the student would no longer write.
+    #[config(default = 16_777_216)]
     pub replay_bytes: usize,
     /// The fraction of budgets that are a number of tokens, 0 to 1. The other budgets are percentages.
     #[config(default = "1.0 / 7.0")]
@@ -188,5 +212,13 @@ mod tests {
         assert_eq!(rates(Decay::InverseSqrt)[..3], [0.5, 1.0, 0.5]);
         assert_eq!(rates(Decay::Linear)[3..], [0.5, 0.0]);
         assert!((rates(Decay::Cosine)[3] - 0.5).abs() < 1e-12 && rates(Decay::Cosine)[4].abs() < 1e-12);
+    }
+
+    #[test]
+    fn files_of_earlier_versions_open() {
+        let config = TrainerConfig::new(100);
+        let mut json = serde_json::to_value(&config).unwrap();
+        json.as_object_mut().unwrap().remove("logits_bytes").expect("a field of this version");
+        assert_eq!(TrainerConfig::load_binary(json.to_string().as_bytes()).unwrap(), config);
     }
 }

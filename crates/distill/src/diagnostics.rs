@@ -5,9 +5,12 @@ use burn::tensor::Tensor;
 use wheels_lm::LanguageModel;
 use wheels_student::{LagrangeMultiplier, Prices, Student};
 
+use crate::config::default_positions;
+use crate::objective::LossScope;
 use crate::objective::all_action_consistency::words_loss;
 use crate::objective::distributions::Distributions;
-use crate::{Rollout, RolloutSampler, Scored};
+use crate::read_batch::BatchModels;
+use crate::{Rollout, RolloutSampler};
 
 /// The lowest reward in a divergence, nats, as in the objectives. Lower log-probs of the teacher count as this one.
 const REWARD_FLOOR: f64 = -10.0;
@@ -24,7 +27,7 @@ pub struct AskSample {
 /// One sample for each token of a rollout: row after row, without padding.
 ///
 /// # Panics
-/// If the teacher has not scored the rollout.
+/// If the teacher has not read the rollout.
 pub fn ask_samples<M, T>(sampler: &RolloutSampler<'_, T>, student: &Student<M>, rollout: &Rollout) -> Vec<AskSample>
 where
     M: Module + LanguageModel,
@@ -33,19 +36,24 @@ where
     // Neither number depends on the prices, so any prices will do.
     let free = [0.0, 1.0].map(|budget| LagrangeMultiplier { budget, price: 0.0 });
     let prices = Prices::new(free.into()).expect("the levels are 0 and 1");
-    let distributions = Distributions::new(&Scored::new(student, &sampler.batch(rollout, &prices)));
-    let (_, divergence) = words_loss(&distributions, REWARD_FLOOR);
+    let batch = sampler.batch(rollout, &prices);
+    let models = BatchModels { student, target_network: None, teacher: Some(sampler) };
     let read = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<f64>>();
-    let divergence = read(divergence);
-    let log_odds = match distributions.help {
-        Some(help) => read(help.log_odds),
-        None => vec![f64::NEG_INFINITY; divergence.len()],
-    };
+    let (mut log_odds, mut divergences) = (Vec::new(), Vec::new());
+    for chunk in models.read(&batch).chunks(LossScope::Position, default_positions(student.spec().vocab_size)) {
+        let distributions = Distributions::new(&models.score(&chunk));
+        let divergence = read(words_loss(&distributions, REWARD_FLOOR).1);
+        log_odds.extend(match distributions.help {
+            Some(help) => read(help.log_odds),
+            None => vec![f64::NEG_INFINITY; divergence.len()],
+        });
+        divergences.extend(divergence);
+    }
     let time = rollout.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
     let mut samples = Vec::new();
     for (index, row) in rollout.rows.iter().enumerate() {
         for at in index * time..index * time + row.tokens.len() {
-            samples.push(AskSample { log_odds: log_odds[at], divergence: divergence[at] });
+            samples.push(AskSample { log_odds: log_odds[at], divergence: divergences[at] });
         }
     }
     samples

@@ -15,6 +15,10 @@
 //!   -> training batch -> scored batch (tensors) -> loss -> gradients -> next student -> step report
 //! ```
 //!
+//! With a large vocabulary, the logits and everything of their size are most of the memory of a step. They are therefore
+//! computed in chunks of positions ([`TrainerConfig::logits_bytes`]), and the gradient of a chunk is taken before the
+//! next one. The gradients are those of the whole batch.
+//!
 //! This crate works on token ids and tensors. The caller passes a closure that validates, because only the caller can
 //! judge texts.
 //!
@@ -63,8 +67,10 @@ mod dashboard;
 mod data;
 mod diagnostics;
 mod error;
+mod gradients;
 pub mod objective;
 mod price;
+mod read_batch;
 mod report;
 mod rollout;
 mod scored;
@@ -80,11 +86,11 @@ pub use dashboard::Dashboard;
 pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, TokenPairs, TokenizedDataset, TrainingBatch};
 pub use diagnostics::{AskSample, ask_samples};
 pub use error::DistillError;
-pub use objective::{Loss, Objective};
+pub use objective::{Loss, LossScope, Objective};
 pub use price::ConstraintConfig;
 pub use report::StepReport;
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
 pub use scored::{PriceTargets, Scored, TeacherTensors};
-pub use targets::{PricePrompts, TeacherTargets};
+pub use targets::{HiddenData, PricePrompts, TeacherDistributions, TeacherHead, TeacherTargets};
 pub use trainer::{Trainer, TrainingOutcome, Validate};
 pub use workers::Workers;

@@ -13,9 +13,11 @@ use wheels_student::Student;
 use wheels_text::Seed;
 
 use crate::checkpoint::{Best, Checkpoints, State};
+use crate::gradients::{BatchGradients, LOSS, NLL};
 use crate::objective::{Objective, Requirements};
+use crate::read_batch::BatchModels;
 use crate::report::MetricsLog;
-use crate::{BatchSource, DistillError, Scored, StepReport, TrainerConfig, TrainingBatch, Workers};
+use crate::{BatchSource, DistillError, StepReport, TrainerConfig, TrainingBatch, Workers};
 
 /// Trains a student to minimise an objective on batches from a source. A student without heads trains as a plain model.
 ///
@@ -260,6 +262,8 @@ where
     fn gradients(&self, batches: &[TrainingBatch], tokens: usize) -> (GradientsParams, BTreeMap<&'static str, f64>) {
         let (student, objective, target) = (&self.student, self.objective, self.target.as_ref());
         let device = LanguageModel::device(student);
+        let teacher = self.source.teacher_head();
+        let max_positions = self.config.max_positions(student.spec().vocab_size);
         let dropout = self.config.dropout.then(|| Seed(self.config.seed).stream("dropout").nth(self.step as u64));
         let numbered: Vec<(u64, &TrainingBatch)> = (0..).zip(batches).collect();
         let results = self.workers.map_chunks(&numbered, |chunk| {
@@ -267,16 +271,13 @@ where
             let mut sum = GradientsAccumulator::new();
             let mut values = Vec::new();
             for &(index, batch) in chunk {
-                let mut scored = match dropout {
-                    Some(seed) => Scored::new(&fork.clone().with_dropout(seed.nth(index).0), batch),
-                    None => Scored::new(&fork, batch),
+                let student = match dropout {
+                    Some(seed) => fork.clone().with_dropout(seed.nth(index).0),
+                    None => fork.clone(),
                 };
-                scored.target_network = target.map(|network| Box::new(Scored::new(network, batch)));
-                let loss = objective.loss(&scored);
-                let gradients = (loss.total / tokens as f32).backward();
-                sum.accumulate(&fork, GradientsParams::from_grads(gradients, &fork));
-                values.extend([(LOSS, loss.value), (NLL, loss.nll)]);
-                values.extend(loss.parts);
+                let models = BatchModels { student: &student, target_network: target, teacher };
+                let gradients = BatchGradients { objective, models, max_positions, tokens };
+                values.extend(gradients.add(batch, &mut sum));
             }
             (sum.grads(), values)
         });
@@ -323,10 +324,6 @@ fn check_requirements(needed: Requirements, provided: Requirements, heads: bool)
     }
     Ok(())
 }
-
-/// The names of the loss and the nll among the sums of the parts.
-const LOSS: &str = "loss";
-const NLL: &str = "nll";
 
 /// The squared norm of all gradients together. It takes one read from the device.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {

@@ -86,6 +86,7 @@ impl Batch {
             price_targets: Some(PriceTargets {
                 predicted: floats(&self.predicted_prices, device).reshape([PROMPT_PRICES.len(), 1]).require_grad(),
                 price: floats(&PROMPT_PRICES, &plain).reshape([PROMPT_PRICES.len(), 1]),
+                batch_tokens: LENGTHS.iter().sum(),
             }),
             targets: Tensor::<2, Int>::from_data(TensorData::new(targets, [ROWS, TIME]), &plain),
             mask: flags(&|row, t| t < LENGTHS[row]),
@@ -98,6 +99,7 @@ impl Batch {
                 ended: column(&|row| f64::from(u8::from(ENDED[row]))),
             }),
             target_network: None,
+            batch_sums: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Rollouts of a tiny student and its teacher.
 
+#[path = "support/run.rs"]
+mod run;
 mod support;
 
 use std::sync::LazyLock;
@@ -8,14 +10,15 @@ use burn::module::Module;
 use burn::tensor::Device;
 use wheels_decode::{BudgetedDecoder, Confidence, DecodeError, Decoder, Enforcement, Experts, Policy, Teacher};
 use wheels_distill::{
-    BatchSource, ConstraintConfig, DistillError, PromptSource, RolloutSampler, Rollouts, StepReport, TokenPair,
-    TrainingBatch, Workers, ask_samples,
+    BatchSource, ConstraintConfig, DistillError, PromptSource, RolloutSampler, Rollouts, StepReport,
+    TeacherDistributions, TokenPair, TrainingBatch, Workers, ask_samples,
 };
 use wheels_lm::{T5, TokenBatch};
 use wheels_student::Student;
 use wheels_text::{HelpBudget, Prompt, Seed};
 
-use support::{HELP, MODELS, PAIRS, Pairs, Run, VOCAB, model, rollout_config, rollouts, sampler};
+use run::Run;
+use support::{HELP, MODELS, PAIRS, Pairs, VOCAB, model, rollout_config, rollouts, sampler};
 
 /// Teachers whose vocabularies differ from the student's.
 struct OtherTeachers {
@@ -38,7 +41,9 @@ static OTHER_TEACHERS: LazyLock<OtherTeachers> = LazyLock::new(|| {
 fn batches_hold_the_texts_with_valid_prices_and_teacher_log_probs() {
     let student = MODELS.student.valid();
     let workers = Workers::new(2).expect("two threads");
-    let batches = rollouts(rollout_config()).next_batches(&student, 6, &workers).expect("rollouts");
+    let mut rollouts = rollouts(rollout_config());
+    let batches = rollouts.next_batches(&student, 6, &workers).expect("rollouts");
+    let head = BatchSource::<T5>::teacher_head(&rollouts).expect("rollouts have a teacher");
     let mut deployed = 0;
     for TrainingBatch { targets, teacher, .. } in &batches {
         let teacher = teacher.as_ref().expect("rollouts have a teacher");
@@ -55,10 +60,12 @@ fn batches_hold_the_texts_with_valid_prices_and_teacher_log_probs() {
             assert!((0.0..=10.0).contains(&row.price));
             deployed += usize::from(row.deployed);
         }
-        let log_probs: Vec<f32> = teacher.log_probs.iter::<f32>().collect();
+        let TeacherDistributions::Hidden(hidden) = &teacher.distributions else { panic!("not hidden states") };
+        let log_probs: Vec<f32> = head.log_probs(hidden).into_data().iter::<f32>().collect();
+        assert_eq!(log_probs.len(), targets.rows() * targets.width() * VOCAB as usize);
         for position in log_probs.chunks_exact(VOCAB as usize).take(targets.row(0).len()) {
             let total: f32 = position.iter().map(|log_prob| log_prob.exp()).sum();
-            assert!((total - 1.0).abs() < 5e-3, "the probabilities add up to {total} in half precision");
+            assert!((total - 1.0).abs() < 1e-5, "the probabilities add up to {total}");
             assert!(position[HELP as usize] <= -29.0);
         }
     }

@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use wheels_distill::objective::{PathConsistency, Requirements, ValueSource};
 use wheels_distill::testing::{TabularDistribution, TabularProblem, Usage, WordPolicy, ascend};
 use wheels_distill::{
-    BatchSource, ConstraintConfig, Decay, DistillError, RolloutRow, TeacherTargets, Trainer, TrainerConfig,
-    TrainingBatch, Workers,
+    BatchSource, ConstraintConfig, Decay, DistillError, RolloutRow, TeacherDistributions, TeacherTargets, Trainer,
+    TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{TabularLm, TabularLmConfig, TokenBatch};
 use wheels_student::{LagrangeMultiplier, Prices, Student};
@@ -129,7 +129,7 @@ impl Paths {
         }
         let shape = [targets.rows(), targets.width(), WORDS + 1];
         let teacher = TeacherTargets {
-            log_probs: TensorData::new(log_probs, shape),
+            distributions: TeacherDistributions::LogProbs(TensorData::new(log_probs, shape)),
             help_token: Some(HELP as u32),
             rows,
             price_prompts: None,

@@ -1,5 +1,7 @@
 //! Tests of the trainer with a tiny student and its teacher: resuming, requirements, reports.
 
+#[path = "support/run.rs"]
+mod run;
 mod support;
 
 use std::fs;
@@ -17,7 +19,8 @@ use wheels_lm::{FloatFormat, LanguageModel, Pretrained, T5, TokenBatch};
 use wheels_student::Student;
 use wheels_text::Seed;
 
-use support::{HELP, MODELS, PAIRS, Run, VOCAB, rollout_config, rollouts};
+use run::Run;
+use support::{HELP, MODELS, PAIRS, VOCAB, rollout_config, rollouts};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")

@@ -5,7 +5,7 @@ use wheels_lm::TokenBatch;
 use wheels_student::Student;
 
 use crate::objective::Requirements;
-use crate::{DistillError, StepReport, TeacherTargets, Workers};
+use crate::{DistillError, StepReport, TeacherHead, TeacherTargets, Workers};
 
 /// A source of training batches, such as supervised pairs or rollouts with a teacher.
 ///
@@ -26,6 +26,12 @@ pub trait BatchSource<M: Module> {
         count: usize,
         workers: &Workers,
     ) -> Result<Vec<TrainingBatch>, DistillError>;
+
+    /// The head of the teacher, if the batches have its hidden states
+    /// ([`TeacherDistributions::Hidden`](crate::TeacherDistributions)).
+    fn teacher_head(&self) -> Option<&dyn TeacherHead> {
+        None
+    }
 
     /// Adds the numbers of this source to the report of a step, such as the prices of help.
     fn report(&self, report: &mut StepReport) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::distributions::{Distributions, HelpAction};
 use super::loss_term::{LossTerm, huber};
 use super::shift::shift_left;
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// One-step path consistency over all words and the help action (our derivation).
@@ -88,6 +88,10 @@ impl Objective for AllActionConsistency {
         true
     }
 
+    fn scope(&self) -> LossScope {
+        self.help_value.scope()
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let (mut term, divergence) = words_loss(&distributions, self.reward_floor);
@@ -99,7 +103,7 @@ impl Objective for AllActionConsistency {
             parts.push(("help", help_term.value.clone()));
             term = term.plus(help_term.times(self.help));
         }
-        distributions.to_loss(scored, term, parts)
+        distributions.into_loss(scored, term, parts)
     }
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn words_loss(distributions: &Distributions, reward_floor: f64) -> (L
     let deviation = excess - divergence.clone();
     let gradient = distributions.probs.clone() * deviation.clone();
     let value = (gradient.clone() * deviation).sum_dim(1) * 0.5;
-    (distributions.masked_term(value, gradient), divergence)
+    (distributions.dense_term(value, gradient), divergence)
 }
 
 /// `L_help` for the given values of help, nats, `[n, 1]`.
@@ -123,10 +127,18 @@ pub(super) fn help_loss(
 ) -> LossTerm {
     let error = help.log_odds.clone() - (help_value - help.price.clone());
     let (value, gradient) = huber(error * distributions.mask.clone(), threshold);
-    LossTerm { value, gradient: gradient * help.column.clone() }
+    LossTerm { help: Some(gradient), ..LossTerm::new(value) }
 }
 
 impl HelpValue {
+    /// The part of a batch on which the value of help at one position depends.
+    pub(super) fn scope(self) -> LossScope {
+        match self {
+            Self::Divergence | Self::Regret | Self::Disagreement => LossScope::Position,
+            Self::Lookahead => LossScope::Text,
+        }
+    }
+
     /// The value of help at each position, given the divergence there, nats.
     ///
     /// # Shapes

@@ -7,7 +7,8 @@ use super::all_action_consistency::{help_loss, words_loss};
 use super::distributions::{Distributions, HelpAction};
 use super::forward_kl::forward_kl;
 use super::loss_term::huber;
-use super::{HelpValue, Loss, Objective, PathConsistency, Requirements};
+use super::path_consistency::PathTerm;
+use super::{HelpValue, Loss, LossScope, Objective, PathConsistency, Requirements};
 use crate::{PriceTargets, Scored, TeacherTensors};
 
 /// The complete objective for a student that asks for help under a budget (our derivation).
@@ -70,38 +71,47 @@ impl Objective for ConstrainedPath {
         Requirements { teacher: true, help_token: true, value_heads: true }
     }
 
+    fn scope(&self) -> LossScope {
+        self.paths.scope()
+    }
+
+    fn batch_sums(&self, scored: &Scored) -> Option<Tensor<1>> {
+        self.paths.batch_sums(scored)
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let teacher = scored.teacher.as_ref().expect("the trainer checks requirements: the batches have a teacher");
         let help = distributions.help.as_ref().expect("the trainer checks requirements: there is a help token");
         let values = scored.values.as_ref().expect("the trainer checks requirements: the student has value heads");
 
+        // Each term has a gradient of the size of the logits, so it is added before the next one is computed.
+        let mut parts = Vec::new();
         let (words, divergence) = words_loss(&distributions, self.paths.reward_floor);
+        parts.push(("words", words.value.clone()));
+        let mut term = words.times(self.words);
         let help_value = self.help_value.measure(&distributions, &divergence).clamp_max(self.help_value_cap);
         let help_term = help_loss(&distributions, help, help_value, self.help_huber);
+        parts.push(("help", help_term.value.clone()));
+        term = term.plus(help_term.times(self.help));
         let forward = forward_kl(&distributions);
-        let paths = self.paths.path_term(&distributions, scored);
+        parts.push(("forward", forward.value.clone()));
+        term = term.plus(forward.times(self.forward));
+        let PathTerm { term: paths, value_gradient } = self.paths.path_term(&distributions, scored);
+        parts.push(("path", paths.value.clone()));
+        term = term.plus(paths.times(self.path));
         let (cost, cost_gradient) = cost_loss(&distributions, teacher, values.cost.clone().without_autodiff());
-        let mut parts = vec![
-            ("words", words.value.clone()),
-            ("help", help_term.value.clone()),
-            ("forward", forward.value.clone()),
-            ("path", paths.term.value.clone()),
+        parts.extend([
             ("cost", cost.clone()),
             ("divergence", distributions.masked_sum(divergence)),
             ("asked", distributions.masked_sum(would_ask(help))),
-        ];
-        let price = scored.price_targets.as_ref().map(|targets| price_loss(&distributions, targets));
+        ]);
+        let price = scored.price_targets.as_ref().map(price_loss);
         parts.extend(price.iter().map(|(value, _)| ("price", value.clone())));
 
-        let term = words
-            .times(self.words)
-            .plus(help_term.times(self.help))
-            .plus(forward.times(self.forward))
-            .plus(paths.term.times(self.path));
-        let mut loss = distributions.to_loss(scored, term, parts);
+        let mut loss = distributions.into_loss(scored, term, parts);
         loss.value = loss.value + cost * self.cost;
-        if let Some(gradient) = paths.value_gradient {
+        if let Some(gradient) = value_gradient {
             loss.total = loss.total + (values.value.clone() * Tensor::from_inner(gradient * self.path)).sum();
         }
         loss.total = loss.total + (values.cost.clone() * Tensor::from_inner(cost_gradient * self.cost)).sum();
@@ -133,9 +143,8 @@ fn cost_loss(distributions: &Distributions, teacher: &TeacherTensors, forecast: 
 
 /// Smooth L1 between the predicted prices and the true ones, and its gradient in the predictions, `[prompts, 1]`. Both
 /// are the mean over prompts, multiplied by the number of target tokens.
-fn price_loss(distributions: &Distributions, targets: &PriceTargets) -> (Tensor<1>, Tensor<2>) {
-    let tokens = distributions.masked_sum(distributions.mask.ones_like());
-    let tokens_per_prompt = tokens / targets.price.dims()[0] as f64;
+fn price_loss(targets: &PriceTargets) -> (Tensor<1>, Tensor<2>) {
+    let tokens_per_prompt = targets.batch_tokens as f64 / targets.price.dims()[0] as f64;
     let (value, gradient) = huber(targets.predicted.clone().without_autodiff() - targets.price.clone(), 1.0);
-    (value * tokens_per_prompt.clone(), gradient * tokens_per_prompt.unsqueeze())
+    (value * tokens_per_prompt, gradient * tokens_per_prompt)
 }

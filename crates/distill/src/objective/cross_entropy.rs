@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::tensor::activation::softmax;
 use burn::tensor::{IndexingUpdateOp, Tensor};
 
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// Cross-entropy against the targets, smoothed over the vocabulary (Szegedy et al. 2016, arXiv 1512.00567, section 7).
@@ -27,6 +27,10 @@ pub struct CrossEntropy {
 impl Objective for CrossEntropy {
     fn requirements(&self) -> Requirements {
         Requirements::default()
+    }
+
+    fn scope(&self) -> LossScope {
+        LossScope::Position
     }
 
     fn loss(&self, scored: &Scored) -> Loss {
@@ -78,6 +82,7 @@ mod tests {
             mask: mask.clone(),
             teacher: None,
             target_network: None,
+            batch_sums: None,
         };
         let loss = CrossEntropy::new().loss(&scored);
 

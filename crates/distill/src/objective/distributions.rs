@@ -1,7 +1,7 @@
 //! The distributions of a scored batch, one row per position: the input of all objectives with a teacher.
 
 use burn::tensor::activation::{log_softmax, softplus};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use super::Loss;
 use super::loss_term::LossTerm;
@@ -35,8 +35,8 @@ pub(crate) struct Distributions {
 
 /// The help action at each position.
 pub(crate) struct HelpAction {
-    /// 1 in the help column, `[1, vocab]`.
-    pub(super) column: Tensor<2>,
+    /// The help column.
+    token: usize,
     /// z, the log-odds of asking, nats, `[n, 1]`.
     pub(crate) log_odds: Tensor<2>,
     /// 1 if the teacher chose the token, and 0 otherwise, `[n, 1]`.
@@ -73,9 +73,9 @@ impl Distributions {
             Some((token, column)) => {
                 let log_odds = logits.narrow(1, token, 1) - normaliser.clone();
                 let helped = teacher.helped.clone().reshape([n, 1]);
-                let is_word = column.clone().neg() + 1.0;
+                let is_word = column.neg() + 1.0;
                 let price = teacher.price.clone().repeat_dim(1, time).reshape([n, 1]);
-                (log_probs * is_word, Some(HelpAction { column, log_odds, helped, price }))
+                (log_probs * is_word, Some(HelpAction { token, log_odds, helped, price }))
             }
         };
         Self {
@@ -120,20 +120,30 @@ impl Distributions {
         (values * self.mask.clone()).sum()
     }
 
-    /// The loss term of one value per position, `[n, 1]`, and of a gradient in the logits, `[n, vocab]`. Padding is
-    /// masked in both.
-    pub(super) fn masked_term(&self, values: Tensor<2>, gradient: Tensor<2>) -> LossTerm {
-        LossTerm { value: self.masked_sum(values), gradient: gradient * self.mask.clone() }
+    /// The loss term of one value per position, `[n, 1]`, and of a gradient in the logits, `[n, vocab]`.
+    pub(super) fn dense_term(&self, values: Tensor<2>, gradient: Tensor<2>) -> LossTerm {
+        LossTerm { dense: Some(gradient), ..LossTerm::new(self.masked_sum(values)) }
     }
 
-    /// Builds the loss whose gradient in the logits is that of `term`.
-    pub(super) fn to_loss(&self, scored: &Scored, term: LossTerm, parts: Vec<(&'static str, Tensor<1>)>) -> Loss {
-        let gradient = Tensor::from_inner(term.gradient.reshape(self.shape));
-        Loss {
-            total: (scored.logits.clone() * gradient).sum(),
-            value: term.value,
-            nll: self.masked_sum(self.target_log_probs()).neg(),
-            parts,
+    /// Builds the loss whose gradient in the logits is that of `term`. Padding is masked. Most distributions are dropped
+    /// first, because they are as large as the logits.
+    pub(super) fn into_loss(self, scored: &Scored, term: LossTerm, parts: Vec<(&'static str, Tensor<1>)>) -> Loss {
+        let nll = self.masked_sum(self.target_log_probs()).neg();
+        let [n, _] = self.mask.dims();
+        drop((self.log_probs, self.teacher_log_probs));
+        let mut gradient = match (term.dense, term.policy) {
+            (Some(dense), Some(policy)) => dense + self.probs * policy,
+            (Some(dense), None) => dense,
+            (None, policy) => self.probs * policy.unwrap_or_else(|| self.mask.zeros_like()),
+        };
+        if let Some(target) = term.target {
+            gradient = gradient.scatter(1, self.targets, target, IndexingUpdateOp::Add);
         }
+        if let Some((help, weight)) = self.help.zip(term.help) {
+            let column = gradient.clone().narrow(1, help.token, 1) + weight;
+            gradient = gradient.slice_assign([0..n, help.token..help.token + 1], column);
+        }
+        let gradient = Tensor::from_inner((gradient * self.mask).reshape(self.shape));
+        Loss { total: (scored.logits.clone() * gradient).sum(), value: term.value, nll, parts }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::distributions::Distributions;
 use super::loss_term::LossTerm;
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// The forward KL from the teacher to the student over words: word-level knowledge distillation (Kim and Rush 2016,
@@ -21,9 +21,14 @@ impl Objective for ForwardKl {
         Requirements { teacher: true, ..Requirements::default() }
     }
 
+    fn scope(&self) -> LossScope {
+        LossScope::Position
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
-        distributions.to_loss(scored, forward_kl(&distributions), vec![])
+        let term = forward_kl(&distributions);
+        distributions.into_loss(scored, term, vec![])
     }
 }
 
@@ -32,5 +37,5 @@ pub(super) fn forward_kl(distributions: &Distributions) -> LossTerm {
     let teacher = distributions.teacher_log_probs.clone().exp();
     let difference = distributions.teacher_log_probs.clone() - distributions.log_probs.clone();
     let divergence = (teacher.clone() * difference).sum_dim(1);
-    distributions.masked_term(divergence, distributions.probs.clone() - teacher)
+    distributions.dense_term(divergence, distributions.probs.clone() - teacher)
 }

@@ -6,7 +6,7 @@ use super::all_action_consistency::words_loss;
 use super::distributions::Distributions;
 use super::forward_kl::forward_kl;
 use super::loss_term::LossTerm;
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::Scored;
 
 /// The generalized Jensen-Shannon divergence of GKD (Agarwal et al. 2024, arXiv 2306.13649, equation 1).
@@ -35,6 +35,10 @@ impl Objective for GeneralizedJsd {
         Requirements { teacher: true, ..Requirements::default() }
     }
 
+    fn scope(&self) -> LossScope {
+        LossScope::Position
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let beta = self.beta;
@@ -52,8 +56,8 @@ impl Objective for GeneralizedJsd {
             let student_kl = student_terms.clone().sum_dim(1);
             let teacher_kl = (teacher * (distributions.teacher_log_probs.clone() - log_mixture)).sum_dim(1);
             let gradient = (student_terms - student * student_kl.clone()) * (1.0 - beta);
-            distributions.masked_term(teacher_kl * beta + student_kl * (1.0 - beta), gradient)
+            distributions.dense_term(teacher_kl * beta + student_kl * (1.0 - beta), gradient)
         };
-        distributions.to_loss(scored, term, vec![])
+        distributions.into_loss(scored, term, vec![])
     }
 }

@@ -3,22 +3,61 @@
 use burn::tensor::Tensor;
 
 /// A part of a loss with its gradient in the logits; no tensor tracks gradients.
+///
+/// At each position, the gradient in the logit of a is
+///
+/// ```text
+/// dense(a) + policy p(a) + target 1[a = y] + help 1[a = help]
+/// ```
+///
+/// `p` is the student's distribution over the words, and y is the target. One number for each position takes far less
+/// memory and time than one for each word.
 pub(crate) struct LossTerm {
     /// The value, summed over the target tokens, `[1]`.
     pub(super) value: Tensor<1>,
-    /// The gradient in the logits, `[n, vocab]` with n = batch x time positions; 0 at padding.
-    pub(super) gradient: Tensor<2>,
+    /// The part with one number for each word, `[n, vocab]` with n = batch x time positions; None for 0. All parts can
+    /// have any value at padding.
+    pub(super) dense: Option<Tensor<2>>,
+    /// The factors of the other parts, `[n, 1]`; None for 0.
+    pub(super) policy: Option<Tensor<2>>,
+    pub(super) target: Option<Tensor<2>>,
+    pub(super) help: Option<Tensor<2>>,
 }
 
 impl LossTerm {
+    /// A term without a gradient.
+    pub(super) fn new(value: Tensor<1>) -> Self {
+        Self { value, dense: None, policy: None, target: None, help: None }
+    }
+
     /// This term multiplied by `weight`.
     pub(super) fn times(self, weight: f64) -> Self {
-        Self { value: self.value * weight, gradient: self.gradient * weight }
+        if weight == 1.0 {
+            return self;
+        }
+        let times = |part: Tensor<2>| part * weight;
+        Self {
+            value: self.value * weight,
+            dense: self.dense.map(times),
+            policy: self.policy.map(times),
+            target: self.target.map(times),
+            help: self.help.map(times),
+        }
     }
 
     /// The sum of two terms.
     pub(super) fn plus(self, other: Self) -> Self {
-        Self { value: self.value + other.value, gradient: self.gradient + other.gradient }
+        let sum = |one: Option<Tensor<2>>, other: Option<Tensor<2>>| match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        Self {
+            value: self.value + other.value,
+            dense: sum(self.dense, other.dense),
+            policy: sum(self.policy, other.policy),
+            target: sum(self.target, other.target),
+            help: sum(self.help, other.help),
+        }
     }
 }
 

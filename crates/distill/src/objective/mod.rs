@@ -91,6 +91,21 @@ pub struct Requirements {
     pub value_heads: bool,
 }
 
+/// The part of a batch on which the loss at one position depends. A trainer that splits a batch into chunks splits no
+/// such part ([`TrainerConfig::logits_bytes`](crate::TrainerConfig)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossScope {
+    /// This position alone. A chunk can start and end anywhere in a text.
+    Position,
+    /// All positions of the text.
+    Text,
+    /// All positions of the text, and sums over the batch ([`Objective::batch_sums`]). If there are several chunks,
+    /// these sums take one more pass over the logits.
+    TextAndSums,
+    /// The whole batch, which is never split.
+    Batch,
+}
+
 /// A loss that training minimises: a pure function of a scored batch.
 pub trait Objective: Send + Sync {
     /// What the objective needs from the batches and the student.
@@ -101,9 +116,23 @@ pub trait Objective: Send + Sync {
         self.requirements().help_token
     }
 
-    /// The loss of a batch.
+    /// The part of a batch on which the loss at one position depends.
+    fn scope(&self) -> LossScope {
+        LossScope::Batch
+    }
+
+    /// The sums over the target tokens on which the loss depends, if the [`scope`](Self::scope) is
+    /// [`TextAndSums`](LossScope::TextAndSums). They track no gradients. The trainer adds those of all chunks, and
+    /// passes them to [`loss`](Self::loss) in [`Scored::batch_sums`].
+    fn batch_sums(&self, scored: &Scored) -> Option<Tensor<1>> {
+        let _ = scored;
+        None
+    }
+
+    /// The loss of a batch or of a chunk of one.
     ///
-    /// It is a sum over the target tokens, not a mean, so that the losses of batches of unequal size can be added.
+    /// It is a sum over the target tokens, not a mean, so that the losses of chunks, and of batches of unequal size, can
+    /// be added.
     ///
     /// # Panics
     /// If the batch or the student lacks something that [`requirements`](Self::requirements) names.

@@ -1,13 +1,13 @@
 //! Path consistency over several steps.
 
 use burn::config::Config;
+use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softplus};
-use burn::tensor::{IndexingUpdateOp, Tensor};
 
 use super::distributions::Distributions;
 use super::loss_term::{LossTerm, huber};
 use super::shift::{shift_left, shift_right};
-use super::{Loss, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements};
 use crate::{Scored, TeacherTensors};
 
 /// Path Consistency Learning (PCL; Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length`
@@ -86,10 +86,25 @@ impl Objective for PathConsistency {
         true
     }
 
+    fn scope(&self) -> LossScope {
+        if self.centred { LossScope::TextAndSums } else { LossScope::Text }
+    }
+
+    /// The sum of the step terms and the number of target tokens, if the step terms are centred.
+    fn batch_sums(&self, scored: &Scored) -> Option<Tensor<1>> {
+        if !self.centred {
+            return None;
+        }
+        let distributions = Distributions::new(scored);
+        let mask = distributions.unflatten(distributions.mask.clone());
+        let step = distributions.unflatten(self.step_terms(&distributions)) * mask.clone();
+        Some(step_sums(&step, &mask))
+    }
+
     fn loss(&self, scored: &Scored) -> Loss {
         let distributions = Distributions::new(scored);
         let PathTerm { term, value_gradient } = self.path_term(&distributions, scored);
-        let mut loss = distributions.to_loss(scored, term, vec![]);
+        let mut loss = distributions.into_loss(scored, term, vec![]);
         if let Some(gradient) = value_gradient {
             loss.total = loss.total + (head_values(scored) * Tensor::from_inner(gradient)).sum();
         }
@@ -102,14 +117,19 @@ impl PathConsistency {
     pub(super) fn path_term(&self, distributions: &Distributions, scored: &Scored) -> PathTerm {
         let teacher = scored.teacher.as_ref().expect("the trainer checks requirements: the batches have a teacher");
         let mask = distributions.unflatten(distributions.mask.clone());
-        let value = self.values(distributions, scored) * mask.clone();
-        let end_value = match &scored.target_network {
-            Some(target) => self.values(&Distributions::new(target), target) * mask.clone(),
-            None => value.clone(),
+        let value = match self.value {
+            ValueSource::Head => head_values(scored).without_autodiff(),
+            ValueSource::Unified => unified_values(distributions),
+        } * mask.clone();
+        let end_value = match (&scored.target_network, self.value) {
+            (None, _) => value.clone(),
+            (Some(target), ValueSource::Head) => head_values(target).without_autodiff() * mask.clone(),
+            (Some(target), ValueSource::Unified) => unified_values(&Distributions::new(target)) * mask.clone(),
         };
         let mut step = distributions.unflatten(self.step_terms(distributions)) * mask.clone();
         if self.centred {
-            let mean = step.clone().sum() / mask.clone().sum();
+            let sums = scored.batch_sums.clone().unwrap_or_else(|| step_sums(&step, &mask));
+            let mean = sums.clone().narrow(0, 0, 1) / sums.narrow(0, 1, 1);
             step = (step - mean.unsqueeze::<2>()) * mask.clone();
         }
 
@@ -132,25 +152,15 @@ impl PathConsistency {
             Some(_) => residual_gradient.neg(),
             None => shift_right(&residual_gradient, self.length) - residual_gradient,
         } * mask;
-        let mut gradient = self.policy_gradient(distributions, step_gradient * -self.alpha);
+        let mut term = LossTerm { value: loss, ..policy_term(distributions, step_gradient * -self.alpha) };
         let value_gradient = match self.value {
             ValueSource::Head => Some(value_gradient),
             ValueSource::Unified => {
-                gradient = gradient + policy(distributions) * value_gradient.reshape([-1, 1]);
+                term = term.plus(unified_value_term(distributions, value_gradient));
                 None
             }
         };
-        PathTerm { term: LossTerm { value: loss, gradient }, value_gradient }
-    }
-
-    /// V, nats, `[batch, time]`; it tracks no gradients.
-    fn values(&self, distributions: &Distributions, scored: &Scored) -> Tensor<2> {
-        match self.value {
-            ValueSource::Head => head_values(scored).without_autodiff(),
-            ValueSource::Unified => {
-                distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
-            }
-        }
+        PathTerm { term, value_gradient }
     }
 
     /// `r - k - alpha log pi(a)` of the actions taken, nats, `[n, 1]`.
@@ -171,34 +181,52 @@ impl PathConsistency {
         let end_inside = shift_left(mask, self.length);
         mask.clone() * (end_inside.clone() + (end_inside.neg() + 1.0) * teacher.ended.clone())
     }
+}
 
-    /// The gradient in the logits of `sum_t weight_t log pi(a_t | s_t)`, for the actions taken.
-    ///
-    /// # Shapes
-    /// `weight` is `[batch, time]`, the result `[n, vocab]`.
-    fn policy_gradient(&self, distributions: &Distributions, weight: Tensor<2>) -> Tensor<2> {
-        let weight = weight.reshape([-1, 1]);
-        let gradient = policy(distributions).neg() * weight.clone();
-        match &distributions.help {
-            None => gradient.scatter(1, distributions.targets.clone(), weight, IndexingUpdateOp::Add),
-            Some(help) => {
-                let word_weight = weight.clone() * (help.helped.clone().neg() + 1.0);
-                let gradient = gradient.scatter(1, distributions.targets.clone(), word_weight, IndexingUpdateOp::Add);
-                gradient + weight * help.helped.clone() * help.column.clone()
-            }
+/// The gradient in the logits of `sum_t weight_t log pi(a_t | s_t)`, for the actions taken, with the value 0.
+///
+/// # Shapes
+/// `weight` is `[batch, time]`.
+fn policy_term(distributions: &Distributions, weight: Tensor<2>) -> LossTerm {
+    // Minus pi, plus 1 at the action taken.
+    let all = unified_value_term(distributions, weight.clone().neg());
+    let weight = weight.reshape([-1, 1]);
+    let taken = LossTerm::new(all.value.zeros_like());
+    let taken = match &distributions.help {
+        None => LossTerm { target: Some(weight), ..taken },
+        Some(help) => {
+            let helped = weight.clone() * help.helped.clone();
+            LossTerm { target: Some(weight - helped.clone()), help: Some(helped), ..taken }
+        }
+    };
+    all.plus(taken)
+}
+
+/// The gradient in the logits of `sum_t weight_t log sum_a exp(logit(a))`, with the value 0. The gradient of the
+/// log-sum-exp is `pi`, the student's distribution over the words and help.
+///
+/// # Shapes
+/// `weight` is `[batch, time]`.
+fn unified_value_term(distributions: &Distributions, weight: Tensor<2>) -> LossTerm {
+    let weight = weight.reshape([-1, 1]);
+    let term = LossTerm::new(Tensor::zeros([1], &weight.device()));
+    match &distributions.help {
+        None => LossTerm { policy: Some(weight), ..term },
+        Some(help) => {
+            let ask = weight.clone() * sigmoid(help.log_odds.clone());
+            LossTerm { policy: Some(weight - ask.clone()), help: Some(ask), ..term }
         }
     }
 }
 
-/// `pi`, the student's distribution over the words and help, `[n, vocab]`.
-fn policy(distributions: &Distributions) -> Tensor<2> {
-    match &distributions.help {
-        None => distributions.probs.clone(),
-        Some(help) => {
-            let ask = sigmoid(help.log_odds.clone());
-            distributions.probs.clone() * (ask.clone().neg() + 1.0) + ask * help.column.clone()
-        }
-    }
+/// The sum of the step terms and the number of target tokens, `[2]`.
+fn step_sums(step: &Tensor<2>, mask: &Tensor<2>) -> Tensor<1> {
+    Tensor::cat(vec![step.clone().sum(), mask.clone().sum()], 0)
+}
+
+/// V from the logits, nats, `[batch, time]`.
+fn unified_values(distributions: &Distributions) -> Tensor<2> {
+    distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
 }
 
 /// V from the student's head, nats, `[batch, time]`; it tracks gradients.

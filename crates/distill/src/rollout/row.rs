@@ -1,19 +1,20 @@
-//! Rollouts as data on the host: token ids and log-probs.
+//! Rollouts as data on the host: token ids and the teacher's hidden states.
 
-use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use wheels_lm::TokenBatch;
 use wheels_text::Prompt;
 
-/// A micro-batch of texts, with the teacher's log-probs.
+use crate::HiddenData;
+
+/// A micro-batch of texts, with the teacher's hidden states.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The texts.
     pub rows: Vec<RolloutRow>,
-    /// The teacher's log-probs at every position, in half precision, nats, `[batch, time, vocab]`. A checkpoint omits
+    /// The teacher's last hidden states at every position of `[batch, time]`, padding included. A checkpoint omits
     /// them, because the teacher can compute them again.
     #[serde(skip)]
-    pub teacher_log_probs: Option<TensorData>,
+    pub teacher_hidden: Option<HiddenData>,
 }
 
 /// One text of a rollout.
@@ -39,9 +40,9 @@ pub struct RolloutRow {
 }
 
 impl Rollout {
-    /// Texts that the teacher has not scored yet.
+    /// Texts that the teacher has not read yet.
     pub(crate) fn new(rows: Vec<RolloutRow>) -> Self {
-        Self { rows, teacher_log_probs: None }
+        Self { rows, teacher_hidden: None }
     }
 
     /// One kind of token ids of all rows, such as the tokens of their texts.
@@ -57,7 +58,7 @@ impl Rollout {
     pub(crate) fn bytes(&self) -> usize {
         let length = |row: &RolloutRow| row.prompt.student.len() + row.prompt.expert.len() + row.tokens.len();
         let ids: usize = self.rows.iter().map(length).sum();
-        4 * ids + self.teacher_log_probs.as_ref().map_or(0, |log_probs| log_probs.as_bytes().len())
+        4 * ids + self.teacher_hidden.as_ref().map_or(0, HiddenData::bytes)
     }
 }
 

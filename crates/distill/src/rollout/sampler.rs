@@ -1,8 +1,8 @@
-//! Writing rollouts, and scoring them with the teacher.
+//! Writing rollouts, and reading them with the teacher.
 
 use burn::module::Module;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, RngExt};
 use wheels_decode::{
     BudgetedDecoder, DecodeError, Decoder, End, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Source,
@@ -14,17 +14,19 @@ use wheels_text::{HelpBudget, Prompt, Seed};
 
 use super::mixture::{TextSource, draw_budget};
 use super::{Rollout, RolloutRow};
-use crate::scored::teacher_forced;
-use crate::{DistillError, PricePrompts, PromptSource, RolloutConfig, TeacherTargets, TrainingBatch};
+use crate::read_batch::teacher_forced;
+use crate::{
+    DistillError, HiddenData, PricePrompts, PromptSource, RolloutConfig, TeacherDistributions, TeacherHead,
+    TeacherTargets, TrainingBatch,
+};
 
-/// The lowest log-prob of the teacher that is kept, nats. Half precision cannot represent probabilities below e^-16.6,
-/// but it can represent their logarithms.
+/// The lowest log-prob of the teacher, nats. Lower ones, such as those of excluded tokens, count as this one.
 pub(crate) const MIN_LOG_PROB: f64 = -30.0;
 
 /// Added to the logits of tokens that are excluded from the teacher's distribution.
 const CLOSED: f32 = -1e9;
 
-/// Writes texts for training pairs and scores them with the teacher.
+/// Writes texts for training pairs and reads them with the teacher.
 ///
 /// The teacher always answers with its most likely token, because sampled answers would bias squared residuals.
 pub struct RolloutSampler<'a, T> {
@@ -150,18 +152,19 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     /// Makes a training batch from a rollout, and sets the price of help in each row.
     ///
     /// # Panics
-    /// If the teacher has not scored the rollout.
+    /// If the teacher has not read the rollout.
     pub(crate) fn batch(&self, rollout: &Rollout, prices: &Prices) -> TrainingBatch {
         let mut rows = rollout.rows.clone();
         for row in &mut rows {
             row.price = prices.price(row.budget) as f32;
         }
-        let log_probs = rollout.teacher_log_probs.clone().expect("rollouts are scored when they are written");
+        let hidden = rollout.teacher_hidden.clone().expect("the teacher reads rollouts when they are written");
+        let distributions = TeacherDistributions::Hidden(hidden);
         TrainingBatch {
             prompts: rollout.ids(self.pad(), |row| &row.prompt.student),
             targets: rollout.tokens(self.pad()),
             decoder_inputs: None,
-            teacher: Some(TeacherTargets { log_probs, help_token: self.help_token, rows, price_prompts: None }),
+            teacher: Some(TeacherTargets { distributions, help_token: self.help_token, rows, price_prompts: None }),
         }
     }
 
@@ -176,21 +179,11 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(PricePrompts { prompts: TokenBatch::new(&prompts, self.pad()), prices: values })
     }
 
-    /// Computes the teacher's log-probs along the texts of a rollout.
+    /// Computes the teacher's hidden states along the texts of a rollout.
     pub(crate) fn with_teacher(&self, rollout: Rollout) -> Rollout {
-        let spec = self.teacher.spec();
-        let (prompts, texts) = (rollout.ids(spec.pad, |row| &row.prompt.expert), rollout.tokens(spec.pad));
-        let logits = teacher_forced(self.teacher, &prompts, &texts).logits;
-        let mut closed = vec![0.0_f32; spec.vocab_size];
-        for &id in &self.suppressed_ids {
-            if let Some(logit) = closed.get_mut(id as usize) {
-                *logit = CLOSED;
-            }
-        }
-        let closed = Tensor::<3>::from_data(TensorData::new(closed, [1, 1, spec.vocab_size]), &logits.device());
-        let log_probs = log_softmax((logits + closed) / self.config.teacher_temperature, 2);
-        let log_probs = log_probs.clamp_min(MIN_LOG_PROB).into_data().convert_dtype(DType::F16);
-        Rollout { teacher_log_probs: Some(log_probs), ..rollout }
+        let (prompts, texts) = (rollout.ids(self.pad(), |row| &row.prompt.expert), rollout.tokens(self.pad()));
+        let hidden = teacher_forced(self.teacher, &prompts, &texts);
+        Rollout { teacher_hidden: Some(HiddenData::new(&hidden)), ..rollout }
     }
 
     /// The length limit of texts that are written together. `longest` is the number of tokens of their longest
@@ -264,6 +257,21 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
             };
         }
         Ok(())
+    }
+}
+
+impl<T: LanguageModel + Sync> TeacherHead for RolloutSampler<'_, T> {
+    fn log_probs(&self, hidden: &HiddenData) -> Tensor<2> {
+        let vocab_size = self.teacher.spec().vocab_size;
+        let logits = self.teacher.head(&hidden.hidden(&self.teacher.device()));
+        let mut closed = vec![0.0_f32; vocab_size];
+        for &id in &self.suppressed_ids {
+            if let Some(logit) = closed.get_mut(id as usize) {
+                *logit = CLOSED;
+            }
+        }
+        let closed = Tensor::<2>::from_data(TensorData::new(closed, [1, vocab_size]), &logits.device());
+        log_softmax((logits + closed) / self.config.teacher_temperature, 1)
     }
 }
 

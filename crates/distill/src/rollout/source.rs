@@ -15,7 +15,8 @@ use crate::checkpoint::first_difference;
 use crate::objective::Requirements;
 use crate::price::{self, Usage};
 use crate::{
-    BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TrainingBatch, Workers, diagnostics,
+    BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TeacherHead, TrainingBatch, Workers,
+    diagnostics,
 };
 
 /// The factor by which the running sums of a level shrink before a new text is added.
@@ -25,8 +26,7 @@ const USAGE_DECAY: f64 = 0.98;
 /// times on average.
 ///
 /// A batch has pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
-/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher's log-probs are then computed for all texts in
-/// one forward pass. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
+/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher then reads all texts in one forward pass. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
 pub struct Rollouts<'a, T> {
     sampler: RolloutSampler<'a, T>,
     batches: SupervisedBatches<'a>,
@@ -204,6 +204,10 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
             batches.push(batch);
         }
         Ok(batches)
+    }
+
+    fn teacher_head(&self) -> Option<&dyn TeacherHead> {
+        Some(&self.sampler)
     }
 
     fn report(&self, report: &mut StepReport) {
