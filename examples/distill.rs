@@ -2,21 +2,26 @@
 //!
 //!     cargo run --release --example distill -- --teacher DIR --student DIR --data FILE --valid FILE --out DIR
 //!
-//! Without flags it trains the embedded student on the embedded sample, a smoke test of a minute. The same command
-//! resumes a run that was killed. `curves.svg` in the folder of the run shows the losses, the prices, and the help used
-//! for each budget.
+//! Without flags it trains the embedded student on the embedded sample, a smoke test of a minute. Give the same command
+//! again to continue a run that was stopped.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/budget_table.rs"]
+mod budget_table;
 #[path = "support/calibration_bar.rs"]
 mod calibration_bar;
 #[path = "support/curves.rs"]
 mod curves;
+#[path = "support/interrupt.rs"]
+mod interrupt;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/progress.rs"]
 mod progress;
 
+use std::cell::RefCell;
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,13 +49,18 @@ struct Flags {
     valid: Option<PathBuf>,
     #[command(flatten)]
     fields: program::DataFlags,
-    /// The folder for the checkpoints and the trained student.
+    /// The folder of the run: its checkpoints, metrics.jsonl (a line for each step), curves.svg (losses, prices, help used),
+    /// budgets.json, distillation.json (the settings), command.txt (the command that goes on after an interruption), and
+    /// the trained student. A run that is there goes on.
     #[arg(long, default_value = "distilled")]
     out: PathBuf,
     /// The method: supervised, forward-kl, sequence, gkd, gkd:BETA, path, all-action or constrained. If absent:
     /// constrained, with the mixture of texts in --config.
     #[arg(long)]
     method: Option<Method>,
+    /// The largest number of tokens on either side of a pair. Longer pairs are left out. If absent: as --config, or else 128.
+    #[arg(long)]
+    max_tokens: Option<usize>,
     /// The number of optimizer steps. If absent: that of --config; without it 2000, or 40 on the embedded sample.
     #[arg(long)]
     steps: Option<usize>,
@@ -79,6 +89,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    interrupt::install()?;
     let device = device::open(&flags.device)?;
     let open = |folder: &Option<PathBuf>, files| match folder {
         Some(folder) => program::model_folder(folder).and_then(|folder| Ok(TextModel::open(folder, &device.device)?)),
@@ -104,31 +115,42 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     if let (Some(lora), Some(student)) = (&mut config.lora, &flags.student) {
         lora.base_model.get_or_insert_with(|| student.display().to_string());
     }
+    config.max_tokens = flags.max_tokens.unwrap_or(config.max_tokens);
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
-    program::save_command(&flags.out, "Give this command again, and the run goes on where it stopped.")?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
-    let mut progress = progress::Progress::new(flags.dashboard, steps, "chrF")?;
+    let progress = RefCell::new(progress::Progress::new(flags.dashboard, steps, "chrF")?);
     let bar = calibration_bar::new(config.calibration.rates.len())?;
     let distillation = Distillation::new(student, &teacher).config(config);
     let distillation = flags.method.into_iter().fold(distillation, Distillation::method);
+    let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
     let distilled = distillation
-        .on_step(|report| progress.show(report))
-        .on_trial(|trial| calibration_bar::show(&bar, trial, |line| eprintln!("{line}")))
+        .on_step(|report| {
+            // The run has passed its checks, so that no other command is replaced.
+            if let Some(Err(error)) = command.take().map(|save| save(&flags.out)) {
+                log::warn!("command.txt is not written: {}", training_wheels::report(&error));
+            }
+            interrupt::enter(interrupt::Phase::Training);
+            if interrupt::stops() { ControlFlow::Break(()) } else { progress.borrow_mut().show(report) }
+        })
+        .on_trial(|trial| {
+            interrupt::enter(interrupt::Phase::Calibration);
+            progress.borrow().finish();
+            calibration_bar::show(&bar, trial, |line| eprintln!("{line}"));
+        })
+        .on_report(|row| {
+            header.take().into_iter().for_each(|print| print());
+            budget_table::print_row(row);
+        })
         .run(train, &valid, &flags.out)?;
 
+    progress.borrow().finish();
+    curves::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &levels)?;
+    if interrupt::stops() && distilled.budgets.is_empty() {
+        interrupt::end(&flags.out, distilled.outcome.steps, steps);
+    }
     if let Some((step, score)) = distilled.outcome.best {
         eprintln!("the best validation was that of step {step}, with chrF {score:.2}");
-    }
-    curves::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &levels)?;
-    if !distilled.budgets.is_empty() {
-        println!("Validation texts, budgets not enforced. V_C: predicted help; z: log-odds of asking; D: divergence");
-        println!("budget  price   used  uncalibrated  chrF  error of V_C  r(V_C, used)  rho(z, D)");
-    }
-    for row in &distilled.budgets {
-        print!("{:>5}% {:>6.2} {:>5.1}% ", row.budget, row.price.unwrap_or(f64::NAN), row.used);
-        print!("{:>12.1}% {:>5.1} {:>13.2} ", row.used_uncalibrated, row.chrf, row.forecast_error);
-        println!("{:>13.2} {:>10.2}", row.forecast_correlation, row.ask_correlation);
     }
     eprintln!("the model is in {}", flags.out.display());
     Ok(())

@@ -81,7 +81,7 @@ fn a_short_run_leaves_a_student_that_reads_its_budget() {
     let out = scratch.path().join("run");
     let config = saved(&tiny(4), scratch.path(), "config.json");
     let table = succeeds(distill(&config, &out, &[]));
-    assert_eq!(table.lines().count(), 2 + 3, "two lines of header, and one for each budget:\n{table}");
+    assert_eq!(table.lines().count(), 6 + 3, "the header, and a line for each budget:\n{table}");
 
     let steps = reports(&out);
     assert_eq!(steps.len(), 4);
@@ -139,9 +139,15 @@ fn the_same_command_goes_on_and_ends_with_the_same_model() {
     assert_eq!(losses(&killed), losses(&whole), "every step is reported once, with the same loss");
     assert_eq!(losses(&whole).len(), 6);
 
-    // A finished run is not trained again.
+    // A finished run is neither trained nor calibrated again, and an interrupted calibration goes on.
+    let written = |file: &str| fs::metadata(killed.join(file)).and_then(|data| data.modified()).expect("a time");
+    let files = ["calibration.json", "budgets.json", "command.txt"];
+    let times = files.map(written);
     assert_eq!(succeeds(distill(&config, &killed, &[])), whole_table);
-    assert!(contents(&killed) == contents(&whole));
+    assert!(contents(&killed) == contents(&whole) && files.map(written) == times);
+    fs::remove_file(killed.join("budgets.json")).expect("a file");
+    assert_eq!(succeeds(distill(&config, &killed, &[])), whole_table);
+    assert!(contents(&killed) == contents(&whole) && written("calibration.json") == times[0]);
 
     let mut changed = tiny(6);
     changed.trainer.learning_rate = 0.5;

@@ -61,13 +61,20 @@ fn data_with_other_fields_is_read_with_the_flags_that_the_error_names() {
     assert!(message.contains("opus.jsonl:1") && message.contains(&flags.join(" ")), "{message}");
     succeeds(train(&data, &out, &flags));
 
+    let message = fails(train(&data, &out, &["--source-field", "en", "--target-field", "it"]));
+    assert!(message.contains("opus.jsonl:1: invalid example; check the names of the fields"), "{message}");
+    assert!(message.contains("missing field `en`; the fields of the line are id, translation.en"), "{message}");
+    let message = fails(train(&data, &out, &flags[..2]));
+    assert!(message.contains("opus.jsonl:1: invalid example; give --target-field too"), "{message}");
+
     // The layouts that are recognised need no flags.
     let list: Value = pairs().iter().map(|(en, it)| json!({"document": en, "summary": it})).collect();
-    succeeds(train(&written(scratch.path(), "xsum.json", list.to_string()), &out, &[]));
+    let out = |name: &str| scratch.path().join(name);
+    succeeds(train(&written(scratch.path(), "xsum.json", list.to_string()), &out("xsum"), &[]));
     let turn = |role: &str, content: &str| json!({"role": role, "content": content});
     let chat = |(en, it): &(String, String)| json!({"messages": [turn("user", en), turn("assistant", it)]});
     let lines: String = pairs().iter().map(|pair| format!("{}\n", chat(pair))).collect();
-    succeeds(train(&written(scratch.path(), "chat.jsonl", lines), &out, &[]));
+    succeeds(train(&written(scratch.path(), "chat.jsonl", lines), &out("chat"), &[]));
 }
 
 #[test]
@@ -92,9 +99,9 @@ fn pairs_that_are_too_long_are_reported_with_their_number_and_the_longest() {
     let lines = [&[long.as_str()], short_lines(30).as_slice()].concat();
     let data = written(scratch.path(), "data.jsonl", lines.join("\n"));
     let report = succeeds(train(&data, &out, &[]));
-    assert!(report.contains("kept 30 of 31 pairs; 1 have more than 256 tokens (longest "), "{report}");
+    assert!(report.contains("kept 30 of 31 pairs; the rest has more than 256 tokens (longest "), "{report}");
     assert_eq!(report.matches("kept 30 of 31").count(), 2, "validation texts are left out, too: {report}");
-    let message = fails(train(&data, &out, &["--max-tokens", "2"]));
+    let message = fails(train(&data, &scratch.path().join("short"), &["--max-tokens", "2"]));
     assert!(message.contains("no training pairs are left: all 31 have more than 2 tokens"), "{message}");
 }
 
@@ -107,11 +114,41 @@ fn a_run_goes_on_with_more_steps_and_its_own_number_of_workers() {
     let cores = std::thread::available_parallelism().expect("a number of cores").get();
     let workers = (cores + 1).to_string();
     succeeds(train(&data, &out, &["--steps", "2", "--workers", &workers]));
-    let message = fails(train(&data, &out, &["--steps", "3", "--resume", "--workers", &cores.to_string()]));
+    let message = fails(train(&data, &out, &["--steps", "3", "--workers", &cores.to_string()]));
     assert!(message.contains(&format!("workers: {workers} there, {cores} here")), "{message}");
-    let report = succeeds(train(&data, &out, &["--steps", "3", "--resume"]));
+    let report = succeeds(train(&data, &out, &["--steps", "3"]));
+    assert!(report.contains("going on from step 2 of 3"), "{report}");
     assert!(report.contains(&format!("{workers} workers")), "{report}");
     assert!(report.contains("started for 2 steps and goes on to 3: from here on its learning rate"), "{report}");
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).expect("a run writes metrics");
     assert_eq!(metrics.lines().count(), 3);
+}
+
+#[test]
+fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let data = written(scratch.path(), "data.jsonl", short_lines(30).join("\n"));
+    let model = scratch.path().join("model");
+    fs::create_dir(&model).expect("a folder");
+    written(&model, "model.safetensors", "the weights of somebody");
+    let message = fails(train(&data, &model, &[]));
+    assert!(message.contains("has a model that a run would replace"), "{message}");
+    assert_eq!(fs::read_dir(&model).expect("a folder").count(), 1, "nothing is written");
+
+    let out = scratch.path().join("run");
+    succeeds(train(&data, &out, &[]));
+    let command = fs::read_to_string(out.join("command.txt")).expect("the command of the run");
+    let message = fails(train(&data, &out, &["--d-model", "64"]));
+    assert!(message.contains("has a model with ") && message.contains("choose another folder"), "{message}");
+    let message = fails(train(&data, &out, &["--label-smoothing", "0.2"]));
+    assert!(message.contains("label_smoothing") && message.contains("0.1") && message.contains("0.2"), "{message}");
+    let fewer = written(scratch.path(), "fewer.jsonl", short_lines(29).join("\n"));
+    let message = fails(train(&fewer, &out, &[]));
+    assert!(message.contains("cannot go on with the run in ") && message.contains("30 pairs"), "{message}");
+    let mut distill = Command::new(example("distill"));
+    distill.args(["--device", "cpu", "--out"]).arg(&out);
+    let message = fails(distill.output().expect("`cargo test` builds the examples"));
+    assert!(message.contains("its data are those of another kind of training"), "{message}");
+    let kept = fs::read_to_string(out.join("command.txt")).expect("the command of the run");
+    assert_eq!(kept, command, "a command that fails replaces none");
 }

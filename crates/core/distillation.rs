@@ -17,11 +17,14 @@ use crate::eval::Evaluation;
 use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
 use crate::student::{Prices, Student, StudentConfig};
 use crate::text::{Dataset, HelpBudget, Seed};
-use crate::text_model::save_json;
+use crate::text_model::{read_json, save_json, save_or_remove};
 use crate::{BudgetReport, CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel, TrainingData};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
+
+/// The name of the file with the budget reports, which a finished run has.
+const BUDGETS: &str = "budgets.json";
 
 /// The configuration of a [`Distillation`]. It is saved as distillation.json in the run's folder.
 #[derive(Config, Debug)]
@@ -80,9 +83,9 @@ impl DistillationConfig {
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///
 /// [`run`](Self::run) does everything: it tokenises the data, adds heads to a student without them, trains the student
-/// on references and on its own texts, validates, writes checkpoints, finds the prices of help, calibrates the student
-/// on the validation texts, and saves the result. A second run with the same folder and configuration resumes from the
-/// last checkpoint.
+/// on references and on its own texts, validates, writes checkpoints, finds the prices of help, saves the student, and
+/// calibrates it on the validation texts. A second run with the same folder and configuration goes on where the first one
+/// stopped, and a finished run is not repeated.
 pub struct Distillation<'a> {
     student: TextModel,
     teacher: &'a TextModel,
@@ -90,6 +93,7 @@ pub struct Distillation<'a> {
     config: DistillationConfig,
     on_step: Box<OnStep<'a>>,
     on_trial: Box<OnTrial<'a>>,
+    on_report: Box<OnReport<'a>>,
 }
 
 /// A callback after each step, which can stop the run.
@@ -97,6 +101,9 @@ type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
 
 /// A callback after each trial of the calibration.
 type OnTrial<'a> = dyn FnMut(&CalibrationTrial) + 'a;
+
+/// A callback after each budget report.
+type OnReport<'a> = dyn FnMut(&BudgetReport) + 'a;
 
 /// The result of a [`Distillation`].
 #[derive(Debug)]
@@ -119,6 +126,7 @@ impl<'a> Distillation<'a> {
             config: DistillationConfig::new(),
             on_step: Box::new(|_| ControlFlow::Continue(())),
             on_trial: Box::new(|_| ()),
+            on_report: Box::new(|_| ()),
         }
     }
 
@@ -161,6 +169,12 @@ impl<'a> Distillation<'a> {
         Self { on_trial: Box::new(on_trial), ..self }
     }
 
+    /// Calls `on_report` after the student was measured under each of the budgets of [`Distilled::budgets`].
+    #[must_use]
+    pub fn on_report(self, on_report: impl FnMut(&BudgetReport) + 'a) -> Self {
+        Self { on_report: Box::new(on_report), ..self }
+    }
+
     /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`. `train` is
     /// a [`Dataset`] in memory, or the stream of a file that may be larger than memory ([`Dataset::stream`]).
     ///
@@ -173,8 +187,9 @@ impl<'a> Distillation<'a> {
         valid: &Dataset,
         folder: impl AsRef<Path>,
     ) -> Result<Distilled, Error> {
-        let Self { student, teacher, objective, mut config, mut on_step, mut on_trial } = self;
+        let Self { student, teacher, objective, mut config, mut on_step, mut on_trial, mut on_report } = self;
         let folder = folder.as_ref();
+        let earlier = TrainerConfig::of_run(folder)?;
         let (student, teacher) = student.paired_with(teacher.clone())?;
         let teacher = &teacher;
         let needs = objective.requirements();
@@ -227,7 +242,6 @@ impl<'a> Distillation<'a> {
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
-        let earlier = TrainerConfig::of_run(folder)?;
         if let Some(TrainerConfig { warmup_steps, .. }) = earlier
             && warmup_steps != config.trainer.warmup_steps
         {
@@ -244,8 +258,13 @@ impl<'a> Distillation<'a> {
         let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
         let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
 
-        let run = Run { base: &base, teacher, help_token, asks, config };
-        run.save_settings(folder)?;
+        let run = Run { base: &base, teacher, help_token, asks, config, folder };
+        // An interrupted calibration is not repeated from its start.
+        let calibration = match trainer.is_finished() && run.has_saved_settings() {
+            true => TextModel::read_calibration(folder)?,
+            false => None,
+        };
+        run.save_settings()?;
         let mut broken_off = false;
         let outcome = run.train(&mut trainer, &valid, &mut |report| {
             let flow = on_step(report);
@@ -254,13 +273,16 @@ impl<'a> Distillation<'a> {
         })?;
         let prices = trainer.source().prices().filter(|_| asks).cloned();
         let mut pair = run.pair(&trainer.best()?, prices);
-        let mut budgets = Vec::new();
-        if asks && !broken_off {
-            budgets = run.calibrate(&mut pair, &valid, &mut on_trial)?;
-            save_json(&budgets, folder.join("budgets.json"))?;
+        if calibration.is_none() {
+            // The student is there, also if its calibration is interrupted.
+            let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
+            pair.student.save(folder, format)?;
         }
-        let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
-        pair.student.save(folder, format)?;
+        pair.student.calibration = calibration;
+        let budgets = match asks && !broken_off {
+            true => run.calibrate(&mut pair, &valid, &mut on_trial, &mut on_report)?,
+            false => Vec::new(),
+        };
         Ok(Distilled { pair, outcome, budgets })
     }
 }
@@ -274,6 +296,7 @@ struct Run<'a> {
     /// Whether the run trains the student to ask.
     asks: bool,
     config: DistillationConfig,
+    folder: &'a Path,
 }
 
 impl Run<'_> {
@@ -284,11 +307,17 @@ impl Run<'_> {
     }
 
     /// Writes everything but the weights, so that the folder of an unfinished run shows its settings.
-    fn save_settings(&self, folder: &Path) -> Result<(), Error> {
-        self.base.tokenizer.save(folder)?;
-        self.base.template.save(folder)?;
-        self.base.generation.save(folder)?;
-        save_json(&self.config, folder.join(SETTINGS))
+    fn save_settings(&self) -> Result<(), Error> {
+        self.base.tokenizer.save(self.folder)?;
+        self.base.template.save(self.folder)?;
+        self.base.generation.save(self.folder)?;
+        save_json(&self.config, self.folder.join(SETTINGS))
+    }
+
+    /// Whether the folder has the settings of this run.
+    fn has_saved_settings(&self) -> bool {
+        let json = |config: &DistillationConfig| serde_json::to_value(config).expect("a config serialises");
+        DistillationConfig::load(self.folder.join(SETTINGS)).is_ok_and(|saved| json(&saved) == json(&self.config))
     }
 
     /// Trains, with the chrF of the student under one budget as the validation score.
@@ -311,20 +340,36 @@ impl Run<'_> {
         Ok(trainer.train(&mut validate, on_step)?)
     }
 
-    /// Calibrates the student, and reports how it uses its budgets.
+    /// Calibrates the student unless it has been calibrated, and reports how it uses its budgets.
     fn calibrate(
         &self,
         pair: &mut Pair,
         valid: &Dataset,
         on_trial: &mut OnTrial<'_>,
+        on_report: &mut OnReport<'_>,
     ) -> Result<Vec<BudgetReport>, Error> {
-        let uncalibrated = pair.clone();
-        let calibration = pair.calibrate(valid, &self.config.calibration, on_trial)?;
-        pair.student.calibration = Some(calibration);
+        let path = self.folder.join(BUDGETS);
+        if pair.student.calibration.is_none() {
+            save_or_remove(&None::<()>, path.clone())?;
+            let calibration = pair.calibrate(valid, &self.config.calibration, on_trial)?;
+            TextModel::save_calibration(&calibration, self.folder)?;
+            pair.student.calibration = Some(calibration);
+        } else if let Some(budgets) = read_json::<Vec<BudgetReport>>(&path, "remove it, and it is made again")? {
+            budgets.iter().for_each(on_report);
+            return Ok(budgets);
+        }
+        let student = TextModel { calibration: None, ..pair.student.clone() };
+        let uncalibrated = Pair { student, ..pair.clone() };
         let texts = valid.clone().take(self.config.calibration.texts);
         log::info!("measuring the help used under {} budgets", self.config.report_budgets.len());
-        let report = |&percent: &u8| BudgetReport::measure(pair, &uncalibrated, &texts, percent);
-        self.config.report_budgets.iter().map(report).collect()
+        let mut budgets = Vec::new();
+        for &percent in &self.config.report_budgets {
+            let report = BudgetReport::measure(pair, &uncalibrated, &texts, percent)?;
+            on_report(&report);
+            budgets.push(report);
+        }
+        save_json(&budgets, path)?;
+        Ok(budgets)
     }
 }
 

@@ -57,9 +57,10 @@ pub enum Error {
     },
     /// The same id means different tokens to a student and a teacher.
     #[error(
-        "token {id} is {student:?} to the student and {teacher:?} to the teacher: a teacher can only help a student \
-         with the same tokenizer. A student with another tokenizer can learn from texts that the teacher writes \
-         (`TextModel::write_texts` or the example `texts`, and then the example `train --init`)"
+        "token {id} is {} to the student and {} to the teacher: a teacher can only help a student with the same \
+         tokenizer. Train the student with the teacher's (the example `train --tokenizer TEACHER`), or without help on \
+         texts that the teacher writes (`TextModel::write_texts` or the example `texts`)",
+        token_name(student.as_deref()), token_name(teacher.as_deref())
     )]
     Vocabularies {
         /// The id.
@@ -138,6 +139,10 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+}
+
+fn token_name(token: Option<&str>) -> String {
+    token.map_or_else(|| "missing".into(), |token| format!("{token:?}"))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub type ModelFile<'a> = (&'a str, &'a [u8]);
 const CALIBRATION: &str = "calibration.json";
 /// The name of [`CALIBRATION`] in folders of earlier versions.
 const OLD_CALIBRATION: &str = "asking.json";
+const CALIBRATE_AGAIN: &str = "make it again with the example `calibrate`";
 const PRICES: &str = "prices.json";
 const HEADS: &str = "heads.safetensors";
 
@@ -221,6 +222,14 @@ impl TextModel {
         save_json(calibration, folder.as_ref().join(CALIBRATION))
     }
 
+    /// The calibration in a folder. None if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Json`] if calibration.json cannot be read.
+    pub(crate) fn read_calibration(folder: &Path) -> Result<Option<Calibration>, Error> {
+        read_json(&folder.join(CALIBRATION), CALIBRATE_AGAIN)
+    }
+
     /// The student and its teacher with the same end tokens: a text of one model ends where the other one would end it.
     ///
     /// # Errors
@@ -287,8 +296,7 @@ impl TextModel {
             if self.calibration.is_none()
                 && let Some(json) = text(name)?
             {
-                self.calibration =
-                    Some(parse(&json, &folder.join(name), "make it again with the example `calibrate`")?);
+                self.calibration = Some(parse(&json, &folder.join(name), CALIBRATE_AGAIN)?);
             }
         }
         if let Some(json) = text(PRICES)? {
@@ -329,6 +337,11 @@ fn trained_help_token(tokenizer: &Tokenizer) -> Option<u32> {
     tokenizer.help_token("teacher").ok().or_else(|| tokenizer.help_tokens().first().map(|(_, id)| *id))
 }
 
+/// The value in a JSON file. None if there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Option<T>, Error> {
+    read_if_there(path)?.map(|json| parse(&json, path, remedy)).transpose()
+}
+
 fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -347,7 +360,7 @@ pub(crate) fn save_json(value: &impl Serialize, path: PathBuf) -> Result<(), Err
 }
 
 /// Writes a file, or removes one that belongs to an earlier model.
-fn save_or_remove(value: &Option<impl Serialize>, path: PathBuf) -> Result<(), Error> {
+pub(crate) fn save_or_remove(value: &Option<impl Serialize>, path: PathBuf) -> Result<(), Error> {
     match value {
         Some(value) => save_json(value, path),
         None if path.exists() => {

@@ -12,7 +12,7 @@ use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, w
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
-    let filter = "warn,training_wheels=info,wheels_text=info,wgpu_hal=off";
+    let filter = "warn,training_wheels=info,wheels_text=info,wheels_distill=info,wgpu_hal=off";
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).format_timestamp(None).init();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,10 +27,12 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
 #[derive(clap::Args)]
 #[allow(dead_code)]
 pub(crate) struct DataFlags {
-    /// The field of the source text in the data, such as `article` or `translation.en`. If absent: as the layout says.
+    /// The field of the source text, such as `article` or `translation.en`. If absent: `source`, or that of a common layout
+    /// (input and output, question and answer, messages, ...).
     #[arg(long, value_name = "FIELD")]
     pub(crate) source_field: Option<String>,
-    /// The field of the target text in the data, such as `summary` or `translation.it`. If absent: as the layout says.
+    /// The field of the target text, such as `summary` or `translation.it`. Needed with `--source-field`, unless that is a
+    /// conversation.
     #[arg(long, value_name = "FIELD")]
     pub(crate) target_field: Option<String>,
     /// Skip lines of the data that cannot be read, and log their number.
@@ -80,7 +82,7 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
 
 /// Writes command.txt into the folder of a run: the command line of this program, with which the run goes on.
 #[allow(dead_code)]
-pub(crate) fn save_command(folder: &Path, how_to_go_on: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) fn save_command(folder: &Path) -> Result<(), TextError> {
     let mut words = std::env::args();
     let program = words.next().unwrap_or_default();
     let example = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -88,8 +90,12 @@ pub(crate) fn save_command(folder: &Path, how_to_go_on: &str) -> Result<(), Box<
         |word: &String| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,%@".contains(&byte));
     let quoted = words.map(|word| if is_plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) });
     let command: Vec<String> = quoted.collect();
-    let text = format!("# {how_to_go_on}\ncargo run --release --example {example} -- {}\n", command.join(" "));
-    Ok(write_atomically(folder.join("command.txt"), text)?)
+    let text = format!(
+        "# If the run is stopped, this command goes on from its last checkpoint.\n\
+         cargo run --release --example {example} -- {}\n",
+        command.join(" ")
+    );
+    write_atomically(folder.join("command.txt"), text)
 }
 
 /// The lines of standard input that are not blank. Empty if standard input is a terminal.

@@ -2,14 +2,18 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::distill::StepReport;
 
+/// The time between two lines if standard error is not a terminal, where no bar is drawn.
+const INTERVAL: Duration = Duration::from_secs(30);
+
 /// The display of a training run.
 pub(crate) enum Progress {
     /// A bar with the speed and the time left, and a line for each validation.
-    Bar { bar: ProgressBar, score: String },
+    Bar { bar: ProgressBar, score: String, printed: Option<Instant> },
     /// burn-train's dashboard.
     #[cfg(feature = "dashboard")]
     Dashboard(Box<training_wheels::distill::Dashboard>),
@@ -24,15 +28,16 @@ impl Progress {
             #[cfg(not(feature = "dashboard"))]
             return Err("this build has no dashboard: add --features dashboard to cargo's flags".into());
         }
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?;
-        Ok(Self::Bar { bar: ProgressBar::new(steps as u64).with_style(style), score: score.into() })
+        let style = ProgressStyle::with_template("training {bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?;
+        let bar = ProgressBar::new(steps as u64).with_style(style);
+        Ok(Self::Bar { bar, score: score.into(), printed: None })
     }
 
     /// Shows a step, and stops the run if the user has asked for that.
     pub(crate) fn show(&mut self, report: &StepReport) -> ControlFlow<()> {
         match self {
-            Self::Bar { bar, score } => {
-                let StepReport { step, loss, nll, grad_norm, .. } = report;
+            Self::Bar { bar, score, printed } => {
+                let StepReport { step, steps, loss, nll, grad_norm, .. } = report;
                 let rate = report.tokens as f64 / report.seconds;
                 if bar.position() == 0 {
                     // A resumed run starts in the middle.
@@ -41,16 +46,27 @@ impl Progress {
                 }
                 bar.set_position(*step as u64);
                 bar.set_message(format!("loss {loss:.3} nll {nll:.3} gradient {grad_norm:.2} {rate:.0} tokens/s"));
-                if let Some(value) = report.validation {
-                    bar.suspend(|| eprintln!("step {step}: loss {loss:.3}, nll {nll:.3}, {score} {value:.2}"));
-                }
-                if Some(*step as u64) == bar.length() {
-                    bar.finish();
+                let due = bar.is_hidden() && printed.is_none_or(|last| last.elapsed() >= INTERVAL);
+                if due || report.validation.is_some() {
+                    let score = report.validation.map_or(String::new(), |value| format!(", {score} {value:.2}"));
+                    bar.suspend(|| {
+                        eprintln!("step {step} of {steps}: loss {loss:.3}, nll {nll:.3}, {rate:.0} tokens/s{score}");
+                    });
+                    *printed = Some(Instant::now());
                 }
                 ControlFlow::Continue(())
             }
             #[cfg(feature = "dashboard")]
             Self::Dashboard(dashboard) => dashboard.show(report),
+        }
+    }
+
+    /// Removes the bar when training has ended.
+    pub(crate) fn finish(&self) {
+        match self {
+            Self::Bar { bar, .. } => bar.finish_and_clear(),
+            #[cfg(feature = "dashboard")]
+            Self::Dashboard(_) => (),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::{DistillError, TrainerConfig};
 pub(crate) struct State {
     pub(crate) config: TrainerConfig,
     pub(crate) step: usize,
+    /// The number of parameters of the student. None in checkpoints of earlier versions.
+    pub(crate) parameters: Option<usize>,
     /// The state of the [`BatchSource`](crate::BatchSource).
     pub(crate) source: serde_json::Value,
     pub(crate) best: Option<Best>,
@@ -41,6 +43,9 @@ const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const TARGET: &str = "target.bpk";
 
+/// The largest number of characters of a reason in an error.
+const MAX_REASON: usize = 300;
+
 /// The number of checkpoints that are kept.
 const KEPT: usize = 2;
 
@@ -66,13 +71,29 @@ impl Checkpoints {
     /// [`DistillError::Io`].
     pub(crate) fn steps(&self) -> Result<Vec<usize>, DistillError> {
         let mut steps = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(io("read", &self.folder))? {
-            let name = entry.map_err(io("read", &self.folder))?.file_name();
-            let number = name.to_str().and_then(|text| text.strip_prefix("checkpoint-"));
-            steps.extend(number.and_then(|digits| digits.parse::<usize>().ok()));
+        for name in self.names()? {
+            let digits = name.strip_prefix("checkpoint-");
+            steps.extend(digits.and_then(|digits| digits.parse::<usize>().ok()));
         }
         steps.sort_unstable();
         Ok(steps)
+    }
+
+    /// Whether the folder has weights in the format of Hugging Face.
+    ///
+    /// # Errors
+    /// [`DistillError::Io`].
+    pub(crate) fn has_model(&self) -> Result<bool, DistillError> {
+        Ok(self.names()?.iter().any(|name| name.ends_with(".safetensors")))
+    }
+
+    /// The names of all files and folders that are UTF-8.
+    fn names(&self) -> Result<Vec<String>, DistillError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(io("read", &self.folder))? {
+            names.extend(entry.map_err(io("read", &self.folder))?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     /// Writes the checkpoint of `state.step`, and removes the checkpoints of later steps. Those are left from an
@@ -129,24 +150,28 @@ impl Checkpoints {
         serde_json::from_str(&text).map(Some).map_err(|error| unusable(&path, error))
     }
 
-    /// The last complete checkpoint, if there is one. `model` and `optimizer` only give the shapes.
+    /// The weights and the optimizer of a checkpoint. `model` and `optimizer` only give the shapes.
     ///
     /// # Errors
-    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if it cannot be read, and [`DistillError::OtherConfig`] if
-    /// it was made with another configuration.
+    /// [`DistillError::Checkpoint`] if it cannot be read, [`DistillError::OtherConfig`] if it was made with another
+    /// configuration, and [`DistillError::OtherModel`] if its model has another size.
     pub(crate) fn load<M: Module>(
         &self,
+        state: &State,
         config: &TrainerConfig,
         model: M,
         optimizer: ModuleOptimizer,
-    ) -> Result<Option<(State, M, ModuleOptimizer)>, DistillError> {
-        let Some(state) = self.last_state()? else { return Ok(None) };
+    ) -> Result<(M, ModuleOptimizer), DistillError> {
         let folder = self.path(state.step);
         same_config(&state.config, config, &folder.join(STATE))?;
+        let here = model.num_params();
+        if let Some(saved) = state.parameters.filter(|&saved| saved != here) {
+            return Err(DistillError::OtherModel { path: folder, saved, here });
+        }
         let model = load_weights(&folder.join(MODEL), model)?;
         let path = folder.join(OPTIMIZER);
         let optimizer = optimizer.load(&path).map_err(|error| unusable(&path, error))?;
-        Ok(Some((state, model, optimizer)))
+        Ok((model, optimizer))
     }
 
     /// The target network of a checkpoint.
@@ -213,5 +238,11 @@ fn io<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> Di
 }
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> DistillError {
-    DistillError::Checkpoint { path: path.into(), reason: error.to_string() }
+    // The errors of burn's stores list every tensor.
+    let mut reason = error.to_string();
+    if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
+        reason.truncate(end);
+        reason.push_str("...");
+    }
+    DistillError::Checkpoint { path: path.into(), reason }
 }

@@ -110,12 +110,21 @@ impl TrainerConfig {
     /// A run can only be resumed with its own number of workers, also on a machine with more cores.
     ///
     /// # Errors
-    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if the checkpoint cannot be read.
+    /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if the checkpoint cannot be read, and
+    /// [`DistillError::NoRun`] if the folder has a model that no run has left there, and that a run would replace.
     pub fn of_run(folder: impl AsRef<Path>) -> Result<Option<Self>, DistillError> {
-        if !folder.as_ref().is_dir() {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
             return Ok(None);
         }
-        Ok(Checkpoints::new(folder)?.last_state()?.map(|state| state.config))
+        let checkpoints = Checkpoints::new(folder)?;
+        let Some(state) = checkpoints.last_state()? else {
+            return match checkpoints.has_model()? {
+                true => Err(DistillError::NoRun { folder: folder.into() }),
+                false => Ok(None),
+            };
+        };
+        Ok(Some(state.config))
     }
 
     /// The largest number of positions in a chunk.

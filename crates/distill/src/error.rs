@@ -12,7 +12,7 @@ pub enum DistillError {
     /// All pairs were dropped because they are too long.
     #[error(
         "no training pairs are left: all {dropped} have more than {max_tokens} tokens (longest {longest}); raise \
-         max_tokens, or split the texts"
+         --max-tokens (in the library, max_tokens), or split the texts"
     )]
     NoPairs {
         /// The number of pairs that were dropped.
@@ -124,7 +124,7 @@ pub enum DistillError {
         reason: String,
     },
     /// A checkpoint was made with other data or with other settings of the data.
-    #[error("the checkpoint cannot be resumed, because {reason}: use the same data and settings, or another folder")]
+    #[error("its checkpoint cannot be resumed, because {reason}: use the same data and settings, or another folder")]
     SourceState {
         /// The reason, such as what differs.
         reason: String,
@@ -143,6 +143,34 @@ pub enum DistillError {
         saved: String,
         /// Its value now.
         asked: String,
+    },
+    /// A checkpoint has another model.
+    #[error(
+        "{} has a model with {saved} parameters, and the model of this run has {here}: use the same model, or choose \
+         another folder", path.display()
+    )]
+    OtherModel {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The number of its parameters.
+        saved: usize,
+        /// The number of parameters now.
+        here: usize,
+    },
+    /// A folder has a model and no checkpoints.
+    #[error("{} has a model that a run would replace, and no checkpoints: choose another folder", folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The run in a folder cannot be resumed.
+    #[error("cannot go on with the run in {}", folder.display())]
+    Resume {
+        /// The folder.
+        folder: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<DistillError>,
     },
     /// Validation failed.
     #[error("validation failed at step {step}")]

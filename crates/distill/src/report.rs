@@ -14,6 +14,9 @@ use crate::DistillError;
 pub struct StepReport {
     /// The step, counted from 1.
     pub step: usize,
+    /// The number of steps of the whole run. 0 in reports of earlier versions.
+    #[serde(default)]
+    pub steps: usize,
     /// The value of the objective, per target token.
     pub loss: f64,
     /// Minus the log-likelihood of the targets, nats per token.

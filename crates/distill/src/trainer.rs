@@ -87,14 +87,24 @@ where
         mut source: B,
         folder: impl AsRef<Path>,
     ) -> Result<Self, DistillError> {
+        let folder = folder.as_ref();
         let checkpoints = Checkpoints::new(folder)?;
-        let Some((state, student, optimizer)) = checkpoints.load(&config, student.clone(), optimizer(&config))? else {
+        let Some(state) = checkpoints.last_state()? else {
             return Self::at_step(0, config, objective, student, source, checkpoints);
         };
-        source.restore(state.source)?;
+        source
+            .restore(state.source.clone())
+            .map_err(|source| DistillError::Resume { folder: folder.into(), source: source.into() })?;
+        let (student, optimizer) = checkpoints.load(&state, &config, student, optimizer(&config))?;
         let target = config.target_decay.map(|_| checkpoints.load_target(state.step, student.valid())).transpose()?;
         let trainer = Self::at_step(state.step, config, objective, student, source, checkpoints)?;
-        Ok(Self { optimizer, target, best: state.best, stale_validations: state.stale_validations, ..trainer })
+        let State { best, stale_validations, .. } = state;
+        let trainer = Self { optimizer, target, best, stale_validations, ..trainer };
+        match trainer.is_finished() {
+            true => log::info!("the run in {} has finished with step {}", folder.display(), trainer.step),
+            false => log::info!("going on from step {} of {}", trainer.step, trainer.config.steps),
+        }
+        Ok(trainer)
     }
 
     /// A trainer that has made `step` steps and no validation, with a new optimizer.
@@ -126,6 +136,12 @@ where
     /// The number of steps so far.
     pub fn step(&self) -> usize {
         self.step
+    }
+
+    /// Whether the run has made its last step, or its validations have stopped it.
+    pub fn is_finished(&self) -> bool {
+        let TrainerConfig { steps, patience, .. } = self.config;
+        self.step >= steps || (patience > 0 && self.stale_validations >= patience)
     }
 
     /// The source of the batches.
@@ -160,26 +176,24 @@ where
         validate: &mut Validate<'_, M>,
         on_step: &mut dyn FnMut(&StepReport) -> ControlFlow<()>,
     ) -> Result<TrainingOutcome, DistillError> {
-        let (mut stopped_early, mut broken_off) = (false, false);
-        while self.step < self.config.steps && !stopped_early && !broken_off {
+        let mut broken_off = false;
+        while !self.is_finished() && !broken_off {
             let mut report = self.train_step()?;
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.validate_every.max(1)) || last {
                 report.validation = Some(self.validate(validate)?);
-                let patience = self.config.patience;
-                stopped_early = patience > 0 && self.stale_validations >= patience;
             }
             self.metrics.write(&report)?;
             broken_off = on_step(&report).is_break();
             let due = self.step.is_multiple_of(self.config.checkpoint_every.max(1));
-            if due || last || stopped_early || broken_off {
+            if due || broken_off || self.is_finished() {
                 self.save()?;
             }
         }
         Ok(TrainingOutcome {
             steps: self.step,
             best: self.best.map(|best| (best.step, best.score)),
-            stopped_early: stopped_early && self.step < self.config.steps,
+            stopped_early: self.is_finished() && self.step < self.config.steps,
         })
     }
 
@@ -216,6 +230,7 @@ where
         self.step = step;
         let mut report = StepReport {
             step,
+            steps: self.config.steps,
             loss,
             nll,
             grad_norm,
@@ -237,6 +252,7 @@ where
         let state = State {
             config: self.config.clone(),
             step: self.step,
+            parameters: Some(self.student.num_params()),
             source: self.source.state(),
             best: self.best,
             stale_validations: self.stale_validations,

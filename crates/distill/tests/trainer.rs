@@ -234,8 +234,9 @@ fn a_run_is_not_resumed_with_other_settings() {
     }
     assert!(refused.to_string().contains("learning_rate"), "{refused}");
     let refused = LongerRun { batch_tokens: 100, ..run }.train(folder.path()).expect_err("other batches");
-    assert!(matches!(refused, DistillError::SourceState { .. }), "{refused}");
-    assert!(refused.to_string().contains("batch_tokens was 120"), "{refused}");
+    let DistillError::Resume { source, .. } = refused else { panic!("{refused}") };
+    assert!(matches!(*source, DistillError::SourceState { .. }), "{source}");
+    assert!(source.to_string().contains("batch_tokens was 120"), "{source}");
 }
 
 /// The same model, which pads with another token.

@@ -355,11 +355,7 @@ pub enum TextError {
         target: String,
     },
     /// A line of a dataset is not a valid example.
-    #[error(
-        "{}:{line}: invalid example; repair it, or skip such lines with --skip-bad (in the library, \
-         DatasetOptions::with_skip_bad)",
-        path.display()
-    )]
+    #[error("{}:{line}: invalid example; {}", path.display(), line_remedy(problem))]
     Line {
         /// The file, or the name given for a reader.
         path: PathBuf,
@@ -398,6 +394,18 @@ pub enum TextError {
         /// The file, or the name given for a reader.
         path: PathBuf,
     },
+}
+
+/// What to do about an invalid line. A wrong name of a field makes every line invalid.
+fn line_remedy(problem: &LineProblem) -> &'static str {
+    match problem {
+        LineProblem::MissingField { .. } => {
+            "check the names of the fields (--source-field and --target-field; in the library, DatasetOptions), or skip \
+             lines without them with --skip-bad"
+        }
+        LineProblem::NotMessages { .. } => "give --target-field too, unless the source is a conversation",
+        _ => "repair it, or skip such lines with --skip-bad (in the library, DatasetOptions::with_skip_bad)",
+    }
 }
 
 fn known_names(known: &[String]) -> String {

@@ -173,8 +173,9 @@ impl SupervisedBatches<'_> {
     /// # Errors
     /// [`DistillError::SourceState`] if the number of pairs or a setting differs.
     pub(crate) fn restore_state(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
-        let saved: Bookmark = serde_json::from_value(state)
-            .map_err(|error| DistillError::SourceState { reason: format!("its position cannot be read: {error}") })?;
+        let saved: Bookmark = serde_json::from_value(state).map_err(|error| DistillError::SourceState {
+            reason: format!("its data are those of another kind of training ({error})"),
+        })?;
         let here = Bookmark { position: saved.position, ..self.bookmark() };
         if saved.lengths.is_some_and(|lengths| lengths != self.lengths) && saved.pairs == here.pairs {
             let reason = "its pairs have other lengths than those of this run".into();

@@ -241,7 +241,10 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
     }
 
     fn restore(&mut self, state: serde_json::Value) -> Result<(), DistillError> {
-        let unreadable = |error| DistillError::SourceState { reason: format!("its rollouts cannot be read: {error}") };
+        let unreadable = |error| {
+            let reason = format!("its data are those of another kind of training, or of an earlier version ({error})");
+            DistillError::SourceState { reason }
+        };
         let saved: Saved = serde_json::from_value(state).map_err(unreadable)?;
         let config = self.sampler.config();
         // The number of steps may change.

@@ -79,8 +79,8 @@ pub enum LineProblem {
     OpenQuote,
     /// A field should be a conversation and is not a list.
     #[error(
-        "the field `{field}` is {found} and not a list of messages; if it is the source, name the target with \
-         --target-field too (in the library, DatasetOptions::with_target)"
+        "the field `{field}` is {found} and not a list of messages; without a field of the target \
+         (--target-field, or DatasetOptions::with_target), the field of the source must be a conversation"
     )]
     NotMessages {
         /// The field.

@@ -1,0 +1,57 @@
+//! Ctrl-C in a long run: the run stops after its step with a checkpoint, and says how to go on.
+
+use std::path::Path;
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// The exit status that shells expect of a program that Ctrl-C has stopped.
+const INTERRUPTED: i32 = 130;
+
+/// Whether the run is asked to stop after its step.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// The [`Phase`] of the run.
+static PHASE: AtomicU8 = AtomicU8::new(Phase::Start as u8);
+
+/// What a run is doing.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    /// It reads its models and its data.
+    Start,
+    Training,
+    /// Its model is saved.
+    Calibration,
+}
+
+/// Handles Ctrl-C from here on.
+pub(crate) fn install() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| {
+        let in_phase = |phase: Phase| PHASE.load(Ordering::SeqCst) == phase as u8;
+        if in_phase(Phase::Training) && !STOP.swap(true, Ordering::SeqCst) {
+            eprintln!("stopping after this step; Ctrl-C again stops at once, at the last checkpoint");
+            return;
+        }
+        if in_phase(Phase::Training) {
+            eprintln!("stopped; the same command goes on from the last checkpoint");
+        } else if in_phase(Phase::Calibration) {
+            eprintln!("stopped; the trained student is saved, and the same command goes on with the calibration");
+        }
+        exit(INTERRUPTED);
+    })
+}
+
+/// Notes what the run does from now on.
+pub(crate) fn enter(phase: Phase) {
+    PHASE.store(phase as u8, Ordering::SeqCst);
+}
+
+/// Whether the run is asked to stop.
+pub(crate) fn stops() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
+/// Ends the program after a run that was stopped.
+pub(crate) fn end(folder: &Path, step: usize, steps: usize) -> ! {
+    eprintln!("stopped after step {step} of {steps}; the command in {} goes on", folder.join("command.txt").display());
+    exit(INTERRUPTED);
+}

@@ -1,0 +1,134 @@
+//! The flags of `train`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use training_wheels::prelude::*;
+
+use crate::program::DataFlags;
+
+/// Trains a T5 on pairs of a source and a target text.
+#[derive(Parser)]
+#[command(args_override_self = true)]
+pub(crate) struct Flags {
+    /// The data to train on: JSON lines, a JSON list, CSV or TSV, also with gzip. It may be larger than memory.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// The data to validate on.
+    #[arg(long)]
+    pub(crate) valid: PathBuf,
+    #[command(flatten)]
+    pub(crate) fields: DataFlags,
+    /// The folder of the run: its checkpoints, metrics.jsonl with a line for each step, command.txt with the command that
+    /// goes on after an interruption, and the trained model. A run that is there goes on.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The folder or hub name of a model to start from, with its tokenizer and prompt template. If absent: random weights.
+    #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"])]
+    pub(crate) init: Option<PathBuf>,
+    /// Train only adapters (LoRA) of this rank and freeze the weights of --init. Only the adapters are saved.
+    #[arg(long, value_name = "RANK", requires = "init")]
+    pub(crate) lora: Option<usize>,
+    /// The output of an adapter is multiplied by this number divided by the rank.
+    #[arg(long, requires = "lora", default_value_t = 8.0)]
+    pub(crate) lora_alpha: f64,
+    /// The dropout rate of the inputs of adapters, at least 0 and less than 1.
+    #[arg(long, requires = "lora", default_value_t = 0.0, value_parser = dropout_rate)]
+    pub(crate) lora_dropout: f64,
+    /// The layers that get adapters, such as q_proj,v_proj, or all-linear. If absent: queries and values.
+    #[arg(long, requires = "lora", value_delimiter = ',')]
+    pub(crate) lora_modules: Vec<String>,
+    /// The folder or hub name of the tokenizer to use. If absent: a new one is trained on `--data`.
+    #[arg(long)]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// The largest number of tokens in a prompt, saved in prompt.json. If absent: that of --init, or else 256.
+    #[arg(long)]
+    pub(crate) max_prompt: Option<usize>,
+    /// The largest number of tokens in an output, saved in generation_config.json. If absent: as --init, or else 256.
+    #[arg(long)]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Forbid repeated n-grams of this size, saved in generation_config.json; 0 allows them. If absent: as --init, or else
+    /// 6. Models that have not seen much text repeat themselves without end, and then do not ask for help.
+    #[arg(long)]
+    pub(crate) no_repeat_ngram_size: Option<usize>,
+    /// The vocabulary size of a new tokenizer.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) vocab: usize,
+    /// Add a help token for the expert of this name, such as "teacher", to the vocabulary.
+    #[arg(long)]
+    pub(crate) help_token: Option<String>,
+    /// The width of the hidden states, a multiple of 32. Feed-forward layers are 4 times as wide; a head's width is 32.
+    #[arg(long, default_value_t = 192)]
+    pub(crate) d_model: usize,
+    /// The number of encoder blocks.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) layers: usize,
+    /// The number of decoder blocks.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) decoder_layers: usize,
+    /// The number of optimizer steps.
+    #[arg(long, default_value_t = 4000)]
+    pub(crate) steps: usize,
+    /// The largest number of source and target tokens in a micro-batch, including padding.
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) batch_tokens: usize,
+    /// The number of micro-batches whose gradients each worker adds up before a step.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) accumulate: usize,
+    /// The largest learning rate, which is reached after the warm-up.
+    #[arg(long, default_value_t = 3e-3)]
+    pub(crate) learning_rate: f64,
+    /// The number of steps in which the learning rate rises from 0.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) warmup: usize,
+    /// The label smoothing of the cross-entropy, 0 to 1.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) label_smoothing: f64,
+    /// The dropout rate of a new model, at least 0 and less than 1. A model of --init has the rate in its config.json.
+    #[arg(long, default_value_t = 0.0, value_parser = dropout_rate, conflicts_with = "init")]
+    pub(crate) dropout: f64,
+    /// The fraction of the encoder's and the decoder's input tokens to replace by random ones, 0 to 1 (unigram noise).
+    #[arg(long, default_value_t = 0.0, value_parser = probability)]
+    pub(crate) noise: f64,
+    /// The number of validation texts that are decoded to measure chrF.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) valid_texts: usize,
+    /// The number of steps between validations.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) validate_every: usize,
+    /// The largest number of tokens on either side of a pair. Longer pairs are left out.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) max_tokens: usize,
+    /// The number of threads that compute micro-batches in parallel. If absent: that of the run in --out, or else one per
+    /// core on the CPU and 1 on a GPU.
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// The number of steps between checkpoints.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) checkpoint_every: usize,
+    /// The number of validations without a better score after which the run stops; 0 never stops early.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) patience: usize,
+    /// The seed of the weights, the order of the data, and the noise.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Save the weights in half precision.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
+    #[arg(long)]
+    pub(crate) dashboard: bool,
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceSpec,
+}
+
+fn dropout_rate(text: &str) -> Result<f64, String> {
+    let rate = probability(text)?;
+    if rate < 1.0 { Ok(rate) } else { Err("a dropout rate is less than 1".into()) }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a fraction lies between 0 and 1".into()) }
+}
