@@ -59,6 +59,7 @@ mod context;
 mod encoder_decoder;
 mod error;
 mod family;
+mod footprint;
 mod hidden;
 mod lora;
 mod model;
@@ -80,6 +81,7 @@ pub use family::t5::T5;
 pub use family::t5_config::T5Config;
 #[cfg(any(test, feature = "testing"))]
 pub use family::tabular::{TabularLm, TabularLmConfig};
+pub use footprint::Footprint;
 pub use hidden::{Hidden, Positions};
 pub use lora::LoraConfig;
 pub use model::{LanguageModel, LmOutput, ModelSpec};

@@ -115,7 +115,7 @@ impl LlamaConfig {
         })
     }
 
-    pub(super) fn kv_heads(&self) -> usize {
+    pub(crate) fn kv_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 

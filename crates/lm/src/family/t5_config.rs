@@ -93,7 +93,7 @@ impl Default for T5Config {
 }
 
 impl T5Config {
-    pub(super) fn decoder_layers(&self) -> usize {
+    pub(crate) fn decoder_layers(&self) -> usize {
         self.num_decoder_layers.unwrap_or(self.num_layers)
     }
 
