@@ -115,6 +115,9 @@ pub(crate) struct Flags {
     /// Save the weights in half precision.
     #[arg(long)]
     pub(crate) half: bool,
+    /// Print the memory that the run needs, by formulas, and stop.
+    #[arg(long)]
+    pub(crate) plan: bool,
     /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
     #[arg(long)]
     pub(crate) dashboard: bool,

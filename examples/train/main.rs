@@ -5,7 +5,7 @@
 //! Hugging Face's transformers opens the resulting folder, and its PEFT that of adapters (`--init MODEL --lora RANK`).
 //! Give the same command again to continue a run that was stopped. The result is the same, bit for bit, as without the
 //! interruption.
-#![allow(clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod flags;
 #[path = "../support/interrupt.rs"]
@@ -23,7 +23,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::PlatformName;
-use training_wheels::distill::{Decay, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer, TrainerConfig};
+use training_wheels::distill::{
+    Decay, MemoryPlan, PlannedModel, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer, TrainerConfig,
+};
 use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
@@ -75,6 +77,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let batches = SupervisedBatches::new(&pairs, flags.batch_tokens, start.tokenizer.pad(), Seed(flags.seed))?
         .with_noise(flags.noise);
     let student = start.model.clone();
+    let plan = MemoryPlan::new(&config, &PlannedModel::new(&student), None, &batches.shapes());
+    if flags.plan {
+        println!("{plan}");
+        return Ok(());
+    }
     let mut trainer = Trainer::resume(config, &objective, student, batches, &flags.out)?;
     start::same_settings(flags, trainer.step() == 0)?;
     program::save_command(&flags.out)?;

@@ -69,6 +69,7 @@ mod diagnostics;
 mod error;
 mod gradients;
 pub mod objective;
+mod plan;
 mod price;
 mod read_batch;
 mod report;
@@ -87,6 +88,7 @@ pub use data::{BatchSource, PromptSource, SupervisedBatches, TokenPair, TokenPai
 pub use diagnostics::{AskSample, ask_samples};
 pub use error::DistillError;
 pub use objective::{Loss, LossScope, Objective};
+pub use plan::{BatchShape, MemoryPlan, PlannedModel};
 pub use price::ConstraintConfig;
 pub use report::StepReport;
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};

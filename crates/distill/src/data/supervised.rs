@@ -13,7 +13,7 @@ use wheels_text::Seed;
 
 use super::{BatchSource, TokenPair, TokenPairs, TrainingBatch};
 use crate::objective::Requirements;
-use crate::{DistillError, Workers};
+use crate::{BatchShape, DistillError, Workers};
 
 /// The position of a run in its data: the index of the epoch, and of the next batch in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +107,16 @@ impl<'a> SupervisedBatches<'a> {
     pub(crate) fn seek(&mut self, position: Position) {
         self.epoch = self.plan(position.epoch);
         self.position = position;
+    }
+
+    /// The sizes of the batches in the current epoch.
+    pub fn shapes(&self) -> Vec<BatchShape> {
+        let shape = |batch: &Vec<u32>| {
+            let lengths = batch.iter().map(|&index| self.pairs.lengths(index as usize));
+            let (source, target) = lengths.fold((0, 0), |(s, t), (source, target)| (s.max(source), t.max(target)));
+            BatchShape { rows: batch.len(), source, target }
+        };
+        self.epoch.iter().map(shape).collect()
     }
 
     /// The number of batches in the current epoch.
