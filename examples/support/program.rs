@@ -56,7 +56,8 @@ impl DataFlags {
     }
 }
 
-/// The folder of a model: the given one, or that of a model of the hub, which is downloaded with a progress bar.
+/// The folder of a model: the given one, or that of a model of the hub, which is downloaded with a progress bar. The
+/// folder of a run that has no model yet is an error.
 #[allow(dead_code)]
 pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut bar = None;
@@ -75,6 +76,15 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
         bar.set_position(progress.done);
     })?;
     bar.iter().for_each(ProgressBar::finish_and_clear);
+    let has = |file: &str| folder.join(file).exists();
+    if has("command.txt") && !has("config.json") && !has("adapter_config.json") {
+        let folder = folder.display();
+        return Err(format!(
+            "{folder} has no model yet: it is the folder of a run that has not ended; the command in {folder}/command.txt \
+             goes on with it"
+        )
+        .into());
+    }
     Ok(folder)
 }
 
