@@ -101,7 +101,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
     student.save(&flags.out, format)?;
     let info = Pretrained::inspect(&flags.out)?;
-    eprintln!("{}: {} weights, {} tokens", flags.out.display(), info.parameters, student.tokenizer.vocab_size());
+    let (out, tokens) = (flags.out.display(), student.tokenizer.vocab_size());
+    eprintln!("wrote {out}: {} parameters, {tokens} tokens; `distill` trains it to ask", info.parameters);
     Ok(())
 }
 
