@@ -76,8 +76,8 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?.device;
-    let student = program::model_folder(&flags.student)?;
-    let pair = Pair::open(&student, program::model_folder(&flags.teacher)?, &device)?;
+    let student = program::trained_model_folder(&flags.student)?;
+    let pair = Pair::open(&student, program::trained_model_folder(&flags.teacher)?, &device)?;
     if matches!(flags.measure, Measure::Help) {
         pair.check_help_token()?;
     }

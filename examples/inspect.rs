@@ -142,7 +142,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let folder = program::model_folder(&flags.folder)?;
+    let folder = program::trained_model_folder(&flags.folder)?;
     let CheckpointInfo { model_type, parameters, formats, files, unused, spec } = Pretrained::inspect(&folder)?;
     let accelerator = device::open(&flags.device)?;
     let tokenizer = match Tokenizer::from_dir(&folder) {

@@ -225,18 +225,28 @@ fn each_student_has_a_default_folder_of_its_own() {
     for (name, files) in [("student", TRANSLATION.student), ("teacher", TRANSLATION.teacher)] {
         support::unpack(files, &[], &scratch.path().join("my").join(name));
     }
-    for (flags, folder) in [
-        ("", "evaluation-translation"),
-        ("--task summary", "evaluation-summary"),
-        ("--student my/student --teacher my/teacher", "evaluation-student"),
-    ] {
+    let run = |flags: &str| {
         let mut command = Command::new(example("evaluate"));
         command.current_dir(scratch.path()).args("--limit 2 --devices cpu --decoders draft:2".split(' '));
         let output = command.args(flags.split_whitespace()).output().expect("`cargo test` builds the examples");
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && message.contains(&format!("{folder}/table.md")), "{message}");
+        (output.status.success(), String::from_utf8(output.stderr).expect("messages are text"))
+    };
+    let own = "--student my/student --teacher my/teacher";
+    for (flags, folder) in
+        [("", "evaluation-translation"), ("--task summary", "evaluation-summary"), (own, "evaluation-student")]
+    {
+        let (succeeds, message) = run(flags);
+        assert!(succeeds && message.contains(&format!("{folder}/table.md")), "{message}");
         assert!(scratch.path().join(folder).join("results.json").exists(), "{folder}");
     }
+    // A model that was trained again, and another model.
+    let config = scratch.path().join("my/student/generation_config.json");
+    std::fs::write(config, "{\"max_new_tokens\": 3}").expect("written");
+    let (succeeds, message) = run(own);
+    assert!(!succeeds && message.contains("have changed since") && message.contains("add --out"), "{message}");
+    let (succeeds, message) = run("--student my/teacher --teacher my/teacher --out evaluation-student");
+    assert!(!succeeds && message.contains("--student is \"my/student\" there"), "{message}");
+    assert!(!message.contains("have changed since"), "{message}");
 }
 
 #[test]

@@ -64,7 +64,10 @@ impl Settings {
                 continue;
             }
             let there = saved.get(name).unwrap_or(&Value::Null);
-            if there != here {
+            // Other folders have other files.
+            let is_said =
+                name == "models" && ["student", "teacher"].iter().any(|name| saved.get(*name) != wanted.get(*name));
+            if there != here && !is_said {
                 other.push(difference(name, there, here));
             }
         }
@@ -79,7 +82,7 @@ impl Settings {
 fn difference(name: &str, there: &Value, here: &Value) -> String {
     let [there, here] = [there, here].map(shown);
     match name {
-        "models" => "the files of the student or the teacher are other ones than now".to_owned(),
+        "models" => "the files of the student or the teacher have changed since".to_owned(),
         "texts" => format!("it has {there} texts and not {here} (--limit, --data)"),
         _ => format!("--{} is {there} there and {here} here", name.replace('_', "-")),
     }

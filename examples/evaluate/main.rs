@@ -118,7 +118,9 @@ impl<'a> Job<'a> {
             None => format!("the embedded {}", flags.task.name()),
         };
         let folders = match flags.student.as_ref().zip(flags.teacher.as_ref()) {
-            Some((student, teacher)) => Some([program::model_folder(student)?, program::model_folder(teacher)?]),
+            Some((student, teacher)) => {
+                Some([program::trained_model_folder(student)?, program::trained_model_folder(teacher)?])
+            }
             None => None,
         };
         let settings = Settings {

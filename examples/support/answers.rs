@@ -16,9 +16,11 @@ const BUDGET: HelpBudget = HelpBudget::Percent(20);
 /// The models that write, their budget, and the form of the output.
 #[derive(clap::Args)]
 pub(crate) struct AnswerFlags {
-    /// The most that the teacher may write in each text: a percentage of the tokens, rounded up ("20%" or "20"), or
-    /// "3 tokens". The prompt states it, and it is enforced: a student that has spent it gets no help. So the help used can
-    /// be less than in the tables of `evaluate`, whose decoder `calibrated` does not enforce budgets. If absent: 20%.
+    /// The most that the teacher may write in each text: "20%" or "20" of the tokens, rounded up, or "3 tokens". It is
+    /// enforced. If absent: 20%.
+    ///
+    /// The prompt states the budget, and a student that has spent it gets no help. So the help used can be less than in the
+    /// tables of `evaluate`, whose decoder `calibrated` does not enforce budgets.
     #[arg(long, allow_hyphen_values = true)]
     budget: Option<HelpBudget>,
     /// The folder of your own student, instead of the embedded one. Without --teacher, it writes alone.
@@ -77,14 +79,14 @@ impl AnswerFlags {
     fn open(&self, embedded: &EmbeddedPair) -> Result<(Writer, Pair), Box<dyn Error>> {
         let device = device::open(&self.device)?.device;
         let alone = |folder: &Path| -> Result<Pair, Box<dyn Error>> {
-            let model = TextModel::open(program::model_folder(folder)?, &device)?;
+            let model = TextModel::open(program::trained_model_folder(folder)?, &device)?;
             Ok(Pair::new(model.clone(), model)?)
         };
         let pair = match (&self.student, &self.teacher) {
             (Some(student), None) => return Ok((Writer::Student, alone(student)?)),
             (None, Some(teacher)) => return Ok((Writer::Teacher, alone(teacher)?)),
             (Some(student), Some(teacher)) => {
-                Pair::open(program::model_folder(student)?, program::model_folder(teacher)?, &device)?
+                Pair::open(program::trained_model_folder(student)?, program::trained_model_folder(teacher)?, &device)?
             }
             (None, None) => Pair::from_files(embedded.student, embedded.teacher, &device)?,
         };

@@ -56,8 +56,7 @@ impl DataFlags {
     }
 }
 
-/// The folder of a model: the given one, or that of a model of the hub, which is downloaded with a progress bar. The
-/// folder of a run that has no model yet is an error.
+/// The folder of a model: the given one, or that of a model of the hub, which is downloaded with a progress bar.
 #[allow(dead_code)]
 pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut bar = None;
@@ -76,6 +75,13 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
         bar.set_position(progress.done);
     })?;
     bar.iter().for_each(ProgressBar::finish_and_clear);
+    Ok(folder)
+}
+
+/// As [`model_folder`]. The folder of a run that has no model yet is an error.
+#[allow(dead_code)]
+pub(crate) fn trained_model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = model_folder(name)?;
     let has = |file: &str| folder.join(file).exists();
     if has("command.txt") && !has("config.json") && !has("adapter_config.json") {
         let folder = folder.display();
