@@ -18,9 +18,12 @@ use clap::{Parser, ValueEnum};
 use training_wheels::prelude::*;
 
 /// Finds the thresholds at which a student uses given rates of help, and writes calibration.json into its folder.
+///
+/// `distill` calibrates its student at the end of a run. Calibrate again for other texts, for other rates, or to let a
+/// student ask that has not learned it (--measure max-prob).
 #[derive(Parser)]
 struct Flags {
-    /// The folder of the student.
+    /// The folder of the student. calibration.json is written here, and replaces the one that is there.
     #[arg(long)]
     student: PathBuf,
     /// The folder of the teacher.
@@ -31,14 +34,15 @@ struct Flags {
     data: PathBuf,
     #[command(flatten)]
     fields: program::DataFlags,
-    /// The measure of confidence that the thresholds apply to.
+    /// The measure of confidence that the thresholds apply to. `help` needs a distilled student.
     #[arg(long, value_enum, default_value = "help")]
     measure: Measure,
     /// The number of texts to draw from the data.
     #[arg(long, default_value_t = 300)]
     texts: usize,
-    /// The rates of help, percent of the tokens, in rising order.
-    #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0])]
+    /// The rates of help, percent of the tokens, in rising order: 2.5,10 or 2.5%,10%.
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true, value_parser = rate,
+        default_value = "2,5,10,15,20,30,40,50,70,90")]
     rates: Vec<f64>,
     /// The largest number of thresholds to try for each rate.
     #[arg(long, default_value_t = 14, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
@@ -72,8 +76,11 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let device = device::open(&flags.device)?.device;
-    let student = program::model_folder(&flags.student)?;
-    let pair = Pair::open(&student, program::model_folder(&flags.teacher)?, &device)?;
+    let student = program::trained_model_folder(&flags.student)?;
+    let pair = Pair::open(&student, program::trained_model_folder(&flags.teacher)?, &device)?;
+    if matches!(flags.measure, Measure::Help) {
+        pair.check_help_token()?;
+    }
     let confidence = match flags.measure {
         Measure::MaxProb => Confidence::MaxProb,
         Measure::Margin => Confidence::Margin,
@@ -90,8 +97,19 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     let bar = calibration_bar::new(config.rates.len())?;
     let calibration =
         pair.calibrate(&data, &config, &mut |trial| calibration_bar::show(&bar, trial, |line| println!("{line}")))?;
-    if !flags.dry_run {
-        TextModel::save_calibration(&calibration, &student)?;
+    if flags.dry_run {
+        eprintln!("calibration.json is not written (--dry-run)");
+    } else {
+        let path = TextModel::save_calibration(&calibration, &student)?;
+        eprintln!("wrote {}: the student now asks by these thresholds", path.display());
     }
     Ok(())
+}
+
+/// A rate of help in percent, with or without the sign.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>();
+    number.ok().filter(|percent| *percent > 0.0 && *percent < 100.0).ok_or_else(|| {
+        "write percentages between 0% and 100% of the tokens, separated by commas, such as 2.5,10 or 2.5%,10%".into()
+    })
 }

@@ -3,23 +3,26 @@
 //!     cargo run --release --example inspect -- flan-t5-small
 //!     cargo run --release --example inspect -- flan-t5-small --source 5,6,7,1 --target 0,9,10 --greedy 12 --json
 //!
-//! The second command prints logits and greedy ids, to be compared with those of Hugging Face's transformers.
+//! The second command prints logits and greedy ids, to be compared with those of Hugging Face's transformers. For a
+//! student, the first one also shows how prompts state budgets, the prices of help and the calibration.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/program.rs"]
 mod program;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
+use training_wheels::decode::Calibration;
 use training_wheels::lm::{CheckpointInfo, TokenBatch};
 use training_wheels::prelude::*;
-use training_wheels::text::TextError;
+use training_wheels::student::Prices;
+use training_wheels::text::{BudgetPlacement, TextError};
 
-/// Shows what a model folder holds and what its model computes.
+/// Shows what a model folder holds, whether it can be run here, and what its model computes.
 #[derive(Parser)]
 struct Flags {
     /// The model folder, with config.json and model.safetensors, or a model of the hub (owner/name or
@@ -28,7 +31,7 @@ struct Flags {
     /// The token ids that the model reads, separated by commas: the encoder's, or those of a decoder-only model.
     #[arg(long, value_delimiter = ',')]
     source: Vec<u32>,
-    /// The token ids that the decoder of an encoder-decoder reads, the start token first.
+    /// The token ids that the decoder of an encoder-decoder reads, the start token first. If absent: the start token.
     #[arg(long, value_delimiter = ',', requires = "source")]
     target: Vec<u32>,
     /// The number of ids to write greedily after the source. Ids that end a text are not written.
@@ -53,6 +56,7 @@ struct Report {
     vocab_size: usize,
     eos_token_id: Vec<u32>,
     tokenizer: Option<TokenizerReport>,
+    help: HelpReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<Vec<f32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,12 +72,77 @@ struct TokenizerReport {
     help_tokens: Vec<String>,
 }
 
+/// What the folder of a student says about help.
+#[derive(Serialize)]
+struct HelpReport {
+    /// Whether the folder has the trained heads that compute the logit of the help token.
+    trained: bool,
+    /// How the prompt states a budget of 20%. None if prompts state no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stated_budget: Option<String>,
+    /// The price of help at each budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prices: Option<Prices>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibration>,
+}
+
+impl HelpReport {
+    fn of(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let template = PromptTemplate::from_dir(folder)?;
+        let states = template.budget != BudgetPlacement::None;
+        let stated_budget = states.then(|| HelpBudget::percent(20).words(template.wording));
+        let (calibration, prices) = TextModel::help_files(folder)?;
+        Ok(Self { trained: folder.join("heads.safetensors").exists(), stated_budget, prices, calibration })
+    }
+
+    /// Prints a line for each part, which says if it is missing.
+    fn print(&self, help_tokens: &[String]) {
+        let trained = if self.trained { "trained" } else { "not trained (`distill` does it)" };
+        println!("help token  for: {}, {trained}", help_tokens.join(", "));
+        match &self.stated_budget {
+            Some(words) => println!("budgets     stated in prompts, such as \"{words}\""),
+            None => println!("budgets     not stated in prompts"),
+        }
+        match &self.prices {
+            Some(prices) => {
+                let levels = prices.levels().iter();
+                let levels = levels.map(|level| format!("{:.0}%: {:.2}", 100.0 * level.budget, level.price));
+                println!("prices      of help, nats, by budget: {}", levels.collect::<Vec<_>>().join(", "));
+            }
+            None => println!("prices      none: there is no prices.json"),
+        }
+        match &self.calibration {
+            Some(calibration) => {
+                let points = calibration.points().iter();
+                let points = points.map(|point| format!("{:.0}%: {:.3}", 100.0 * point.rate, point.threshold));
+                println!(
+                    "calibration asks {} the threshold, by help used: {}",
+                    rule_of(calibration.confidence),
+                    points.collect::<Vec<_>>().join(", ")
+                );
+            }
+            None => println!("calibration none: there is no calibration.json"),
+        }
+    }
+}
+
+/// When a student asks by a measure of its confidence.
+fn rule_of(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::MaxProb => "when the probability of its most likely token is below",
+        Confidence::Margin => "when the margin of its two most likely tokens is below",
+        Confidence::Entropy => "when the entropy (nats) is above",
+        Confidence::HelpLogOdds => "when the log-odds of its help token (nats) are above",
+    }
+}
+
 fn main() -> ExitCode {
     program::main(|| run(&Flags::parse()))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let folder = program::model_folder(&flags.folder)?;
+    let folder = program::trained_model_folder(&flags.folder)?;
     let CheckpointInfo { model_type, parameters, formats, files, unused, spec } = Pretrained::inspect(&folder)?;
     let accelerator = device::open(&flags.device)?;
     let tokenizer = match Tokenizer::from_dir(&folder) {
@@ -102,7 +171,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         computed = Some(logits(&model, flags)?);
         written = (flags.greedy > 0).then(|| greedy(&model, flags));
     }
+    let help = HelpReport::of(&folder)?;
     let report = Report {
+        help,
         logits: computed,
         greedy: written,
         vocab_size: spec.vocab_size,
@@ -118,37 +189,53 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         println!("{}", serde_json::to_string(&report)?);
         return Ok(());
     }
-    println!("family      {} (runs here, on {})", report.model_type, accelerator.adapter);
-    println!("weights     {} in {} file(s), as {}", report.parameters, report.files, report.formats.join(", "));
-    println!("vocabulary  {} rows; a text ends with {:?}", report.vocab_size, report.eos_token_id);
-    match &report.tokenizer {
-        Some(TokenizerReport { tokens, pad, ends, chat_template, help_tokens }) => {
-            println!("tokenizer   {tokens} tokens; padding is {pad}, a text ends with {ends:?}");
-            println!("chat        {}", if *chat_template { "has a chat template" } else { "no chat template" });
-            println!(
-                "help        {}",
-                if help_tokens.is_empty() { "no help token".into() } else { help_tokens.join(", ") }
-            );
-        }
-        None => println!("tokenizer   none: the folder has no tokenizer.json"),
-    }
-    println!("not used    {}", if report.unused.is_empty() { "nothing".into() } else { report.unused.join(", ") });
-    if let Some(logits) = &report.logits {
-        println!("logits      {} at {} positions", logits.len(), logits.len() / report.vocab_size);
-    }
-    if let Some(greedy) = &report.greedy {
-        println!("greedy      {greedy:?}");
-    }
+    report.print(&accelerator.adapter.to_string());
     Ok(())
+}
+
+impl Report {
+    fn print(&self, adapter: &str) {
+        println!("family      {} (runs here, on {adapter})", self.model_type);
+        let files = if self.files == 1 { "1 file" } else { &format!("{} files", self.files) };
+        println!("parameters  {} in {files}, as {}", self.parameters, self.formats.join(", "));
+        println!("vocabulary  {} rows; a text ends with {:?}", self.vocab_size, self.eos_token_id);
+        match &self.tokenizer {
+            Some(TokenizerReport { tokens, pad, ends, chat_template, help_tokens }) => {
+                println!("tokenizer   {tokens} tokens; padding is {pad}, a text ends with {ends:?}");
+                println!("chat        {}", if *chat_template { "has a chat template" } else { "no chat template" });
+                match help_tokens.as_slice() {
+                    [] => {
+                        println!("help token  none: this model does not ask (`student` adds one, `distill` trains it)")
+                    }
+                    names => self.help.print(names),
+                }
+            }
+            None => println!("tokenizer   none: the folder has no tokenizer.json"),
+        }
+        match self.unused.as_slice() {
+            [] => println!("tensors     all are used"),
+            unused => println!("tensors     not used: {}", unused.join(", ")),
+        }
+        if let Some(logits) = &self.logits {
+            println!("logits      {} at {} positions", logits.len(), logits.len() / self.vocab_size);
+        }
+        if let Some(greedy) = &self.greedy {
+            println!("greedy      {greedy:?}");
+        }
+    }
 }
 
 /// The logits at every position of the target, or of the source of a decoder-only model.
 fn logits(model: &Pretrained, flags: &Flags) -> Result<Vec<f32>, Box<dyn Error>> {
+    let start;
     let (prompt, tokens) = match (model.is_encoder_decoder(), flags.target.as_slice()) {
         // A decoder-only model starts with the last token of its prompt.
         (false, []) => (&flags.source[..1], flags.source.as_slice()),
         (false, _) => return Err("a decoder-only model has no --target: give all ids as --source".into()),
-        (true, []) => return Err("the model is an encoder-decoder: give the ids of its decoder as --target".into()),
+        (true, []) => {
+            start = model.prefill(&TokenBatch::new(&[&flags.source], 0), 0).starts();
+            (flags.source.as_slice(), start.as_slice())
+        }
         (true, target) => (flags.source.as_slice(), target),
     };
     let mut context = model.prefill(&TokenBatch::new(&[prompt], 0), 0);

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
-    let from = program::model_folder(&flags.from)?;
+    let from = program::trained_model_folder(&flags.from)?;
     let mut student = TextModel::open(&from, &device)?.merged().with_help_token(&flags.help_token)?;
     student.template = template(flags, &from, student.template)?;
     // A template that the folder cannot use is an error now, and not after training.
@@ -101,7 +101,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
     student.save(&flags.out, format)?;
     let info = Pretrained::inspect(&flags.out)?;
-    eprintln!("{}: {} weights, {} tokens", flags.out.display(), info.parameters, student.tokenizer.vocab_size());
+    let (out, tokens) = (flags.out.display(), student.tokenizer.vocab_size());
+    eprintln!("wrote {out}: {} parameters, {tokens} tokens; `distill` trains it to ask", info.parameters);
     Ok(())
 }
 

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
-    let model = TextModel::open(program::model_folder(&flags.model)?, &device)?;
+    let model = TextModel::open(program::trained_model_folder(&flags.model)?, &device)?;
     let data = flags.fields.open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
     // A source that cannot become a prompt is an error now, and not after hours.
     for (index, example) in data.iter().enumerate() {

@@ -154,9 +154,14 @@ fn texts_that_cannot_be_translated_are_named() {
 #[test]
 fn invalid_budgets_are_refused_with_an_example() {
     refuses(&["--budget=-3%", "a"], b"", &["negative", "20%"]);
+    refuses(&["--budget", "-5%", "a"], b"", &["negative", "20%"]);
     refuses(&["--budget=twenty", "a"], b"", &["number", "20%"]);
     evaluate_refuses(&["--stated-budget", "twenty"], &["number", "20%"]);
-    evaluate_refuses(&["--budgets", "0"], &["--budgets"]);
+    evaluate_refuses(&["--stated-budget", "-5%"], &["negative", "20%"]);
+    for budget in ["0", "100%", "3 tokens"] {
+        evaluate_refuses(&["--budgets", budget], &["--budgets", "10,20 or 10%,20%"]);
+    }
+    evaluate_refuses(&["--budgets", "-5%"], &["--budgets", "negative"]);
     evaluate_refuses(&["--batch", "0"], &["--batch"]);
     evaluate_refuses(&["--wording", "32"], &["--wording"]);
 }
@@ -204,6 +209,50 @@ fn broken_files_of_a_student_are_named_with_a_remedy() {
     std::fs::write(student.path().join("asking.json"), b"[").expect("written");
     let student = student.path().display().to_string();
     refuses(&["--student", &student, "--teacher", &teacher, "a"], b"", &["asking.json", "calibrate"]);
+}
+
+#[test]
+fn students_that_cannot_ask_are_refused_with_a_remedy() {
+    let [student, teacher] =
+        ["student", "teacher"].map(|name| assets().join("models/en-it").join(name).display().to_string());
+    let swapped = ["--student", &teacher, "--teacher", &student];
+    refuses(&[&swapped[..], &["a"]].concat(), b"", &["swapped", "distilled model as the student"]);
+    evaluate_refuses(&swapped, &["swapped"]);
+    let undistilled = ["--student", &teacher, "--teacher", &teacher];
+    let remedies = ["not learned to ask", "`distill`", "--measure max-prob"];
+    refuses(&[&undistilled[..], &["a"]].concat(), b"", &remedies);
+    evaluate_refuses(&undistilled, &remedies);
+    // A help token alone is not enough.
+    let untrained = tempfile::tempdir().expect("a temporary folder");
+    unpack(TRANSLATION.student, &["heads.safetensors", "calibration.json", "prices.json"], untrained.path());
+    let untrained = untrained.path().display().to_string();
+    let parts = ["not learned to ask", "heads.safetensors"];
+    refuses(&["--student", &untrained, "--teacher", &teacher, "a"], b"", &parts);
+    // Neither is missed by decoders that ask by themselves.
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("evaluation").display().to_string();
+    let flags = ["--decoders", "random,draft:2", "--limit", "2", "--budgets", "20", "--out", &out];
+    let output = run("evaluate", "--devices", &[&undistilled[..], &flags].concat(), b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_folder_of_an_unfinished_run_names_the_command_that_goes_on() {
+    let teacher = assets().join("models/en-it/teacher").display().to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    unpack(TRANSLATION.student, &["config.json", "model.safetensors"], folder.path());
+    std::fs::write(folder.path().join("command.txt"), "cargo run").expect("written");
+    let folder = folder.path().display().to_string();
+    let parts = ["has no model yet", &format!("{folder}/command.txt")];
+    refuses(&["--student", &folder, "--teacher", &teacher, "a"], b"", &parts);
+    evaluate_refuses(&["--student", &folder, "--teacher", &teacher], &parts);
+    assert_refused(&run("inspect", "--device", &[&folder], b""), &["inspect"], &parts);
+}
+
+#[test]
+fn own_models_need_texts() {
+    let teacher = assets().join("models/en-it/teacher").display().to_string();
+    refuses(&["--teacher", &teacher], b"", &["no text given"]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
     // A lost output is decoded again, and nothing else is: the other times stay. The flag has the names of an earlier
     // version.
     std::fs::remove_file(folder.join("outputs/cpu/calibrated-20.json")).expect("it is there");
-    evaluated(&folder, "--decoders learned,random,draft:2,adaptive:2");
+    evaluated(&folder, "--decoders learned,random,draft:2,adaptive:2 --budgets 20%,50%");
     let again = results(&folder);
     assert_eq!(first.points.len(), again.points.len());
     for (before, after) in first.points.iter().zip(&again.points) {
@@ -84,7 +84,9 @@ fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
     }
 
     let message = refused(&folder, "--seed 8");
-    assert!(message.contains("seed is 7 there and 8 here") && message.contains("choose another --out"), "{message}");
+    assert!(message.contains("--seed is 7 there and 8 here"), "{message}");
+    let remedy = format!("To keep both, add --out {0}-2; to replace it, remove {0}", folder.display());
+    assert!(message.contains(&remedy), "{message}");
     assert!(!message.contains("Settings"), "no debug output: {message}");
     let message = refused(&folder, "--stated-budget 10%");
     assert!(message.contains("stated-budget is not given there and \"10%\" here"), "{message}");
@@ -167,6 +169,84 @@ fn random_help_follows_the_calibrated_student_also_if_that_is_added_later() {
     let file = std::fs::read_to_string(folder.join("outputs/cpu/random-20.json")).expect("an output");
     let random: Value = serde_json::from_str(&file).expect("outputs are JSON");
     assert_eq!(random["random_rate"], point(&results(&folder), "calibrated", 20).row.help_rate);
+}
+
+#[test]
+fn each_decoder_is_compared_with_random_help_at_its_own_rate() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("evaluation");
+    evaluated(&folder, "--decoders random,calibrated,uncalibrated,enforced,verify:1,draft:2 --limit 20");
+    let found = results(&folder);
+    let mut at_other_rates = 0;
+    for point in &found.points {
+        let is_compared = ["calibrated", "uncalibrated", "enforced", "verify:1"].contains(&point.row.decoder.as_str());
+        assert_eq!(point.random_help.is_some(), is_compared, "{}", point.row.decoder);
+        assert_eq!(point.row.versus_random.is_some(), is_compared);
+        let Some(random) = point.random_help else { continue };
+        assert!((random.rate - point.row.help_rate).abs() <= 0.005 + 1e-9, "{}: {random:?}", point.row.decoder);
+        // Five standard deviations of the rate over several hundred tokens.
+        assert!((random.help_rate - random.rate).abs() < 0.1, "{random:?}");
+        at_other_rates += usize::from((random.rate - point.row.budget).abs() > 0.05);
+    }
+    assert!(at_other_rates > 0, "verification uses more help than its budget");
+}
+
+#[test]
+fn the_printed_table_fits_into_a_terminal_and_has_no_empty_columns() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let valid = scratch.path().join("valid.jsonl");
+    std::fs::write(&valid, TRANSLATION.sample.lines().rev().take(4).collect::<Vec<_>>().join("\n")).expect("written");
+    let folder = scratch.path().join("evaluation");
+    let flags = "--decoders random,uncalibrated,verify:1,adaptive:4,rollback:3";
+    let printed = evaluated(&folder, flags);
+    assert!(printed.contains("vs random") && !printed.contains("vs max-prob") && !printed.contains("**"), "{printed}");
+    assert!(printed.contains("uncalibrated 20%") && printed.contains("student alone"), "{printed}");
+    // Thresholds do not change the outputs that are there, so that validation texts can be added later.
+    let wide = evaluated(&folder, &format!("{flags},max-prob --valid {}", valid.display()));
+    assert!(wide.contains("vs max-prob"), "{wide}");
+    for line in printed.lines().chain(wide.lines()) {
+        assert!(line.chars().count() <= 100, "{} characters: {line}", line.chars().count());
+    }
+    assert!(!evaluated(&folder, "--decoders verify:1").contains("vs random"), "nothing is compared with random help");
+}
+
+#[test]
+fn validation_texts_that_no_decoder_needs_are_reported() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let output = evaluate(&scratch.path().join("evaluation"), "--decoders draft:2 --valid missing.jsonl");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && message.contains("--valid missing.jsonl is not used"), "{message}");
+    assert!(message.contains("max-prob"), "{message}");
+}
+
+#[test]
+fn each_student_has_a_default_folder_of_its_own() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    for (name, files) in [("student", TRANSLATION.student), ("teacher", TRANSLATION.teacher)] {
+        support::unpack(files, &[], &scratch.path().join("my").join(name));
+    }
+    let run = |flags: &str| {
+        let mut command = Command::new(example("evaluate"));
+        command.current_dir(scratch.path()).args("--limit 2 --devices cpu --decoders draft:2".split(' '));
+        let output = command.args(flags.split_whitespace()).output().expect("`cargo test` builds the examples");
+        (output.status.success(), String::from_utf8(output.stderr).expect("messages are text"))
+    };
+    let own = "--student my/student --teacher my/teacher";
+    for (flags, folder) in
+        [("", "evaluation-translation"), ("--task summary", "evaluation-summary"), (own, "evaluation-student")]
+    {
+        let (succeeds, message) = run(flags);
+        assert!(succeeds && message.contains(&format!("{folder}/table.md")), "{message}");
+        assert!(scratch.path().join(folder).join("results.json").exists(), "{folder}");
+    }
+    // A model that was trained again, and another model.
+    let config = scratch.path().join("my/student/generation_config.json");
+    std::fs::write(config, "{\"max_new_tokens\": 3}").expect("written");
+    let (succeeds, message) = run(own);
+    assert!(!succeeds && message.contains("have changed since") && message.contains("add --out"), "{message}");
+    let (succeeds, message) = run("--student my/teacher --teacher my/teacher --out evaluation-student");
+    assert!(!succeeds && message.contains("--student is \"my/student\" there"), "{message}");
+    assert!(!message.contains("have changed since"), "{message}");
 }
 
 #[test]

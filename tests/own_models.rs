@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use burn::tensor::Device;
 use serde_json::json;
+use training_wheels::decode::{Calibration, CalibrationPoint};
 use training_wheels::distill::{RolloutConfig, TrainerConfig};
 use training_wheels::lm::{BartConfig, FloatFormat, LlamaConfig, T5Config, TokenBatch, TokenIds};
 use training_wheels::prelude::*;
@@ -175,6 +176,31 @@ fn students_and_teachers_with_different_numbers_of_rows_are_compared_over_their_
             }
         }
     }
+}
+
+#[test]
+fn a_student_must_have_learned_to_ask_and_another_calibration_replaces_that() {
+    let scratch = tempfile::tempdir().unwrap();
+    let plain = opened(model("t5", TOKENS as usize), scratch.path());
+    let missing = |pair: &Pair| match pair.check_asks() {
+        Err(Error::CannotAsk { missing }) => missing,
+        other => panic!("{other:?}"),
+    };
+    let mut pair = Pair::new(plain.clone(), plain.clone()).unwrap();
+    assert!(missing(&pair).contains("<help:teacher>"));
+    let budget = HelpBudget::percent(20);
+    assert!(matches!(pair.generate("a text editor", budget), Err(Error::CannotAsk { .. })));
+    assert!(pair.generate("a text editor", HelpBudget::percent(0)).is_ok(), "no help needs no help token");
+    let points = vec![CalibrationPoint { rate: 0.2, threshold: 0.5 }];
+    pair.student.calibration = Some(Calibration::new(Confidence::MaxProb, points).unwrap());
+    assert!(pair.check_asks().is_ok() && pair.check_help_token().is_err());
+    assert!(pair.generate("a text editor", budget).is_ok());
+
+    let mut student = plain.clone().with_help_token("teacher").unwrap();
+    assert!(missing(&Pair::new(student.clone(), plain.clone()).unwrap()).contains("heads"));
+    student.model = student.model.with_heads(&StudentConfig::new(), TOKENS);
+    assert!(Pair::new(student.clone(), plain.clone()).unwrap().check_asks().is_ok());
+    assert!(matches!(Pair::new(plain, student).unwrap().check_asks(), Err(Error::Swapped)));
 }
 
 #[test]

@@ -82,6 +82,21 @@ pub enum Error {
     /// The student has no help token, and the objective needs one.
     #[error("the student has no help token for \"teacher\": add one with `with_help_token(\"teacher\")`")]
     NoHelpToken,
+    /// The student has not learned to ask for help.
+    #[error(
+        "the student has not learned to ask for help: it has no {missing}. Distil it (the example `distill`), or find \
+         thresholds on its confidence (the example `calibrate` with `--measure max-prob`)"
+    )]
+    CannotAsk {
+        /// What a student that has learned it would have.
+        missing: &'static str,
+    },
+    /// The teacher has learned to ask for help, and the student has not.
+    #[error(
+        "student and teacher are swapped: the teacher has learned to ask for help, and the student has not. Give the \
+         distilled model as the student"
+    )]
+    Swapped,
     /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
     #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
     HeadsOnly,

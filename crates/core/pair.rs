@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use crate::decode::{
-    BudgetedDecoder, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
+    BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
 use crate::lm::{LanguageModel, TokenBatch};
@@ -58,6 +58,31 @@ impl Pair {
         )
     }
 
+    /// Checks that the student can decide when to ask: by its help token, or by a calibration on another measure of its
+    /// confidence.
+    ///
+    /// # Errors
+    /// As [`check_help_token`](Self::check_help_token).
+    pub fn check_asks(&self) -> Result<(), Error> {
+        match &self.student.calibration {
+            Some(calibration) if calibration.confidence != Confidence::HelpLogOdds => Ok(()),
+            _ => self.check_help_token(),
+        }
+    }
+
+    /// Checks that the student has learned to ask by its help token.
+    ///
+    /// # Errors
+    /// [`Error::CannotAsk`] if it has no help token or no heads, and [`Error::Swapped`] if its teacher has them.
+    pub fn check_help_token(&self) -> Result<(), Error> {
+        let missing = match self.help_token {
+            None => "help token <help:teacher>",
+            Some(_) if !self.student.model.has_heads() => "heads (heads.safetensors)",
+            Some(_) => return Ok(()),
+        };
+        Err(if self.teacher.model.has_heads() { Error::Swapped } else { Error::CannotAsk { missing } })
+    }
+
     /// The prompt for a text. The student's template makes it for both models.
     ///
     /// # Errors
@@ -83,8 +108,12 @@ impl Pair {
     /// Writes the answer to one text. The decoder enforces the budget.
     ///
     /// # Errors
-    /// As [`prompt`](Self::prompt) and [`Decoder::decode`].
+    /// As [`prompt`](Self::prompt) and [`Decoder::decode`], and [`Error::CannotAsk`] or [`Error::Swapped`] if the student
+    /// has no help token and no calibration.
     pub fn generate(&self, text: &str, budget: HelpBudget) -> Result<Answer, Error> {
+        if self.help_token.is_none() && budget.share(1) > 0.0 {
+            self.check_asks()?;
+        }
         let decoded = self.decoder().decode(&[self.prompt(text, budget)?], Seed(0))?;
         Ok(self.answers(&decoded)?.remove(0))
     }

@@ -214,20 +214,32 @@ impl TextModel {
         save_or_remove(&self.prices, folder.join(PRICES))
     }
 
-    /// Writes calibration.json into a folder.
+    /// Writes calibration.json into a folder, and returns its path.
     ///
     /// # Errors
     /// [`Error::Text`] if it cannot be written.
-    pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<(), Error> {
-        save_json(calibration, folder.as_ref().join(CALIBRATION))
+    pub fn save_calibration(calibration: &Calibration, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        let path = folder.as_ref().join(CALIBRATION);
+        save_json(calibration, path.clone())?;
+        Ok(path)
+    }
+
+    /// The calibration and the prices in a model folder, which are read without its model. None for a file that the folder
+    /// does not have.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Json`] if a file is damaged.
+    pub fn help_files(folder: impl AsRef<Path>) -> Result<(Option<Calibration>, Option<Prices>), Error> {
+        let folder = folder.as_ref();
+        read_help_files(folder, |name| read_if_there(&folder.join(name)))
     }
 
     /// The calibration in a folder. None if there is none.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Json`] if calibration.json cannot be read.
+    /// As [`help_files`](Self::help_files).
     pub(crate) fn read_calibration(folder: &Path) -> Result<Option<Calibration>, Error> {
-        read_json(&folder.join(CALIBRATION), CALIBRATE_AGAIN)
+        Ok(Self::help_files(folder)?.0)
     }
 
     /// The student and its teacher with the same end tokens: a text of one model ends where the other one would end it.
@@ -292,19 +304,27 @@ impl TextModel {
         folder: &Path,
         text: impl Fn(&str) -> Result<Option<String>, Error>,
     ) -> Result<Self, Error> {
-        for name in [CALIBRATION, OLD_CALIBRATION] {
-            if self.calibration.is_none()
-                && let Some(json) = text(name)?
-            {
-                self.calibration = Some(parse(&json, &folder.join(name), CALIBRATE_AGAIN)?);
-            }
-        }
-        if let Some(json) = text(PRICES)? {
-            let remedy = "copy it again from the folder that `distill` wrote";
-            self.prices = Some(parse(&json, &folder.join(PRICES), remedy)?);
-        }
+        (self.calibration, self.prices) = read_help_files(folder, text)?;
         Ok(self.within_positions())
     }
+}
+
+/// calibration.json and prices.json of a folder. `text` reads a file of the folder.
+fn read_help_files(
+    folder: &Path,
+    text: impl Fn(&str) -> Result<Option<String>, Error>,
+) -> Result<(Option<Calibration>, Option<Prices>), Error> {
+    let mut calibration = None;
+    for name in [CALIBRATION, OLD_CALIBRATION] {
+        if calibration.is_none()
+            && let Some(json) = text(name)?
+        {
+            calibration = Some(parse(&json, &folder.join(name), CALIBRATE_AGAIN)?);
+        }
+    }
+    let remedy = "copy it again from the folder that `distill` wrote";
+    let prices = text(PRICES)?.map(|json| parse(&json, &folder.join(PRICES), remedy)).transpose()?;
+    Ok((calibration, prices))
 }
 
 /// A model with the vocabulary and the end tokens of its tokenizer and generation config. Rows past the vocabulary have no

@@ -28,10 +28,10 @@ pub(crate) struct Settings {
     pub(crate) target_field: Option<String>,
     /// The number of texts.
     pub(crate) texts: usize,
-    /// The file of the validation texts.
+    /// The file of the validation texts, if thresholds are found on them.
     pub(crate) valid: Option<PathBuf>,
-    /// The largest number of validation texts.
-    pub(crate) valid_texts: usize,
+    /// The largest number of validation texts, if thresholds are found on them.
+    pub(crate) valid_texts: Option<usize>,
     /// The number of texts that are decoded together.
     pub(crate) batch: usize,
     /// The seed of random help.
@@ -55,21 +55,47 @@ impl Settings {
         let wanted = serde_json::to_value(self)?;
         let wanted = wanted.as_object().expect("a struct is an object");
         // A setting that an earlier version did not have is null.
-        let null = Value::Null;
+        let is_null = |settings: &Map<String, Value>, name: &str| settings.get(name).is_none_or(Value::is_null);
+        let mut other = Vec::new();
         for (name, here) in wanted {
-            let there = saved.get(name).unwrap_or(&null);
-            if there != here {
-                let (flag, folder) = (name.replace('_', "-"), folder.display());
-                let [there, here] = [there, here].map(shown);
-                return Err(format!(
-                    "{folder} holds an evaluation with another setting: {flag} is {there} there and {here} here; choose \
-                     another --out, or remove the folder"
-                )
-                .into());
+            // Outputs without a threshold do not depend on validation texts.
+            let finds_thresholds = !is_null(&saved, "valid") && !is_null(wanted, "valid");
+            if name.starts_with("valid") && !finds_thresholds {
+                continue;
+            }
+            let there = saved.get(name).unwrap_or(&Value::Null);
+            // Other folders have other files.
+            let is_said =
+                name == "models" && ["student", "teacher"].iter().any(|name| saved.get(*name) != wanted.get(*name));
+            if there != here && !is_said {
+                other.push(difference(name, there, here));
             }
         }
-        Ok(())
+        if !other.is_empty() {
+            return Err(collision(folder, &other).into());
+        }
+        if is_null(wanted, "valid") { Ok(()) } else { write(&path, self) }
     }
+}
+
+/// How a setting of the saved evaluation differs from that of this one.
+fn difference(name: &str, there: &Value, here: &Value) -> String {
+    let [there, here] = [there, here].map(shown);
+    match name {
+        "models" => "the files of the student or the teacher have changed since".to_owned(),
+        "texts" => format!("it has {there} texts and not {here} (--limit, --data)"),
+        _ => format!("--{} is {there} there and {here} here", name.replace('_', "-")),
+    }
+}
+
+/// What to do about a folder with another evaluation.
+fn collision(folder: &Path, differences: &[String]) -> String {
+    let free = (2..).map(|number| format!("{}-{number}", folder.display())).find(|name| !Path::new(name).exists());
+    let (folder, free) = (folder.display(), free.expect("some number is free"));
+    format!(
+        "{folder} holds another evaluation: {}. To keep both, add --out {free}; to replace it, remove {folder}",
+        differences.join("; ")
+    )
 }
 
 /// A hash of the files in some model folders: of their names, sizes, and first and last 64 KiB.

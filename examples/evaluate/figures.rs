@@ -8,11 +8,12 @@ use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use training_wheels::eval::statistics::Interval;
-use training_wheels::eval::{ByMetric, HelpCounts, Measurement, Results};
+use training_wheels::eval::{HelpCounts, Measurement, Results};
 use training_wheels::text::write_atomically;
 
+use crate::flags::Metric;
 use crate::systems::System;
-use crate::{Metric, SAMPLED_PERCENT, font};
+use crate::{SAMPLED_PERCENT, font};
 
 const SIZE: (u32, u32) = (880, 520);
 /// The width of the chart. The legend has the rest.
@@ -54,24 +55,6 @@ struct Series {
     /// x, y, and the ends of the interval of y.
     points: Vec<[f64; 4]>,
     joined: bool,
-}
-
-impl Metric {
-    fn of<T: Copy>(self, by: &ByMetric<T>) -> T {
-        match self {
-            Self::Bleu => by.bleu,
-            Self::Chrf => by.chrf,
-            Self::RougeL => by.rouge_l,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bleu => "BLEU",
-            Self::Chrf => "chrF",
-            Self::RougeL => "ROUGE-L",
-        }
-    }
 }
 
 /// All figures of the results on one device.

@@ -3,13 +3,15 @@
 //!     cargo run --release --example evaluate
 //!     cargo run --release --example evaluate -- --task summary --devices cpu,wgpu:cpu --limit 20
 //!
-//! `--out` gets results.json, table.csv, table.md, the figures as SVG and PNG, and report.html, a page with the figures
-//! and all texts. Decoded texts are kept there too. If a run was killed, the same command goes on, and a command with
-//! more decoders or budgets adds them.
+//! The folder of the results (`--out`) gets results.json, table.csv, table.md, the figures as SVG and PNG, and report.html,
+//! a page with the figures and all texts. Decoded texts are kept there too. If a run was killed, the same command goes on,
+//! and a command with more decoders or budgets adds them.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod baselines;
 mod cache;
 mod figures;
+mod flags;
 #[path = "../support/font.rs"]
 mod font;
 mod measure;
@@ -19,109 +21,24 @@ mod progress;
 mod report;
 mod suite;
 mod systems;
+mod table;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ArgAction::Set;
-use clap::builder::RangedU64ValueParser;
-use clap::{Parser, ValueEnum};
-use training_wheels::eval::statistics::spearman;
+use clap::Parser;
 use training_wheels::eval::{CallCost, PairCost, Results};
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlacement, write_atomically};
-use wheels_embedded::{EmbeddedPair, SUMMARY, TRANSLATION};
 
 use cache::Settings;
+use flags::Flags;
 use measure::DeviceRuns;
 use progress::Progress;
 use suite::{Case, Suite};
-use systems::System;
-
-/// Measures decoders on a data set. If a flag is given twice, the last one counts.
-#[derive(Parser)]
-#[command(args_override_self = true, after_help = systems::DESCRIPTIONS)]
-struct Flags {
-    /// Decoders, see below. The student alone and the teacher alone are always measured.
-    #[arg(long, action = Set, value_delimiter = ',', default_value = "calibrated,random,verify:1,draft:4,adaptive:4")]
-    decoders: Vec<System>,
-    /// Budgets, percent of the tokens.
-    #[arg(long, action = Set, value_delimiter = ',', default_values_t = [5, 10, 20, 30, 50],
-        value_parser = clap::value_parser!(u8).range(1..100))]
-    budgets: Vec<u8>,
-    /// The task of the embedded models and texts.
-    #[arg(long, value_enum, default_value = "translation")]
-    task: Task,
-    /// The data: JSON lines, a JSON list, CSV or TSV. The embedded sample if absent.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    #[command(flatten)]
-    fields: program::DataFlags,
-    /// The data on which thresholds are found.
-    #[arg(long)]
-    valid: Option<PathBuf>,
-    /// The number of validation texts to use.
-    #[arg(long, default_value_t = 300)]
-    valid_texts: usize,
-    /// Use only this many texts of the data, from the start.
-    #[arg(long)]
-    limit: Option<usize>,
-    /// The folder of your own student, in place of the embedded one.
-    #[arg(long, requires = "teacher")]
-    student: Option<PathBuf>,
-    /// The folder of your own teacher.
-    #[arg(long, requires = "student")]
-    teacher: Option<PathBuf>,
-    /// State this budget in all prompts, such as "20%" or "3 tokens", instead of the real one. The student's thresholds
-    /// then move by the difference of its learned prices.
-    #[arg(long, value_name = "BUDGET")]
-    stated_budget: Option<HelpBudget>,
-    /// The index of the wording that states budgets. 7 is the one that no student was trained with.
-    #[arg(long, value_name = "N",
-        value_parser = RangedU64ValueParser::<usize>::new().range(..HelpBudget::WORDINGS as u64))]
-    wording: Option<usize>,
-    /// Devices to compare: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ... The figures show the first one.
-    #[arg(long, action = Set, value_delimiter = ',', default_value = "auto")]
-    devices: Vec<DeviceSpec>,
-    /// The score in the figures. BLEU for translation and ROUGE-L for summaries if absent.
-    #[arg(long, value_enum)]
-    metric: Option<Metric>,
-    /// The number of texts that are decoded together.
-    #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    batch: usize,
-    /// Seed of random help.
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
-    /// The number of texts in report.html.
-    #[arg(long, default_value_t = 200)]
-    browse: usize,
-    /// The folder of the results.
-    #[arg(long, default_value = "evaluation")]
-    out: PathBuf,
-    /// Print one JSON object per row in place of the table.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Task {
-    /// English to Italian.
-    Translation,
-    /// Package descriptions to one line.
-    Summary,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Metric {
-    /// BLEU.
-    Bleu,
-    /// chrF.
-    Chrf,
-    /// ROUGE-L.
-    RougeL,
-}
+use systems::{SEARCHING, System};
 
 /// The number of texts at whose tokens the log-odds of asking are compared with the divergence from the teacher.
 const SAMPLED_TEXTS: usize = 200;
@@ -154,9 +71,18 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         points,
         devices: measure::agreements(&devices),
         log_odds: devices[0].log_odds.clone(),
+        no_repeat_ngram_size: Some(devices[0].no_repeat_ngram_size),
     };
     job.save(&results, &devices[0])?;
-    print(flags, &results)
+    if flags.json {
+        for point in &results.points {
+            println!("{}", serde_json::to_string(point)?);
+        }
+    } else {
+        print!("{}", table::text(&results, flags.chosen_metric()));
+    }
+    eprintln!("all scores are in {0}/table.md, the figures and the texts in {0}/report.html", job.out.display());
+    Ok(())
 }
 
 /// What is to be evaluated.
@@ -169,6 +95,8 @@ struct Job<'a> {
     valid: Option<Dataset>,
     settings: Settings,
     plan: Vec<Case>,
+    /// The folder of the results.
+    out: PathBuf,
 }
 
 impl<'a> Job<'a> {
@@ -183,22 +111,16 @@ impl<'a> Job<'a> {
         if data.is_empty() {
             return Err("there are no texts to evaluate on: --limit is 0".into());
         }
-        let valid = match &flags.valid {
-            Some(path) => Some(flags.fields.open(path)?.shuffled(Seed(1)).take(flags.valid_texts.max(1))),
-            None => None,
-        };
         let plan = suite::plan(&flags.decoders, &flags.budgets);
-        // Without this check, a long run could end in the middle.
-        let searches = plan.iter().find(|case| case.system.max_trials() > 0);
-        if let (Some(case), None) = (searches, &valid) {
-            return Err(suite::needs_validation(case.system).into());
-        }
+        let valid = validation(flags, &plan)?;
         let name = |path: &Option<PathBuf>| match path {
             Some(path) => path.display().to_string(),
             None => format!("the embedded {}", flags.task.name()),
         };
         let folders = match flags.student.as_ref().zip(flags.teacher.as_ref()) {
-            Some((student, teacher)) => Some([program::model_folder(student)?, program::model_folder(teacher)?]),
+            Some((student, teacher)) => {
+                Some([program::trained_model_folder(student)?, program::trained_model_folder(teacher)?])
+            }
             None => None,
         };
         let settings = Settings {
@@ -209,21 +131,23 @@ impl<'a> Job<'a> {
             source_field: flags.fields.source_field.clone(),
             target_field: flags.fields.target_field.clone(),
             texts: data.len(),
-            valid: flags.valid.clone(),
-            valid_texts: flags.valid_texts,
+            valid: valid.as_ref().and(flags.valid.clone()),
+            valid_texts: valid.as_ref().map(|_| flags.valid_texts),
             batch: flags.batch,
             seed: flags.seed,
             stated_budget: flags.stated_budget,
             wording: flags.wording,
         };
-        Ok(Self { flags, folders, data, valid, settings, plan })
+        Ok(Self { flags, folders, data, valid, settings, plan, out: flags.folder() })
     }
 
     /// The largest number of texts that can be decoded, on all devices together.
     fn texts_to_decode(&self) -> usize {
         let valid_texts = self.valid.as_ref().map_or(0, Dataset::len);
         let searched: usize = self.plan.iter().map(|case| case.system.max_trials() * valid_texts).sum();
-        searched + self.flags.devices.len() * self.plan.len() * self.data.len()
+        let has_random = self.plan.iter().any(|case| case.system == System::Random);
+        let compared = self.plan.iter().filter(|case| has_random && baselines::is_compared(**case)).count();
+        searched + self.flags.devices.len() * (self.plan.len() + compared) * self.data.len()
     }
 
     /// Decodes and times everything on one device that is not in the folder yet.
@@ -236,9 +160,15 @@ impl<'a> Job<'a> {
         let accelerator = device::open(spec)?;
         let pair = self.open_pair(&accelerator.device)?;
         let policy = self.policy(&pair)?;
-        self.settings.open_folder(&self.flags.out)?;
+        if self.plan.iter().any(|case| case.system == System::Uncalibrated) {
+            pair.check_help_token()?;
+        }
+        if self.plan.iter().any(|case| case.system.asks_as_calibrated()) {
+            pair.check_asks()?;
+        }
+        self.settings.open_folder(&self.out)?;
         let device = accelerator.adapter.spec.to_string();
-        let folder = self.flags.out.join("outputs").join(device.replace(':', "-"));
+        let folder = self.out.join("outputs").join(device.replace(':', "-"));
         let evaluation = |dataset| Evaluation::new(dataset, &pair.student.tokenizer, &pair.student.template);
         let suite = Suite {
             plan: &self.plan,
@@ -251,6 +181,7 @@ impl<'a> Job<'a> {
             first: first.map(|on| on.runs.as_slice()),
         };
         let runs = suite.run(progress)?;
+        let baselines = suite.baselines(&runs, progress)?;
         progress.say("log-odds of asking".into());
         let log_odds = match first {
             Some(_) => vec![],
@@ -262,7 +193,9 @@ impl<'a> Job<'a> {
             let [student, teacher] = [&pair.student, &pair.teacher].map(|side| CallCost::measure(&side.model, &prompt));
             Ok(PairCost { student, teacher })
         })?;
-        Ok(DeviceRuns { device, runs, cost, log_odds, tokenizer: pair.student.tokenizer.clone() })
+        let no_repeat_ngram_size = pair.student.generation.no_repeat_ngram_size;
+        let tokenizer = pair.student.tokenizer.clone();
+        Ok(DeviceRuns { device, runs, baselines, cost, log_odds, tokenizer, no_repeat_ngram_size })
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {
@@ -302,61 +235,36 @@ impl<'a> Job<'a> {
 
     /// Writes the results, the tables, the figures and the page.
     fn save(&self, results: &Results, first: &DeviceRuns) -> Result<(), Box<dyn Error>> {
-        let Self { flags, data, plan, .. } = self;
-        let metric = flags.metric.unwrap_or(flags.task.metric());
+        let Self { flags, data, plan, out, .. } = self;
         let mut drawn = Vec::new();
-        for figure in figures::figures(results, &first.device, metric) {
-            drawn.push(figure.save(&flags.out)?);
+        for figure in figures::figures(results, &first.device, flags.chosen_metric()) {
+            drawn.push(figure.save(out)?);
         }
         let texts = report::texts(plan, first, data, flags.browse)?;
-        write_atomically(flags.out.join("results.json"), results.to_json())?;
-        write_atomically(flags.out.join("table.csv"), results.to_csv())?;
-        write_atomically(flags.out.join("table.md"), results.to_markdown())?;
-        write_atomically(flags.out.join("report.html"), report::page(results, drawn, &texts)?)?;
+        write_atomically(out.join("results.json"), results.to_json())?;
+        write_atomically(out.join("table.csv"), results.to_csv())?;
+        write_atomically(out.join("table.md"), results.to_markdown())?;
+        write_atomically(out.join("report.html"), report::page(results, drawn, &texts)?)?;
         Ok(())
     }
 }
 
-/// Prints the table, or a JSON object for each of its rows.
-fn print(flags: &Flags, results: &Results) -> Result<(), Box<dyn Error>> {
-    if flags.json {
-        for point in &results.points {
-            println!("{}", serde_json::to_string(point)?);
-        }
-    } else {
-        println!("{}", results.to_markdown());
-        if !results.log_odds.is_empty() {
-            let (log_odds, divergences): (Vec<f64>, Vec<f64>) = results.log_odds.iter().map(|&[z, d]| (z, d)).unzip();
-            println!(
-                "Spearman's correlation of the log-odds of asking and the divergence from the teacher, at a budget of \
-                 {SAMPLED_PERCENT}%: {:.2}",
-                spearman(&log_odds, &divergences)
+/// The texts to find thresholds on. None if no decoder needs them.
+///
+/// # Errors
+/// If a decoder needs them and they are not given: otherwise, a long run could end in the middle.
+fn validation(flags: &Flags, plan: &[Case]) -> Result<Option<Dataset>, Box<dyn Error>> {
+    let searching = plan.iter().find(|case| case.system.max_trials() > 0);
+    match (searching, &flags.valid) {
+        (Some(_), Some(path)) => Ok(Some(flags.fields.open(path)?.shuffled(Seed(1)).take(flags.valid_texts.max(1)))),
+        (Some(case), None) => Err(suite::needs_validation(case.system).into()),
+        (None, Some(path)) => {
+            eprintln!(
+                "--valid {} is not used: only {SEARCHING} find thresholds on it, and none of them is in --decoders",
+                path.display()
             );
+            Ok(None)
         }
-    }
-    eprintln!("the figures and report.html are in {}", flags.out.display());
-    Ok(())
-}
-
-impl Task {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Translation => "translation",
-            Self::Summary => "summary",
-        }
-    }
-
-    fn embedded(self) -> EmbeddedPair {
-        match self {
-            Self::Translation => TRANSLATION,
-            Self::Summary => SUMMARY,
-        }
-    }
-
-    fn metric(self) -> Metric {
-        match self {
-            Self::Translation => Metric::Bleu,
-            Self::Summary => Metric::RougeL,
-        }
+        (None, None) => Ok(None),
     }
 }

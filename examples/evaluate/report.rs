@@ -62,6 +62,7 @@ pub(crate) fn page(results: &Results, figures: Vec<String>, texts: &Texts<'_>) -
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     let page = environment.template_from_str(include_str!("report.html"))?.render(context! {
         results => results,
+        notes => results.notes(),
         figures => figures.into_iter().map(Value::from_safe_string).collect::<Vec<_>>(),
         // Without "<", no text can close the element that holds it.
         texts => Value::from_safe_string(serde_json::to_string(texts)?.replace('<', "\\u003c")),

@@ -124,9 +124,15 @@ impl Suite<'_> {
         };
         progress.say(case.name());
         let tuning = Tuning { threshold: threshold.unwrap_or(0.0), random_rate: random_rate.unwrap_or(0.0) };
+        let run = self.run_tuned(case, tuning, progress)?;
+        Ok(Run { threshold, random_rate, ..run })
+    }
+
+    /// Decodes all texts with a system whose help rule is tuned.
+    pub(crate) fn run_tuned(&self, case: Case, tuning: Tuning, progress: &Progress) -> Result<Run, Box<dyn Error>> {
         let prompts = self.prompts(&self.evaluation, case)?;
         let output = self.output(&self.evaluation, case, &prompts, tuning, progress)?;
-        Ok(Run { threshold, random_rate, output })
+        Ok(Run { threshold: Some(tuning.threshold), random_rate: Some(tuning.random_rate), output })
     }
 
     /// The rate at which random help asks: that of the calibrated student under the same budget, or else the budget.

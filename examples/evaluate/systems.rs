@@ -44,7 +44,8 @@ Decoders:
   calibrated       The student asks by its help token, with the calibrated threshold of each budget
   uncalibrated     The same without calibration: it asks as it was trained
   enforced         As calibrated, and the decoder closes help while the budget is spent
-  random           The student asks at random, at the rate that calibrated used
+  random           The student asks at random, at the rate that calibrated used. All decoders with a budget are
+                   compared with random help at their own rate
   max-prob         It asks when its most likely token has a low probability [needs --valid]
   margin           It asks when its two most likely tokens have similar probabilities [needs --valid]
   entropy          It asks when the entropy of its distribution is high [needs --valid]
@@ -54,7 +55,12 @@ Decoders:
   verify:NATS      As calibrated, and the teacher rolls back tokens that are NATS less likely than its own
   draft:TOKENS     Lossless speculative decoding with drafts of TOKENS tokens
   adaptive:TOKENS  The same, with drafts that start at TOKENS tokens and adapt to what is accepted
-Budgets are stated to the student. Only \"enforced\" makes sure that they are kept.";
+Budgets are stated to the student. Only \"enforced\" makes sure that they are kept, as `translate` does.
+max-prob is the usual baseline for a learned help token. It is not a default, because each budget takes up to 14
+decodings of the validation texts: --decoders calibrated,random,max-prob --valid FILE";
+
+/// The systems whose thresholds are found on validation texts.
+pub(crate) const SEARCHING: &str = "max-prob, margin, entropy, oracle and bild";
 
 /// The numbers that the help rules of some systems need.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +84,11 @@ impl System {
     /// Whether its texts depend on a budget.
     pub(crate) fn has_budget(self) -> bool {
         !matches!(self, Self::Student | Self::Teacher | Self::Draft(_) | Self::Adaptive(_))
+    }
+
+    /// Whether it asks by the help token or the calibration of the student.
+    pub(crate) fn asks_as_calibrated(self) -> bool {
+        matches!(self, Self::Calibrated | Self::Enforced | Self::Rollback(_) | Self::Verify(_))
     }
 
     /// The search for its threshold. None for a system without one.

@@ -80,6 +80,22 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
     Ok(folder)
 }
 
+/// As [`model_folder`]. The folder of a run that has no model yet is an error.
+#[allow(dead_code)]
+pub(crate) fn trained_model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = model_folder(name)?;
+    let has = |file: &str| folder.join(file).exists();
+    if has("command.txt") && !has("config.json") && !has("adapter_config.json") {
+        let folder = folder.display();
+        return Err(format!(
+            "{folder} has no model yet: it is the folder of a run that has not ended; the command in {folder}/command.txt \
+             goes on with it"
+        )
+        .into());
+    }
+    Ok(folder)
+}
+
 /// Writes command.txt into the folder of a run: the command line of this program, with which the run goes on.
 #[allow(dead_code)]
 pub(crate) fn save_command(folder: &Path) -> Result<(), TextError> {

@@ -91,10 +91,11 @@ impl DecodeStats {
 }
 
 impl fmt::Display for DecodeStats {
-    /// Four lines of text: help, the work of the student and of the teacher, and time.
+    /// Four lines of text: help, the work of the student and of the teacher, and time. The help used can be less than the
+    /// student asked for, because budgets can be enforced.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [used, asked] = [self.help_rate(), self.asked_rate()].map(|rate| 100.0 * rate);
-        writeln!(f, "help     used {used:.1}% of {} tokens (asked {asked:.1}%)", self.tokens)?;
+        writeln!(f, "help     used {used:.1}% of {} tokens; the student asked for {asked:.1}%", self.tokens)?;
         writeln!(f, "student  {}", self.student)?;
         writeln!(f, "teacher  {}", self.teacher)?;
         write!(f, "time     {:.2} s, {:.0} tokens/s", self.elapsed.as_secs_f64(), self.tokens_per_second())

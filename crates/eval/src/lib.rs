@@ -39,6 +39,6 @@ pub use error::EvalError;
 pub use evaluation::Evaluation;
 pub use help_counts::HelpCounts;
 pub use latency::{CallCost, PairCost};
-pub use results::{Agreement, Measurement, Results};
+pub use results::{Agreement, Measurement, RandomHelp, Results};
 pub use sweep::{Sweep, SweepRow};
 pub use system_output::{DecodedText, SystemOutput};

@@ -22,6 +22,10 @@ pub struct Results {
     pub costs: BTreeMap<String, PairCost>,
     /// One measurement per system, budget and device. Each is a point in the figures and a line in the tables.
     pub points: Vec<Measurement>,
+    /// The size of n-grams that no text of the student or the teacher repeats (`no_repeat_ngram_size`), 0 if all may be
+    /// repeated. None in a file of an earlier version.
+    #[serde(default)]
+    pub no_repeat_ngram_size: Option<usize>,
     /// The number of texts on each other device that differ from those on the first device.
     pub devices: Vec<Agreement>,
     /// Pairs of the student's log-odds of asking and its divergence D from the teacher, both in nats, at the tokens of
@@ -39,7 +43,11 @@ pub struct Measurement {
     pub row: SweepRow,
     /// The scores with their 95% intervals.
     pub intervals: ByMetric<Interval>,
-    /// The scores minus those of `max-prob` under the same budget, if that was measured. `max-prob` is the student that
+    /// The random help with which the system is compared in `versus_random`. None in a file of an earlier version, which
+    /// compared with the random help under the same budget at whatever rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_help: Option<RandomHelp>,
+    /// The scores minus those of `max-prob` under the same budget, if that was measured at about the same rate of help. `max-prob` is the student that
     /// asks when its largest probability is low.
     #[serde(default, alias = "over_max_prob", skip_serializing_if = "Option::is_none")]
     pub versus_max_prob: Option<ByMetric<Comparison>>,
@@ -56,6 +64,17 @@ pub struct Measurement {
     pub by_position: [HelpCounts; POSITION_BINS],
     /// The help for each kind of token.
     pub by_kind: BTreeMap<String, HelpCounts>,
+}
+
+/// Random help under the same budget and at the same rate of help as a system.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RandomHelp {
+    /// The probability of asking at each token, 0 to 1: the rate of help of the system, within 0.005.
+    pub rate: f64,
+    /// The fraction of tokens that the teacher chose, 0 to 1.
+    pub help_rate: f64,
+    /// The number of texts that were cut at the length limit.
+    pub truncated: usize,
 }
 
 /// The number of texts that differ between two devices that ran the same systems.

@@ -33,7 +33,7 @@ pub struct SweepRow {
     pub bleu_teacher: f64,
     /// The fraction of the gap between student and teacher that the system closes; see [`CorpusStats::gap_closed`].
     pub gap_closed: ByMetric<Interval>,
-    /// The scores minus those of a system that asks at random at the same rate, if that was measured.
+    /// The scores minus those of random help at the same rate of help, if that was measured.
     #[serde(default, alias = "over_random", skip_serializing_if = "Option::is_none")]
     pub versus_random: Option<ByMetric<Comparison>>,
     /// The fraction of tokens that an expert chose, 0 to 1.

@@ -114,7 +114,7 @@ impl TryFrom<String> for HelpBudget {
     }
 }
 
-/// Parses "20%", "20 percent", "3 tokens" and "1 token". Only "0" needs no unit.
+/// Parses "20%", "20 percent", "3 tokens" and "1 token". A number without a unit is a percentage.
 impl FromStr for HelpBudget {
     type Err = TextError;
 
@@ -141,13 +141,11 @@ impl FromStr for HelpBudget {
             });
         };
         match unit.as_str() {
-            "%" | "percent" => match u8::try_from(number) {
+            "" | "%" | "percent" => match u8::try_from(number) {
                 Ok(percent @ 0..=100) => Ok(Self::Percent(percent)),
                 _ => invalid("it is more than 100%"),
             },
             "token" | "tokens" => Ok(Self::Tokens(number)),
-            "" if number == 0 => Ok(Self::Percent(0)),
-            "" => invalid("its unit is missing"),
             _ => invalid("its unit is unknown"),
         }
     }
@@ -178,6 +176,7 @@ mod tests {
             ("100 percent", HelpBudget::Percent(100)),
             ("0%", HelpBudget::Percent(0)),
             ("0", HelpBudget::Percent(0)),
+            ("20", HelpBudget::Percent(20)),
             ("3 tokens", HelpBudget::Tokens(3)),
             ("3tokens", HelpBudget::Tokens(3)),
             ("1 Token", HelpBudget::Tokens(1)),
@@ -200,7 +199,7 @@ mod tests {
             ("4294967296 tokens", "too large"),
             ("99999999999999999999%", "too large"),
             ("12.5%", "whole number"),
-            ("20", "unit is missing"),
+            ("300", "more than 100%"),
             ("20 words", "unit is unknown"),
             ("20%%", "unit is unknown"),
         ] {

@@ -3,131 +3,87 @@
 use std::fmt::Write;
 
 use crate::statistics::{Comparison, Interval};
-use crate::{Agreement, ByMetric, Measurement, Results};
+use crate::{ByMetric, Measurement, Results};
 
-const HEADINGS: [&str; 12] = [
-    "Decoder",
-    "Budget",
-    "Help used",
-    "Teacher calls per token",
-    "Teacher tokens processed per token",
-    "BLEU",
-    "chrF",
-    "ROUGE-L",
-    "Latency, measured",
-    "Latency, modelled",
-    "vs random help: BLEU, chrF, ROUGE-L",
-    "vs max-prob: BLEU, chrF, ROUGE-L",
+/// A column: its heading, and the cell of a measurement.
+type Column = (&'static str, fn(&Measurement) -> String);
+
+/// The columns after the decoder.
+const COLUMNS: [Column; 11] = [
+    ("Budget", |point| format!("{:.0}%", 100.0 * point.row.budget)),
+    ("Help used", |point| format!("{:.1}%", 100.0 * point.row.help_rate)),
+    ("Teacher calls per token", |point| format!("{:.3}", point.row.teacher_calls_per_token)),
+    ("Teacher tokens processed per token", |point| format!("{:.3}", point.row.teacher_tokens_processed_per_token)),
+    ("BLEU", |point| score(point.intervals.bleu)),
+    ("chrF", |point| score(point.intervals.chrf)),
+    ("ROUGE-L", |point| score(point.intervals.rouge_l)),
+    ("Latency, measured", |point| format!("{:.2}", point.latency)),
+    ("Latency, modelled", |point| format!("{:.2}", point.latency_modelled)),
+    ("vs random help: BLEU, chrF, ROUGE-L", |point| differences(point.row.versus_random.as_ref())),
+    ("vs max-prob: BLEU, chrF, ROUGE-L", |point| differences(point.versus_max_prob.as_ref())),
 ];
 
 impl Results {
-    /// The results as Markdown: a table with 95% intervals, in which significant differences are bold.
+    /// The results as Markdown: a table with 95% intervals, in which significant differences are bold. Columns without
+    /// any value are left out.
     ///
-    /// Lists follow if they are not empty: texts that were cut at the length limit, systems that are worse than random
-    /// help with a likely reason, and texts that differ between devices.
+    /// If there are any, the numbers of texts that were cut at the length limit follow, and then the
+    /// [`notes`](Self::notes).
     pub fn to_markdown(&self) -> String {
-        let mut markdown = format!(
-            "`{}`\n\n{} texts. Brackets hold 95% intervals from paired bootstrap resampling. Latency is the time per \
-             token divided by that of the teacher alone: measured at the batch size of the run, and modelled for batch \
-             size 1. A difference is bold if its interval excludes zero.\n\n",
-            self.command, self.texts
-        );
-        markdown += &line(&HEADINGS);
-        markdown += &format!("|{}\n", "---|".repeat(HEADINGS.len()));
+        let mut columns = COLUMNS.to_vec();
+        columns.retain(|(_, cell)| self.points.iter().any(|point| !cell(point).is_empty()));
+        let mut markdown = format!("`{}`\n\n{}\n\n", self.command, self.explanation());
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        markdown += &line("Decoder", &headings);
+        markdown += &format!("|{}\n", "---|".repeat(1 + columns.len()));
         for point in &self.points {
-            markdown += &line(&self.cells(point));
+            let cells: Vec<String> = columns.iter().map(|(_, cell)| cell(point)).collect();
+            markdown += &line(&self.name(point), &cells);
         }
-        markdown += &self.truncation();
-        markdown += &self.worse_than_random();
-        for Agreement { device, with, texts, differing } in &self.devices {
-            let _ = writeln!(
-                markdown,
-                "\n{device} compared with {with}: {differing} of {texts} texts differ in a token or in who chose it."
-            );
+        for paragraph in self.truncation().into_iter().chain(self.notes()) {
+            let _ = write!(markdown, "\n{paragraph}\n");
         }
         markdown
     }
 
-    fn cells(&self, point: &Measurement) -> [String; HEADINGS.len()] {
-        let Measurement { row, intervals, .. } = point;
-        [
-            self.name(point),
-            format!("{:.0}%", 100.0 * row.budget),
-            format!("{:.1}%", 100.0 * row.help_rate),
-            format!("{:.3}", row.teacher_calls_per_token),
-            format!("{:.3}", row.teacher_tokens_processed_per_token),
-            score(intervals.bleu),
-            score(intervals.chrf),
-            score(intervals.rouge_l),
-            format!("{:.2}", point.latency),
-            format!("{:.2}", point.latency_modelled),
-            row.versus_random.as_ref().map_or(String::new(), differences),
-            point.versus_max_prob.as_ref().map_or(String::new(), differences),
-        ]
-    }
-
-    /// The name of a system, with its device if there are several.
-    fn name(&self, point: &Measurement) -> String {
-        if self.costs.len() > 1 {
-            format!("{} on {}", point.row.decoder, point.device)
-        } else {
-            point.row.decoder.clone()
+    /// What the columns mean.
+    fn explanation(&self) -> String {
+        let mut text = format!(
+            "{} texts. Brackets hold 95% intervals from paired bootstrap resampling. Latency is the time per token divided \
+             by that of the teacher alone: measured at the batch size of the run, and modelled for batch size 1.",
+            self.texts
+        );
+        let [random, max_prob] = [
+            self.points.iter().any(|point| point.row.versus_random.is_some()),
+            self.points.iter().any(|point| point.versus_max_prob.is_some()),
+        ];
+        if random || max_prob {
+            text += " A difference is bold if its interval excludes zero.";
         }
-    }
-
-    /// A sentence with the number of texts that were cut at the length limit. Empty if there are none.
-    fn truncation(&self) -> String {
-        let mut systems = Vec::new();
-        for point in self.points.iter().filter(|point| point.row.truncated > 0) {
-            let budget = 100.0 * point.row.budget;
-            systems.push(format!("{} at {budget:.0}%: {}", self.name(point), point.row.truncated));
+        if random {
+            text += " Random help asks at the rate of help of the system that is compared with it, within half a \
+                     percentage point, under the same budget.";
         }
-        if systems.is_empty() {
-            return String::new();
-        }
-        format!("\nTexts cut at the length limit, of {}: {}.\n", self.texts, systems.join(", "))
-    }
-
-    /// A sentence for each system that scores significantly below random help at the same rate.
-    fn worse_than_random(&self) -> String {
-        let mut text = String::new();
-        for point in &self.points {
-            let Some(by) = &point.row.versus_random else { continue };
-            let metrics = [("BLEU", by.bleu), ("chrF", by.chrf), ("ROUGE-L", by.rouge_l)];
-            let worse: Vec<&str> =
-                metrics.iter().filter(|(_, comparison)| comparison.high < 0.0).map(|(name, _)| *name).collect();
-            if worse.is_empty() {
-                continue;
-            }
-            let budget = 100.0 * point.row.budget;
-            let _ = write!(
-                text,
-                "\n{} at {budget:.0}% scores below random help at the same rate in {}.",
-                self.name(point),
-                worse.join(" and ")
-            );
-            let random = self.points.iter().find(|other| {
-                other.row.decoder == "random" && other.row.budget == point.row.budget && other.device == point.device
-            });
-            match random {
-                Some(random) if random.row.truncated < point.row.truncated => {
-                    let _ = writeln!(
-                        text,
-                        " {} of its texts run to the length limit, and {} with random help: a model that repeats itself \
-                         is sure of its tokens and does not ask, and random help breaks the loop. Forbid repeated \
-                         n-grams (`no_repeat_ngram_size` in generation_config.json), or train the models longer.",
-                        point.row.truncated, random.row.truncated
-                    );
-                }
-                _ => text.push('\n'),
-            }
+        if max_prob {
+            text += " `max-prob` is compared under the same budget, if the rates of help differ by at most one percentage \
+                     point or a tenth.";
         }
         text
     }
+
+    /// A sentence with the number of texts that were cut at the length limit. None if there are none.
+    fn truncation(&self) -> Option<String> {
+        let mut systems = Vec::new();
+        for point in self.points.iter().filter(|point| point.row.truncated > 0) {
+            systems.push(format!("{}: {}", self.case(point), point.row.truncated));
+        }
+        let found = !systems.is_empty();
+        found.then(|| format!("Texts cut at the length limit, of {}: {}.", self.texts, systems.join(", ")))
+    }
 }
 
-fn line(cells: &[impl AsRef<str>]) -> String {
-    let mut line = String::from("|");
+fn line(first: &str, cells: &[impl AsRef<str>]) -> String {
+    let mut line = format!("| {first} |");
     for cell in cells {
         let _ = write!(line, " {} |", cell.as_ref());
     }
@@ -138,7 +94,9 @@ fn score(score: Interval) -> String {
     format!("{:.1} [{:.1}, {:.1}]", score.value, score.low, score.high)
 }
 
-fn differences(by: &ByMetric<Comparison>) -> String {
+/// Nothing if there is no comparison.
+fn differences(by: Option<&ByMetric<Comparison>>) -> String {
+    let Some(by) = by else { return String::new() };
     [by.bleu, by.chrf, by.rouge_l].map(difference).join(", ")
 }
 
@@ -177,20 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn a_system_below_random_help_is_named_with_the_likely_reason() {
+    fn columns_without_values_are_left_out() {
         let mut results = old_results();
-        assert!(!results.to_markdown().contains("below random help"));
-        let comparison = results.points[0].row.versus_random.as_mut().expect("it was compared");
-        comparison.chrf.high = -0.1;
-        assert!(
-            results.to_markdown().contains("\nlearned at 20% scores below random help at the same rate in chrF.\n")
-        );
-        results.points[0].row.truncated = 9;
-        let mut random = results.points[0].clone();
-        (random.row.decoder, random.row.truncated, random.row.versus_random) = ("random".into(), 2, None);
-        results.points.push(random);
+        assert!(results.to_markdown().contains("| vs max-prob: BLEU, chrF, ROUGE-L |"));
+        results.points[0].versus_max_prob = None;
         let markdown = results.to_markdown();
-        assert!(markdown.contains("9 of its texts run to the length limit, and 2 with random help"), "{markdown}");
+        assert!(!markdown.contains("max-prob") && markdown.contains("| vs random help: BLEU, chrF, ROUGE-L |"));
+        results.points[0].row.versus_random = None;
+        let markdown = results.to_markdown();
+        assert!(markdown.contains("| Latency, modelled |\n|---|---|---|---|---|---|---|---|---|---|\n"), "{markdown}");
+        assert!(!markdown.contains("random") && !markdown.contains("bold"), "{markdown}");
     }
 
     #[test]

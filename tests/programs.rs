@@ -1,0 +1,122 @@
+//! What the examples `translate`, `calibrate` and `inspect` say and accept.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use support::{example, pair, short_lines};
+use training_wheels::prelude::*;
+use wheels_embedded::TRANSLATION;
+
+const TEXT: &str = "a text editor";
+
+fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/en-it").join(name)
+}
+
+fn command(name: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(example(name));
+    command.args(["--device", "cpu"]).args(flags).stdin(std::process::Stdio::null());
+    command
+}
+
+/// The standard output and the messages of a program that succeeds.
+fn succeeds(command: &mut Command) -> [String; 2] {
+    let output = command.output().expect("`cargo test` builds the examples");
+    let [printed, messages] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+    assert!(output.status.success(), "{messages}");
+    [printed, messages]
+}
+
+/// The message of a program that fails without a panic.
+fn fails(command: &mut Command) -> String {
+    let output = command.output().expect("`cargo test` builds the examples");
+    let message = String::from_utf8(output.stderr).expect("messages are text");
+    assert!(!output.status.success() && !message.contains("panicked"), "{message}");
+    message
+}
+
+#[test]
+fn a_model_alone_writes_without_help() {
+    let device = device::open(&"cpu".parse().expect("a device")).expect("a CPU").device;
+    let pair = pair(&TRANSLATION, &device);
+    for (name, decoder) in [("student", pair.student_alone()), ("teacher", pair.teacher_alone())] {
+        let prompts = pair.prompts(&[TEXT], HelpBudget::percent(0)).expect("a prompt");
+        let expected = &pair.answers(&decoder.decode(&prompts, Seed(7)).expect("a text")).expect("tokens")[0].text;
+        let flag = format!("--{name}");
+        let run = |flags: &[&str]| {
+            let mut command = command("translate", flags);
+            command.arg(&flag).arg(model(name)).arg(TEXT);
+            command
+        };
+        let [printed, _] = succeeds(&mut run(&["--json"]));
+        let answer: Value = serde_json::from_str(printed.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(answer["text"], expected.as_str());
+        let [printed, _] = succeeds(&mut run(&[]));
+        assert!(printed.contains(&format!("The {name} wrote everything")), "{printed}");
+        assert!(printed.contains(&format!("\n  {expected}\n")) && !printed.contains("budget"), "{printed}");
+        let message = fails(&mut run(&["--budget", "10%"]));
+        assert!(message.contains("--budget needs --student and --teacher"), "{message}");
+    }
+}
+
+#[test]
+fn calibrate_says_where_it_wrote_and_for_which_students_it_works() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let student = scratch.path().join("student");
+    support::unpack(TRANSLATION.student, &["calibration.json"], &student);
+    let data = scratch.path().join("valid.jsonl");
+    fs::write(&data, short_lines(4).join("\n")).expect("written");
+    let calibrate = |student: &Path, teacher: &Path, flags: &[&str]| {
+        let mut command = command("calibrate", &["--texts", "4", "--max-trials", "2"]);
+        command.arg("--student").arg(student).arg("--teacher").arg(teacher).arg("--data").arg(&data).args(flags);
+        command
+    };
+    let file = student.join("calibration.json");
+    let [_, messages] = succeeds(&mut calibrate(&student, &model("teacher"), &["--rates", "20%", "--dry-run"]));
+    assert!(messages.contains("not written") && !file.exists(), "{messages}");
+    let [_, messages] = succeeds(&mut calibrate(&student, &model("teacher"), &["--rates", "20%,50"]));
+    assert!(messages.contains(&format!("wrote {}", file.display())) && file.exists(), "{messages}");
+
+    for (flags, expected) in
+        [("0,20", "between 0% and 100%"), ("-5%", "between 0% and 100%"), ("50,20", "rising rates")]
+    {
+        let message = fails(&mut calibrate(&student, &model("teacher"), &["--rates", flags]));
+        assert!(message.contains(expected), "{flags}: {message}");
+    }
+    let message = fails(&mut calibrate(&model("teacher"), &student, &[]));
+    assert!(message.contains("swapped"), "{message}");
+    let message = fails(&mut calibrate(&model("teacher"), &model("teacher"), &[]));
+    assert!(message.contains("not learned to ask") && message.contains("--measure max-prob"), "{message}");
+}
+
+#[test]
+fn inspect_shows_budgets_prices_and_calibration_of_a_student() {
+    let inspect = |folder: &Path, flags: &[&str]| {
+        let [printed, _] = succeeds(command("inspect", flags).arg(folder));
+        printed
+    };
+    let printed = inspect(&model("student"), &[]);
+    for part in
+        ["help token  for: teacher, trained", "at most 20 percent", "prices      of help", "log-odds of its help token"]
+    {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let printed = inspect(&model("teacher"), &[]);
+    assert!(
+        printed.contains("help token  for: teacher, not trained") && printed.contains("prices      none"),
+        "{printed}"
+    );
+    assert!(printed.contains("parameters") && printed.contains("tensors     all are used"), "{printed}");
+
+    // Without --target, the decoder reads its start token.
+    let json = |flags: &[&str]| -> Value { serde_json::from_str(&inspect(&model("student"), flags)).expect("JSON") };
+    let [absent, start] = [vec![], vec!["--target", "0"]]
+        .map(|target| json(&[&["--json", "--source", "5,6,1"], target.as_slice()].concat()));
+    assert_eq!(absent["logits"], start["logits"]);
+    assert_eq!(absent["logits"].as_array().map(Vec::len), absent["vocab_size"].as_u64().map(|size| size as usize));
+    assert!(absent["help"]["prices"]["levels"].is_array() && absent["help"]["calibration"]["points"].is_array());
+}
