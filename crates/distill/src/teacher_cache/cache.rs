@@ -122,20 +122,6 @@ impl TeacherCache {
         }
         Ok(())
     }
-
-    /// Checks that the cache was made by the teacher with these weights
-    /// ([`weights_digest`](crate::weights_digest)).
-    ///
-    /// # Errors
-    /// [`DistillError::CacheSettings`].
-    pub fn check_teacher(&self, digest: &str) -> Result<(), DistillError> {
-        let cached = self.manifest.teacher.clone();
-        if cached == digest {
-            return Ok(());
-        }
-        let (folder, setting) = (self.folder.clone(), "the teacher's weights".to_owned());
-        Err(DistillError::CacheSettings { folder, setting, cached, asked: digest.into() })
-    }
 }
 
 /// The tokens of a vocabulary among some ids, in rising order and without repetition.

@@ -24,7 +24,7 @@ pub struct TeacherCacheConfig {
     pub batch_tokens: usize,
     /// The largest size of the numbers in a shard, bytes. Only a shard with a single pair can be larger. An interrupted
     /// run loses at most one shard, and a shard is in memory while it is written or checked.
-    #[config(default = 67_108_864)]
+    #[config(default = 16_777_216)]
     pub shard_bytes: usize,
 }
 

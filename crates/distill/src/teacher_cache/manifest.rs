@@ -1,10 +1,10 @@
 //! cache.json: what a cache has.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use wheels_text::{TextError, write_atomically};
 
 use super::CacheContent;
 use super::digest::sha256;
@@ -98,6 +98,19 @@ impl CacheManifest {
         self.shards.iter().chain(&self.head).map(|file| file.bytes).sum()
     }
 
+    /// Checks that the cache in `folder` was made by the teacher with these weights
+    /// ([`weights_digest`](crate::weights_digest)).
+    ///
+    /// # Errors
+    /// [`DistillError::CacheSettings`].
+    pub fn check_teacher(&self, folder: &Path, digest: &str) -> Result<(), DistillError> {
+        if self.teacher == digest {
+            return Ok(());
+        }
+        let (setting, cached) = ("the teacher's weights".to_owned(), self.teacher.clone());
+        Err(DistillError::CacheSettings { folder: folder.into(), setting, cached, asked: digest.into() })
+    }
+
     /// The content of cache.json, also of an unfinished cache. None if there is no such file.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, DistillError> {
         let path = folder.join(FILE);
@@ -129,7 +142,7 @@ impl CacheManifest {
     /// # Errors
     /// [`DistillError::CacheSettings`] with the first setting that differs.
     pub(super) fn check_same(&self, earlier: &Self, folder: &Path) -> Result<(), DistillError> {
-        match first_difference(earlier, self, &["shards", "head"]) {
+        match first_difference(earlier, self, &["shards", "head", "bytes_per_token"]) {
             None => Ok(()),
             Some([setting, cached, asked]) => {
                 Err(DistillError::CacheSettings { folder: folder.into(), setting, cached, asked })
@@ -169,10 +182,18 @@ impl CacheFile {
     }
 }
 
-/// Writes a file under another name and renames it.
+/// Writes a file under another name and renames it. A partial file that an interrupted writer left has the same name, so
+/// that it is replaced.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DistillError> {
-    write_atomically(path, content).map_err(|error| match error {
-        TextError::Write { path, source } => DistillError::Io { action: "write", path, source },
-        other => DistillError::Data(other),
-    })
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let replace = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = File::create(&partial)?;
+        file.write_all(content)?;
+        // Without this, a crash after the rename could leave an empty file.
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    replace().map_err(|source| DistillError::Io { action: "write", path: path.into(), source })
 }

@@ -40,6 +40,7 @@ mod head;
 mod manifest;
 mod scorer;
 mod shard;
+mod top_tokens;
 mod writer;
 
 pub use cache::TeacherCache;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::DType;
 use wheels_lm::{Hidden, LanguageModel, TokenBatch};
 
 use super::columns::id_format;
 use super::head::stored;
+use super::top_tokens::TopTokens;
 use super::{CacheContent, TeacherCacheConfig};
 use crate::config::default_positions;
 use crate::data::pack;
@@ -25,28 +26,6 @@ pub(super) struct Scorer<'a, T> {
     pub(super) pairs: &'a dyn TokenPairs,
     pub(super) teacher: &'a T,
     pub(super) excluded: &'a [u32],
-}
-
-/// The most likely tokens at some positions.
-struct TopK {
-    /// `[positions, k]`.
-    ids: Tensor<2, Int>,
-    /// Nats, `[positions, k]`.
-    log_probs: Tensor<2>,
-    /// The log of the mass of all other tokens, nats, `[positions, 1]`.
-    tail: Tensor<2>,
-}
-
-impl TopK {
-    fn of(all: Tensor<2>, k: usize) -> Self {
-        let probs = all.clone().exp();
-        let (log_probs, ids) = all.topk_with_indices(k, 1);
-        // The mass of the others is added up. One minus the mass of the top k would lose the digits of a small rest.
-        let top = probs.clone().gather(1, ids.clone());
-        let others = probs.scatter(1, ids.clone(), top.neg(), IndexingUpdateOp::Add);
-        let tail = others.sum_dim(1).log().clamp_min(MIN_LOG_PROB);
-        Self { ids, log_probs: log_probs.clamp_min(MIN_LOG_PROB), tail }
-    }
 }
 
 impl<T: LanguageModel + Sync> Scorer<'_, T> {
@@ -131,9 +110,9 @@ impl<T: LanguageModel + Sync> Scorer<'_, T> {
         if k >= vocab_size {
             return Ok(vec![stored(log_probs.clamp_min(MIN_LOG_PROB).into_data(), float)?]);
         }
-        let TopK { ids, log_probs, tail } = TopK::of(log_probs, k);
-        let ids = ids.into_data().convert_dtype(id_format(vocab_size));
-        let [log_probs, tail] = [log_probs, tail].map(|tensor| stored(tensor.into_data(), float));
+        let TopTokens { ids, log_probs, tail } = TopTokens::of(log_probs, k);
+        let ids = ids.convert_dtype(id_format(vocab_size));
+        let [log_probs, tail] = [log_probs, tail].map(|data| stored(data, float));
         Ok(vec![ids.as_bytes().to_vec(), log_probs?, tail?])
     }
 }
