@@ -93,11 +93,16 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .with_half_precision(!flags.full_precision)
         .with_teacher_temperature(flags.temperature)
         .with_shard_bytes(flags.file_mb << 20);
-    program::save_command(&flags.out)?;
-
     let mut bar = None;
-    let manifest =
-        pair.cache_teacher(data, flags.max_tokens, &config, &flags.out, &mut |progress| show(&mut bar, progress))?;
+    let manifest = pair.cache_teacher(data, flags.max_tokens, &config, &flags.out, &mut |progress| {
+        // The cache has passed its checks, so that no other command is replaced.
+        if bar.is_none()
+            && let Err(error) = program::save_command(&flags.out)
+        {
+            log::warn!("command.txt is not written: {}", training_wheels::report(&error));
+        }
+        show(&mut bar, progress);
+    })?;
     bar.iter().for_each(ProgressBar::finish);
     let CacheManifest { pairs, tokens, bytes_per_token, .. } = &manifest;
     let megabytes = manifest.bytes() as f64 / 1e6;

@@ -52,6 +52,9 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     /// A sampler that has no teacher, but a cache of its distributions for the pairs of `prompts`. All texts are
     /// references. Otherwise it gives the batches that [`new`](Self::new) would give with the same config.
     ///
+    /// The forecast of help, V_C, is not trained, because only the student's own texts show how it uses help. New texts
+    /// cost no more than old ones, so that [`uses`](RolloutConfig::uses) can be 1.
+    ///
     /// # Errors
     /// [`DistillError::CacheNeedsTeacher`] if the config asks for texts that the student or the teacher writes, or for
     /// a search for the prices. [`DistillError::CacheSettings`] if the cache has the log-probs of another temperature
