@@ -70,9 +70,6 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    if !(flags.temperature.is_finite() && flags.temperature > 0.0) {
-        return Err(format!("--temperature {}: it must be above 0", flags.temperature).into());
-    }
     let device = device::open(&flags.device)?.device;
     let teacher = match &flags.teacher {
         Some(folder) => TextModel::open(program::model_folder(folder)?, &device)?,

@@ -203,6 +203,10 @@ fn another_teacher_other_data_and_other_settings_are_refused() {
     let hotter = top_4().with_teacher_temperature(1.0);
     assert!(refused(write(&hotter, &*PAIRS, scratch.path())).contains("teacher_temperature (0.7 there, 1.0 here)"));
     assert!(refused(write(&top_4(), &Vec::new(), scratch.path())).contains("no training pairs"));
+    let none = top_4().with_content(CacheContent::TopK(0));
+    assert!(refused(write(&none, &*PAIRS, scratch.path())).contains("at least one"));
+    let cold = top_4().with_teacher_temperature(0.0);
+    assert!(refused(write(&cold, &*PAIRS, scratch.path())).contains("a temperature of 0 has no distribution"));
     assert!(files(scratch.path()) == before, "a refused cache is not changed");
 }
 

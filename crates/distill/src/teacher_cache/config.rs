@@ -3,6 +3,8 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
+use crate::DistillError;
+
 /// Configuration of a [`TeacherCacheWriter`](crate::TeacherCacheWriter).
 #[derive(Config, Debug, PartialEq)]
 pub struct TeacherCacheConfig {
@@ -26,6 +28,21 @@ pub struct TeacherCacheConfig {
     /// run loses at most one shard, and a shard is in memory while it is written or checked.
     #[config(default = 16_777_216)]
     pub shard_bytes: usize,
+}
+
+impl TeacherCacheConfig {
+    /// # Errors
+    /// [`DistillError::CacheContent`] if a setting is out of its range.
+    pub(super) fn check(&self) -> Result<(), DistillError> {
+        let reason = match self {
+            Self { content: CacheContent::TopK(0), .. } => "the top 0 tokens say nothing: keep at least one".to_owned(),
+            Self { teacher_temperature: t, .. } if !(t.is_finite() && *t > 0.0) => {
+                format!("a temperature of {t} has no distribution: it must be above 0")
+            }
+            _ => return Ok(()),
+        };
+        Err(DistillError::CacheContent { reason })
+    }
 }
 
 /// What a cache keeps of the teacher at each position.

@@ -45,8 +45,8 @@ impl<'a, T: LanguageModel + Module + Sync> TeacherCacheWriter<'a, T> {
     ///
     /// # Errors
     /// [`DistillError::NoData`] if there are no pairs, [`DistillError::CacheSettings`] if the folder has a cache with other
-    /// settings, of another teacher or of other data, [`DistillError::CacheContent`] if the numbers of the teacher cannot be
-    /// kept, and any error of reading the pairs and of writing.
+    /// settings, of another teacher or of other data, [`DistillError::CacheContent`] if a setting is out of its range or the
+    /// teacher's numbers cannot be kept, and any error of reading the pairs and of writing.
     pub fn write(
         &self,
         folder: impl AsRef<Path>,
@@ -54,6 +54,7 @@ impl<'a, T: LanguageModel + Module + Sync> TeacherCacheWriter<'a, T> {
         on_progress: &mut dyn FnMut(CacheProgress),
     ) -> Result<CacheManifest, DistillError> {
         let folder = folder.as_ref();
+        self.config.check()?;
         if self.pairs.count() == 0 {
             return Err(DistillError::NoData);
         }
