@@ -2,6 +2,9 @@
 //!
 //!     cargo run --release --example distill -- --teacher DIR --student DIR --data FILE --valid FILE --out DIR
 //!
+//! With `--teacher-cache DIR` it trains from the files that the example `cache-teacher` wrote. Then no teacher is needed. If
+//! `--teacher` is given as well, it calibrates the student at the end.
+//!
 //! Without flags it trains the embedded student on the embedded sample, a smoke test of a minute. Give the same command
 //! again to continue a run that was stopped.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -35,9 +38,12 @@ use wheels_embedded::TRANSLATION;
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Flags {
-    /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher.
+    /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher, or none with --teacher-cache.
     #[arg(long)]
     teacher: Option<PathBuf>,
+    /// The folder of a teacher's cache (the example cache-teacher), from which the student learns without the teacher.
+    #[arg(long, value_name = "DIR")]
+    teacher_cache: Option<PathBuf>,
     /// The folder or hub name of the student to start from, which gets a help token if it has none. If absent: the embedded one.
     #[arg(long)]
     student: Option<PathBuf>,
@@ -96,7 +102,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         None => Ok(TextModel::from_files("the embedded model", files, &device.device)?),
     };
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
-    let teacher = open(&flags.teacher, TRANSLATION.teacher)?;
+    let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
+    let teacher = has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher)).transpose()?;
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let train: TrainingData<'_> = match &flags.data {
         Some(path) => flags.fields.stream(path)?.into(),
@@ -121,10 +128,14 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let progress = RefCell::new(progress::Progress::new(flags.dashboard, steps, "chrF")?);
     let bar = calibration_bar::new(config.calibration.rates.len())?;
-    let distillation = Distillation::new(student, &teacher).config(config);
-    let distillation = flags.method.into_iter().fold(distillation, Distillation::method);
+    let distillation = match (&teacher, &flags.teacher_cache) {
+        (Some(teacher), None) => Distillation::new(student, teacher),
+        (Some(teacher), Some(cache)) => Distillation::new(student, teacher).cache(cache),
+        (None, cache) => Distillation::from_cache(student, cache.clone().unwrap_or_default()),
+    };
+    let distillation = flags.method.into_iter().fold(distillation.config(config), Distillation::method);
     let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
-    let distilled = distillation
+    let distillation = distillation
         .on_step(|report| {
             // The run has passed its checks, so that no other command is replaced.
             if let Some(Err(error)) = command.take().map(|save| save(&flags.out)) {
@@ -141,17 +152,26 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         .on_report(|row| {
             header.take().into_iter().for_each(|print| print());
             budget_table::print_row(row);
-        })
-        .run(train, &valid, &flags.out)?;
+        });
+    let (outcome, budgets) = if has_teacher {
+        let distilled = distillation.run(train, &valid, &flags.out)?;
+        (distilled.outcome, distilled.budgets)
+    } else {
+        (distillation.train(train, &valid, &flags.out)?.outcome, vec![])
+    };
 
     progress.borrow().finish();
     curves::draw(&flags.out.join("metrics.jsonl"), &flags.out.join("curves.svg"), &levels)?;
-    if interrupt::stops() && distilled.budgets.is_empty() {
-        interrupt::end(&flags.out, distilled.outcome.steps, steps);
+    if interrupt::stops() && budgets.is_empty() {
+        interrupt::end(&flags.out, outcome.steps, steps);
     }
-    if let Some((step, score)) = distilled.outcome.best {
+    if let Some((step, score)) = outcome.best {
         eprintln!("the best validation was that of step {step}, with chrF {score:.2}");
     }
-    eprintln!("the model is in {}", flags.out.display());
+    let out = flags.out.display();
+    eprintln!("the model is in {out}");
+    if !has_teacher {
+        eprintln!("it is not calibrated yet: calibrate --student {out} --teacher DIR --data valid.jsonl");
+    }
     Ok(())
 }

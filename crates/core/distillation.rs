@@ -1,24 +1,25 @@
 //! Training in one call: from a student, a teacher and two datasets to a calibrated pair.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use burn::config::Config;
+use burn::config::Config as _;
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::Device;
 
-use crate::device::{self, DeviceSpec, PlatformName, Precision};
+use crate::decode::PromptSide;
+use crate::default_workers::default_workers;
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, Decay, DistillError, RolloutConfig, RolloutSampler, Rollouts, StepReport, TokenPairs,
-    TokenizedDataset, Trainer, TrainerConfig, TrainingOutcome,
+    BatchSource, DistillError, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainerConfig,
+    TrainingOutcome,
 };
 use crate::eval::Evaluation;
 use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
-use crate::student::{Prices, Student, StudentConfig};
+use crate::student::{Prices, Student};
+use crate::teacher_input::TeacherInput;
 use crate::text::{Dataset, HelpBudget, Seed};
 use crate::text_model::{read_json, save_json, save_or_remove};
-use crate::{BudgetReport, CalibrationConfig, CalibrationTrial, Error, Method, Pair, TextModel, TrainingData};
+use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, Pair, TextModel, TrainingData};
 
 /// The name of the file with the configuration of a run.
 const SETTINGS: &str = "distillation.json";
@@ -26,69 +27,19 @@ const SETTINGS: &str = "distillation.json";
 /// The name of the file with the budget reports, which a finished run has.
 const BUDGETS: &str = "budgets.json";
 
-/// The configuration of a [`Distillation`]. It is saved as distillation.json in the run's folder.
-#[derive(Config, Debug)]
-pub struct DistillationConfig {
-    /// The optimizer and its schedule. 0 workers (the default) stands for one per core on the CPU, and for one on other
-    /// devices. A resumed run keeps the number that it was started with.
-    #[config(
-        default = "TrainerConfig::new(2_000).with_workers(0).with_learning_rate(1e-3).with_warmup_steps(100).with_decay(Decay::Linear).with_checkpoint_every(100).with_validate_every(250)"
-    )]
-    pub trainer: TrainerConfig,
-    /// The mixture of texts to train on, and how the prices of help are found.
-    #[config(default = "RolloutConfig::new(2_000)")]
-    pub rollout: RolloutConfig,
-    /// The sizes of the heads of a student that has none yet. `budget_tokens` grows to the end of the budget in the
-    /// prompts.
-    #[config(default = "StudentConfig::new()")]
-    pub student: StudentConfig,
-    /// The largest number of tokens on either side of a pair. Longer pairs are left out.
-    #[config(default = 128)]
-    pub max_tokens: usize,
-    /// The number of texts that each validation decodes.
-    #[config(default = 100)]
-    pub valid_texts: usize,
-    /// The budget in each validation, percent of the tokens.
-    #[config(default = 20)]
-    pub valid_budget: u8,
-    /// The budgets in the report at the end, percent of the tokens.
-    #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
-    pub report_budgets: Vec<u8>,
-    /// The calibration at the end.
-    #[config(default = "CalibrationConfig::new()")]
-    pub calibration: CalibrationConfig,
-    /// Whether only the heads are trained, with the language model frozen.
-    #[config(default = false)]
-    pub heads_only: bool,
-    /// The adapters to train instead of the weights of the student's language model, which are then frozen. None trains
-    /// the weights, or the adapters of a student that has some. Dropout of adapters also turns on `trainer.dropout`.
-    pub lora: Option<LoraConfig>,
-    /// Whether the weights are saved in half precision.
-    #[config(default = false)]
-    pub half_precision: bool,
-}
-
-impl DistillationConfig {
-    /// The same configuration with another number of optimizer steps. The warm-up of a new run takes at most a fifth of
-    /// them, and a run that goes on keeps the warm-up that it was started with.
-    #[must_use]
-    pub fn with_steps(mut self, steps: usize) -> Self {
-        self.trainer.steps = steps;
-        self.rollout.steps = steps;
-        self.trainer.warmup_steps = self.trainer.warmup_steps.min(steps / 5);
-        self
-    }
-}
-
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///
 /// [`run`](Self::run) does everything: it tokenises the data, adds heads to a student without them, trains the student
 /// on references and on its own texts, validates, writes checkpoints, finds the prices of help, saves the student, and
 /// calibrates it on the validation texts. A second run with the same folder and configuration goes on where the first one
 /// stopped, and a finished run is not repeated.
+///
+/// With a cache of the teacher's distributions ([`Pair::cache_teacher`]), no teacher is needed for training:
+/// [`from_cache`](Self::from_cache) and [`train`](Self::train). All texts are then references.
 pub struct Distillation<'a> {
     student: TextModel,
-    teacher: &'a TextModel,
+    teacher: Option<&'a TextModel>,
+    cache: Option<PathBuf>,
     objective: Box<dyn Objective + 'a>,
     config: DistillationConfig,
     on_step: Box<OnStep<'a>>,
@@ -105,7 +56,16 @@ type OnTrial<'a> = dyn FnMut(&CalibrationTrial) + 'a;
 /// A callback after each budget report.
 type OnReport<'a> = dyn FnMut(&BudgetReport) + 'a;
 
-/// The result of a [`Distillation`].
+/// The result of [`Distillation::train`].
+#[derive(Debug)]
+pub struct Trained {
+    /// The trained student. It has a calibration only if it was calibrated after an earlier call.
+    pub student: TextModel,
+    /// How the training ended.
+    pub outcome: TrainingOutcome,
+}
+
+/// The result of [`Distillation::run`].
 #[derive(Debug)]
 pub struct Distilled {
     /// The trained student with its teacher.
@@ -119,15 +79,33 @@ pub struct Distilled {
 impl<'a> Distillation<'a> {
     /// A distillation of `teacher` into `student` with the objective [`ConstrainedPath`] and the default configuration.
     pub fn new(student: TextModel, teacher: &'a TextModel) -> Self {
+        Self::with_teacher(student, Some(teacher))
+    }
+
+    /// A distillation without a teacher, from the cache of its distributions in a folder. [`train`](Self::train) trains
+    /// the student. It is calibrated later, with the teacher.
+    pub fn from_cache(student: TextModel, cache: impl Into<PathBuf>) -> Self {
+        Self::with_teacher(student, None).cache(cache)
+    }
+
+    fn with_teacher(student: TextModel, teacher: Option<&'a TextModel>) -> Self {
         Self {
             student,
             teacher,
+            cache: None,
             objective: Box::new(ConstrainedPath::new()),
             config: DistillationConfig::new(),
             on_step: Box::new(|_| ControlFlow::Continue(())),
             on_trial: Box::new(|_| ()),
             on_report: Box::new(|_| ()),
         }
+    }
+
+    /// Takes the teacher's distributions in training from the cache in a folder. The teacher itself is used for validation
+    /// and for the calibration only.
+    #[must_use]
+    pub fn cache(self, folder: impl Into<PathBuf>) -> Self {
+        Self { cache: Some(folder.into()), ..self }
     }
 
     /// Sets the objective, such as [`ForwardKl`](crate::distill::objective::ForwardKl), and keeps the mixture of texts.
@@ -180,18 +158,49 @@ impl<'a> Distillation<'a> {
     ///
     /// # Errors
     /// [`Error`] if student and teacher do not fit together, a text cannot be used, a number is not finite, or the
-    /// folder cannot be written or belongs to another run. Checkpoints that were saved remain.
+    /// folder cannot be written or belongs to another run. [`Error::NoTeacher`] if there is only a cache. Checkpoints that
+    /// were saved remain.
     pub fn run<'d>(
         self,
         train: impl Into<TrainingData<'d>>,
         valid: &Dataset,
         folder: impl AsRef<Path>,
     ) -> Result<Distilled, Error> {
-        let Self { student, teacher, objective, mut config, mut on_step, mut on_trial, mut on_report } = self;
-        let folder = folder.as_ref();
+        if self.teacher.is_none() {
+            return Err(Error::NoTeacher);
+        }
+        let (trained, pair, budgets) = self.complete(train.into(), valid, folder.as_ref(), true)?;
+        Ok(Distilled { pair: pair.ok_or(Error::NoTeacher)?, outcome: trained.outcome, budgets })
+    }
+
+    /// As [`run`](Self::run), but without the calibration at the end, so that a cache is enough. Without a teacher,
+    /// validations decode the student alone.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and if the cache does not fit the data, the configuration or the teacher.
+    pub fn train<'d>(
+        self,
+        train: impl Into<TrainingData<'d>>,
+        valid: &Dataset,
+        folder: impl AsRef<Path>,
+    ) -> Result<Trained, Error> {
+        Ok(self.complete(train.into(), valid, folder.as_ref(), false)?.0)
+    }
+
+    /// Trains, and calibrates if `calibrates` is set. The pair is that of the trained student with the teacher, if there
+    /// is one.
+    fn complete(
+        self,
+        train: TrainingData<'_>,
+        valid: &Dataset,
+        folder: &Path,
+        calibrates: bool,
+    ) -> Result<(Trained, Option<Pair>, Vec<BudgetReport>), Error> {
+        let Self { student, teacher, cache, objective, mut config, mut on_step, mut on_trial, mut on_report } = self;
         let earlier = TrainerConfig::of_run(folder)?;
-        let (student, teacher) = student.paired_with(teacher.clone())?;
+        let (student, teacher) = TeacherInput { model: teacher.cloned(), cache }.paired_with(student)?;
         let teacher = &teacher;
+        teacher.limit(&mut config.rollout);
         let needs = objective.requirements();
         let help_token = student.tokenizer.help_token("teacher").ok();
         if needs.help_token && help_token.is_none() {
@@ -225,8 +234,9 @@ impl<'a> Distillation<'a> {
         config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
 
         let (tokenizer, template) = (&base.tokenizer, &base.template);
-        let max_tokens = teacher.text_limit(base.text_limit(config.max_tokens));
-        let pairs = match train.into() {
+        let max_tokens = base.text_limit(config.max_tokens);
+        let max_tokens = teacher.model.as_ref().map_or(max_tokens, |teacher| teacher.text_limit(max_tokens));
+        let pairs = match train {
             TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, max_tokens)?,
             TrainingData::Stream(stream) => {
                 TokenizedDataset::on_disk(*stream, tokenizer, template, max_tokens, folder)?
@@ -236,9 +246,8 @@ impl<'a> Distillation<'a> {
         // Validation and training see the same kind of texts.
         let valid = TokenizedDataset::new(valid, tokenizer, template, max_tokens)?.kept()?;
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
-        let sampler =
-            RolloutSampler::new(config.rollout.clone(), &pairs, &teacher.model, help_token, base.suppressed_ids());
-        let mut rollouts = Rollouts::new(sampler)?;
+        let cache = teacher.open_cache(&pairs, &base)?;
+        let mut rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &config.rollout, &pairs, &base)?)?;
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
@@ -252,13 +261,13 @@ impl<'a> Distillation<'a> {
         if config.trainer.workers == 0 {
             config.trainer.workers = match earlier {
                 Some(earlier) => earlier.workers,
-                None => default_workers(&LanguageModel::device(&teacher.model)),
+                None => default_workers(&LanguageModel::device(&base.model.valid())),
             };
         }
         let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
         let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
 
-        let run = Run { base: &base, teacher, help_token, asks, config, folder };
+        let run = Run { base: &base, teacher: teacher.model.as_ref(), help_token, asks, config, folder };
         // An interrupted calibration is not repeated from its start.
         let calibration = match trainer.is_finished() && run.has_saved_settings() {
             true => TextModel::read_calibration(folder)?,
@@ -272,18 +281,19 @@ impl<'a> Distillation<'a> {
             flow
         })?;
         let prices = trainer.source().prices().filter(|_| asks).cloned();
-        let mut pair = run.pair(&trainer.best()?, prices);
+        let mut student = run.student(&trainer.best()?, prices);
         if calibration.is_none() {
             // The student is there, also if its calibration is interrupted.
             let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
-            pair.student.save(folder, format)?;
+            student.save(folder, format)?;
         }
-        pair.student.calibration = calibration;
-        let budgets = match asks && !broken_off {
-            true => run.calibrate(&mut pair, &valid, &mut on_trial, &mut on_report)?,
-            false => Vec::new(),
+        student.calibration = calibration;
+        let mut pair = run.pair(student.clone());
+        let budgets = match pair.as_mut().filter(|_| calibrates && asks && !broken_off) {
+            Some(pair) => run.calibrate(pair, &valid, &mut on_trial, &mut on_report)?,
+            None => Vec::new(),
         };
-        Ok(Distilled { pair, outcome, budgets })
+        Ok((Trained { student, outcome }, pair, budgets))
     }
 }
 
@@ -291,7 +301,8 @@ impl<'a> Distillation<'a> {
 struct Run<'a> {
     /// The student as it was given, with the prompt template of the run.
     base: &'a TextModel,
-    teacher: &'a TextModel,
+    /// None if there is only a cache.
+    teacher: Option<&'a TextModel>,
     help_token: Option<u32>,
     /// Whether the run trains the student to ask.
     asks: bool,
@@ -300,10 +311,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// A student of this run.
+    fn student(&self, model: &Student<Pretrained>, prices: Option<Prices>) -> TextModel {
+        TextModel { model: model.clone(), calibration: None, prices, ..self.base.clone() }
+    }
+
     /// A student of this run with its teacher.
-    fn pair(&self, model: &Student<Pretrained>, prices: Option<Prices>) -> Pair {
-        let student = TextModel { model: model.clone(), calibration: None, prices, ..self.base.clone() };
-        Pair { student, teacher: self.teacher.clone(), help_token: self.help_token }
+    fn pair(&self, student: TextModel) -> Option<Pair> {
+        Some(Pair { student, teacher: self.teacher?.clone(), help_token: self.help_token })
     }
 
     /// Writes everything but the weights, so that the folder of an unfinished run shows its settings.
@@ -329,11 +344,13 @@ impl Run<'_> {
     ) -> Result<TrainingOutcome, Error> {
         let texts = valid.clone().take(self.config.valid_texts);
         let evaluation = Evaluation::new(&texts, &self.base.tokenizer, &self.base.template);
-        let budget = HelpBudget::percent(if self.asks { self.config.valid_budget } else { 0 });
+        let helped = self.asks && self.teacher.is_some();
+        let budget = HelpBudget::percent(if helped { self.config.valid_budget } else { 0 });
         let mut validate = |model: &Student<Pretrained>| {
-            let pair = self.pair(model, None);
+            let student = self.student(model, None);
+            let pair = self.pair(student.clone()).filter(|_| helped);
             // With enforcement, a student that asks too often gains nothing by it.
-            let decoder = if self.asks { pair.decoder() } else { pair.student_alone() };
+            let decoder = pair.as_ref().map_or_else(|| student.decoder_for(PromptSide::Student), Pair::decoder);
             let output = evaluation.run(&decoder, &evaluation.prompts(budget)?, Seed(0))?;
             Ok(evaluation.stats(&output).scores().chrf)
         };
@@ -398,16 +415,4 @@ where
         student = student.with_heads(&config.student, token);
     }
     if config.heads_only { student.with_frozen_model() } else { student }
-}
-
-/// The number of workers of a new run: one per core on the CPU, and one on other devices.
-fn default_workers(model_device: &Device) -> usize {
-    // The platform is asked itself, because `device::open` would log that the CPU is used.
-    let cpu = device::platforms().iter().find(|platform| platform.name() == PlatformName::Cpu);
-    let cpu = cpu.and_then(|cpu| cpu.open(&DeviceSpec::Auto, Precision::default()).ok());
-    let is_cpu = cpu.is_some_and(|cpu| cpu.device == *model_device);
-    match std::thread::available_parallelism() {
-        Ok(cores) if is_cpu => cores.get(),
-        _ => 1,
-    }
 }

@@ -100,6 +100,9 @@ pub enum Error {
     /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
     #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
     HeadsOnly,
+    /// A distillation from a cache has no teacher to calibrate the student with.
+    #[error("a calibration needs the teacher, but there is only a cache: call `train`, or `Distillation::new`")]
+    NoTeacher,
     /// Only the heads are to be trained, but also adapters.
     #[error("heads_only trains no adapters: leave out heads_only or lora")]
     HeadsOnlyLora,

@@ -11,22 +11,27 @@
 
 mod answer;
 mod budget_report;
+mod cached_teacher;
 mod calibration;
+mod default_workers;
 pub mod device;
 mod distillation;
+mod distillation_config;
 mod error;
 #[cfg(target_family = "wasm")]
 mod hub;
 mod method;
 mod pair;
 pub mod prelude;
+mod teacher_input;
 mod text_model;
 mod training_data;
 
 pub use answer::{Answer, AnswerSpan};
 pub use budget_report::BudgetReport;
 pub use calibration::{CalibrationConfig, CalibrationTrial};
-pub use distillation::{Distillation, DistillationConfig, Distilled};
+pub use distillation::{Distillation, Distilled, Trained};
+pub use distillation_config::DistillationConfig;
 pub use error::{Error, report};
 pub use method::Method;
 pub use pair::Pair;

@@ -162,17 +162,13 @@ impl Pair {
 
     /// A decoder in which the student writes without help.
     pub fn student_alone(&self) -> BudgetedDecoder<'_> {
-        self.alone(&self.student, PromptSide::Student)
+        self.student.decoder_for(PromptSide::Student)
     }
 
     /// A decoder in which the teacher writes alone. Its tokens and its work count as the teacher's.
     pub fn teacher_alone(&self) -> BudgetedDecoder<'_> {
-        self.alone(&self.teacher, PromptSide::Expert)
-    }
-
-    fn alone<'a>(&'a self, model: &'a TextModel, side: PromptSide) -> BudgetedDecoder<'a> {
-        let policy = Policy::new(&model.model, Sampler::from(&self.student.generation));
-        let policy = policy.with_help_rule(HelpRule::Never).with_prompt_side(side);
+        let policy = Policy::new(&self.teacher.model, Sampler::from(&self.student.generation));
+        let policy = policy.with_help_rule(HelpRule::Never).with_prompt_side(PromptSide::Expert);
         let experts = self.student.without_suppressed(Experts::new(), None);
         BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
     }

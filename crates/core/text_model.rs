@@ -163,9 +163,14 @@ impl TextModel {
 
     /// A decoder in which the model writes without help.
     pub fn decoder(&self) -> BudgetedDecoder<'_> {
+        self.decoder_for(PromptSide::Expert)
+    }
+
+    /// A decoder in which the model writes without help, for prompts of this side.
+    pub(crate) fn decoder_for(&self, side: PromptSide) -> BudgetedDecoder<'_> {
         let policy = Policy::new(&self.model, Sampler::from(&self.generation)).with_help_rule(HelpRule::Never);
         let experts = self.without_suppressed(Experts::new(), None);
-        BudgetedDecoder::new(policy.with_prompt_side(PromptSide::Expert), experts).with_generation(&self.generation)
+        BudgetedDecoder::new(policy.with_prompt_side(side), experts).with_generation(&self.generation)
     }
 
     /// The texts that the model writes for the sources of a dataset, with those sources: the data of sequence-level
@@ -190,6 +195,13 @@ impl TextModel {
             }
         }
         Ok(examples.into_iter().collect())
+    }
+
+    /// The same model, which also ends a text at these tokens.
+    pub(crate) fn ending_at(self, ids: &[u32]) -> Self {
+        let mut ends = self.model.spec().eos.clone();
+        ends.extend(ids.iter().filter(|id| !self.model.spec().ends(**id)));
+        self.with_eos_token_ids(ends)
     }
 
     /// The same model with other tokens that end a text.
@@ -248,9 +260,9 @@ impl TextModel {
     /// As [`check_teacher`](Self::check_teacher).
     pub(crate) fn paired_with(self, teacher: Self) -> Result<(Self, Self), Error> {
         self.check_teacher(&teacher)?;
-        let mut ends = self.model.spec().eos.clone();
-        ends.extend(teacher.model.spec().eos.iter().filter(|id| !self.model.spec().ends(**id)));
-        Ok((self.with_eos_token_ids(ends.clone()), teacher.with_eos_token_ids(ends)))
+        let student = self.ending_at(&teacher.model.spec().eos);
+        let ends = student.model.spec().eos.clone();
+        Ok((student, teacher.with_eos_token_ids(ends)))
     }
 
     /// Checks that each id means the same token to this student and to the teacher, except for help tokens.

@@ -181,6 +181,75 @@ pub enum DistillError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is only a cache of the teacher, and something needs the teacher itself.
+    #[error("{what} needs the teacher, but there is only a cache of its distributions: {remedy}")]
+    CacheNeedsTeacher {
+        /// What needs the teacher.
+        what: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A file of a teacher's cache is missing, incomplete or damaged.
+    #[error(
+        "{} cannot be used ({reason}): give the command that made the cache again, which writes what is missing",
+        path.display()
+    )]
+    CacheFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A teacher's cache was not finished.
+    #[error(
+        "the cache in {} has {written} of {pairs} pairs: give the command that made it again, which writes the rest",
+        folder.display()
+    )]
+    CacheUnfinished {
+        /// The folder of the cache.
+        folder: PathBuf,
+        /// The number of pairs that it has.
+        written: usize,
+        /// The number of pairs that it should have.
+        pairs: usize,
+    },
+    /// A teacher's cache was made with other settings or by another teacher.
+    #[error(
+        "the cache in {} was made with another value of {setting} ({cached} there, {asked} here): use the same value, \
+         or make a cache in another folder", folder.display()
+    )]
+    CacheSettings {
+        /// The folder of the cache.
+        folder: PathBuf,
+        /// The name of the setting.
+        setting: String,
+        /// Its value in the cache.
+        cached: String,
+        /// Its value now.
+        asked: String,
+    },
+    /// A teacher's cache does not have all pairs of the data.
+    #[error(
+        "the cache in {} lacks {missing} of the {pairs} pairs of the data, the first of which is pair {first}: use the \
+         data, tokenizer, prompt template and largest number of tokens that it was made with, or make another cache",
+        folder.display()
+    )]
+    CacheData {
+        /// The folder of the cache.
+        folder: PathBuf,
+        /// The number of pairs that it lacks.
+        missing: usize,
+        /// The number of pairs of the data.
+        pairs: usize,
+        /// The index of the first pair that it lacks, from 0.
+        first: usize,
+    },
+    /// What a teacher computes cannot be kept in a cache.
+    #[error("the teacher cannot be cached: {reason}")]
+    CacheContent {
+        /// The reason and what to do about it.
+        reason: String,
+    },
     /// Worker threads could not be started.
     #[error("cannot start {workers} worker threads: lower `workers`")]
     Workers {

@@ -5,7 +5,8 @@
 //! [`Rollouts`] from texts that the student writes while it can ask its teacher. An [`Objective`] turns a scored batch
 //! into a loss. The trainer adds the gradients of workers and micro-batches, clips them, and makes steps of AdamW with
 //! a learning rate schedule. It validates, and writes checkpoints from which a run resumes bit for bit. [`Rollouts`]
-//! also finds the prices of help. [`ask_samples`] returns a student's log-odds of asking and its divergence from the
+//! also finds the prices of help. A [`TeacherCache`] stands in for the teacher: [`TeacherCacheWriter`] scores the
+//! training pairs once, and all students train on the same distributions. [`ask_samples`] returns a student's log-odds of asking and its divergence from the
 //! teacher at each token.
 //!
 //! These are the stages of one step:
@@ -76,8 +77,11 @@ mod report;
 mod rollout;
 mod scored;
 mod targets;
+pub mod teacher_cache;
+mod teacher_softmax;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod top_k;
 mod trainer;
 mod workers;
 
@@ -94,5 +98,10 @@ pub use report::StepReport;
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
 pub use scored::{PriceTargets, Scored, TeacherTensors};
 pub use targets::{HiddenData, PricePrompts, TeacherDistributions, TeacherHead, TeacherTargets};
+pub use teacher_cache::{
+    CacheContent, CacheFile, CacheManifest, CacheProgress, TeacherCache, TeacherCacheConfig, TeacherCacheWriter,
+    weights_digest,
+};
+pub use top_k::{TopKData, TopKVocabulary};
 pub use trainer::{Trainer, TrainingOutcome, Validate};
 pub use workers::Workers;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 use wheels_lm::{Hidden, TokenBatch};
 
-use crate::RolloutRow;
+use crate::{RolloutRow, TopKData};
 
 /// The teacher's distributions at every position of a batch, and how its rows were written.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub enum TeacherDistributions {
     Hidden(HiddenData),
     /// Log-probs, nats, `[batch, time, vocab]`.
     LogProbs(TensorData),
+    /// The log-probs of the most likely tokens, and the mass of all others, which is spread evenly over them.
+    TopK(TopKData),
 }
 
 /// The head of a teacher.
@@ -78,6 +80,16 @@ impl TeacherDistributions {
                 let vocab = *log_probs.shape().last().expect("log-probs have three dimensions");
                 Tensor::from_data(rows(log_probs, vocab, positions), device)
             }
+            Self::TopK(top) => top.log_probs(positions, device),
+        }
+    }
+
+    /// The size in memory, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Hidden(hidden) => hidden.bytes(),
+            Self::LogProbs(log_probs) => log_probs.as_bytes().len(),
+            Self::TopK(top) => top.bytes(),
         }
     }
 }
@@ -86,6 +98,11 @@ impl HiddenData {
     /// Reads hidden states from their device.
     pub fn new(hidden: &Hidden) -> Self {
         Self { states: hidden.states().into_data(), features: hidden.features().map(Tensor::into_data) }
+    }
+
+    /// Hidden states without features, `[positions, d_model]`.
+    pub(crate) fn from_states(states: TensorData) -> Self {
+        Self { states, features: None }
     }
 
     /// The hidden states on a device, in the precision in which they were computed.
@@ -118,7 +135,7 @@ impl HiddenData {
 }
 
 /// Some rows of data that have `width` numbers in each row.
-fn rows(data: &TensorData, width: usize, range: Range<usize>) -> TensorData {
+pub(crate) fn rows(data: &TensorData, width: usize, range: Range<usize>) -> TensorData {
     let size = width * data.dtype().size();
     let bytes = data.as_bytes()[range.start * size..range.end * size].to_vec();
     TensorData::from_bytes_vec(bytes, [range.len(), width], data.dtype())

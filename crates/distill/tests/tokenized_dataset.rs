@@ -12,7 +12,6 @@ use wheels_text::{
     TokenizerConfig,
 };
 
-#[allow(dead_code)]
 mod support;
 
 /// A tokenizer without merges: every byte is one token.

@@ -9,4 +9,5 @@ mod tokenized_dataset;
 pub use pairs::{PromptSource, TokenPair, TokenPairs};
 pub use source::{BatchSource, TrainingBatch};
 pub use supervised::SupervisedBatches;
+pub(crate) use supervised::pack;
 pub use tokenized_dataset::TokenizedDataset;

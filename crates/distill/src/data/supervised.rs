@@ -129,30 +129,38 @@ impl<'a> SupervisedBatches<'a> {
         let mut rng = self.seed.stream("batches").nth(epoch).rng();
         let mut order: Vec<u32> = (0..self.pairs.count() as u32).collect();
         order.shuffle(&mut rng);
-        let lengths = |index: u32| {
-            let (source, target) = self.pairs.lengths(index as usize);
-            (target, source)
-        };
         let mut batches = Vec::new();
         for window in order.chunks_mut(WINDOW) {
-            window.sort_by_key(|&index| lengths(index));
-            let (mut batch, mut width): (Vec<u32>, _) = (Vec::new(), (0, 0));
-            for &index in window.iter() {
-                let (target, source) = lengths(index);
-                let grown = (width.0.max(target), width.1.max(source));
-                if (batch.len() + 1) * (grown.0 + grown.1) > self.batch_tokens {
-                    batches.push(std::mem::take(&mut batch));
-                    width = (target, source);
-                } else {
-                    width = grown;
-                }
-                batch.push(index);
-            }
-            batches.push(batch);
+            batches.extend(pack(self.pairs, window, self.batch_tokens));
         }
         batches.shuffle(&mut rng);
         batches
     }
+}
+
+/// Sorts some pairs by length, so that batches have little padding, and packs them into batches of at most `batch_tokens`
+/// source and target tokens, padding included. A longer pair is a batch of its own.
+pub(crate) fn pack(pairs: &dyn TokenPairs, indices: &mut [u32], batch_tokens: usize) -> Vec<Vec<u32>> {
+    let lengths = |index: u32| {
+        let (source, target) = pairs.lengths(index as usize);
+        (target, source)
+    };
+    indices.sort_by_key(|&index| lengths(index));
+    let mut batches = Vec::new();
+    let (mut batch, mut width): (Vec<u32>, _) = (Vec::new(), (0, 0));
+    for &index in indices.iter() {
+        let (target, source) = lengths(index);
+        let grown = (width.0.max(target), width.1.max(source));
+        if !batch.is_empty() && (batch.len() + 1) * (grown.0 + grown.1) > batch_tokens {
+            batches.push(std::mem::take(&mut batch));
+            width = (target, source);
+        } else {
+            width = grown;
+        }
+        batch.push(index);
+    }
+    batches.push(batch);
+    batches
 }
 
 impl SupervisedBatches<'_> {

@@ -20,7 +20,9 @@ pub struct ConstraintConfig {
     /// The largest price, nats. It is also the price of a budget of 0.
     #[config(default = 10.0)]
     pub max_price: f64,
-    /// The number of steps before the first step of dual ascent.
+    /// The number of steps before the first step of dual ascent. If no text is on-policy, as with a cache of the
+    /// teacher, there is no dual ascent. The prices are then quantiles of the divergences, taken anew about every
+    /// `frozen_steps` steps.
     #[config(default = 80)]
     pub frozen_steps: usize,
     /// The number of texts for the search by bisection before the first step. With 0 there is no search, and a run

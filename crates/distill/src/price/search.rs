@@ -111,7 +111,7 @@ where
     let chunks = workers.map_chunks(texts, |chunk| {
         let mut stats = DecodeStats::default();
         for TextBatch { prompts, max_new_tokens } in chunk {
-            let decoder = sampler.decoder(student, Sampler::Greedy, rule);
+            let decoder = sampler.decoder(student, Sampler::Greedy, rule)?;
             let decoder = decoder.with_max_new_tokens(*max_new_tokens).with_batch_size(prompts.len());
             stats += decoder.decode(prompts, Seed(sampler.config().seed))?.stats;
         }

@@ -34,6 +34,17 @@ pub(crate) enum TextSource {
 }
 
 impl Mixture {
+    /// Only references, as with a cache of the teacher.
+    #[must_use]
+    pub fn references() -> Self {
+        Self::new().with_reference_fraction(1.0).with_teacher_fraction(0.0).with_on_policy_fraction(0.0)
+    }
+
+    /// Whether the student or the teacher writes some of the texts.
+    pub(crate) fn writes_texts(&self) -> bool {
+        self.teacher_fraction > 0.0 || self.on_policy_fraction > 0.0
+    }
+
     /// The source of the next text.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> TextSource {
         let total = self.reference_fraction + self.teacher_fraction + self.on_policy_fraction;

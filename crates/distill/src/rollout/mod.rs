@@ -5,6 +5,7 @@ mod replay;
 mod row;
 mod sampler;
 mod source;
+mod teacher_source;
 
 pub use mixture::Mixture;
 pub use row::{Rollout, RolloutRow};

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn rollout(id: u32) -> Rollout {
-        Rollout::new(vec![RolloutRow {
+        let row = RolloutRow {
             prompt: Prompt { student: vec![id; 10], expert: vec![id; 5], budget: HelpBudget::percent(20) },
             tokens: vec![id; 10],
             helped: vec![false; 10],
@@ -58,7 +58,8 @@ mod tests {
             price: 0.0,
             deployed: true,
             ended: true,
-        }])
+        };
+        Rollout::new(vec![row], vec![id])
     }
 
     #[test]

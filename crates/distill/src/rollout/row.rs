@@ -1,20 +1,23 @@
-//! Rollouts as data on the host: token ids and the teacher's hidden states.
+//! Rollouts as data on the host: token ids and the teacher's distributions.
 
 use serde::{Deserialize, Serialize};
 use wheels_lm::TokenBatch;
 use wheels_text::Prompt;
 
-use crate::HiddenData;
+use crate::TeacherDistributions;
 
-/// A micro-batch of texts, with the teacher's hidden states.
+/// A micro-batch of texts, with the teacher's distributions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The texts.
     pub rows: Vec<RolloutRow>,
-    /// The teacher's last hidden states at every position of `[batch, time]`, padding included. A checkpoint omits
-    /// them, because the teacher can compute them again.
+    /// The index of the training pair of each text. Empty in checkpoints of earlier versions.
+    #[serde(default)]
+    pub pairs: Vec<u32>,
+    /// The teacher's distributions at every position of `[batch, time]`, padding included. A checkpoint omits them,
+    /// because the teacher can compute them again, or its cache still has them.
     #[serde(skip)]
-    pub teacher_hidden: Option<HiddenData>,
+    pub teacher: Option<TeacherDistributions>,
 }
 
 /// One text of a rollout.
@@ -41,8 +44,8 @@ pub struct RolloutRow {
 
 impl Rollout {
     /// Texts that the teacher has not read yet.
-    pub(crate) fn new(rows: Vec<RolloutRow>) -> Self {
-        Self { rows, teacher_hidden: None }
+    pub(crate) fn new(rows: Vec<RolloutRow>, pairs: Vec<u32>) -> Self {
+        Self { rows, pairs, teacher: None }
     }
 
     /// One kind of token ids of all rows, such as the tokens of their texts.
@@ -58,7 +61,7 @@ impl Rollout {
     pub(crate) fn bytes(&self) -> usize {
         let length = |row: &RolloutRow| row.prompt.student.len() + row.prompt.expert.len() + row.tokens.len();
         let ids: usize = self.rows.iter().map(length).sum();
-        4 * ids + self.teacher_hidden.as_ref().map_or(0, HiddenData::bytes)
+        4 * ids + self.teacher.as_ref().map_or(0, TeacherDistributions::bytes)
     }
 }
 

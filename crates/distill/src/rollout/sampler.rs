@@ -1,8 +1,7 @@
 //! Writing rollouts, and reading them with the teacher.
 
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand::{Rng, RngExt};
 use wheels_decode::{
     BudgetedDecoder, DecodeError, Decoder, End, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Source,
@@ -13,18 +12,17 @@ use wheels_student::{Prices, Student};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 use super::mixture::{TextSource, draw_budget};
+use super::teacher_source::TeacherSource;
 use super::{Rollout, RolloutRow};
 use crate::read_batch::teacher_forced;
+use crate::teacher_softmax::teacher_log_probs;
 use crate::{
-    DistillError, HiddenData, PricePrompts, PromptSource, RolloutConfig, TeacherDistributions, TeacherHead,
-    TeacherTargets, TrainingBatch,
+    DistillError, HiddenData, PricePrompts, PromptSource, RolloutConfig, TeacherCache, TeacherDistributions,
+    TeacherHead, TeacherTargets, TrainingBatch,
 };
 
 /// The lowest log-prob of the teacher, nats. Lower ones, such as those of excluded tokens, count as this one.
 pub(crate) const MIN_LOG_PROB: f64 = -30.0;
-
-/// Added to the logits of tokens that are excluded from the teacher's distribution.
-const CLOSED: f32 = -1e9;
 
 /// Writes texts for training pairs and reads them with the teacher.
 ///
@@ -32,7 +30,7 @@ const CLOSED: f32 = -1e9;
 pub struct RolloutSampler<'a, T> {
     config: RolloutConfig,
     prompts: &'a dyn PromptSource,
-    teacher: &'a T,
+    teacher: TeacherSource<'a, T>,
     help_token: Option<u32>,
     suppressed_ids: Vec<u32>,
 }
@@ -48,7 +46,40 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         help_token: Option<u32>,
         suppressed_ids: Vec<u32>,
     ) -> Self {
-        Self { config, prompts, teacher, help_token, suppressed_ids }
+        Self { config, prompts, teacher: TeacherSource::Model(teacher), help_token, suppressed_ids }
+    }
+
+    /// A sampler that has no teacher, but a cache of its distributions for the pairs of `prompts`. All texts are
+    /// references. Otherwise it gives the batches that [`new`](Self::new) would give with the same config.
+    ///
+    /// The forecast of help, V_C, is not trained, because only the student's own texts show how it uses help. New texts
+    /// cost no more than old ones, so that [`uses`](RolloutConfig::uses) can be 1.
+    ///
+    /// # Errors
+    /// [`DistillError::CacheNeedsTeacher`] if the config asks for texts that the student or the teacher writes, or for
+    /// a search for the prices. [`DistillError::CacheSettings`] if the cache has the log-probs of another temperature
+    /// or with other tokens excluded.
+    ///
+    /// # Panics
+    /// If the cache was opened for other pairs.
+    pub fn from_cache(
+        config: RolloutConfig,
+        prompts: &'a dyn PromptSource,
+        cache: &'a TeacherCache,
+        help_token: Option<u32>,
+        suppressed_ids: Vec<u32>,
+    ) -> Result<Self, DistillError> {
+        assert_eq!(cache.count(), prompts.count(), "the cache was opened for these pairs");
+        if config.mixture.writes_texts() {
+            let remedy = "set teacher_fraction and on_policy_fraction of the mixture to 0";
+            return Err(DistillError::CacheNeedsTeacher { what: "writing texts", remedy });
+        }
+        if config.constraint.search_texts > 0 && help_token.is_some() {
+            let remedy = "set search_texts to 0, so that the first prices are quantiles of the divergence";
+            return Err(DistillError::CacheNeedsTeacher { what: "the search for prices", remedy });
+        }
+        cache.check_settings(config.teacher_temperature, &suppressed_ids)?;
+        Ok(Self { config, prompts, teacher: TeacherSource::Cache(cache), help_token, suppressed_ids })
     }
 
     pub(crate) fn config(&self) -> &RolloutConfig {
@@ -60,7 +91,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     }
 
     pub(crate) fn pad(&self) -> u32 {
-        self.teacher.spec().pad
+        self.teacher.pad()
     }
 
     pub(crate) fn has_help_token(&self) -> bool {
@@ -74,7 +105,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     /// [`DistillError::Vocabularies`] if the student can write tokens that the teacher does not have, and
     /// [`DistillError::Decode`] if the student does not have the help token.
     pub(crate) fn check<M: Module + LanguageModel>(&self, student: &Student<M>) -> Result<(), DistillError> {
-        let (student, teacher) = (student.spec().vocab_size, self.teacher.spec().vocab_size);
+        let (student, teacher) = (student.spec().vocab_size, self.teacher.vocab_size());
         if let Some(token) = self.help_token.filter(|&token| token as usize >= student) {
             return Err(DecodeError::HelpToken { token, vocab_size: student }.into());
         }
@@ -118,13 +149,13 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
                 self.rewrite(student, source, chosen, seed)?;
             }
         }
-        Ok(self.with_teacher(Rollout::new(rows)))
+        self.with_teacher(Rollout::new(rows, pairs.to_vec()))
     }
 
     /// The student's greedy texts for some pairs under one budget, which is stated but not enforced.
     ///
     /// # Errors
-    /// As [`sample`](Self::sample).
+    /// As [`sample`](Self::sample), and [`DistillError::CacheNeedsTeacher`] if there is only a cache of the teacher.
     pub fn greedy<M: Module + LanguageModel>(
         &self,
         student: &Student<M>,
@@ -146,7 +177,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
             });
         }
         self.rewrite(student, TextSource::StudentGreedy, rows.iter_mut().collect(), Seed(0))?;
-        Ok(self.with_teacher(Rollout::new(rows)))
+        self.with_teacher(Rollout::new(rows, pairs.to_vec()))
     }
 
     /// Makes a training batch from a rollout, and sets the price of help in each row.
@@ -158,8 +189,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         for row in &mut rows {
             row.price = prices.price(row.budget) as f32;
         }
-        let hidden = rollout.teacher_hidden.clone().expect("the teacher reads rollouts when they are written");
-        let distributions = TeacherDistributions::Hidden(hidden);
+        let distributions = rollout.teacher.clone().expect("the teacher reads rollouts when they are written");
         TrainingBatch {
             prompts: rollout.ids(self.pad(), |row| &row.prompt.student),
             targets: rollout.tokens(self.pad()),
@@ -179,11 +209,24 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(PricePrompts { prompts: TokenBatch::new(&prompts, self.pad()), prices: values })
     }
 
-    /// Computes the teacher's hidden states along the texts of a rollout.
-    pub(crate) fn with_teacher(&self, rollout: Rollout) -> Rollout {
-        let (prompts, texts) = (rollout.ids(self.pad(), |row| &row.prompt.expert), rollout.tokens(self.pad()));
-        let hidden = teacher_forced(self.teacher, &prompts, &texts);
-        Rollout { teacher_hidden: Some(HiddenData::new(&hidden)), ..rollout }
+    /// Adds the teacher's distributions along the texts of a rollout.
+    ///
+    /// # Errors
+    /// If the cache cannot be read, or if it is to serve a rollout whose pairs are not known.
+    pub(crate) fn with_teacher(&self, rollout: Rollout) -> Result<Rollout, DistillError> {
+        let distributions = match self.teacher {
+            TeacherSource::Cache(cache) if rollout.pairs.len() == rollout.rows.len() => cache.read(&rollout.pairs)?,
+            TeacherSource::Cache(_) => {
+                let reason = "its rollouts were written with a teacher".to_owned();
+                return Err(DistillError::SourceState { reason });
+            }
+            TeacherSource::Model(teacher) => {
+                let prompts = rollout.ids(self.pad(), |row| &row.prompt.expert);
+                let hidden = teacher_forced(teacher, &prompts, &rollout.tokens(self.pad()));
+                TeacherDistributions::Hidden(HiddenData::new(&hidden))
+            }
+        };
+        Ok(Rollout { teacher: Some(distributions), ..rollout })
     }
 
     /// The length limit of texts that are written together. `longest` is the number of tokens of their longest
@@ -193,17 +236,21 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     }
 
     /// A decoder in which the student can ask the teacher. Budgets are not enforced.
+    ///
+    /// # Errors
+    /// [`DistillError::CacheNeedsTeacher`].
     pub(crate) fn decoder<'m, M: Module + LanguageModel>(
         &'m self,
         student: &'m Student<M>,
         sampler: Sampler,
         rule: HelpRule,
-    ) -> BudgetedDecoder<'m> {
+    ) -> Result<BudgetedDecoder<'m>, DistillError> {
         let experts = match self.help_token {
-            Some(token) => Experts::new().with(token, Teacher::new(self.teacher)),
+            Some(token) => Experts::new().with(token, Teacher::new(self.teacher.model()?)),
             None => Experts::new(),
         };
-        self.with_settings(BudgetedDecoder::new(Policy::new(student, sampler).with_help_rule(rule), experts))
+        let policy = Policy::new(student, sampler).with_help_rule(rule);
+        Ok(self.with_settings(BudgetedDecoder::new(policy, experts)))
     }
 
     fn with_settings<'m>(&self, decoder: BudgetedDecoder<'m>) -> BudgetedDecoder<'m> {
@@ -233,14 +280,15 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         let longest = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
         let decoder = match source {
             TextSource::Teacher => {
-                let policy =
-                    Policy::greedy(self.teacher).with_help_rule(HelpRule::Never).with_prompt_side(PromptSide::Expert);
+                let policy = Policy::greedy(self.teacher.model()?)
+                    .with_help_rule(HelpRule::Never)
+                    .with_prompt_side(PromptSide::Expert);
                 let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
                 self.with_settings(BudgetedDecoder::new(policy, experts))
             }
-            TextSource::StudentSampled => self.decoder(student, Sampler::plain(), HelpRule::Learned),
+            TextSource::StudentSampled => self.decoder(student, Sampler::plain(), HelpRule::Learned)?,
             TextSource::StudentGreedy | TextSource::Reference => {
-                self.decoder(student, Sampler::Greedy, HelpRule::Learned)
+                self.decoder(student, Sampler::Greedy, HelpRule::Learned)?
             }
         };
         let decoder = decoder.with_max_new_tokens(self.max_new_tokens(longest)).with_batch_size(rows.len());
@@ -262,16 +310,11 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
 
 impl<T: LanguageModel + Sync> TeacherHead for RolloutSampler<'_, T> {
     fn log_probs(&self, hidden: &HiddenData) -> Tensor<2> {
-        let vocab_size = self.teacher.spec().vocab_size;
-        let logits = self.teacher.head(&hidden.hidden(&self.teacher.device()));
-        let mut closed = vec![0.0_f32; vocab_size];
-        for &id in &self.suppressed_ids {
-            if let Some(logit) = closed.get_mut(id as usize) {
-                *logit = CLOSED;
-            }
-        }
-        let closed = Tensor::<2>::from_data(TensorData::new(closed, [1, vocab_size]), &logits.device());
-        log_softmax((logits + closed) / self.config.teacher_temperature, 1)
+        let logits = match self.teacher {
+            TeacherSource::Model(teacher) => teacher.head(&hidden.hidden(&teacher.device())),
+            TeacherSource::Cache(cache) => cache.logits(hidden),
+        };
+        teacher_log_probs(logits, &self.suppressed_ids, self.config.teacher_temperature)
     }
 }
 

@@ -26,7 +26,9 @@ const USAGE_DECAY: f64 = 0.98;
 /// times on average.
 ///
 /// A batch has pairs of similar length. For each pair, a budget and its wording are drawn at random, and the
-/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher then reads all texts in one forward pass. New rollouts also move the prices of help ([`ConstraintConfig`](crate::ConstraintConfig)).
+/// [`Mixture`](crate::Mixture) decides who writes the text. The teacher then reads all texts in one forward pass, or a
+/// [`TeacherCache`](crate::TeacherCache) has its distributions. New rollouts also move the prices of help
+/// ([`ConstraintConfig`](crate::ConstraintConfig)).
 pub struct Rollouts<'a, T> {
     sampler: RolloutSampler<'a, T>,
     batches: SupervisedBatches<'a>,
@@ -127,12 +129,30 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         if constraint.search_texts > 0 && self.sampler.has_help_token() {
             return price::search(&self.sampler, student, workers);
         }
+        self.quantile_prices(student, rollouts)
+    }
+
+    /// The quantiles of the divergences at the tokens of some rollouts.
+    fn quantile_prices<M: Module + LanguageModel>(
+        &self,
+        student: &Student<M>,
+        rollouts: &[Arc<Rollout>],
+    ) -> Result<Prices, DistillError> {
         let mut divergences = Vec::new();
         for rollout in rollouts {
             let samples = diagnostics::ask_samples(&self.sampler, student, rollout);
             divergences.extend(samples.iter().map(|sample| sample.divergence));
         }
-        price::quantile_prices(constraint, divergences)
+        price::quantile_prices(&self.sampler.config().constraint, divergences)
+    }
+
+    /// Whether the prices are taken anew from the rollouts of this step. Without on-policy texts no use of help is seen,
+    /// so the prices follow the student's divergence, which falls while it trains.
+    fn prices_are_due(&self) -> bool {
+        let RolloutConfig { mixture, constraint, uses, .. } = self.sampler.config();
+        let period = constraint.frozen_steps.max(1).next_multiple_of((*uses).max(1));
+        let is_measured = mixture.on_policy_fraction > 0.0 || constraint.search_texts > 0;
+        !is_measured && self.step > 0 && self.step.is_multiple_of(period)
     }
 
     /// Moves the prices according to the help that the student used in the greedy texts of new rollouts.
@@ -179,6 +199,8 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
             let searches = self.step == 0 && self.sampler.config().constraint.search_texts > 0;
             if self.prices.is_none() || searches {
                 self.prices = Some(self.first_prices(student, &rollouts, workers)?);
+            } else if self.prices_are_due() {
+                self.prices = Some(self.quantile_prices(student, &rollouts)?);
             }
             self.move_prices(&rollouts);
             for rollout in &rollouts {
@@ -228,7 +250,7 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
     }
 
     fn state(&self) -> serde_json::Value {
-        let without_teacher = |rollout: &Arc<Rollout>| Rollout::new(rollout.rows.clone());
+        let without_teacher = |rollout: &Arc<Rollout>| Rollout::new(rollout.rows.clone(), rollout.pairs.clone());
         let saved = Saved {
             config: self.sampler.config().clone(),
             batches: self.batches.saved_state(),
@@ -255,7 +277,7 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
         self.batches.restore_state(saved.batches)?;
         self.replay = ReplayBuffer::new(config.replay_bytes);
         for rollout in saved.replay {
-            self.replay.push(self.sampler.with_teacher(rollout).into());
+            self.replay.push(self.sampler.with_teacher(rollout)?.into());
         }
         (self.step, self.prices, self.usage) = (saved.step, saved.prices, saved.usage);
         Ok(())

@@ -1,4 +1,5 @@
 //! A tiny student, its teacher and their data.
+#![allow(dead_code)]
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
