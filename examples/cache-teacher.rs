@@ -72,11 +72,11 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
     let teacher = match &flags.teacher {
-        Some(folder) => TextModel::open(program::model_folder(folder)?, &device)?,
+        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,
         None => TextModel::from_files("the embedded teacher", TRANSLATION.teacher, &device)?,
     };
     let student = match &flags.student {
-        Some(folder) => TextModel::open(program::model_folder(folder)?, &device)?,
+        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,
         None => teacher.clone(),
     };
     let pair = Pair::new(student.with_help_token("teacher")?, teacher)?;

@@ -82,6 +82,9 @@ struct Flags {
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
+    /// Print the memory that the run needs, by formulas, and stop.
+    #[arg(long)]
+    plan: bool,
     /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
     #[arg(long)]
     dashboard: bool,
@@ -97,9 +100,11 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     interrupt::install()?;
     let device = device::open(&flags.device)?;
-    let open = |folder: &Option<PathBuf>, files| match folder {
-        Some(folder) => program::model_folder(folder).and_then(|folder| Ok(TextModel::open(folder, &device.device)?)),
-        None => Ok(TextModel::from_files("the embedded model", files, &device.device)?),
+    let open = |folder: &Option<PathBuf>, files| -> Result<TextModel, Box<dyn Error>> {
+        Ok(match folder {
+            Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device.device)?,
+            None => TextModel::from_files("the embedded model", files, &device.device)?,
+        })
     };
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
@@ -134,6 +139,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         (None, cache) => Distillation::from_cache(student, cache.clone().unwrap_or_default()),
     };
     let distillation = flags.method.into_iter().fold(distillation.config(config), Distillation::method);
+    if flags.plan {
+        println!("{}", distillation.plan(train, &flags.out)?);
+        return Ok(());
+    }
     let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
     let distillation = distillation
         .on_step(|report| {

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use crate::default_workers::default_workers;
-use crate::distill::{
-    CacheManifest, CacheProgress, TeacherCacheConfig, TeacherCacheWriter, TokenPairs, TokenizedDataset, Workers,
-};
+use crate::distill::{CacheManifest, CacheProgress, TeacherCacheConfig, TeacherCacheWriter, TokenPairs, Workers};
+use crate::host::default_workers;
 use crate::lm::LanguageModel;
 use crate::{Error, Pair, TrainingData};
 
@@ -30,13 +28,8 @@ impl Pair {
     ) -> Result<CacheManifest, Error> {
         let Self { student, teacher, .. } = self;
         let max_tokens = teacher.text_limit(student.text_limit(max_tokens));
-        let (folder, tokenizer) = (folder.as_ref(), &student.tokenizer);
-        let pairs = match data.into() {
-            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, &student.template, max_tokens)?,
-            TrainingData::Stream(stream) => {
-                TokenizedDataset::on_disk(*stream, tokenizer, &student.template, max_tokens, folder)?
-            }
-        };
+        let folder = folder.as_ref();
+        let pairs = data.into().tokenise(student, max_tokens, folder)?;
         let pairs = pairs.with_target_start(student.generation.forced_bos_token_id());
         log::info!("scoring {} pairs with the teacher", pairs.count());
         let workers = Workers::new(default_workers(&LanguageModel::device(&teacher.model)))?;

@@ -4,25 +4,21 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::config::Config as _;
-use burn::module::{Module, ModuleDisplay};
 
 use crate::decode::PromptSide;
-use crate::default_workers::default_workers;
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, DistillError, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainerConfig,
-    TrainingOutcome,
+    BatchSource, MemoryPlan, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome,
 };
 use crate::eval::Evaluation;
-use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
+use crate::host::check_memory;
+use crate::lm::{FloatFormat, LanguageModel, Pretrained};
+use crate::setup::{SETTINGS, Setup};
 use crate::student::{Prices, Student};
 use crate::teacher_input::TeacherInput;
 use crate::text::{Dataset, HelpBudget, Seed};
 use crate::text_model::{read_json, save_json, save_or_remove};
 use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, Pair, TextModel, TrainingData};
-
-/// The name of the file with the configuration of a run.
-const SETTINGS: &str = "distillation.json";
 
 /// The name of the file with the budget reports, which a finished run has.
 const BUDGETS: &str = "budgets.json";
@@ -187,6 +183,21 @@ impl<'a> Distillation<'a> {
         Ok(self.complete(train.into(), valid, folder.as_ref(), false)?.0)
     }
 
+    /// The memory that the run needs, without running it. The numbers do not count the program and the data.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), before training.
+    pub fn plan<'d>(self, train: impl Into<TrainingData<'d>>, folder: impl AsRef<Path>) -> Result<MemoryPlan, Error> {
+        let Self { student, teacher, cache, objective, config, .. } = self;
+        let folder = folder.as_ref();
+        let (student, teacher) = TeacherInput { model: teacher.cloned(), cache }.paired_with(student)?;
+        let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
+        let pairs = setup.tokenise(train.into(), &teacher, folder)?;
+        let cache = teacher.open_cache(&pairs, &setup.base)?;
+        let rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &setup.config.rollout, &pairs, &setup.base)?)?;
+        setup.plan(&setup.trainable(), &teacher, &rollouts)
+    }
+
     /// Trains, and calibrates if `calibrates` is set. The pair is that of the trained student with the teacher, if there
     /// is one.
     fn complete(
@@ -196,78 +207,25 @@ impl<'a> Distillation<'a> {
         folder: &Path,
         calibrates: bool,
     ) -> Result<(Trained, Option<Pair>, Vec<BudgetReport>), Error> {
-        let Self { student, teacher, cache, objective, mut config, mut on_step, mut on_trial, mut on_report } = self;
-        let earlier = TrainerConfig::of_run(folder)?;
+        let Self { student, teacher, cache, objective, config, mut on_step, mut on_trial, mut on_report } = self;
         let (student, teacher) = TeacherInput { model: teacher.cloned(), cache }.paired_with(student)?;
-        let teacher = &teacher;
-        teacher.limit(&mut config.rollout);
-        let needs = objective.requirements();
-        let help_token = student.tokenizer.help_token("teacher").ok();
-        if needs.help_token && help_token.is_none() {
-            return Err(Error::NoHelpToken);
-        }
-        let asks = help_token.is_some() && objective.trains_help();
-        if config.heads_only && !asks {
-            return Err(Error::HeadsOnly);
-        }
-        let mut base = student;
-        if let Some(lora) = &config.lora {
-            if config.heads_only {
-                return Err(Error::HeadsOnlyLora);
-            }
-            base = base.with_lora(lora)?;
-            config.trainer.dropout |= lora.dropout > 0.0;
-        }
-        same_adapters(folder, config.lora.as_ref())?;
-        if asks {
-            base.template = base.template.stating_budget();
-        }
-        if !(needs.help_token && needs.value_heads) {
-            // Only `ConstrainedPath` trains the price head.
-            config.rollout.price_prompts = 0;
-        }
-        config.rollout.no_repeat_ngram_size = base.generation.no_repeat_ngram_size;
-        config.rollout.forced_bos_token_id = base.generation.forced_bos_token_id();
-
-        // The price head must see the whole budget, also if a chat template writes something before it.
-        let budget_end = base.template.budget_end(&base.tokenizer)?;
-        config.student.budget_tokens = config.student.budget_tokens.max(budget_end);
-
-        let (tokenizer, template) = (&base.tokenizer, &base.template);
-        let max_tokens = base.text_limit(config.max_tokens);
-        let max_tokens = teacher.model.as_ref().map_or(max_tokens, |teacher| teacher.text_limit(max_tokens));
-        let pairs = match train {
-            TrainingData::Memory(data) => TokenizedDataset::new(data, tokenizer, template, max_tokens)?,
-            TrainingData::Stream(stream) => {
-                TokenizedDataset::on_disk(*stream, tokenizer, template, max_tokens, folder)?
-            }
-        };
-        let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
+        let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
+        let base = &setup.base;
+        let pairs = setup.tokenise(train, &teacher, folder)?;
         // Validation and training see the same kind of texts.
-        let valid = TokenizedDataset::new(valid, tokenizer, template, max_tokens)?.kept()?;
+        let max_tokens = setup.max_tokens(&teacher);
+        let valid = TokenizedDataset::new(valid, &base.tokenizer, &base.template, max_tokens)?.kept()?;
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
-        let cache = teacher.open_cache(&pairs, &base)?;
-        let mut rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &config.rollout, &pairs, &base)?)?;
+        let cache = teacher.open_cache(&pairs, base)?;
+        let mut rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &setup.config.rollout, &pairs, base)?)?;
         if let Some(prices) = &base.prices {
             rollouts = rollouts.with_prices(prices)?;
         }
-        if let Some(TrainerConfig { warmup_steps, .. }) = earlier
-            && warmup_steps != config.trainer.warmup_steps
-        {
-            // `with_steps` gives short runs a shorter warm-up, so that more steps would be another configuration.
-            log::info!("the run keeps the warm-up of {warmup_steps} steps that it was started with");
-            config.trainer.warmup_steps = warmup_steps;
-        }
-        if config.trainer.workers == 0 {
-            config.trainer.workers = match earlier {
-                Some(earlier) => earlier.workers,
-                None => default_workers(&LanguageModel::device(&base.model.valid())),
-            };
-        }
-        let model = prepare(base.model.clone(), &config, help_token.filter(|_| asks));
-        let mut trainer = Trainer::resume(config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
+        let model = setup.trainable();
+        check_memory(&setup.plan(&model, &teacher, &rollouts)?, &LanguageModel::device(&model))?;
+        let mut trainer = Trainer::resume(setup.config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
 
-        let run = Run { base: &base, teacher: teacher.model.as_ref(), help_token, asks, config, folder };
+        let run = Run { setup: &setup, teacher: teacher.model.as_ref(), folder };
         // An interrupted calibration is not repeated from its start.
         let calibration = match trainer.is_finished() && run.has_saved_settings() {
             true => TextModel::read_calibration(folder)?,
@@ -280,16 +238,16 @@ impl<'a> Distillation<'a> {
             broken_off |= flow.is_break();
             flow
         })?;
-        let prices = trainer.source().prices().filter(|_| asks).cloned();
+        let prices = trainer.source().prices().filter(|_| setup.asks).cloned();
         let mut student = run.student(&trainer.best()?, prices);
         if calibration.is_none() {
             // The student is there, also if its calibration is interrupted.
-            let format = if run.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
+            let format = if setup.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
             student.save(folder, format)?;
         }
         student.calibration = calibration;
         let mut pair = run.pair(student.clone());
-        let budgets = match pair.as_mut().filter(|_| calibrates && asks && !broken_off) {
+        let budgets = match pair.as_mut().filter(|_| calibrates && setup.asks && !broken_off) {
             Some(pair) => run.calibrate(pair, &valid, &mut on_trial, &mut on_report)?,
             None => Vec::new(),
         };
@@ -297,42 +255,37 @@ impl<'a> Distillation<'a> {
     }
 }
 
-/// The parts of a run that do not change.
+/// A run in its folder.
 struct Run<'a> {
-    /// The student as it was given, with the prompt template of the run.
-    base: &'a TextModel,
+    setup: &'a Setup,
     /// None if there is only a cache.
     teacher: Option<&'a TextModel>,
-    help_token: Option<u32>,
-    /// Whether the run trains the student to ask.
-    asks: bool,
-    config: DistillationConfig,
     folder: &'a Path,
 }
 
 impl Run<'_> {
     /// A student of this run.
     fn student(&self, model: &Student<Pretrained>, prices: Option<Prices>) -> TextModel {
-        TextModel { model: model.clone(), calibration: None, prices, ..self.base.clone() }
+        TextModel { model: model.clone(), calibration: None, prices, ..self.setup.base.clone() }
     }
 
     /// A student of this run with its teacher.
     fn pair(&self, student: TextModel) -> Option<Pair> {
-        Some(Pair { student, teacher: self.teacher?.clone(), help_token: self.help_token })
+        Some(Pair { student, teacher: self.teacher?.clone(), help_token: self.setup.help_token })
     }
 
     /// Writes everything but the weights, so that the folder of an unfinished run shows its settings.
     fn save_settings(&self) -> Result<(), Error> {
-        self.base.tokenizer.save(self.folder)?;
-        self.base.template.save(self.folder)?;
-        self.base.generation.save(self.folder)?;
-        save_json(&self.config, self.folder.join(SETTINGS))
+        self.setup.base.tokenizer.save(self.folder)?;
+        self.setup.base.template.save(self.folder)?;
+        self.setup.base.generation.save(self.folder)?;
+        save_json(&self.setup.config, self.folder.join(SETTINGS))
     }
 
     /// Whether the folder has the settings of this run.
     fn has_saved_settings(&self) -> bool {
         let json = |config: &DistillationConfig| serde_json::to_value(config).expect("a config serialises");
-        DistillationConfig::load(self.folder.join(SETTINGS)).is_ok_and(|saved| json(&saved) == json(&self.config))
+        DistillationConfig::load(self.folder.join(SETTINGS)).is_ok_and(|saved| json(&saved) == json(&self.setup.config))
     }
 
     /// Trains, with the chrF of the student under one budget as the validation score.
@@ -342,10 +295,10 @@ impl Run<'_> {
         valid: &Dataset,
         on_step: &mut OnStep<'_>,
     ) -> Result<TrainingOutcome, Error> {
-        let texts = valid.clone().take(self.config.valid_texts);
-        let evaluation = Evaluation::new(&texts, &self.base.tokenizer, &self.base.template);
-        let helped = self.asks && self.teacher.is_some();
-        let budget = HelpBudget::percent(if helped { self.config.valid_budget } else { 0 });
+        let texts = valid.clone().take(self.setup.config.valid_texts);
+        let evaluation = Evaluation::new(&texts, &self.setup.base.tokenizer, &self.setup.base.template);
+        let helped = self.setup.asks && self.teacher.is_some();
+        let budget = HelpBudget::percent(if helped { self.setup.config.valid_budget } else { 0 });
         let mut validate = |model: &Student<Pretrained>| {
             let student = self.student(model, None);
             let pair = self.pair(student.clone()).filter(|_| helped);
@@ -368,7 +321,7 @@ impl Run<'_> {
         let path = self.folder.join(BUDGETS);
         if pair.student.calibration.is_none() {
             save_or_remove(&None::<()>, path.clone())?;
-            let calibration = pair.calibrate(valid, &self.config.calibration, on_trial)?;
+            let calibration = pair.calibrate(valid, &self.setup.config.calibration, on_trial)?;
             TextModel::save_calibration(&calibration, self.folder)?;
             pair.student.calibration = Some(calibration);
         } else if let Some(budgets) = read_json::<Vec<BudgetReport>>(&path, "remove it, and it is made again")? {
@@ -377,10 +330,10 @@ impl Run<'_> {
         }
         let student = TextModel { calibration: None, ..pair.student.clone() };
         let uncalibrated = Pair { student, ..pair.clone() };
-        let texts = valid.clone().take(self.config.calibration.texts);
-        log::info!("measuring the help used under {} budgets", self.config.report_budgets.len());
+        let texts = valid.clone().take(self.setup.config.calibration.texts);
+        log::info!("measuring the help used under {} budgets", self.setup.config.report_budgets.len());
         let mut budgets = Vec::new();
-        for &percent in &self.config.report_budgets {
+        for &percent in &self.setup.config.report_budgets {
             let report = BudgetReport::measure(pair, &uncalibrated, &texts, percent)?;
             on_report(&report);
             budgets.push(report);
@@ -388,31 +341,4 @@ impl Run<'_> {
         save_json(&budgets, path)?;
         Ok(budgets)
     }
-}
-
-/// Checks that a run in the folder has the same adapters. Checkpoints have only their numbers.
-fn same_adapters(folder: &Path, asked: Option<&LoraConfig>) -> Result<(), Error> {
-    let path = folder.join(SETTINGS);
-    let Ok(saved) = DistillationConfig::load(&path) else { return Ok(()) };
-    if saved.lora.as_ref() == asked {
-        return Ok(());
-    }
-    let [saved, asked] =
-        [saved.lora.as_ref(), asked].map(|lora| serde_json::to_string(&lora).expect("a config serialises"));
-    Err(DistillError::OtherConfig { path, field: "lora".into(), saved, asked }.into())
-}
-
-/// The student on an autodiff device, with heads for `help_token` if there is one.
-fn prepare<M>(student: Student<M>, config: &DistillationConfig, help_token: Option<u32>) -> Student<M>
-where
-    M: LanguageModel + Module + ModuleDisplay,
-{
-    // The student may have been opened on an autodiff device or not; `valid` makes both cases equal.
-    let mut student = student.valid().train();
-    if let Some(token) = help_token
-        && !student.has_heads()
-    {
-        student = student.with_heads(&config.student, token);
-    }
-    if config.heads_only { student.with_frozen_model() } else { student }
 }

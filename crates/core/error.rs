@@ -103,6 +103,16 @@ pub enum Error {
     /// A distillation from a cache has no teacher to calibrate the student with.
     #[error("a calibration needs the teacher, but there is only a cache: call `train`, or `Distillation::new`")]
     NoTeacher,
+    /// A run does not fit into the memory of this machine.
+    #[error("the run needs {needed} MB and this machine has {memory} MB: {remedy} (`--plan` lists all parts)")]
+    Memory {
+        /// The largest memory of the run, MB.
+        needed: usize,
+        /// The memory of this machine, MB.
+        memory: usize,
+        /// The options that lower the largest part.
+        remedy: &'static str,
+    },
     /// Only the heads are to be trained, but also adapters.
     #[error("heads_only trains no adapters: leave out heads_only or lora")]
     HeadsOnlyLora,

@@ -13,16 +13,17 @@ mod answer;
 mod budget_report;
 mod cached_teacher;
 mod calibration;
-mod default_workers;
 pub mod device;
 mod distillation;
 mod distillation_config;
 mod error;
+mod host;
 #[cfg(target_family = "wasm")]
 mod hub;
 mod method;
 mod pair;
 pub mod prelude;
+mod setup;
 mod teacher_input;
 mod text_model;
 mod training_data;

@@ -39,7 +39,6 @@ pub type ModelFile<'a> = (&'a str, &'a [u8]);
 const CALIBRATION: &str = "calibration.json";
 /// The name of [`CALIBRATION`] in folders of earlier versions.
 const OLD_CALIBRATION: &str = "asking.json";
-const CALIBRATE_AGAIN: &str = "make it again with the example `calibrate`";
 const PRICES: &str = "prices.json";
 const HEADS: &str = "heads.safetensors";
 
@@ -331,7 +330,7 @@ fn read_help_files(
         if calibration.is_none()
             && let Some(json) = text(name)?
         {
-            calibration = Some(parse(&json, &folder.join(name), CALIBRATE_AGAIN)?);
+            calibration = Some(parse(&json, &folder.join(name), "make it again with the example `calibrate`")?);
         }
     }
     let remedy = "copy it again from the folder that `distill` wrote";

@@ -15,8 +15,8 @@ use crate::checkpoint::first_difference;
 use crate::objective::Requirements;
 use crate::price::{self, Usage};
 use crate::{
-    BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TeacherHead, TrainingBatch, Workers,
-    diagnostics,
+    BatchShape, BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TeacherHead, TrainingBatch,
+    Workers, diagnostics,
 };
 
 /// The factor by which the running sums of a level shrink before a new text is added.
@@ -86,6 +86,18 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     /// The current prices. None before the first step, unless [`with_prices`](Self::with_prices) has set them.
     pub fn prices(&self) -> Option<&Prices> {
         self.prices.as_ref()
+    }
+
+    /// The sizes of the micro-batches of the current epoch, with the words that state a budget in the prompts, and with
+    /// the lengths of the references.
+    ///
+    /// # Errors
+    /// If a prompt cannot be made.
+    pub fn shapes(&self) -> Result<Vec<BatchShape>, DistillError> {
+        let (prompts, wording) = (self.sampler.prompts(), self.sampler.config().wordings[0]);
+        let budget = prompts.prompt(0, HelpBudget::percent(20), wording)?.student.len() - prompts.lengths(0).0;
+        let with_budget = |shape: BatchShape| BatchShape { source: shape.source + budget, ..shape };
+        Ok(self.batches.shapes().into_iter().map(with_budget).collect())
     }
 
     /// The sampler that writes the rollouts.
