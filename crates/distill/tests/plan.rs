@@ -1,0 +1,30 @@
+//! The memory of runs with large models, on paper. CONTRIBUTING quotes these numbers.
+
+use wheels_distill::{BatchShape, MemoryPlan, PlannedModel, RolloutConfig, TrainerConfig};
+use wheels_lm::LlamaConfig;
+
+const GB: f64 = 1e9;
+
+/// A Qwen2.5 model by its config.json, with parameters of 2 bytes (bf16) or 4.
+fn qwen(sizes: [usize; 5], vocab_size: usize, parameters: usize, parameter_bytes: usize) -> PlannedModel {
+    let [width, inner, layers, heads, kv_heads] = sizes;
+    let config = format!(
+        r#"{{"model_type": "qwen2", "vocab_size": {vocab_size}, "hidden_size": {width}, "intermediate_size": {inner},
+            "num_hidden_layers": {layers}, "num_attention_heads": {heads}, "num_key_value_heads": {kv_heads}}}"#
+    );
+    let config: LlamaConfig = serde_json::from_str(&config).expect("a config");
+    PlannedModel { parameters, trained: parameters, vocab_size, parameter_bytes, footprint: config.footprint() }
+}
+
+#[test]
+fn a_teacher_of_7b_and_a_student_of_half_a_billion_fit_one_gpu_of_80_gb_with_16_texts() {
+    let teacher = qwen([3584, 18_944, 28, 28, 4], 152_064, 7_615_616_512, 2);
+    let student = qwen([896, 4864, 24, 14, 2], 151_936, 494_032_768, 4);
+    let rollout = RolloutConfig::new(1000);
+    let plan = |texts: usize| {
+        let batch = BatchShape { rows: texts, source: 256, target: 256 };
+        MemoryPlan::new(&TrainerConfig::new(1000), &student, Some((&teacher, &rollout)), &[batch])
+    };
+    let gigabytes = |texts: usize| (plan(texts).peak() as f64 / GB).round();
+    assert_eq!([4, 8, 16, 32].map(gigabytes), [36.0, 47.0, 68.0, 110.0]);
+}
