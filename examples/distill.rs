@@ -141,6 +141,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let distillation = flags.method.into_iter().fold(distillation.config(config), Distillation::method);
     if flags.plan {
         println!("{}", distillation.plan(train, &flags.out)?);
+        program::remove_if_empty(&flags.out);
         return Ok(());
     }
     let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use training_wheels::lm::{FloatFormat, LanguageModel, TokenBatch};
 use training_wheels::prelude::*;
@@ -155,4 +156,19 @@ fn saved_heads_ask_the_teacher_even_if_another_help_token_comes_first() {
 
 fn file<'a>(files: &'a [(&'a str, &'a [u8])], name: &str) -> &'a [u8] {
     files.iter().find(|(file, _)| *file == name).unwrap().1
+}
+
+#[test]
+fn a_run_that_does_not_fit_into_memory_is_refused_with_the_option_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let mut config = config();
+    config.rollout.replay_bytes = usize::MAX / 4;
+    let run = || Distillation::new(student(), &teacher).config(config.clone());
+    let plan = run().plan(&train, folder.path()).unwrap();
+    assert_eq!(plan.replay, usize::MAX / 4);
+    assert!(plan.activations > 0 && plan.teacher == 4 * teacher.model.num_params(), "{plan}");
+    let error = run().run(&train, &valid, folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Memory { .. }) && error.to_string().contains("lower replay_bytes"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
 }

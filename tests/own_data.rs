@@ -152,3 +152,18 @@ fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
     let kept = fs::read_to_string(out.join("command.txt")).expect("the command of the run");
     assert_eq!(kept, command, "a command that fails replaces none");
 }
+
+#[test]
+fn a_plan_prints_the_memory_of_a_run_and_writes_nothing() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let data = written(scratch.path(), "data.jsonl", short_lines(30).join("\n"));
+    let out = scratch.path().join("run");
+    let output = train(&data, &out, &["--plan"]);
+    let table = String::from_utf8(output.stdout.clone()).expect("text");
+    succeeds(output);
+    assert!(
+        table.contains("activations") && table.lines().last().is_some_and(|l| l.starts_with("largest sum")),
+        "{table}"
+    );
+    assert!(!out.exists());
+}

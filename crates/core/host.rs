@@ -18,7 +18,7 @@ pub(crate) fn default_workers(device: &Device) -> usize {
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub(crate) fn check_memory(plan: &MemoryPlan, device: &Device) -> Result<(), Error> {
+pub fn check_memory(plan: &MemoryPlan, device: &Device) -> Result<(), Error> {
     match memory().filter(|_| is_cpu(device)) {
         Some(memory) if plan.peak() > memory => {
             let [needed, memory] = [plan.peak(), memory].map(|bytes| bytes / 1_000_000);

@@ -34,6 +34,7 @@ pub use calibration::{CalibrationConfig, CalibrationTrial};
 pub use distillation::{Distillation, Distilled, Trained};
 pub use distillation_config::DistillationConfig;
 pub use error::{Error, report};
+pub use host::check_memory;
 pub use method::Method;
 pub use pair::Pair;
 pub use text_model::{ModelFile, TextModel};

@@ -114,6 +114,13 @@ pub(crate) fn save_command(folder: &Path) -> Result<(), TextError> {
     write_atomically(folder.join("command.txt"), text)
 }
 
+/// Removes the folder of a run that was not started.
+#[allow(dead_code)]
+pub(crate) fn remove_if_empty(folder: &Path) {
+    // A folder with files stays.
+    let _ = std::fs::remove_dir(folder);
+}
+
 /// The lines of standard input that are not blank. Empty if standard input is a terminal.
 #[allow(dead_code)]
 pub(crate) fn piped_lines() -> Result<Vec<String>, Box<dyn Error>> {

@@ -80,8 +80,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let plan = MemoryPlan::new(&config, &PlannedModel::new(&student), None, &batches.shapes());
     if flags.plan {
         println!("{plan}");
+        program::remove_if_empty(&flags.out);
         return Ok(());
     }
+    training_wheels::check_memory(&plan, &accelerator.device)?;
     let mut trainer = Trainer::resume(config, &objective, student, batches, &flags.out)?;
     start::same_settings(flags, trainer.step() == 0)?;
     program::save_command(&flags.out)?;

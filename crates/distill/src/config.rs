@@ -209,6 +209,14 @@ pub struct RolloutConfig {
     pub seed: u64,
 }
 
+impl RolloutConfig {
+    /// The length limit of texts that are written together, tokens. `longest` is the number of tokens of their longest
+    /// reference.
+    pub(crate) fn max_new_tokens(&self, longest: usize) -> usize {
+        (self.max_length_ratio * longest as f64) as usize + self.max_length_offset
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -93,8 +93,8 @@ impl PlannedModel {
 }
 
 impl MemoryPlan {
-    /// The plan of a run on micro-batches of these sizes. With a teacher, the student writes the texts of rollouts with
-    /// its help.
+    /// The plan of a run on micro-batches of these sizes. With a teacher, the targets are the references of rollouts, and
+    /// texts that a model writes are taken to be as long as their limit.
     ///
     /// Each worker is taken to have the largest micro-batch at the same time.
     pub fn new(
@@ -104,6 +104,13 @@ impl MemoryPlan {
         batches: &[BatchShape],
     ) -> Self {
         let max_positions = config.max_positions(student.vocab_size);
+        let written = |&shape: &BatchShape| match teacher {
+            Some((_, rollout)) if rollout.mixture.writes_texts() => {
+                BatchShape { target: rollout.max_new_tokens(shape.target), ..shape }
+            }
+            _ => shape,
+        };
+        let batches: Vec<BatchShape> = batches.iter().map(written).collect();
         let activations = |&BatchShape { rows, source, target }: &BatchShape| {
             student.footprint.activations(rows, source, target, config.dropout)
         };
@@ -116,8 +123,8 @@ impl MemoryPlan {
         let trained = student.trained * F32;
         // The gradient of a chunk or of a micro-batch is added to those before it.
         let sums = 1 + usize::from(config.accumulate > 1 || batches.iter().any(|b| b.positions() > max_positions));
-        let rollouts = |(teacher, rollout): (&PlannedModel, &RolloutConfig)| {
-            batches.iter().map(|batch| rollout_numbers(student, teacher, rollout, batch)).max().unwrap_or(0)
+        let rollouts = |(teacher, _): (&PlannedModel, &RolloutConfig)| {
+            batches.iter().map(|batch| rollout_numbers(student, teacher, batch)).max().unwrap_or(0)
         };
         Self {
             student: student.bytes(),
@@ -158,12 +165,10 @@ impl MemoryPlan {
 fn rollout_numbers(
     student: &PlannedModel,
     teacher: &PlannedModel,
-    config: &RolloutConfig,
     &BatchShape { rows, source, target }: &BatchShape,
 ) -> usize {
-    let longest = (config.max_length_ratio * target as f64) as usize + config.max_length_offset;
     let writing = |model: &PlannedModel| {
-        model.footprint.caches(rows, source, longest) + LOGIT_TENSORS[1] * rows * model.vocab_size
+        model.footprint.caches(rows, source, target) + LOGIT_TENSORS[1] * rows * model.vocab_size
     };
     (writing(student) + writing(teacher)).max(teacher.footprint.forward(rows, source + target))
 }
@@ -228,9 +233,10 @@ mod tests {
         let config = TrainerConfig::new(10).with_workers(2);
         let whole = plan(&config);
         assert_eq!((whole.student, whole.optimizer, whole.gradients), (4_000_000, 8_000_000, 8_000_000));
-        assert_eq!(whole.logits, 2 * 4 * 7 * 240 * 1000);
-        // 60 of 240 positions at a time. The gradient of a chunk exists beside the sum.
-        let chunked = plan(&config.clone().with_logits_bytes(Some(4 * 1000 * 60)));
+        // The student may write twice the length of a reference and 8 tokens more.
+        assert_eq!(whole.logits, 2 * 4 * 7 * (8 * 68) * 1000);
+        // A quarter of the positions at a time. The gradient of a chunk exists beside the sum.
+        let chunked = plan(&config.clone().with_logits_bytes(Some(4 * 1000 * 2 * 68)));
         assert_eq!((chunked.logits, chunked.gradients), (whole.logits / 4, 2 * whole.gradients));
         let alone = plan(&config.with_workers(1));
         assert_eq!((2 * alone.activations, 2 * alone.rollouts), (whole.activations, whole.rollouts));

@@ -90,7 +90,7 @@ fn text_batches<T: LanguageModel + Sync>(
             prompts.push(sampler.prompts().prompt(index, budget, wording)?);
             longest = longest.max(sampler.prompts().lengths(index).1);
         }
-        batches.push(TextBatch { prompts, max_new_tokens: sampler.max_new_tokens(longest) });
+        batches.push(TextBatch { prompts, max_new_tokens: sampler.config().max_new_tokens(longest) });
     }
     Ok(batches)
 }

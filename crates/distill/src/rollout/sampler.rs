@@ -229,12 +229,6 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(Rollout { teacher: Some(distributions), ..rollout })
     }
 
-    /// The length limit of texts that are written together. `longest` is the number of tokens of their longest
-    /// reference.
-    pub(crate) fn max_new_tokens(&self, longest: usize) -> usize {
-        (self.config.max_length_ratio * longest as f64) as usize + self.config.max_length_offset
-    }
-
     /// A decoder in which the student can ask the teacher. Budgets are not enforced.
     ///
     /// # Errors
@@ -291,7 +285,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
                 self.decoder(student, Sampler::Greedy, HelpRule::Learned)?
             }
         };
-        let decoder = decoder.with_max_new_tokens(self.max_new_tokens(longest)).with_batch_size(rows.len());
+        let decoder = decoder.with_max_new_tokens(self.config.max_new_tokens(longest)).with_batch_size(rows.len());
         let prompts: Vec<Prompt> = rows.iter().map(|row| row.prompt.clone()).collect();
         let decoded = decoder.decode(&prompts, seed)?;
         let mut rng = seed.stream("flags").rng();
