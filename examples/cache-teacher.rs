@@ -70,6 +70,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    program::refuse_model_folder(&flags.out)?;
     let device = device::open(&flags.device)?.device;
     let teacher = match &flags.teacher {
         Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,

@@ -82,7 +82,7 @@ struct Flags {
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
-    /// Print the memory that the run needs, by formulas, and stop.
+    /// Print the memory that the run needs, by formulas, and stop. The peak is the largest sum of parts that exist at once.
     #[arg(long)]
     plan: bool,
     /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.
@@ -109,6 +109,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
     let teacher = has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher)).transpose()?;
+    let absent = [("--teacher", has_teacher && flags.teacher.is_none()), ("--student", flags.student.is_none())];
+    let absent = absent.into_iter().chain([("--data", flags.data.is_none())]).filter(|(_, absent)| *absent);
+    for (flag, _) in absent {
+        log::info!("no {flag}: the embedded one is used (English to Italian)");
+    }
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let train: TrainingData<'_> = match &flags.data {
         Some(path) => flags.fields.stream(path)?.into(),
@@ -163,11 +168,12 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             header.take().into_iter().for_each(|print| print());
             budget_table::print_row(row);
         });
-    let (outcome, budgets) = if has_teacher {
+    let (outcome, budgets, can_ask) = if has_teacher {
         let distilled = distillation.run(train, &valid, &flags.out)?;
-        (distilled.outcome, distilled.budgets)
+        (distilled.outcome, distilled.budgets, false)
     } else {
-        (distillation.train(train, &valid, &flags.out)?.outcome, vec![])
+        let trained = distillation.train(train, &valid, &flags.out)?;
+        (trained.outcome, vec![], trained.student.model.has_heads())
     };
 
     progress.borrow().finish();
@@ -180,8 +186,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     let out = flags.out.display();
     eprintln!("the model is in {out}");
-    if !has_teacher {
-        eprintln!("it is not calibrated yet: calibrate --student {out} --teacher DIR --data valid.jsonl");
+    if can_ask {
+        eprintln!("it is not calibrated yet: calibrate --student {out} --teacher DIR --data FILE");
     }
     Ok(())
 }

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    program::refuse_model_folder(&flags.out)?;
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
     let from = program::trained_model_folder(&flags.from)?;

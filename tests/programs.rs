@@ -120,3 +120,21 @@ fn inspect_shows_budgets_prices_and_calibration_of_a_student() {
     assert_eq!(absent["logits"].as_array().map(Vec::len), absent["vocab_size"].as_u64().map(|size| size as usize));
     assert!(absent["help"]["prices"]["levels"].is_array() && absent["help"]["calibration"]["points"].is_array());
 }
+
+#[test]
+fn programs_refuse_to_write_into_the_folder_of_a_model() {
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let out = scratch.path().join("model");
+    fs::create_dir(&out).expect("a folder");
+    fs::write(out.join("config.json"), "{}").expect("a file");
+    let [student, teacher] = [model("student"), model("teacher")];
+    let mut halved = Command::new(example("student"));
+    halved.args(["--every-block", "2", "--from"]).arg(&teacher);
+    let mut compared = Command::new(example("evaluate"));
+    compared.args(["--limit", "2", "--student"]).arg(&student).arg("--teacher").arg(&teacher);
+    for program in [&mut halved, &mut compared, &mut command("cache-teacher", &[])] {
+        let message = fails(program.arg("--out").arg(&out));
+        assert!(message.contains("has config.json, so it is the folder of a model or a run"), "{message}");
+        assert_eq!(fs::read_dir(&out).expect("a folder").count(), 1, "nothing is written");
+    }
+}

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleDisplay};
 use crate::distill::objective::Objective;
 use crate::distill::{DistillError, MemoryPlan, PlannedModel, Rollouts, TokenizedDataset, TrainerConfig};
 use crate::host::default_workers;
-use crate::lm::{LanguageModel, LoraConfig, Pretrained};
+use crate::lm::{LanguageModel, Pretrained};
 use crate::student::Student;
 use crate::teacher_input::TeacherInput;
 use crate::{DistillationConfig, Error, TextModel, TrainingData};
@@ -40,6 +40,7 @@ impl Setup {
     ) -> Result<Self, Error> {
         let earlier = TrainerConfig::of_run(folder)?;
         teacher.limit(&mut config.rollout);
+        warn_of_size(&student, teacher);
         let needs = objective.requirements();
         let help_token = student.tokenizer.help_token("teacher").ok();
         if needs.help_token && help_token.is_none() {
@@ -57,7 +58,7 @@ impl Setup {
             base = base.with_lora(lora)?;
             config.trainer.dropout |= lora.dropout > 0.0;
         }
-        same_adapters(folder, config.lora.as_ref())?;
+        same_parameters(folder, &config)?;
         if asks {
             base.template = base.template.stating_budget();
         }
@@ -114,6 +115,15 @@ impl Setup {
     }
 }
 
+/// Warns of a student that is not smaller than its teacher.
+fn warn_of_size(student: &TextModel, teacher: &TeacherInput) {
+    let Some(teacher) = &teacher.model else { return };
+    let [student, teacher] = [student, teacher].map(|model| model.model.num_params());
+    if student >= teacher {
+        log::warn!("the student has {student} parameters and its teacher {teacher}: are they swapped?");
+    }
+}
+
 /// Sets what a run that goes on keeps, and the number of workers.
 fn complete(config: &mut TrainerConfig, earlier: Option<TrainerConfig>, base: &TextModel) {
     if let Some(TrainerConfig { warmup_steps, .. }) = earlier
@@ -131,16 +141,20 @@ fn complete(config: &mut TrainerConfig, earlier: Option<TrainerConfig>, base: &T
     }
 }
 
-/// Checks that a run in the folder has the same adapters. Checkpoints have only their numbers.
-fn same_adapters(folder: &Path, asked: Option<&LoraConfig>) -> Result<(), Error> {
+/// Checks that a run in the folder trains the same parameters. Checkpoints have only their numbers.
+fn same_parameters(folder: &Path, config: &DistillationConfig) -> Result<(), Error> {
     let path = folder.join(SETTINGS);
     let Ok(saved) = DistillationConfig::load(&path) else { return Ok(()) };
-    if saved.lora.as_ref() == asked {
-        return Ok(());
+    let lora = |config: &DistillationConfig| serde_json::to_string(&config.lora).expect("a config serialises");
+    let heads_only = |config: &DistillationConfig| config.heads_only.to_string();
+    for (field, saved, asked) in
+        [("lora", lora(&saved), lora(config)), ("heads_only", heads_only(&saved), heads_only(config))]
+    {
+        if saved != asked {
+            return Err(DistillError::OtherConfig { path, field: field.into(), saved, asked }.into());
+        }
     }
-    let [saved, asked] =
-        [saved.lora.as_ref(), asked].map(|lora| serde_json::to_string(&lora).expect("a config serialises"));
-    Err(DistillError::OtherConfig { path, field: "lora".into(), saved, asked }.into())
+    Ok(())
 }
 
 /// The student on an autodiff device, with heads for `help_token` if there is one.

@@ -111,6 +111,7 @@ impl<'a> Job<'a> {
         if data.is_empty() {
             return Err("there are no texts to evaluate on: --limit is 0".into());
         }
+        program::refuse_model_folder(&flags.folder())?;
         let plan = suite::plan(&flags.decoders, &flags.budgets);
         let valid = validation(flags, &plan)?;
         let name = |path: &Option<PathBuf>| match path {

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 /// The exit status that shells expect of a program that Ctrl-C has stopped.
 const INTERRUPTED: i32 = 130;
 
+const CALIBRATION_WAITS: &str =
+    "stopped; the trained student is saved, and the same command goes on with the calibration";
+
 /// Whether the run is asked to stop after its step.
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -28,21 +31,27 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         let in_phase = |phase: Phase| PHASE.load(Ordering::SeqCst) == phase as u8;
         if in_phase(Phase::Training) && !STOP.swap(true, Ordering::SeqCst) {
-            eprintln!("stopping after this step; Ctrl-C again stops at once, at the last checkpoint");
+            eprintln!(
+                "stopping after this step; Ctrl-C again stops at once and loses the steps since the last checkpoint"
+            );
             return;
         }
         if in_phase(Phase::Training) {
-            eprintln!("stopped; the same command goes on from the last checkpoint");
+            eprintln!("stopped; the same command goes on from the last checkpoint, if there is one");
         } else if in_phase(Phase::Calibration) {
-            eprintln!("stopped; the trained student is saved, and the same command goes on with the calibration");
+            eprintln!("{CALIBRATION_WAITS}");
         }
         exit(INTERRUPTED);
     })
 }
 
-/// Notes what the run does from now on.
+/// Notes what the run does from now on. A run that was asked to stop after its last step ends here.
 pub(crate) fn enter(phase: Phase) {
-    PHASE.store(phase as u8, Ordering::SeqCst);
+    let before = PHASE.swap(phase as u8, Ordering::SeqCst);
+    if before != phase as u8 && stops() {
+        eprintln!("{CALIBRATION_WAITS}");
+        exit(INTERRUPTED);
+    }
 }
 
 /// Whether the run is asked to stop.

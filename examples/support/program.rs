@@ -12,7 +12,7 @@ use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, w
 /// Runs an example with logging on, and prints an error with its causes in one line.
 pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
-    let filter = "warn,training_wheels=info,wheels_text=info,wheels_distill=info,wgpu_hal=off";
+    let filter = "warn,train=info,distill=info,training_wheels=info,wheels_text=info,wheels_distill=info,wgpu_hal=off";
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).format_timestamp(None).init();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,6 +85,12 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
 pub(crate) fn trained_model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let folder = model_folder(name)?;
     let has = |file: &str| folder.join(file).exists();
+    if has("cache.json") {
+        let folder = folder.display();
+        return Err(
+            format!("{folder} is the cache of a teacher and no model: give it to distill --teacher-cache").into()
+        );
+    }
     if has("command.txt") && !has("config.json") && !has("adapter_config.json") {
         let folder = folder.display();
         return Err(format!(
@@ -112,6 +118,20 @@ pub(crate) fn save_command(folder: &Path) -> Result<(), TextError> {
         command.join(" ")
     );
     write_atomically(folder.join("command.txt"), text)
+}
+
+/// Checks that an output folder has no model and no run, whose files would be replaced or mixed with others.
+#[allow(dead_code)]
+pub(crate) fn refuse_model_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let names = ["config.json", "model.safetensors", "adapter_config.json", "distillation.json", "train.json"];
+    match names.into_iter().find(|name| folder.join(name).exists()) {
+        Some(name) => Err(format!(
+            "{} has {name}, so it is the folder of a model or a run: choose another --out",
+            folder.display()
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Removes the folder of a run that was not started.

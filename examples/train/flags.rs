@@ -115,7 +115,7 @@ pub(crate) struct Flags {
     /// Save the weights in half precision.
     #[arg(long)]
     pub(crate) half: bool,
-    /// Print the memory that the run needs, by formulas, and stop.
+    /// Print the memory that the run needs, by formulas, and stop. The peak is the largest sum of parts that exist at once.
     #[arg(long)]
     pub(crate) plan: bool,
     /// Show burn-train's dashboard instead of a progress bar. The build needs the feature `dashboard`.

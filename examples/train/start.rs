@@ -72,6 +72,7 @@ fn tokenizer(flags: &Flags, goes_on: bool) -> Result<Tokenizer, Box<dyn Error>> 
     let mut tokenizer = match flags.tokenizer.as_ref().or(saved) {
         Some(folder) => Tokenizer::from_dir(program::model_folder(folder)?)?,
         None => {
+            log::info!("training a new tokenizer of {} tokens; --tokenizer takes that of a teacher", flags.vocab);
             let mut failed = Ok(());
             let examples = flags.fields.stream(&flags.data)?.map_while(|example| match example {
                 Ok(example) => Some([example.source, example.target]),

@@ -163,7 +163,7 @@ impl Checkpoints {
         optimizer: ModuleOptimizer,
     ) -> Result<(M, ModuleOptimizer), DistillError> {
         let folder = self.path(state.step);
-        same_config(&state.config, config, &folder.join(STATE))?;
+        same_config(state, config, &folder.join(STATE))?;
         let here = model.num_params();
         if let Some(saved) = state.parameters.filter(|&saved| saved != here) {
             return Err(DistillError::OtherModel { path: folder, saved, here });
@@ -206,8 +206,9 @@ fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
 
 /// Checks that a run is resumed with its own configuration. The number of steps, the times of checkpoints and
 /// validations, and the patience may change. Every other field decides the numbers of the run.
-fn same_config(saved: &TrainerConfig, asked: &TrainerConfig, path: &Path) -> Result<(), DistillError> {
-    if saved.steps != asked.steps && asked.decay.depends_on_steps() {
+fn same_config(state: &State, asked: &TrainerConfig, path: &Path) -> Result<(), DistillError> {
+    let saved = &state.config;
+    if saved.steps != asked.steps && asked.steps > state.step && asked.decay.depends_on_steps() {
         log::warn!(
             "the run was started for {} steps and goes on to {}: from here on its learning rate follows the new number",
             saved.steps,

@@ -180,7 +180,7 @@ impl fmt::Display for MemoryPlan {
             ("target network", self.target_network),
             ("teacher", self.teacher),
             ("optimizer", self.optimizer),
-            ("replay", self.replay),
+            ("replay buffer", self.replay),
             ("gradients", self.gradients),
             ("activations", self.activations),
             ("logits", self.logits),
@@ -190,7 +190,7 @@ impl fmt::Display for MemoryPlan {
         for (name, bytes) in rows.into_iter().filter(|(_, bytes)| *bytes > 0) {
             writeln!(f, "{name:<16}{:>10.1} MB", bytes as f64 / 1e6)?;
         }
-        write!(f, "{:<16}{:>10.1} MB", "largest sum", self.peak() as f64 / 1e6)
+        write!(f, "{:<16}{:>10.1} MB", "peak", self.peak() as f64 / 1e6)
     }
 }
 

@@ -335,7 +335,7 @@ pub enum TextError {
         reason: &'static str,
     },
     /// The fields of the source and the target are unknown.
-    #[error("{}:{line}: the fields of the source and the target are unknown", path.display())]
+    #[error("{}:{line}: name the fields of the source and the target with --source-field and --target-field", path.display())]
     Fields {
         /// The file, or the name given for a reader.
         path: PathBuf,
@@ -400,8 +400,8 @@ pub enum TextError {
 fn line_remedy(problem: &LineProblem) -> &'static str {
     match problem {
         LineProblem::MissingField { .. } => {
-            "check the names of the fields (--source-field and --target-field; in the library, DatasetOptions), or skip \
-             lines without them with --skip-bad"
+            "check the names of the fields, or skip lines without them with --skip-bad (in the library, \
+             DatasetOptions::with_skip_bad)"
         }
         LineProblem::NotMessages { .. } => "give --target-field too, unless the source is a conversation",
         _ => "repair it, or skip such lines with --skip-bad (in the library, DatasetOptions::with_skip_bad)",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use tokenizers::Model as _;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, AddedVocabulary};
 
@@ -255,10 +256,13 @@ impl Tokenizer {
     /// The first id that is another token in `other`, help tokens of this tokenizer left out. `None` if every id of this
     /// tokenizer means the same in both.
     ///
-    /// `other` may have more tokens.
+    /// `other` may have more tokens that were added to its vocabulary, but no more of those that texts are split into.
     pub fn first_difference(&self, other: &Self) -> Option<u32> {
         let help: Vec<u32> = self.help_tokens().into_iter().map(|(_, id)| id).collect();
-        (0..self.vocab_size as u32).find(|id| !help.contains(id) && self.token(*id) != other.token(*id))
+        let learned = other.inner.get_model();
+        let differs = |id: u32| self.token(id) != other.token(id);
+        let own = (0..self.vocab_size as u32).find(|&id| !help.contains(&id) && differs(id));
+        own.or_else(|| (0..other.vocab_size as u32).find(|&id| differs(id) && learned.id_to_token(id).is_some()))
     }
 
     /// Whether an id is a special token, which has no text.

@@ -185,7 +185,7 @@ fn the_first_id_that_is_another_token_is_found_without_help_tokens() {
     let other = train(["zyx zyx"], 261);
     let first = BYTES.first_difference(&other).unwrap();
     assert!(first >= 259 && BYTES.token(first) != other.token(first));
-    assert_eq!(train(["a"], 259).first_difference(&BYTES), None, "the other may have more tokens");
+    assert_eq!(train(["a"], 259).first_difference(&BYTES), Some(259), "the other splits texts into other tokens");
     assert_eq!(BYTES.first_difference(&train(["a"], 259)), Some(259));
 }
 

@@ -83,7 +83,7 @@ impl<R: BufRead> Examples<R> {
                     return Ok(Some(example));
                 }
                 Err(problem) if self.skip_bad => self.skip(record.line, problem),
-                Err(problem) => return Err(line_error(&self.origin, record.line, problem)),
+                Err(problem) => return Err(line_error(&self.origin, record.line, problem, self.count == 0)),
             }
         }
         self.finish().map(|()| None)
@@ -133,9 +133,11 @@ fn failure_error(origin: &Origin, failure: Failure) -> TextError {
     }
 }
 
-fn line_error(origin: &Origin, line: usize, problem: LineProblem) -> TextError {
+/// The error of an invalid line. A field that the `first` line lacks has another name.
+fn line_error(origin: &Origin, line: usize, problem: LineProblem, first: bool) -> TextError {
     let (path, problem) = (origin.path.clone(), Box::new(problem));
     match *problem {
+        LineProblem::MissingField { .. } if first => TextError::Fields { path, line, problem },
         LineProblem::UnknownFields { .. } => TextError::Fields { path, line, problem },
         _ => TextError::Line { path, line, problem },
     }
