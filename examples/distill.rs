@@ -109,10 +109,14 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
     let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
     let teacher = has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher)).transpose()?;
-    let absent = [("--teacher", has_teacher && flags.teacher.is_none()), ("--student", flags.student.is_none())];
-    let absent = absent.into_iter().chain([("--data", flags.data.is_none())]).filter(|(_, absent)| *absent);
-    for (flag, _) in absent {
-        log::info!("no {flag}: the embedded one is used (English to Italian)");
+    for (flag, is_absent) in [
+        ("--teacher", has_teacher && flags.teacher.is_none()),
+        ("--student", flags.student.is_none()),
+        ("--data", flags.data.is_none()),
+    ] {
+        if is_absent {
+            log::info!("no {flag}: the embedded one is used (English to Italian)");
+        }
     }
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let train: TrainingData<'_> = match &flags.data {

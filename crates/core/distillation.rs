@@ -7,9 +7,7 @@ use burn::config::Config as _;
 
 use crate::decode::PromptSide;
 use crate::distill::objective::{ConstrainedPath, Objective};
-use crate::distill::{
-    BatchSource, MemoryPlan, Rollouts, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome,
-};
+use crate::distill::{BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome};
 use crate::eval::Evaluation;
 use crate::host::check_memory;
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
@@ -194,7 +192,7 @@ impl<'a> Distillation<'a> {
         let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
         let pairs = setup.tokenise(train.into(), &teacher, folder)?;
         let cache = teacher.open_cache(&pairs, &setup.base)?;
-        let rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &setup.config.rollout, &pairs, &setup.base)?)?;
+        let rollouts = setup.rollouts(&teacher, cache.as_ref(), &pairs)?;
         setup.plan(&setup.trainable(), &teacher, &rollouts)
     }
 
@@ -217,10 +215,7 @@ impl<'a> Distillation<'a> {
         let valid = TokenizedDataset::new(valid, &base.tokenizer, &base.template, max_tokens)?.kept()?;
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let cache = teacher.open_cache(&pairs, base)?;
-        let mut rollouts = Rollouts::new(teacher.sampler(cache.as_ref(), &setup.config.rollout, &pairs, base)?)?;
-        if let Some(prices) = &base.prices {
-            rollouts = rollouts.with_prices(prices)?;
-        }
+        let rollouts = setup.rollouts(&teacher, cache.as_ref(), &pairs)?;
         let model = setup.trainable();
         check_memory(&setup.plan(&model, &teacher, &rollouts)?, &LanguageModel::device(&model))?;
         let mut trainer = Trainer::resume(setup.config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
@@ -228,7 +223,7 @@ impl<'a> Distillation<'a> {
         let run = Run { setup: &setup, teacher: teacher.model.as_ref(), folder };
         // An interrupted calibration is not repeated from its start.
         let calibration = match trainer.is_finished() && run.has_saved_settings() {
-            true => TextModel::read_calibration(folder)?,
+            true => TextModel::help_files(folder)?.0,
             false => None,
         };
         run.save_settings()?;

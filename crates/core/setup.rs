@@ -6,7 +6,7 @@ use burn::config::Config as _;
 use burn::module::{Module, ModuleDisplay};
 
 use crate::distill::objective::Objective;
-use crate::distill::{DistillError, MemoryPlan, PlannedModel, Rollouts, TokenizedDataset, TrainerConfig};
+use crate::distill::{DistillError, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig};
 use crate::host::default_workers;
 use crate::lm::{LanguageModel, Pretrained};
 use crate::student::Student;
@@ -94,6 +94,23 @@ impl Setup {
     ) -> Result<TokenizedDataset<'s>, Error> {
         let pairs = train.tokenise(&self.base, self.max_tokens(teacher), folder)?;
         Ok(pairs.with_target_start(self.config.rollout.forced_bos_token_id))
+    }
+
+    /// The rollouts of the run, with the prices that the student has learned earlier.
+    ///
+    /// # Errors
+    /// If the cache does not fit the configuration, or if the configuration states no budgets.
+    pub(crate) fn rollouts<'s>(
+        &self,
+        teacher: &'s TeacherInput,
+        cache: Option<&'s TeacherCache>,
+        pairs: &'s TokenizedDataset<'_>,
+    ) -> Result<Rollouts<'s, Student<Pretrained>>, Error> {
+        let rollouts = Rollouts::new(teacher.sampler(cache, &self.config.rollout, pairs, &self.base)?)?;
+        Ok(match &self.base.prices {
+            Some(prices) => rollouts.with_prices(prices)?,
+            None => rollouts,
+        })
     }
 
     /// The student on an autodiff device, with heads if it learns to ask.

@@ -245,14 +245,6 @@ impl TextModel {
         read_help_files(folder, |name| read_if_there(&folder.join(name)))
     }
 
-    /// The calibration in a folder. None if there is none.
-    ///
-    /// # Errors
-    /// As [`help_files`](Self::help_files).
-    pub(crate) fn read_calibration(folder: &Path) -> Result<Option<Calibration>, Error> {
-        Ok(Self::help_files(folder)?.0)
-    }
-
     /// The student and its teacher with the same end tokens: a text of one model ends where the other one would end it.
     ///
     /// # Errors

@@ -8,7 +8,9 @@
 //! optimizer, and the time of the second step. Each objective is measured in a process of its own.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::borrow::Cow;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use std::process::Command;
 use std::time::Instant;
 use std::{env, fs};
@@ -16,13 +18,11 @@ use std::{env, fs};
 use burn::module::Module;
 use burn::tensor::Device;
 use wheels_distill::objective::{ConstrainedPath, ForwardKl, Objective};
-use wheels_distill::{
-    DistillError, Mixture, PromptSource, RolloutConfig, RolloutSampler, Rollouts, TokenPair, TokenPairs, Trainer,
-    TrainerConfig,
-};
+use wheels_distill::{Mixture, RolloutConfig, RolloutSampler, Rollouts, TokenPair, Trainer, TrainerConfig};
 use wheels_lm::{T5, T5Config};
 use wheels_student::{Student, StudentConfig};
-use wheels_text::{HelpBudget, Prompt};
+
+use support::Pairs;
 
 /// The number of words of Qwen2, and its number of target positions in a step.
 const VOCAB: u32 = 151_936;
@@ -47,30 +47,6 @@ fn main() {
     }
 }
 
-/// Texts of equal length.
-struct Texts(Vec<TokenPair>);
-
-impl TokenPairs for Texts {
-    fn count(&self) -> usize {
-        self.0.count()
-    }
-
-    fn lengths(&self, index: usize) -> (usize, usize) {
-        self.0.lengths(index)
-    }
-
-    fn pair(&self, index: usize) -> Result<Cow<'_, TokenPair>, DistillError> {
-        self.0.pair(index)
-    }
-}
-
-impl PromptSource for Texts {
-    fn prompt(&self, index: usize, budget: HelpBudget, _wording: usize) -> Result<Prompt, DistillError> {
-        let ids = self.0[index].source.clone();
-        Ok(Prompt { student: ids.clone(), expert: ids, budget })
-    }
-}
-
 fn model(device: &Device) -> T5 {
     let config = T5Config {
         vocab_size: VOCAB as usize,
@@ -89,7 +65,8 @@ fn model(device: &Device) -> T5 {
 fn measure(name: &str, objective: &dyn Objective, chunk: &str, positions: &str) {
     let rows = positions.parse::<usize>().unwrap() / TARGET;
     let ids = |row: usize, length: usize| (0..length).map(|t| 2 + (row * 131 + t * 71) as u32 % (VOCAB - 3)).collect();
-    let texts = Texts((0..rows).map(|row| TokenPair { source: ids(row, SOURCE), target: ids(row, TARGET) }).collect());
+    // Texts of equal length.
+    let texts = Pairs((0..rows).map(|row| TokenPair { source: ids(row, SOURCE), target: ids(row, TARGET) }).collect());
     let device = Device::flex().autodiff();
     device.seed(7);
     let teacher = model(&Device::flex());

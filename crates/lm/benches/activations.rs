@@ -6,10 +6,14 @@
 //! of its own.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "support/memory.rs"]
+mod memory;
+
+use std::env;
 use std::process::Command;
-use std::{env, fs};
 
 use burn::tensor::Device;
+use memory::resident;
 use wheels_lm::{LanguageModel, LlamaConfig, Positions, Pretrained, T5Config, TokenBatch};
 
 const VOCAB: usize = 1000;
@@ -76,9 +80,9 @@ fn measure(model_index: usize, batch: usize) {
         model.hidden(&texts(target), &all, Positions::All, &mut context).states()
     };
     drop(pass(2, 2));
-    let before = resident();
+    let before = resident("VmRSS:");
     let hidden = pass(source, target);
-    let kept = resident() - before;
+    let kept = resident("VmRSS:") - before;
     let formula = 4.0 * model.footprint().activations(rows, source, target, dropout > 0.0) as f64;
     println!(
         "{name}, {rows} x ({source} + {target}): {:.1} MB, by the formula {:.1} MB ({:.2})",
@@ -87,11 +91,4 @@ fn measure(model_index: usize, batch: usize) {
         formula / kept
     );
     drop(hidden);
-}
-
-/// The resident memory of this process, bytes.
-fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
 }

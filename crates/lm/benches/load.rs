@@ -6,12 +6,16 @@
 //! It prints the largest resident memory of the process (VmHWM of Linux) and its ratio to the weights in memory.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "support/memory.rs"]
+mod memory;
+
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use std::{env, fs};
 
 use burn::tensor::Device;
+use memory::resident;
 use wheels_lm::{FloatFormat, LlamaConfig, Pretrained};
 
 /// The argument with which this program writes the checkpoint in a process of its own.
@@ -44,20 +48,13 @@ fn write(folder: &Path) {
 
 fn measure(folder: &Path) {
     let info = Pretrained::inspect(folder).unwrap();
-    let before = resident();
+    let before = resident("VmHWM:");
     let start = Instant::now();
     let model = Pretrained::load(folder, &Device::flex()).unwrap();
     let seconds = start.elapsed().as_secs_f64();
-    let (weights, peak) = (4.0 * info.parameters as f64, resident() - before);
+    let (weights, peak) = (4.0 * info.parameters as f64, resident("VmHWM:") - before);
     drop(model);
     println!("weights in memory (f32)   {:>8.0} MB", weights / 1e6);
     println!("peak above the start      {:>8.0} MB, {:.3} x the weights", peak / 1e6, peak / weights);
     println!("loading                   {seconds:>8.1} s");
-}
-
-/// The largest resident memory of this process so far, bytes. NaN on systems other than Linux.
-fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok()).map_or(f64::NAN, |kb| kb * 1024.0)
 }
