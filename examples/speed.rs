@@ -42,6 +42,12 @@ struct Flags {
     /// The number of workers in a training step.
     #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     workers: usize,
+    /// The numbers of texts that are decoded together.
+    #[arg(long, value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u32).range(1..))]
+    batches: Vec<u32>,
+    /// Measure decoding only.
+    #[arg(long)]
+    no_training: bool,
     /// The number of runs; the median is reported.
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     repeats: usize,
@@ -56,10 +62,12 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
-    for batch in [1, 32] {
+    for &batch in &flags.batches {
         report("decode", Some(batch), decode_speed(flags, &device, batch)?);
     }
-    report("train", None, training_speed(flags, &device)?);
+    if !flags.no_training {
+        report("train", None, training_speed(flags, &device)?);
+    }
     Ok(())
 }
 

@@ -14,6 +14,9 @@
 //! # Ok::<(), wheels_device::DeviceError>(())
 //! ```
 
+mod linear;
+mod product;
+
 use std::thread::available_parallelism;
 
 use burn::tensor::Device;
@@ -21,6 +24,8 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{
     Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
 };
+
+pub use linear::linear;
 
 /// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]

@@ -67,6 +67,10 @@ fn low_rank(x: Tensor<2>, adapter: &LoraAdapter) -> Tensor<2> {
 /// # Shapes
 /// `[positions, inputs]` to `[positions, outputs]`.
 pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if let Some(y) = wheels_cpu::linear(&x, &weight) {
+        return y;
+    }
     let dtype = x.dtype();
     if dtype != weight.dtype() {
         return product(x.cast(weight.dtype()), weight).cast(dtype);

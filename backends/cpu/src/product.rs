@@ -1,0 +1,402 @@
+//! `x W^T` for weights `[outputs, inputs]`, over slices: sums in f32 for weights in f32, f16 or bf16.
+//!
+//! burn's products of one row use one core, and those of a few rows copy the weights or sum halves in f16. Here up to
+//! [`FEW`] rows are multiplied as dot products along the inputs. More rows are packed into panels whose vectors run
+//! along the rows, so that each weight is multiplied with as many rows as a vector holds.
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use pulp::bytemuck::{NoUninit, cast_slice};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// The most rows that are multiplied as dot products.
+const FEW: usize = 4;
+/// The outputs that are computed side by side for a panel.
+const TILE: usize = 8;
+/// A product that takes less time than this is computed by one thread, nanoseconds.
+const PARALLEL_NANOS: f64 = 100_000.0;
+
+#[cfg(target_arch = "x86_64")]
+type Avx512 = pulp::x86::V4;
+/// No type has fewer values.
+#[cfg(not(target_arch = "x86_64"))]
+type Avx512 = std::convert::Infallible;
+
+/// A number format of weights.
+pub(crate) trait Weight: Copy + Send + Sync {
+    /// Weights in f32: these themselves, or copied into `scratch`.
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32];
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], _: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
+        weights
+    }
+}
+
+impl Weight for bf16 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
+        scratch.resize(weights.len(), 0.0);
+        for (weight, wide) in weights.iter().zip(&mut *scratch) {
+            *wide = f32::from_bits(u32::from(weight.to_bits()) << 16);
+        }
+        scratch
+    }
+}
+
+impl Weight for f16 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32] {
+        scratch.resize(weights.len(), 0.0);
+        widen_halves(weights, scratch, avx512);
+        scratch
+    }
+}
+
+#[inline(always)]
+fn widen_halves(halves: &[f16], floats: &mut [f32], avx512: Option<Avx512>) {
+    let (mut halves, mut floats) = (halves.reinterpret_cast(), floats);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512 {
+        let (blocks, rest) = halves.as_chunks::<16>();
+        let (wide, wide_rest) = floats.as_chunks_mut::<16>();
+        for (block, wide) in blocks.iter().zip(wide) {
+            *wide = pulp::cast(simd.avx512f._mm512_cvtph_ps(pulp::cast(*block)));
+        }
+        (halves, floats) = (rest, wide_rest);
+    }
+    let _ = avx512;
+    for (half, wide) in halves.iter().zip(floats) {
+        *wide = widen_half(*half);
+    }
+}
+
+/// The bits of a half in f32, without branches, so that the compiler turns a loop into vector instructions.
+#[inline(always)]
+fn widen_half(half: u16) -> f32 {
+    let bits = u32::from(half) << 16;
+    let (sign, magnitude) = (bits & 0x8000_0000, bits << 1);
+    // The exponent of f32 is 112 larger. The product with 2^-112 keeps infinities and NaN, whose exponent is the largest.
+    let normal = f32::from_bits((magnitude >> 4) + (0xE0 << 23)) * f32::from_bits(0x0780_0000);
+    // As a fraction of 0.5, a subnormal is exact.
+    let subnormal = f32::from_bits((magnitude >> 17) | (126 << 23)) - 0.5;
+    let magnitude = if magnitude < 1 << 27 { subnormal } else { normal };
+    f32::from_bits(sign | magnitude.to_bits())
+}
+
+/// `x W^T` for `x` `[rows, inputs]` and `weight` `[outputs, inputs]`; the result is `[rows, outputs]`. It does not depend
+/// on the number of threads.
+pub(crate) fn product<W: Weight>(x: &[f32], weight: &[W], inputs: usize) -> Vec<f32> {
+    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
+    // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
+    let nanos = weight.len() as f64 * (0.08 * size_of::<W>() as f64 + 0.012 * rows as f64);
+    let threads = if nanos < PARALLEL_NANOS { 1 } else { rayon::current_num_threads() };
+    product_in_parts(x, weight, inputs, outputs.div_ceil(threads).next_multiple_of(TILE))
+}
+
+/// As [`product`], with a task for each `part` outputs.
+fn product_in_parts<W: Weight>(x: &[f32], weight: &[W], inputs: usize, part: usize) -> Vec<f32> {
+    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
+    let arch = Arch::new();
+    let packed = arch.dispatch(Pack { x, inputs });
+    let run = |weight: &[W], y: &mut [f32]| arch.dispatch(Product { rows, inputs, x: &packed, weight, y });
+    let mut y = vec![0.0; rows * outputs];
+    if part >= outputs {
+        run(weight, &mut y);
+    } else if rows == 1 {
+        weight.par_chunks(part * inputs).zip(y.par_chunks_mut(part)).for_each(|(weight, y)| run(weight, y));
+    } else {
+        let in_part = |weight: &[W]| {
+            let mut y = vec![0.0; rows * (weight.len() / inputs)];
+            run(weight, &mut y);
+            y
+        };
+        let parts: Vec<Vec<f32>> = weight.par_chunks(part * inputs).map(in_part).collect();
+        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+            for (y, found) in y.chunks_mut(part).zip(&parts) {
+                y.copy_from_slice(&found[row * y.len()..][..y.len()]);
+            }
+        }
+    }
+    y
+}
+
+/// Packs rows for [`Product`].
+struct Pack<'a> {
+    x: &'a [f32],
+    inputs: usize,
+}
+
+impl WithSimd for Pack<'_> {
+    /// Up to [`FEW`] rows: their vectors, `[vectors, rows, lanes]`, and then the rest of each row.
+    ///
+    /// More rows: panels `[inputs, width]`, one after the other, with zeros for missing rows. `width` is
+    /// [`panel_vectors`], or one vector in a last panel of few rows.
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let Self { x, inputs } = self;
+        let (rows, lanes) = (x.len() / inputs, S::F32_LANES);
+        if rows == 1 {
+            return x.to_vec();
+        }
+        if rows <= FEW {
+            let mut packed = Vec::with_capacity(x.len());
+            let whole = inputs - inputs % lanes;
+            for start in (0..whole).step_by(lanes) {
+                x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[start..start + lanes]));
+            }
+            x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[whole..]));
+            return packed;
+        }
+        let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
+        let width = panel_vectors::<S>() * lanes;
+        for (x, panel) in x.chunks(width * inputs).zip(packed.chunks_mut(width * inputs)) {
+            for (input, line) in panel.chunks_exact_mut(panel.len() / inputs).enumerate() {
+                line.iter_mut().zip(x[input..].iter().step_by(inputs)).for_each(|(slot, x)| *slot = *x);
+            }
+        }
+        packed
+    }
+}
+
+/// The product of some outputs, by one thread.
+struct Product<'a, W> {
+    rows: usize,
+    inputs: usize,
+    /// The output of [`Pack`].
+    x: &'a [f32],
+    /// `[outputs, inputs]`.
+    weight: &'a [W],
+    /// `[rows, outputs]`.
+    y: &'a mut [f32],
+}
+
+impl<W: Weight> WithSimd for Product<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.rows {
+            0 => {}
+            1 => self.few::<S, 1>(simd),
+            2 => self.few::<S, 2>(simd),
+            3 => self.few::<S, 3>(simd),
+            4 => self.few::<S, 4>(simd),
+            _ => self.many(simd),
+        }
+    }
+}
+
+impl<W: Weight> Product<'_, W> {
+    /// `R` rows, up to [`FEW`].
+    #[inline(always)]
+    fn few<S: Simd, const R: usize>(self, simd: S) {
+        let Self { inputs, x, weight, y, .. } = self;
+        let outputs = weight.len() / inputs;
+        let (x, rest) = x.split_at(R * (inputs - inputs % S::F32_LANES));
+        let x = S::as_simd_f32s(x).0.as_chunks::<R>().0;
+        let (mut scratch, avx512) = (vec![], avx512());
+        for (weight, first) in weight.chunks(4 * inputs).zip((0..).step_by(4)) {
+            let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
+            let sums = dots(simd, x, weight);
+            for (output, weight) in (first..outputs).zip(weight) {
+                let weight = &weight[inputs - rest.len() / R..];
+                for row in 0..R {
+                    let rest = rest[row * weight.len()..].iter().zip(weight);
+                    y[row * outputs + output] =
+                        rest.fold(sums[output - first][row], |sum, (x, weight)| sum + x * weight);
+                }
+            }
+        }
+    }
+
+    /// Panels of rows.
+    #[inline(always)]
+    fn many<S: Simd>(self, simd: S) {
+        let Self { inputs, x, weight, y, .. } = self;
+        let outputs = weight.len() / inputs;
+        let width = panel_vectors::<S>() * S::F32_LANES;
+        let (mut scratch, avx512) = (vec![], avx512());
+        for (weight, first) in weight.chunks(TILE * inputs).zip((0..).step_by(TILE)) {
+            let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
+            for (panel, y) in x.chunks(width * inputs).zip(y.chunks_mut(width * outputs)) {
+                let panel = S::as_simd_f32s(panel).0;
+                if panel.len() == 2 * inputs {
+                    store(&multiply::<S, 2>(simd, panel, weight), y, first, outputs);
+                } else {
+                    store(&multiply::<S, 1>(simd, panel, weight), y, first, outputs);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn avx512() -> Option<Avx512> {
+    #[cfg(target_arch = "x86_64")]
+    return Avx512::try_new();
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// The vectors in a line of a full panel, so that the sums of a tile fit the 32 registers of AVX-512 or the 16 of AVX2.
+const fn panel_vectors<S: Simd>() -> usize {
+    if S::F32_LANES >= 16 { 2 } else { 1 }
+}
+
+/// The weights of `T` outputs. If there are fewer, the last one is repeated.
+#[inline(always)]
+fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
+    let last = weight.len() / inputs - 1;
+    std::array::from_fn(|output| &weight[output.min(last) * inputs..][..inputs])
+}
+
+// Plain loops over indices: closures and iterators would be compiled without the instructions of `S`.
+
+/// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
+#[inline(always)]
+fn dots<S: Simd, const R: usize>(simd: S, x: &[[S::f32s; R]], [a, b, c, d]: [&[f32]; 4]) -> [[f32; R]; 4] {
+    let vectors = x.len();
+    let (a, b) = (&S::as_simd_f32s(a).0[..vectors], &S::as_simd_f32s(b).0[..vectors]);
+    let (c, d) = (&S::as_simd_f32s(c).0[..vectors], &S::as_simd_f32s(d).0[..vectors]);
+    let mut sums = [[simd.splat_f32s(0.0); R]; 4];
+    for i in 0..vectors {
+        for row in 0..R {
+            let x = x[i][row];
+            sums[0][row] = simd.mul_add_f32s(x, a[i], sums[0][row]);
+            sums[1][row] = simd.mul_add_f32s(x, b[i], sums[1][row]);
+            sums[2][row] = simd.mul_add_f32s(x, c[i], sums[2][row]);
+            sums[3][row] = simd.mul_add_f32s(x, d[i], sums[3][row]);
+        }
+    }
+    let mut dots = [[0.0; R]; 4];
+    for output in 0..4 {
+        for row in 0..R {
+            dots[output][row] = simd.reduce_sum_f32s(sums[output][row]);
+        }
+    }
+    dots
+}
+
+/// The outputs for the rows of a panel of `V` vectors.
+#[inline(always)]
+fn multiply<S: Simd, const V: usize>(simd: S, panel: &[S::f32s], weight: [&[f32]; TILE]) -> [[S::f32s; V]; TILE] {
+    let panel = panel.as_chunks::<V>().0;
+    let inputs = panel.len();
+    let [a, b, c, d, e, f, g, h] = weight;
+    let (a, b, c, d) = (&a[..inputs], &b[..inputs], &c[..inputs], &d[..inputs]);
+    let (e, f, g, h) = (&e[..inputs], &f[..inputs], &g[..inputs], &h[..inputs]);
+    let mut sums = [[simd.splat_f32s(0.0); V]; TILE];
+    for i in 0..inputs {
+        let (x, weight) = (panel[i], [a[i], b[i], c[i], d[i], e[i], f[i], g[i], h[i]]);
+        for output in 0..TILE {
+            let weight = simd.splat_f32s(weight[output]);
+            for vector in 0..V {
+                sums[output][vector] = simd.mul_add_f32s(weight, x[vector], sums[output][vector]);
+            }
+        }
+    }
+    // A copy, so that `sums` itself has no address and stays in registers.
+    let mut found = [[simd.splat_f32s(0.0); V]; TILE];
+    for output in 0..TILE {
+        for vector in 0..V {
+            found[output][vector] = sums[output][vector];
+        }
+    }
+    found
+}
+
+/// Writes the outputs from `first` on into the rows of `y`, `[rows, outputs]`.
+#[inline(always)]
+fn store<V: NoUninit>(sums: &[V; TILE], y: &mut [f32], first: usize, outputs: usize) {
+    let sums: &[f32] = cast_slice(sums);
+    let width = sums.len() / TILE;
+    for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+        for (output, y) in y[first..].iter_mut().take(TILE).enumerate() {
+            *y = sums[output * width + row];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as f32 / u32::MAX as f32 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn plain(x: &[f32], weight: &[f32], inputs: usize) -> Vec<f64> {
+        let dot = |(x, weight): (&f32, &f32)| f64::from(*x) * f64::from(*weight);
+        x.chunks(inputs)
+            .flat_map(|x| weight.chunks(inputs).map(move |weight| x.iter().zip(weight).map(dot).sum()))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn products_equal_sums_in_f64(rows in 1_usize..70, inputs in 1_usize..80, outputs in 1_usize..40, seed: u32) {
+            let (x, weight) = (numbers(rows * inputs, seed), numbers(outputs * inputs, seed ^ 0xABCD));
+            let f16s: Vec<f16> = weight.iter().map(|weight| f16::from_f32(*weight)).collect();
+            let bf16s: Vec<bf16> = weight.iter().map(|weight| bf16::from_f32(*weight)).collect();
+            for (found, weight) in [
+                (product(&x, &weight, inputs), weight),
+                (product(&x, &f16s, inputs), f16s.iter().map(|weight| weight.to_f32()).collect()),
+                (product(&x, &bf16s, inputs), bf16s.iter().map(|weight| weight.to_f32()).collect()),
+            ] {
+                let expected = plain(&x, &weight, inputs);
+                prop_assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
+                }
+            }
+        }
+
+        #[test]
+        fn threads_do_not_change_a_bit(rows in 1_usize..70, inputs in 1_usize..40, outputs in 1_usize..80, seed: u32) {
+            let (x, weight) = (numbers(rows * inputs, seed), numbers(outputs * inputs, seed ^ 0xABCD));
+            let whole = product_in_parts(&x, &weight, inputs, outputs);
+            for part in [8, 16, 24] {
+                prop_assert_eq!(&product_in_parts(&x, &weight, inputs, part), &whole);
+            }
+        }
+    }
+
+    #[test]
+    fn every_half_is_widened_exactly() {
+        let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let mut wide = vec![0.0; halves.len()];
+        for avx512 in [None, avx512()] {
+            widen_halves(&halves, &mut wide, avx512);
+            for (half, wide) in halves.iter().zip(&wide) {
+                assert!(
+                    half.to_f32().to_bits() == wide.to_bits() || half.is_nan() && wide.is_nan(),
+                    "{half:?}: {wide}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_halves_do_not_overflow_or_lose_small_terms() {
+        // In f16, the sum would stop growing at 2,048, and at 65,520 become infinite.
+        let ones = vec![f16::ONE; 5000];
+        for rows in [1, 5] {
+            assert_eq!(product(&vec![100.0; 5000 * rows], &ones, 5000), vec![500_000.0; rows]);
+        }
+    }
+}
