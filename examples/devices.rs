@@ -17,10 +17,8 @@ use clap::Parser;
 use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
-use training_wheels::device::{
-    self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName, Precision,
-};
-use training_wheels::lm::{Checkpoint, LanguageModel, Pretrained, TokenBatch};
+use training_wheels::device::{self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName};
+use training_wheels::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained, TokenBatch};
 use training_wheels::prelude::Seed;
 use training_wheels::report;
 
@@ -30,9 +28,9 @@ struct Arguments {
     /// Test only this device ("cpu", "cuda:1", "wgpu:cpu", ...).
     #[arg(long)]
     device: Option<DeviceSpec>,
-    /// The precision to compute in: f32, f16, bf16 or flex32.
+    /// The format of the model's matrices: f32, f16 or bf16.
     #[arg(long, default_value_t)]
-    precision: Precision,
+    dtype: FloatFormat,
     /// The seconds after which the test of an adapter counts as failed. A GPU must first compile its kernels.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -59,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 /// Tests the adapters and prints a row for each. Returns whether all of them opened and computed correctly.
-fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool, Box<dyn Error>> {
+fn run(Arguments { device, dtype, timeout, json }: Arguments) -> Result<bool, Box<dyn Error>> {
     let adapters = match device {
         None => device::list(),
         Some(spec) => vec![device::find(&spec)?],
@@ -74,17 +72,17 @@ fn run(Arguments { device, precision, timeout, json }: Arguments) -> Result<bool
     if !json {
         writeln!(
             out,
-            "self-test in {precision}: matrix products, and the logits of a tiny T5 against those of transformers\n"
+            "self-test in {dtype}: matrix products, and the logits of a tiny T5 against those of transformers\n"
         )?;
         write_row(&mut out, ["device", "kind", "api", "memory", "buffer", "self-test", "name, driver, number types"])?;
     }
     let mut all_ok = true;
     // One adapter is tested at a time, because some drivers fail if several are opened at once.
     for adapter in adapters {
-        let result = test_adapter(&adapter, precision, Duration::from_secs(timeout));
+        let result = test_adapter(&adapter, dtype, Duration::from_secs(timeout));
         let capabilities = result.as_ref().ok().map(|(accelerator, _)| &accelerator.capabilities);
         let error = result.as_ref().ok().map(|(_, error)| *error);
-        let limit = tolerance(adapter.platform, precision);
+        let limit = tolerance(adapter.platform, dtype);
         let failure = match &result {
             Ok((_, error)) if *error <= limit => None,
             Ok((_, error)) => {
@@ -128,11 +126,11 @@ fn write_row(
 }
 
 /// Opens and tests an adapter on a thread of its own. If the driver does not return in time, the thread is left behind.
-fn test_adapter(adapter: &Adapter, precision: Precision, limit: Duration) -> TestResult {
+fn test_adapter(adapter: &Adapter, dtype: FloatFormat, limit: Duration) -> TestResult {
     let (sender, receiver) = channel();
     let spec = adapter.spec;
     let thread = std::thread::spawn(move || {
-        let result = open_and_test(&spec, precision).map_err(|error| report(error.as_ref()));
+        let result = open_and_test(&spec, dtype).map_err(|error| report(error.as_ref()));
         // After the limit nobody receives the result.
         let _ = sender.send(result);
     });
@@ -148,10 +146,10 @@ fn test_adapter(adapter: &Adapter, precision: Precision, limit: Duration) -> Tes
     })
 }
 
-fn open_and_test(spec: &DeviceSpec, precision: Precision) -> Result<(Accelerator, f64), Box<dyn Error>> {
-    let accelerator = device::open_with(spec, precision)?;
+fn open_and_test(spec: &DeviceSpec, dtype: FloatFormat) -> Result<(Accelerator, f64), Box<dyn Error>> {
+    let accelerator = device::open(spec)?;
     check_products(&accelerator.device)?;
-    let error = self_test(&accelerator.device)?;
+    let error = self_test((&accelerator.device, dtype))?;
     Ok((accelerator, error))
 }
 
@@ -175,9 +173,9 @@ struct Golden {
 
 /// Reads three prompts of different lengths and their continuations token by token, as decoding does. Returns the
 /// largest difference between a logit and its golden value.
-fn self_test(device: &Device) -> Result<f64, Box<dyn Error>> {
+fn self_test(options: (&Device, FloatFormat)) -> Result<f64, Box<dyn Error>> {
     let golden: Golden = serde_json::from_str(GOLDEN)?;
-    let model = Pretrained::from_checkpoint(MODEL, device)?;
+    let model = Pretrained::from_checkpoint(MODEL, options)?;
     let lengths = golden.attention_mask.iter().map(|mask| mask.iter().sum::<usize>());
     let prompts: Vec<&[u32]> = golden.input_ids.iter().zip(lengths).map(|(row, length)| &row[..length]).collect();
     let steps = golden.decoder_input_ids[0].len();
@@ -237,12 +235,12 @@ fn check_products(device: &Device) -> Result<(), Box<dyn Error>> {
 
 /// The largest error of a logit that rounding explains, for logits of up to 9. The measured errors are 2e-5 in f32,
 /// 7e-2 in f16 and 4e-1 in bf16. A kernel that computes something else has an error of about 10.
-fn tolerance(platform: PlatformName, precision: Precision) -> f64 {
-    match precision {
+fn tolerance(platform: PlatformName, dtype: FloatFormat) -> f64 {
+    match dtype {
         // Tensor cores multiply in TF32, whose fraction has as many bits as that of f16.
-        Precision::F32 if platform == PlatformName::Cuda => 0.2,
-        Precision::F32 => 1e-4,
-        Precision::F16 | Precision::Flex32 => 0.2,
-        Precision::BF16 => 1.6,
+        FloatFormat::F32 if platform == PlatformName::Cuda => 0.2,
+        FloatFormat::F32 => 1e-4,
+        FloatFormat::F16 => 0.2,
+        FloatFormat::BF16 => 1.6,
     }
 }

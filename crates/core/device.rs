@@ -1,17 +1,17 @@
 //! Devices: the platforms of this build, their adapters, and how to open one.
 //!
 //! ```
-//! use training_wheels::device::{self, DeviceSpec, Precision};
+//! use training_wheels::device::{self, DeviceSpec};
 //!
 //! let spec: DeviceSpec = "auto".parse()?;
-//! let accelerator = device::open_with(&spec, Precision::F32)?;
+//! let accelerator = device::open(&spec)?;
 //! println!("{}: {}", accelerator.adapter, accelerator.capabilities.dtype_names());
 //! # Ok::<(), device::DeviceError>(())
 //! ```
 
 pub use wheels_device::{
     Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, DriverPanic, Platform, PlatformName,
-    Precision, Selector,
+    Selector,
 };
 
 /// A new backend needs one crate, one feature and one line here, and a [`PlatformName`] if it has a new name.
@@ -43,31 +43,21 @@ pub fn list() -> Vec<Adapter> {
 /// The adapter that a spec names, without opening it. For `auto` it is the one that is tried first.
 ///
 /// # Errors
-/// As [`open_with`], except for errors that appear only when the adapter is opened.
+/// As [`open`], except for errors that appear only when the adapter is opened.
 pub fn find(spec: &DeviceSpec) -> Result<Adapter, DeviceError> {
     wheels_device::find(PLATFORMS, spec)
 }
 
-/// Opens a device in single precision.
+/// Opens a device.
 ///
 /// `auto` opens the best GPU, or else the CPU, and logs its choice. A software adapter such as lavapipe is used only if
 /// it is named (`wgpu:cpu`), if the named platform has no other adapter (`wgpu`), or if the build has no CPU backend
 /// and no GPU opens. Opening a device twice returns the same device.
 ///
 /// # Errors
-/// As [`open_with`].
-pub fn open(spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
-    open_with(spec, Precision::default())
-}
-
-/// Opens a device in the given precision. The device keeps this precision until the process ends.
-///
-/// # Errors
 /// - [`DeviceError::FeatureOff`] or [`DeviceError::NoPlatform`] if the platform is not compiled in;
 /// - [`DeviceError::NoAdapter`] and [`DeviceError::NoSuchAdapter`] if the machine does not have the device;
-/// - [`DeviceError::Driver`] if the driver does not start;
-/// - [`DeviceError::Precision`] if the device does not compute in `precision`;
-/// - [`DeviceError::AlreadyConfigured`] if it was opened or used in another precision before.
-pub fn open_with(spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
-    wheels_device::open(PLATFORMS, spec, precision)
+/// - [`DeviceError::Driver`] if the driver does not start.
+pub fn open(spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
+    wheels_device::open(PLATFORMS, spec)
 }

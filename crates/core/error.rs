@@ -100,6 +100,12 @@ pub enum Error {
     /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
     #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
     HeadsOnly,
+    /// A student with 16-bit weights cannot be trained.
+    #[error("the student's weights are in {format}, in which a model cannot be trained: open it in f32")]
+    StudentFormat {
+        /// The format of its matrices.
+        format: wheels_lm::FloatFormat,
+    },
     /// A distillation from a cache has no teacher to calibrate the student with.
     #[error("a calibration needs the teacher, but there is only a cache: call `train`, or `Distillation::new`")]
     NoTeacher,

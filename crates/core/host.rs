@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use crate::Error;
-use crate::device::{self, Accelerator, DeviceSpec, PlatformName, Precision};
+use crate::device::{self, Accelerator, DeviceSpec, PlatformName};
 use crate::distill::MemoryPlan;
 
 /// The number of workers of a new run: one per core on the CPU, and one on other devices.
@@ -33,7 +33,7 @@ pub fn check_memory(plan: &MemoryPlan, device: &Device) -> Result<(), Error> {
 fn cpu(device: &Device) -> Option<Accelerator> {
     // The platform is asked itself, because `device::open` would log that the CPU is used.
     let cpu = device::platforms().iter().find(|platform| platform.name() == PlatformName::Cpu)?;
-    let cpu = cpu.open(&DeviceSpec::Auto, Precision::default()).ok()?;
+    let cpu = cpu.open(&DeviceSpec::Auto).ok()?;
     let is_same = cpu.device.clone().autodiff() == device.clone().autodiff();
     is_same.then_some(cpu)
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use crate::decode::{
     BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
+use crate::lm::LoadOptions;
 use crate::lm::{LanguageModel, TokenBatch};
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
@@ -43,18 +42,28 @@ impl Pair {
     ///
     /// # Errors
     /// As [`TextModel::open`] and [`new`](Self::new).
-    pub fn open(student: impl AsRef<Path>, teacher: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        Self::new(TextModel::open(student, device)?, TextModel::open(teacher, device)?)
+    pub fn open<'a>(
+        student: impl AsRef<Path>,
+        teacher: impl AsRef<Path>,
+        options: impl Into<LoadOptions<'a>>,
+    ) -> Result<Self, Error> {
+        let options = options.into();
+        Self::new(TextModel::open(student, options)?, TextModel::open(teacher, options)?)
     }
 
     /// Opens a student and a teacher from files in memory, such as those that a program embeds.
     ///
     /// # Errors
     /// As [`TextModel::from_files`] and [`new`](Self::new).
-    pub fn from_files(student: &[ModelFile<'_>], teacher: &[ModelFile<'_>], device: &Device) -> Result<Self, Error> {
+    pub fn from_files<'a>(
+        student: &[ModelFile<'_>],
+        teacher: &[ModelFile<'_>],
+        options: impl Into<LoadOptions<'a>>,
+    ) -> Result<Self, Error> {
+        let options = options.into();
         Self::new(
-            TextModel::from_files("the embedded student", student, device)?,
-            TextModel::from_files("the embedded teacher", teacher, device)?,
+            TextModel::from_files("the embedded student", student, options)?,
+            TextModel::from_files("the embedded teacher", teacher, options)?,
         )
     }
 

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleDisplay};
 use crate::distill::objective::Objective;
 use crate::distill::{DistillError, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig};
 use crate::host::default_workers;
-use crate::lm::{LanguageModel, Pretrained};
+use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::Student;
 use crate::teacher_input::TeacherInput;
 use crate::{DistillationConfig, Error, TextModel, TrainingData};
@@ -41,6 +41,10 @@ impl Setup {
         let earlier = TrainerConfig::of_run(folder)?;
         teacher.limit(&mut config.rollout);
         warn_of_size(&student, teacher);
+        let format = student.model.model.format();
+        if format != FloatFormat::F32 {
+            return Err(Error::StudentFormat { format });
+        }
         let needs = objective.requirements();
         let help_token = student.tokenizer.help_token("teacher").ok();
         if needs.help_token && help_token.is_none() {

@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler};
-use crate::lm::{Checkpoint, FloatFormat, LanguageModel, LoraConfig, Pretrained};
+use crate::lm::{Checkpoint, FloatFormat, LanguageModel, LoadOptions, LoraConfig, Pretrained};
 use crate::student::{Prices, Student};
 use crate::text::{
     Dataset, Example, GenerationConfig, HelpBudget, PromptTemplate, Seed, TextError, Tokenizer, write_atomically,
@@ -49,14 +48,16 @@ impl TextModel {
     /// If the folder has adapters as PEFT saves them, the base model that they name is opened in the same way, and gets the
     /// adapters.
     ///
+    /// The weights are loaded to a device in f32, or in the format of `(&device, format)`: see [`LoadOptions`].
+    ///
     /// # Errors
     /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, if an adapter does not fit its
     /// base model or names none, or if a download fails.
-    pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+    pub fn open<'a>(folder: impl AsRef<Path>, options: impl Into<LoadOptions<'a>>) -> Result<Self, Error> {
         let folder = &crate::hub::fetch(folder, |_| ())?;
         match LoraConfig::from_dir(folder)? {
-            None => Self::from_folders(folder, folder, Pretrained::load(folder, device)?),
-            Some(LoraConfig { base_model: Some(base), .. }) => Self::open_adapter(folder, base, device),
+            None => Self::from_folders(folder, folder, Pretrained::load(folder, options)?),
+            Some(LoraConfig { base_model: Some(base), .. }) => Self::open_adapter(folder, base, options),
             Some(_) => Err(Error::NoBaseModel { folder: folder.clone() }),
         }
     }
@@ -67,19 +68,13 @@ impl TextModel {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_adapter(folder: impl AsRef<Path>, base: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+    pub fn open_adapter<'a>(
+        folder: impl AsRef<Path>,
+        base: impl AsRef<Path>,
+        options: impl Into<LoadOptions<'a>>,
+    ) -> Result<Self, Error> {
         let [folder, base] = [crate::hub::fetch(folder, |_| ())?, crate::hub::fetch(base, |_| ())?];
-        Self::from_folders(&folder, &base, Pretrained::load(&base, device)?)
-    }
-
-    /// As [`open`](Self::open), with the matrices of the model in half precision: see [`Pretrained::load_half`]. Folders
-    /// of adapters are refused.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), and if a weight is too large for f16.
-    pub fn open_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        let folder = &crate::hub::fetch(folder, |_| ())?;
-        Self::from_folders(folder, folder, Pretrained::load_half(folder, device)?)
+        Self::from_folders(&folder, &base, Pretrained::load(&base, options)?)
     }
 
     /// A model with the other files of its folder, or of the folder of its adapters and that of their base model.
@@ -106,7 +101,11 @@ impl TextModel {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn from_files(origin: &str, files: &[ModelFile<'_>], device: &Device) -> Result<Self, Error> {
+    pub fn from_files<'a>(
+        origin: &str,
+        files: &[ModelFile<'_>],
+        options: impl Into<LoadOptions<'a>>,
+    ) -> Result<Self, Error> {
         let find = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes);
         let required = |file| find(file).ok_or_else(|| Error::MissingFile { origin: origin.into(), file });
         let text = |name: &str| find(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -116,7 +115,7 @@ impl TextModel {
         required("tokenizer.json")?;
         let tokenizer = Tokenizer::from_files(origin, files)?;
         let generation = GenerationConfig::from_files(origin, files)?;
-        let mut model = fitted(Pretrained::from_checkpoint(checkpoint, device)?, &tokenizer, &generation, origin)?;
+        let mut model = fitted(Pretrained::from_checkpoint(checkpoint, options)?, &tokenizer, &generation, origin)?;
         if let (Some(bytes), Some(help_token)) = (find(HEADS), trained_help_token(&tokenizer)) {
             model = model.with_stored_heads(text("student_config.json").as_deref(), origin, bytes, help_token)?;
         }

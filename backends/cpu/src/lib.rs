@@ -6,9 +6,9 @@
 //! ```
 //! use burn::tensor::Tensor;
 //! use wheels_cpu::Cpu;
-//! use wheels_device::{Platform, Precision};
+//! use wheels_device::Platform;
 //!
-//! let cpu = Cpu.open(&"cpu".parse()?, Precision::F32)?;
+//! let cpu = Cpu.open(&"cpu".parse()?)?;
 //! let sum = Tensor::<1>::from_floats([1.0, 2.0], &cpu.device).sum();
 //! assert_eq!(sum.into_scalar::<f32>(), 3.0);
 //! # Ok::<(), wheels_device::DeviceError>(())
@@ -21,9 +21,7 @@ use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
-use wheels_device::{
-    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
-};
+use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
 pub use linear::linear;
 
@@ -51,7 +49,7 @@ impl Platform for Cpu {
         vec![adapter]
     }
 
-    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+    fn open(&self, spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
         let adapter = self.find(spec)?;
         let device = Device::flex();
         let capabilities = Capabilities {
@@ -60,7 +58,7 @@ impl Platform for Cpu {
             unified_memory: Some(true),
             ..Capabilities::of(&device)
         };
-        Accelerator::new(device, adapter, capabilities, precision)
+        Ok(Accelerator { device, adapter, capabilities })
     }
 }
 

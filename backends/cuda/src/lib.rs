@@ -9,12 +9,12 @@
 //!
 //! ```no_run
 //! use wheels_cuda::Cuda;
-//! use wheels_device::{Platform, Precision};
+//! use wheels_device::Platform;
 //!
 //! for adapter in Cuda.adapters() {
 //!     println!("{adapter}");
 //! }
-//! let gpu = Cuda.open(&"cuda:0".parse()?, Precision::F32)?;
+//! let gpu = Cuda.open(&"cuda:0".parse()?)?;
 //! assert!(gpu.capabilities.fits(1 << 30));
 //! # Ok::<(), wheels_device::DeviceError>(())
 //! ```
@@ -26,8 +26,8 @@ use burn::tensor::{Device, DeviceType};
 use burn_cuda::CudaDevice;
 use cudarc::driver::result as driver;
 use wheels_device::{
-    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Precision,
-    Selector, catch_driver_panic,
+    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName, Selector,
+    catch_driver_panic,
 };
 
 /// The platform of this machine's NVIDIA GPUs, in the order of the driver. `CUDA_VISIBLE_DEVICES` can hide some.
@@ -54,7 +54,7 @@ impl Platform for Cuda {
         adapters.collect()
     }
 
-    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+    fn open(&self, spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
         let adapter = self.find(spec)?;
         let DeviceSpec::Named { selector: Selector::Index(index), .. } = adapter.spec else {
             unreachable!("this platform lists its adapters by index");
@@ -68,7 +68,7 @@ impl Platform for Cuda {
                 memory_bytes: memory.max_memory(),
                 ..Capabilities::of(&device)
             };
-            Accelerator::new(device, adapter, capabilities, precision)
+            Ok(Accelerator { device, adapter, capabilities })
         })
     }
 }
@@ -92,7 +92,7 @@ mod tests {
             println!("skipped: this machine has {} CUDA adapters", adapters.len());
             return;
         }
-        let error = Cuda.open(&"cuda:0".parse().expect("a spec"), Precision::F32).expect_err("there is no driver");
+        let error = Cuda.open(&"cuda:0".parse().expect("a spec")).expect_err("there is no driver");
         assert!(matches!(error, DeviceError::NoAdapter { platform: PlatformName::Cuda }), "{error}");
     }
 
@@ -103,7 +103,7 @@ mod tests {
             println!("skipped: this machine has no CUDA adapter");
         }
         for adapter in adapters {
-            let gpu = Cuda.open(&adapter.spec, Precision::F32).expect("a listed GPU");
+            let gpu = Cuda.open(&adapter.spec).expect("a listed GPU");
             assert!(gpu.capabilities.memory_bytes.is_some_and(|bytes| bytes > 0));
         }
     }

@@ -10,13 +10,13 @@
 //! In a browser, adapters must be opened asynchronously, which this crate does not support.
 //!
 //! ```no_run
-//! use wheels_device::{Platform, Precision};
+//! use wheels_device::Platform;
 //! use wheels_wgpu::Graphics;
 //!
 //! for adapter in Graphics::ANY.adapters() {
 //!     println!("{adapter}, {}", adapter.driver);
 //! }
-//! let gpu = Graphics::ANY.open(&"wgpu:discrete:0".parse()?, Precision::F32)?;
+//! let gpu = Graphics::ANY.open(&"wgpu:discrete:0".parse()?)?;
 //! println!("{}", gpu.capabilities.dtype_names());
 //! # Ok::<(), wheels_device::DeviceError>(())
 //! ```
@@ -24,7 +24,7 @@
 mod open;
 mod probe;
 
-use wheels_device::{Accelerator, Adapter, DeviceError, DeviceSpec, Platform, PlatformName, Precision};
+use wheels_device::{Accelerator, Adapter, DeviceError, DeviceSpec, Platform, PlatformName};
 
 /// The platform of this machine's GPUs on one or several graphics APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl Platform for Graphics {
         probe::list(self.apis).into_iter().map(|found| found.adapter(self.name)).collect()
     }
 
-    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+    fn open(&self, spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
         let adapter = self.find(spec)?;
-        open::open(adapter, precision)
+        open::open(adapter)
     }
 }

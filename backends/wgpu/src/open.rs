@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use burn_wgpu::graphics::AutoGraphicsApi;
 use burn_wgpu::{RuntimeOptions, WgpuBackend, WgpuDevice, WgpuInitError, try_init_setup};
 use wheels_device::{
-    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, PlatformName, Precision, Selector,
+    Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, PlatformName, Selector,
     catch_driver_panic,
 };
 
@@ -18,7 +18,7 @@ use crate::probe;
 /// has created a second device.
 static INITIALISED: Mutex<Vec<WgpuDevice>> = Mutex::new(Vec::new());
 
-pub(crate) fn open(adapter: Adapter, precision: Precision) -> Result<Accelerator, DeviceError> {
+pub(crate) fn open(adapter: Adapter) -> Result<Accelerator, DeviceError> {
     let device = wgpu_device(&adapter);
     catch_driver_panic(adapter.spec, || {
         initialise(&device).map_err(|error| DeviceError::Driver { spec: adapter.spec, source: Box::new(error) })?;
@@ -31,7 +31,7 @@ pub(crate) fn open(adapter: Adapter, precision: Precision) -> Result<Accelerator
             unified_memory: unified_memory(adapter.kind),
             ..Capabilities::of(&handle)
         };
-        Accelerator::new(handle, adapter, capabilities, precision)
+        Ok(Accelerator { device: handle, adapter, capabilities })
     })
 }
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use burn::tensor::{Tensor, Tolerance};
-use wheels_device::{DeviceError, Platform, PlatformName, Precision};
+use wheels_device::{DeviceError, Platform, PlatformName};
 use wheels_wgpu::Graphics;
 
 #[test]
@@ -17,8 +17,8 @@ fn every_listed_adapter_opens_twice_and_multiplies_correctly() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: {missing}");
     }
     for adapter in adapters {
-        let first = Graphics::ANY.open(&adapter.spec, Precision::F32).expect("a listed adapter");
-        let second = Graphics::ANY.open(&adapter.spec, Precision::F32).expect("the same adapter again");
+        let first = Graphics::ANY.open(&adapter.spec).expect("a listed adapter");
+        let second = Graphics::ANY.open(&adapter.spec).expect("the same adapter again");
         assert_eq!(first.device, second.device);
         assert!(first.capabilities.largest_buffer_bytes.is_some_and(|bytes| bytes >= 128 << 20));
         let left = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &first.device);
@@ -30,9 +30,7 @@ fn every_listed_adapter_opens_twice_and_multiplies_correctly() {
 
 #[test]
 fn the_error_for_a_missing_adapter_names_the_available_ones() {
-    let error = Graphics::ANY
-        .open(&"wgpu:discrete:77".parse().expect("a spec"), Precision::F32)
-        .expect_err("no machine has 78 GPUs");
+    let error = Graphics::ANY.open(&"wgpu:discrete:77".parse().expect("a spec")).expect_err("no machine has 78 GPUs");
     match error {
         DeviceError::NoAdapter { platform } => assert_eq!(platform, PlatformName::Wgpu),
         error => assert!(error.to_string().contains("no adapter wgpu:discrete:77; this machine has wgpu:"), "{error}"),

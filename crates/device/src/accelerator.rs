@@ -1,9 +1,9 @@
 //! An open device and its capabilities.
 
-use burn::tensor::{DType, Device, DeviceError as BurnError};
+use burn::tensor::{DType, Device};
 use serde::{Serialize, Serializer};
 
-use crate::{Adapter, DeviceError, Precision};
+use crate::Adapter;
 
 /// The number types and the memory of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,44 +57,6 @@ pub struct Accelerator {
     pub adapter: Adapter,
     /// The number types and the memory of the device.
     pub capabilities: Capabilities,
-    /// The floating-point type of its tensors.
-    pub precision: Precision,
-}
-
-impl Accelerator {
-    /// Sets the precision of a device that a backend has initialised.
-    ///
-    /// A device keeps its first precision until the process ends. The first opening sets the precision, or the first
-    /// tensor if it is created earlier. Opening a device again in the same precision returns the same device.
-    ///
-    /// # Errors
-    /// - [`DeviceError::Precision`] if the device cannot compute in `precision`.
-    /// - [`DeviceError::AlreadyConfigured`] if it already computes in another precision.
-    /// - [`DeviceError::Driver`] if it cannot be configured.
-    pub fn new(
-        mut device: Device,
-        adapter: Adapter,
-        capabilities: Capabilities,
-        precision: Precision,
-    ) -> Result<Self, DeviceError> {
-        let spec = adapter.spec;
-        let dtype = precision.dtype();
-        if !capabilities.dtypes.contains(&dtype.into()) {
-            return Err(DeviceError::Precision { spec, precision, supported: capabilities.dtype_names() });
-        }
-        match device.configure(dtype) {
-            Ok(()) => {}
-            Err(BurnError::AlreadyInitialized { .. }) => {
-                let active = device.settings().float_dtype;
-                if active != dtype {
-                    let active = DType::from(active).name().to_owned();
-                    return Err(DeviceError::AlreadyConfigured { spec, precision, active });
-                }
-            }
-            Err(error) => return Err(DeviceError::Driver { spec, source: Box::new(error) }),
-        }
-        Ok(Self { device, adapter, capabilities, precision })
-    }
 }
 
 #[cfg(test)]

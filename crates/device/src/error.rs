@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{DeviceSpec, PlatformName, Precision};
+use crate::{DeviceSpec, PlatformName};
 
 /// Why a device was not opened. Each message says what to try.
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +14,6 @@ pub enum DeviceError {
          also take an index (cuda:1) or a kind (wgpu:cpu, vulkan:discrete:0, :integrated:0, :virtual:0, :other:0)"
     )]
     ParseSpec {
-        /// The text.
-        text: String,
-    },
-
-    /// The text is not the name of a precision.
-    #[error("{text:?} is not a precision; accepted names are f32, f16, bf16 and flex32")]
-    ParsePrecision {
         /// The text.
         text: String,
     },
@@ -62,31 +55,6 @@ pub enum DeviceError {
         /// The error of the driver.
         #[source]
         source: Box<dyn Error + Send + Sync>,
-    },
-
-    /// The device does not compute in the requested precision.
-    #[error("{spec} does not compute in {precision}; it computes in {supported}")]
-    Precision {
-        /// The adapter.
-        spec: DeviceSpec,
-        /// The requested precision.
-        precision: Precision,
-        /// The number types in which it computes, as text.
-        supported: String,
-    },
-
-    /// The device already computes in another precision. A device keeps its precision until the process ends.
-    #[error(
-        "{spec} already computes in {active}, so it cannot be opened in {precision}; open it once, before its first \
-         tensor, or ask for {active}"
-    )]
-    AlreadyConfigured {
-        /// The adapter.
-        spec: DeviceSpec,
-        /// The requested precision.
-        precision: Precision,
-        /// The precision in which it computes.
-        active: String,
     },
 }
 

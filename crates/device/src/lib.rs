@@ -2,7 +2,7 @@
 //!
 //! - A [`DeviceSpec`] is the text by which a user names a device (`auto`, `cpu`, `cuda:1`, `vulkan:discrete:0`).
 //! - A [`Platform`] is one way to use hardware, such as CUDA or Vulkan. It lists its [`Adapter`]s and opens one of them
-//!   as an [`Accelerator`]: a burn `Device` with its [`Capabilities`], set to a [`Precision`].
+//!   as an [`Accelerator`]: a burn `Device` with its [`Capabilities`].
 //! - [`open`], [`find`] and [`list`] work on several platforms together.
 //!
 //! This crate contains no backend. The crates in `backends/` implement [`Platform`], and the features of the crate
@@ -26,7 +26,6 @@ mod adapter;
 mod driver_panic;
 mod error;
 mod platform;
-mod precision;
 mod spec;
 
 pub use accelerator::{Accelerator, Capabilities};
@@ -34,5 +33,4 @@ pub use adapter::{Adapter, AdapterKind};
 pub use driver_panic::{DriverPanic, catch_driver_panic};
 pub use error::DeviceError;
 pub use platform::{Platform, find, list, open};
-pub use precision::Precision;
 pub use spec::{DeviceSpec, PlatformName, Selector};

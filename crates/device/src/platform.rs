@@ -1,6 +1,6 @@
 //! The trait that a backend implements, and the choice of a device among several backends.
 
-use crate::{Accelerator, Adapter, AdapterKind, DeviceError, DeviceSpec, PlatformName, Precision, Selector};
+use crate::{Accelerator, Adapter, AdapterKind, DeviceError, DeviceSpec, PlatformName, Selector};
 
 /// One way to use hardware, such as CUDA or Vulkan.
 pub trait Platform: Send + Sync {
@@ -12,14 +12,12 @@ pub trait Platform: Send + Sync {
 
     /// Opens an adapter. `auto` opens the best adapter of this platform.
     ///
-    /// Opening an adapter twice in the same precision returns the same device.
+    /// Opening an adapter twice returns the same device.
     ///
     /// # Errors
     /// - [`DeviceError::NoAdapter`] or [`DeviceError::NoSuchAdapter`] if the machine does not have the adapter.
     /// - [`DeviceError::Driver`] if the driver does not open it.
-    /// - [`DeviceError::Precision`] if it does not compute in `precision`.
-    /// - [`DeviceError::AlreadyConfigured`] if it already computes in another precision.
-    fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError>;
+    fn open(&self, spec: &DeviceSpec) -> Result<Accelerator, DeviceError>;
 
     /// Finds the adapter that a spec names, without opening it.
     ///
@@ -68,7 +66,7 @@ pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
 
 /// Opens the device that `spec` names on one of `platforms`.
 ///
-/// `auto` selects the best GPU that opens in `precision`: discrete before integrated before virtual before other. Among
+/// `auto` selects the best GPU that opens: discrete before integrated before virtual before other. Among
 /// equals it selects the one whose platform comes first. If no GPU opens, it selects the CPU. It selects a software
 /// adapter only if the build has no platform for the CPU. The log says which device is used.
 ///
@@ -78,12 +76,12 @@ pub fn list(platforms: &[&dyn Platform]) -> Vec<Adapter> {
 /// - [`DeviceError::FeatureOff`] if no platform has the name.
 /// - [`DeviceError::NoPlatform`] if `platforms` is empty.
 /// - The errors of [`Platform::open`].
-pub fn open(platforms: &[&dyn Platform], spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+pub fn open(platforms: &[&dyn Platform], spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
     let DeviceSpec::Named { platform, .. } = spec else {
-        return open_best(platforms, precision);
+        return open_best(platforms);
     };
-    let accelerator = named(platforms, *platform)?.open(spec, precision)?;
-    log::info!("using {} in {precision}", accelerator.adapter);
+    let accelerator = named(platforms, *platform)?.open(spec)?;
+    log::info!("using {}", accelerator.adapter);
     Ok(accelerator)
 }
 
@@ -118,10 +116,10 @@ fn no_adapter(platforms: &[&dyn Platform]) -> DeviceError {
     }
 }
 
-fn open_best(platforms: &[&dyn Platform], precision: Precision) -> Result<Accelerator, DeviceError> {
+fn open_best(platforms: &[&dyn Platform]) -> Result<Accelerator, DeviceError> {
     let mut first_error = None;
     for adapter in by_preference(list(platforms)) {
-        match named(platforms, adapter.platform)?.open(&adapter.spec, precision) {
+        match named(platforms, adapter.platform)?.open(&adapter.spec) {
             Ok(accelerator) => {
                 log_choice(&accelerator);
                 return Ok(accelerator);
@@ -136,14 +134,14 @@ fn open_best(platforms: &[&dyn Platform], precision: Precision) -> Result<Accele
 }
 
 fn log_choice(accelerator: &Accelerator) {
-    let Accelerator { adapter, precision, .. } = accelerator;
+    let adapter = &accelerator.adapter;
     match (adapter.kind, adapter.platform) {
-        (AdapterKind::Cpu, PlatformName::Cpu) => log::info!("no GPU found; using the CPU, {adapter}, in {precision}"),
+        (AdapterKind::Cpu, PlatformName::Cpu) => log::info!("no GPU found; using the CPU, {adapter}"),
         (AdapterKind::Cpu, _) => log::warn!(
             "no GPU found and no CPU backend compiled in; using the software adapter {adapter}, which is slow; build \
              with --features cpu for a fast one"
         ),
-        _ => log::info!("using {adapter} in {precision}"),
+        _ => log::info!("using {adapter}"),
     }
 }
 
@@ -199,14 +197,14 @@ mod tests {
             self.adapters.clone()
         }
 
-        fn open(&self, spec: &DeviceSpec, precision: Precision) -> Result<Accelerator, DeviceError> {
+        fn open(&self, spec: &DeviceSpec) -> Result<Accelerator, DeviceError> {
             let adapter = self.find(spec)?;
             if self.broken {
                 return Err(DeviceError::Driver { spec: adapter.spec, source: "out of order".into() });
             }
             let device = Device::flex();
             let capabilities = Capabilities::of(&device);
-            Accelerator::new(device, adapter, capabilities, precision)
+            Ok(Accelerator { device, adapter, capabilities })
         }
     }
 
@@ -218,7 +216,7 @@ mod tests {
 
     fn opened(platforms: &[&dyn Platform], spec: &str) -> Result<String, DeviceError> {
         let spec: DeviceSpec = spec.parse()?;
-        Ok(open(platforms, &spec, Precision::F32)?.adapter.spec.to_string())
+        Ok(open(platforms, &spec)?.adapter.spec.to_string())
     }
 
     #[test]

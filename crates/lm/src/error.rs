@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::FloatFormat;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,6 +111,18 @@ pub enum LmError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The text is not the name of a float format.
+    #[error("{text:?} is not a float format; accepted names are f32, f16 and bf16")]
+    ParseFormat {
+        /// The text.
+        text: String,
+    },
+    /// The device does not compute in the format.
+    #[error("this device does not compute in {format}; choose f32 or another 16-bit format")]
+    Format {
+        /// The format.
+        format: FloatFormat,
     },
     /// A weight is too large for half precision.
     #[error("{origin}: {tensor} has numbers that are too large for 16-bit floats (f16); open the model in f32")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::config::{ConfigFile, unsupported};
@@ -11,30 +11,9 @@ use crate::family::{bart, llama, t5};
 use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::weights::{self, Tensors};
 use crate::{
-    Bart, Context, Hidden, LanguageModel, Llama, LmError, LoraConfig, ModelSize, ModelSpec, Positions, T5, TokenBatch,
+    Bart, Context, FloatFormat, Hidden, LanguageModel, Llama, LmError, LoadOptions, LoraConfig, ModelSize, ModelSpec,
+    Positions, T5, TokenBatch,
 };
-
-/// The float format of saved weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FloatFormat {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits, IEEE half precision.
-    F16,
-    /// 16 bits, bfloat16: the exponent range of f32.
-    BF16,
-}
-
-impl From<FloatFormat> for DType {
-    fn from(format: FloatFormat) -> Self {
-        match format {
-            FloatFormat::F32 => DType::F32,
-            FloatFormat::F16 => DType::F16,
-            FloatFormat::BF16 => DType::BF16,
-        }
-    }
-}
 
 /// The files of a model in memory, such as those that a program embeds.
 #[derive(Clone, Copy, Debug)]
@@ -78,29 +57,16 @@ pub enum Pretrained {
 }
 
 impl Pretrained {
-    /// Loads a model from a folder.
+    /// Loads a model from a folder to a device, in f32 or in another format ([`LoadOptions`]).
     ///
     /// # Errors
     /// If a file is missing or damaged, if the family is not supported, or if the weights do not fit the config.
-    /// [`LmError::OnlyAdapter`] if the folder has an adapter ([`Pretrained::with_adapter_in`]).
-    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
+    /// [`LmError::OnlyAdapter`] if the folder has an adapter ([`Pretrained::with_adapter_in`]). [`LmError::Format`] if the
+    /// device does not compute in the format, and [`LmError::Range`] if a weight is too large for it.
+    pub fn load<'a>(folder: impl AsRef<Path>, options: impl Into<LoadOptions<'a>>) -> Result<Self, LmError> {
         let folder = folder.as_ref();
         refuse_adapter(folder)?;
-        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, false)
-    }
-
-    /// Loads a model from a folder, with its matrices in half precision (f16), which takes half the memory of f32.
-    ///
-    /// A matrix is multiplied in f16, with inputs that are rounded to f16. Norms, biases, attention, caches, logits and
-    /// everything else keep the precision of the device. So do the matrices `wo` of T5, whose inputs can be too large for
-    /// f16, as in transformers. Such a model can write and score texts, but not be trained.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load), and [`LmError::Range`] if a weight is too large for f16.
-    pub fn load_half(folder: impl AsRef<Path>, device: &Device) -> Result<Self, LmError> {
-        let folder = folder.as_ref();
-        refuse_adapter(folder)?;
-        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, device, true)
+        Self::from_parts(ConfigFile::open(folder)?, &Tensors::open(folder)?, options.into())
     }
 
     /// Reads the config and the header of the weights in a folder, without the weights.
@@ -133,16 +99,21 @@ impl Pretrained {
     ///
     /// # Errors
     /// For the reasons of [`load`](Self::load).
-    pub fn from_checkpoint(checkpoint: Checkpoint<'_>, device: &Device) -> Result<Self, LmError> {
+    pub fn from_checkpoint<'a>(
+        checkpoint: Checkpoint<'_>,
+        options: impl Into<LoadOptions<'a>>,
+    ) -> Result<Self, LmError> {
         let Checkpoint { origin, config, weights } = checkpoint;
-        Self::from_parts(ConfigFile::parse(config, origin)?, &Tensors::from_bytes(origin, weights)?, device, false)
+        Self::from_parts(ConfigFile::parse(config, origin)?, &Tensors::from_bytes(origin, weights)?, options.into())
     }
 
-    fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, device: &Device, half: bool) -> Result<Self, LmError> {
+    fn from_parts(file: ConfigFile, tensors: &Tensors<'_>, options: LoadOptions<'_>) -> Result<Self, LmError> {
+        options.check()?;
+        let LoadOptions { device, format } = options;
         match Self::prepare(file, tensors, device)? {
-            Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy, half).map(Self::T5),
-            Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy, half).map(Self::Llama),
-            Self::Bart(model) => weights::load(model, tensors, bart::names, bart::is_copy, half).map(Self::Bart),
+            Self::T5(model) => weights::load(model, tensors, t5::names, t5::is_copy, format).map(Self::T5),
+            Self::Llama(model) => weights::load(model, tensors, llama::names, llama::is_copy, format).map(Self::Llama),
+            Self::Bart(model) => weights::load(model, tensors, bart::names, bart::is_copy, format).map(Self::Bart),
         }
     }
 
@@ -160,6 +131,13 @@ impl Pretrained {
                 "t5, mt5, umt5, llama, mistral, qwen2, qwen3, bart, mbart, marian and m2m_100",
             )),
         }
+    }
+
+    /// The format of the matrices in memory.
+    pub fn format(&self) -> FloatFormat {
+        let mut found = Found(FloatFormat::default());
+        self.visit(&mut found);
+        found.0
     }
 
     /// Whether a prompt is read by an encoder. If not, the model is decoder-only.
@@ -253,6 +231,19 @@ impl Pretrained {
         // With them, the folder would be taken for an adapter.
         weights::remove(&folder.join(ADAPTER_CONFIG))?;
         weights::remove(&folder.join(ADAPTER_WEIGHTS))
+    }
+}
+
+/// The 16-bit format of a module's parameters, if some have one.
+struct Found(FloatFormat);
+
+impl ModuleVisitor for Found {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        match param.val().dtype() {
+            DType::F16 => self.0 = FloatFormat::F16,
+            DType::BF16 => self.0 = FloatFormat::BF16,
+            _ => {}
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use wheels_lm::{LanguageModel, Pretrained, TokenBatch};
+use wheels_lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch};
 
 /// The bytes of a model's parameters.
 #[derive(Default)]
@@ -49,8 +49,10 @@ fn matrices_in_half_precision_take_half_the_memory_and_change_logits_by_rounding
         }
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let device = Device::flex();
-        let (single, half) =
-            (Pretrained::load(&folder, &device).unwrap(), Pretrained::load_half(&folder, &device).unwrap());
+        let (single, half) = (
+            Pretrained::load(&folder, &device).unwrap(),
+            Pretrained::load(&folder, (&device, FloatFormat::F16)).unwrap(),
+        );
         let (mut before, mut after) = (Bytes::default(), Bytes::default());
         single.visit(&mut before);
         half.visit(&mut after);
@@ -90,6 +92,27 @@ fn the_matrices_that_need_the_range_of_single_precision_keep_it() {
         }
     }
     let mut of_wo = OfWo(vec![], 0);
-    Pretrained::load_half(folder, &Device::flex()).unwrap().visit(&mut of_wo);
+    Pretrained::load(folder, (&Device::flex(), FloatFormat::F16)).unwrap().visit(&mut of_wo);
     assert!(of_wo.1 >= 2, "an encoder and a decoder have one each");
+}
+
+/// The logits of a model in f16 and bf16 equal those of a model in f32 with the same, rounded weights, because the CPU
+/// widens the weights and sums in f32.
+#[test]
+fn sixteen_bit_weights_are_widened_and_nothing_else_is_rounded() {
+    for name in ["smollm2", "t5-v1.0", "bart"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families").join(name);
+        let device = Device::flex();
+        for format in [FloatFormat::F16, FloatFormat::BF16] {
+            let half = Pretrained::load(&folder, (&device, format)).unwrap();
+            assert_eq!(half.format(), format);
+            let scratch = tempfile::tempdir().unwrap();
+            half.save(scratch.path(), FloatFormat::F32).unwrap();
+            let rounded = Pretrained::load(scratch.path(), &device).unwrap();
+            assert_eq!(rounded.format(), FloatFormat::F32);
+            for (half, rounded) in logits(&half).iter().flatten().zip(logits(&rounded).iter().flatten()) {
+                assert!((half - rounded).abs() <= 1e-5 * rounded.abs().max(1.0), "{name}, {format}: {half}, {rounded}");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Linear layers and embedding tables, with weights laid out as in Hugging Face's files.
 
 use burn::module::{Initializer, LoraAdapter, Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::Dropout;
 use crate::weights::float_dtype;
@@ -106,8 +106,8 @@ impl Embedding {
     pub(crate) fn forward(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let rows = self.weight.val().select(0, ids.flatten(0, 1));
         let dtype = float_dtype(&rows.device());
-        // Weights in half precision give activations in the precision of the device.
-        if rows.dtype() == DType::F16 && dtype != DType::F16 { rows.cast(dtype) } else { rows }
+        // Weights in 16 bits give activations in the float type of the device.
+        if rows.dtype() == dtype { rows } else { rows.cast(dtype) }
     }
 
     /// The table with `missing` more rows, each of which is the mean of the others.

@@ -6,12 +6,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{ModulePath, Names, Tensors};
-use crate::LmError;
+use crate::{FloatFormat, LmError};
 
 /// Loads every parameter of `module`, tensor by tensor, from the file to the device of the parameter.
 ///
-/// With `half`, the matrices of linear layers and embedding tables are stored in f16, except those of T5's `wo`, whose
-/// inputs can exceed the range of f16.
+/// The matrices of linear layers and embedding tables are stored in `format`, except those of T5's `wo`, whose inputs can
+/// exceed the range of f16.
 ///
 /// All names, shapes and number formats are checked before anything is allocated. A tensor that is not used is reported
 /// in the log, except those that `is_copy` accepts.
@@ -24,14 +24,14 @@ pub(crate) fn load<M: Module>(
     tensors: &Tensors<'_>,
     names: Names,
     is_copy: fn(&str) -> bool,
-    half: bool,
+    format: FloatFormat,
 ) -> Result<M, LmError> {
     let used = used(&module, tensors, names)?;
     let unused = unused_names(&used, tensors, is_copy);
     if !unused.is_empty() {
         log::warn!("{} has tensors that the model does not use: {}", tensors.origin, unused.join(", "));
     }
-    let mut loader = Loader { tensors, used: &used, half, path: ModulePath::default(), error: None };
+    let mut loader = Loader { tensors, used: &used, format, path: ModulePath::default(), error: None };
     let module = module.map(&mut loader);
     match loader.error {
         Some(error) => Err(error),
@@ -99,7 +99,7 @@ impl ModuleVisitor for Check<'_> {
 struct Loader<'a> {
     tensors: &'a Tensors<'a>,
     used: &'a HashMap<String, String>,
-    half: bool,
+    format: FloatFormat,
     path: ModulePath,
     error: Option<LmError>,
 }
@@ -114,10 +114,10 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Self { tensors, used, half, path, error } = self;
+        let Self { tensors, used, format, path, error } = self;
         let is_matrix = D == 2 && (path.is_in("Linear") || path.is_in("Embedding"));
-        let is_half = *half && is_matrix && !path.contains("wo");
-        let dtype = if is_half { DType::F16 } else { float_dtype(&param.lazy_device()) };
+        let is_wide = *format == FloatFormat::F32 || !is_matrix || path.contains("wo");
+        let dtype = if is_wide { float_dtype(&param.lazy_device()) } else { (*format).into() };
         fill(param, dtype, error, || tensors.read(&used[&path.text()], dtype))
     }
 }
