@@ -15,6 +15,7 @@
 //! ```
 
 mod linear;
+mod parallel;
 mod product;
 
 use std::thread::available_parallelism;

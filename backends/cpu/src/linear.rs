@@ -1,15 +1,22 @@
 //! Linear layers on the CPU.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn::backend::Flex;
 use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
 
-use crate::product::product;
+use crate::parallel::in_parallel;
+use crate::product::Rows;
 
 /// From this number of positions on, burn's products in f32 are faster.
 const MANY: usize = 128;
+/// A product that takes less time than this is computed by one thread, nanoseconds.
+const PARALLEL_NANOS: f64 = 100_000.0;
 
-/// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are.
+/// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
+/// result does not depend on the number of threads.
 ///
 /// None if burn must compute the product: on another device, with autodiff, with other number formats, for tensors that
 /// are not contiguous, or for many positions in f32.
@@ -24,22 +31,87 @@ const MANY: usize = 128;
 /// let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
 /// let weight = Tensor::<2>::from_floats([[3.0, 4.0], [5.0, 6.0]], &device);
 /// let y = wheels_cpu::linear(&x, &weight.cast(DType::F16)).expect("tensors on the CPU");
-/// assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [11.0, 17.0]);
+/// assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [11.0, 17.0]);
 /// ```
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let device = x.device();
     let ([positions, inputs], [outputs, expected]) = (x.dims(), weight.dims());
-    if device.is_autodiff() || x.dtype() != DType::F32 || inputs != expected || positions * inputs * outputs == 0 {
+    let format = weight.dtype();
+    let known = matches!(format, DType::F32 | DType::F16 | DType::BF16) && x.dtype() == DType::F32;
+    let fast = format != DType::F32 || positions < MANY;
+    if !known || !fast || device.is_autodiff() || inputs != expected || positions * inputs * outputs == 0 {
         return None;
     }
     let x = x.clone().try_into_primitive::<Flex>().ok()?;
     let weight = weight.clone().try_into_primitive::<Flex>().ok()?;
-    let x = x.as_slice::<f32>()?;
-    let y = match weight.dtype() {
-        DType::F32 if positions < MANY => product(x, weight.as_slice::<f32>()?, inputs),
-        DType::F16 => product(x, weight.as_slice::<f16>()?, inputs),
-        DType::BF16 => product(x, weight.as_slice::<bf16>()?, inputs),
-        _ => return None,
+    let rows = Rows::new(x.as_slice()?, inputs);
+    let (start, _) = weight.layout().contiguous_offsets()?;
+    let part = move |outputs: Range<usize>| {
+        let range = start + outputs.start * inputs..start + outputs.end * inputs;
+        match format {
+            DType::F32 => rows.times::<f32>(&weight.storage()[range]),
+            DType::F16 => rows.times::<f16>(&weight.storage()[range]),
+            _ => rows.times::<bf16>(&weight.storage()[range]),
+        }
+    };
+    // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
+    let nanos = (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
+    let threads = if nanos < PARALLEL_NANOS { 1 } else { rayon::current_num_threads() };
+    let y = match threads {
+        1 => part(0..outputs),
+        _ => side_by_side(in_parallel(outputs, threads, Arc::new(part)), positions),
     };
     Some(Tensor::from_data(TensorData::new(y, [positions, outputs]), &device))
+}
+
+/// Joins parts `[rows, columns of the part]` to one matrix `[rows, columns]`.
+fn side_by_side(parts: Vec<Vec<f32>>, rows: usize) -> Vec<f32> {
+    let mut whole = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    for row in 0..rows {
+        for part in &parts {
+            let columns = part.len() / rows;
+            whole.extend_from_slice(&part[row * columns..][..columns]);
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn parts_are_joined_row_by_row() {
+        assert_eq!(side_by_side(vec![vec![1.0, 2.0, 5.0, 6.0], vec![3.0, 7.0]], 2), [1.0, 2.0, 3.0, 5.0, 6.0, 7.0]);
+    }
+
+    #[test]
+    fn a_large_product_by_several_threads_equals_burns() {
+        let device = Device::flex();
+        let weight = Tensor::<2>::random([1003, 320], Distribution::Uniform(-1.0, 1.0), &device);
+        for positions in [1, 3, 40] {
+            let x = Tensor::<2>::random([positions, 320], Distribution::Uniform(-1.0, 1.0), &device);
+            let ours = linear(&x, &weight).expect("tensors on the CPU");
+            let difference = (ours - x.matmul(weight.clone().transpose())).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-4, "{difference}");
+        }
+    }
+
+    #[test]
+    fn rows_of_a_larger_matrix_are_read_in_place() {
+        let device = Device::flex();
+        let weight = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &device);
+        let x = Tensor::<2>::from_floats([[1.0, 10.0]], &device);
+        let y = linear(&x, &weight.clone().narrow(0, 1, 2)).expect("contiguous rows");
+        assert_eq!(y.into_data().try_to_vec::<f32>().unwrap_or_default(), [43.0, 65.0]);
+        assert!(linear(&x, &weight.clone().narrow(1, 0, 1)).is_none(), "other inputs");
+        assert!(
+            linear(&x, &Tensor::<2>::ones([2, 3], &device).transpose()).is_none(),
+            "not contiguous or other inputs"
+        );
+        let tracked = Device::flex().autodiff();
+        assert!(linear(&Tensor::<2>::ones([1, 2], &tracked), &weight).is_none(), "gradients are burn's");
+    }
 }

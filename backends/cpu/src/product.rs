@@ -8,14 +8,11 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::bytemuck::{NoUninit, cast_slice};
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 /// The most rows that are multiplied as dot products.
 const FEW: usize = 4;
 /// The outputs that are computed side by side for a panel.
 const TILE: usize = 8;
-/// A product that takes less time than this is computed by one thread, nanoseconds.
-const PARALLEL_NANOS: f64 = 100_000.0;
 
 #[cfg(target_arch = "x86_64")]
 type Avx512 = pulp::x86::V4;
@@ -87,41 +84,25 @@ fn widen_half(half: u16) -> f32 {
     f32::from_bits(sign | magnitude.to_bits())
 }
 
-/// `x W^T` for `x` `[rows, inputs]` and `weight` `[outputs, inputs]`; the result is `[rows, outputs]`. It does not depend
-/// on the number of threads.
-pub(crate) fn product<W: Weight>(x: &[f32], weight: &[W], inputs: usize) -> Vec<f32> {
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
-    let nanos = weight.len() as f64 * (0.08 * size_of::<W>() as f64 + 0.012 * rows as f64);
-    let threads = if nanos < PARALLEL_NANOS { 1 } else { rayon::current_num_threads() };
-    product_in_parts(x, weight, inputs, outputs.div_ceil(threads).next_multiple_of(TILE))
+/// Rows of activations, packed for products with several parts of a matrix.
+pub(crate) struct Rows {
+    pub(crate) count: usize,
+    inputs: usize,
+    packed: Vec<f32>,
 }
 
-/// As [`product`], with a task for each `part` outputs.
-fn product_in_parts<W: Weight>(x: &[f32], weight: &[W], inputs: usize, part: usize) -> Vec<f32> {
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    let arch = Arch::new();
-    let packed = arch.dispatch(Pack { x, inputs });
-    let run = |weight: &[W], y: &mut [f32]| arch.dispatch(Product { rows, inputs, x: &packed, weight, y });
-    let mut y = vec![0.0; rows * outputs];
-    if part >= outputs {
-        run(weight, &mut y);
-    } else if rows == 1 {
-        weight.par_chunks(part * inputs).zip(y.par_chunks_mut(part)).for_each(|(weight, y)| run(weight, y));
-    } else {
-        let in_part = |weight: &[W]| {
-            let mut y = vec![0.0; rows * (weight.len() / inputs)];
-            run(weight, &mut y);
-            y
-        };
-        let parts: Vec<Vec<f32>> = weight.par_chunks(part * inputs).map(in_part).collect();
-        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            for (y, found) in y.chunks_mut(part).zip(&parts) {
-                y.copy_from_slice(&found[row * y.len()..][..y.len()]);
-            }
-        }
+impl Rows {
+    /// Packs `x`, `[rows, inputs]`.
+    pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
+        Self { count: x.len() / inputs, inputs, packed: Arch::new().dispatch(Pack { x, inputs }) }
     }
-    y
+
+    /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
+    pub(crate) fn times<W: Weight>(&self, weight: &[W]) -> Vec<f32> {
+        let mut y = vec![0.0; self.count * (weight.len() / self.inputs)];
+        Arch::new().dispatch(Product { rows: self.count, inputs: self.inputs, x: &self.packed, weight, y: &mut y });
+        y
+    }
 }
 
 /// Packs rows for [`Product`].
@@ -347,6 +328,10 @@ mod tests {
             .collect()
     }
 
+    fn product<W: Weight>(x: &[f32], weight: &[W], inputs: usize) -> Vec<f32> {
+        Rows::new(x, inputs).times(weight)
+    }
+
     proptest! {
         #[test]
         fn products_equal_sums_in_f64(rows in 1_usize..70, inputs in 1_usize..80, outputs in 1_usize..40, seed: u32) {
@@ -363,15 +348,6 @@ mod tests {
                 for (found, expected) in found.iter().zip(expected) {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
                 }
-            }
-        }
-
-        #[test]
-        fn threads_do_not_change_a_bit(rows in 1_usize..70, inputs in 1_usize..40, outputs in 1_usize..80, seed: u32) {
-            let (x, weight) = (numbers(rows * inputs, seed), numbers(outputs * inputs, seed ^ 0xABCD));
-            let whole = product_in_parts(&x, &weight, inputs, outputs);
-            for part in [8, 16, 24] {
-                prop_assert_eq!(&product_in_parts(&x, &weight, inputs, part), &whole);
             }
         }
     }

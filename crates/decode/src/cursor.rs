@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wheels_lm::{Context, LanguageModel, Positions, TokenBatch};
+use wheels_lm::{Context, LanguageModel, Positions, TokenBatch, first_overflow};
 
 use crate::readout::{Logits, LogitsReader, Position};
 use crate::{DecodeError, ModelUse, Readout, Vocabulary};
@@ -17,6 +17,7 @@ const MAX_CAPACITY: usize = 512;
 /// the other tokens to the model. Rollbacks and answers of several tokens therefore need no special case.
 pub(crate) struct Cursor<'a> {
     model: &'a dyn LanguageModel,
+    prompts: Vec<Vec<u32>>,
     context: Context,
     used: ModelUse,
     reader: LogitsReader,
@@ -50,10 +51,11 @@ impl<'t> Span<'t> {
 impl<'a> Cursor<'a> {
     /// Reads the prompts, and allocates the cache for `capacity` tokens per text, at most 512.
     pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize, readout: Readout) -> Self {
-        let prompts = TokenBatch::new(prompts, model.spec().pad);
-        let used = ModelUse { prefills: 1, prompt_tokens: prompts.tokens() as u64, ..ModelUse::default() };
-        let context = model.prefill(&prompts, capacity.min(MAX_CAPACITY));
-        Self { model, context, used, reader: LogitsReader::new(readout, &model.device()) }
+        let batch = TokenBatch::new(prompts, model.spec().pad);
+        let used = ModelUse { prefills: 1, prompt_tokens: batch.tokens() as u64, ..ModelUse::default() };
+        let context = model.prefill(&batch, capacity.min(MAX_CAPACITY));
+        let prompts = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        Self { model, prompts, context, used, reader: LogitsReader::new(readout, &model.device()) }
     }
 
     /// Reads the new tokens of some texts in one forward pass, and then the logits at the positions that each span wants.
@@ -71,12 +73,27 @@ impl<'a> Cursor<'a> {
         self.used.tokens_processed += tokens.tokens() as u64;
         let hidden = self.model.hidden(&tokens, &rows, Positions::Last(&counts), &mut self.context);
         let positions: Vec<Position<'_>> = spans.iter().flat_map(|span| span.positions()).collect();
-        self.reader.read(self.model.head(&hidden), &positions, vocabulary)
+        let logits = self.reader.read(self.model.head(&hidden), &positions, vocabulary);
+        logits.map_err(|error| self.with_layer(error, spans))
+    }
+
+    /// The error with the layer that is not finite, if it is about logits.
+    fn with_layer(&self, error: DecodeError, spans: &[Span<'_>]) -> DecodeError {
+        match error {
+            DecodeError::Logits { row, step, .. } => {
+                let span = spans.iter().find(|span| span.prompt_index == row);
+                let layer =
+                    span.and_then(|span| first_overflow(self.model, &self.prompts[span.row], &span.text[..step]));
+                DecodeError::Logits { row, step, layer }
+            }
+            error => error,
+        }
     }
 
     /// Keeps the given rows, in that order.
     pub(crate) fn select_rows(&mut self, rows: &[usize]) {
         self.context.select_rows(rows);
+        self.prompts = rows.iter().map(|&row| self.prompts[row].clone()).collect();
     }
 
     /// The work so far.

@@ -94,14 +94,17 @@ pub enum DecodeError {
     },
     /// A model returned logits that are NaN or infinite.
     #[error(
-        "the logits of prompt {row} at step {step} are NaN or infinite; the weights are damaged, or half precision \
-         overflowed"
+        "the logits of prompt {row} at step {step} are NaN or infinite{}: the weights are damaged, or numbers are too \
+         large for f16 (then open the model in bf16 or f32)",
+        layer.iter().map(|layer| format!(", first in the output of {layer}")).collect::<String>()
     )]
     Logits {
         /// The index of the prompt.
         row: usize,
         /// The step, counted from 0.
         step: usize,
+        /// The first layer whose output is not finite ([`first_overflow`](wheels_lm::first_overflow)).
+        layer: Option<String>,
     },
     /// An expert answered with a token that the student cannot write.
     #[error("expert {expert} answered prompt {row} with token {token}, which the student cannot write")]

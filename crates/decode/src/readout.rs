@@ -89,8 +89,11 @@ impl LogitsReader {
         let [_, width] = logits.dims();
         // A teacher may have more tokens than its student, which could not read them.
         let shared = vocabulary.size().min(width);
-        let damaged =
-            |position: &Position<'_>| DecodeError::Logits { row: position.prompt_index, step: position.text.len() };
+        let damaged = |position: &Position<'_>| DecodeError::Logits {
+            row: position.prompt_index,
+            step: position.text.len(),
+            layer: None,
+        };
         if self.on_device {
             let logits = if shared < width { logits.narrow(1, 0, shared) } else { logits };
             let closed = self.closed.get_or_init(|| closed_tokens(vocabulary, shared, &logits.device()));

@@ -177,7 +177,7 @@ fn damaged_logits_are_an_error_on_a_device_too() {
         let policy = Policy::greedy(&model).with_help_rule(HelpRule::Never);
         let decoder = BudgetedDecoder::new(policy, Experts::new()).with_readout(Readout::Device);
         let failed = decoder.decode(&[support::prompt(&[2, 1], support::FULL)], Seed(1)).unwrap_err();
-        assert!(matches!(failed, DecodeError::Logits { row: 0, step: 0 }), "{failed}");
+        assert!(matches!(failed, DecodeError::Logits { row: 0, step: 0, .. }), "{failed}");
     }
     let nothing = support::constant(&[f32::NEG_INFINITY; 5]);
     assert_eq!(nothing.spec().vocab_size, 5);

@@ -65,6 +65,7 @@ mod load_options;
 mod lora;
 mod model;
 mod nn;
+mod overflow;
 mod pretrained;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -88,4 +89,5 @@ pub use load_options::{FloatFormat, LoadOptions};
 pub use lora::LoraConfig;
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};
+pub use overflow::first_overflow;
 pub use pretrained::{Checkpoint, CheckpointInfo, Pretrained};
