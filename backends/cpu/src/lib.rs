@@ -14,7 +14,9 @@
 //! # Ok::<(), wheels_device::DeviceError>(())
 //! ```
 
+mod attention;
 mod linear;
+mod norm;
 mod parallel;
 mod product;
 
@@ -24,7 +26,9 @@ use burn::tensor::Device;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
+pub use attention::attention;
 pub use linear::linear;
+pub use norm::{layer_norm, rms_norm};
 
 /// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,19 +1,16 @@
 //! Linear layers on the CPU.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
 
 use crate::parallel::in_parallel;
-use crate::product::Rows;
+use crate::product::{Rows, TILE};
 
 /// From this number of positions on, burn's products in f32 are faster.
 const MANY: usize = 128;
-/// A product that takes less time than this is computed by one thread, nanoseconds.
-const PARALLEL_NANOS: f64 = 100_000.0;
 
 /// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
 /// result does not depend on the number of threads.
@@ -56,16 +53,15 @@ pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     };
     // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
     let nanos = (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
-    let threads = if nanos < PARALLEL_NANOS { 1 } else { rayon::current_num_threads() };
-    let y = match threads {
-        1 => part(0..outputs),
-        _ => side_by_side(in_parallel(outputs, threads, Arc::new(part)), positions),
-    };
+    let y = side_by_side(in_parallel(outputs, TILE, nanos, part), positions);
     Some(Tensor::from_data(TensorData::new(y, [positions, outputs]), &device))
 }
 
 /// Joins parts `[rows, columns of the part]` to one matrix `[rows, columns]`.
-fn side_by_side(parts: Vec<Vec<f32>>, rows: usize) -> Vec<f32> {
+fn side_by_side(mut parts: Vec<Vec<f32>>, rows: usize) -> Vec<f32> {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
     let mut whole = Vec::with_capacity(parts.iter().map(Vec::len).sum());
     for row in 0..rows {
         for part in &parts {

@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// The most rows that are multiplied as dot products.
 const FEW: usize = 4;
 /// The outputs that are computed side by side for a panel.
-const TILE: usize = 8;
+pub(crate) const TILE: usize = 8;
 
 #[cfg(target_arch = "x86_64")]
 type Avx512 = pulp::x86::V4;

@@ -3,7 +3,6 @@
 //! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use serde_json::Map;
 
@@ -11,7 +10,7 @@ use super::llama_config::LlamaConfig;
 use crate::cache::KvCache;
 use crate::config::{ConfigFile, ModelSize};
 use crate::nn::{
-    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product, rotate,
+    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, attend, causal_mask, first_rows, product, rotate,
 };
 use crate::weights::Tensors;
 use crate::{
@@ -218,8 +217,7 @@ impl SelfAttention {
         grid.reshape([rows, time, heads, self.d_head]).swap_dims(1, 2)
     }
 
-    /// Attends to `keys` and `values`. The heads of one group share their keys and values, so they are read as more
-    /// queries of one head.
+    /// Attends to `keys` and `values`.
     ///
     /// # Shapes
     /// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, kv_heads, slots, d_head]`; `mask`: `[rows or 1,
@@ -232,17 +230,8 @@ impl SelfAttention {
         packing: &Packing,
         dropout: &mut Dropout,
     ) -> Tensor<2> {
-        let [rows, heads, time, d_head] = queries.dims();
-        let group = heads / self.kv_heads;
-        let scores = queries.reshape([rows, self.kv_heads, group * time, d_head]).matmul(keys.transpose());
-        let scores = match mask {
-            Some(mask) if group > 1 => scores + mask.repeat_dim(2, group),
-            Some(mask) => scores + mask,
-            None => scores,
-        };
-        let weights = dropout.apply(softmax(scores, 3), self.dropout);
-        let found = weights.matmul(values).reshape([rows, heads, time, d_head]).swap_dims(1, 2);
-        self.o_proj.forward(packing.list(found.flatten(2, 3)), dropout)
+        let found = attend(queries, keys, values, mask, dropout, self.dropout);
+        self.o_proj.forward(packing.list(found), dropout)
     }
 }
 

@@ -90,14 +90,8 @@ impl Attention {
         if self.scale != 1.0 {
             queries = queries * self.scale;
         }
-        let scores = self.split(queries, packing).matmul(keys.transpose());
-        let scores = match bias {
-            Some(bias) => scores + bias,
-            None => scores,
-        };
-        let weights = dropout.apply(softmax(scores, 3), self.dropout);
-        let found = weights.matmul(values).swap_dims(1, 2);
-        self.o.forward(packing.list(found.flatten(2, 3)), dropout)
+        let found = attend(self.split(queries, packing), keys, values, bias, dropout, self.dropout);
+        self.o.forward(packing.list(found), dropout)
     }
 
     fn split(&self, x: Tensor<2>, packing: &Packing) -> Tensor<4> {
@@ -105,6 +99,41 @@ impl Attention {
         let [batch, time, _] = grid.dims();
         grid.reshape([batch, time, self.heads, self.d_head]).swap_dims(1, 2)
     }
+}
+
+/// `softmax(queries keys^T + bias) values`. The heads of a group share their keys and values. In training, attention weights
+/// are dropped with the probability `rate`.
+///
+/// # Shapes
+/// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, heads / group, slots, d_head]`; `bias`: a shape that
+/// broadcasts to `[rows, heads, time, slots]`, of one head if the group is larger than 1; the result: `[rows, time, heads *
+/// d_head]`.
+pub(crate) fn attend(
+    queries: Tensor<4>,
+    keys: Tensor<4>,
+    values: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    dropout: &mut Dropout,
+    rate: f64,
+) -> Tensor<3> {
+    #[cfg(feature = "cpu")]
+    if !dropout.drops(rate)
+        && let Some(found) = wheels_cpu::attention(&queries, &keys, &values, bias.as_ref())
+    {
+        return found.flatten(2, 3);
+    }
+    let [rows, heads, time, d_head] = queries.dims();
+    let kv_heads = keys.dims()[1];
+    // The queries of a group are read as more queries of one head.
+    let group = heads / kv_heads;
+    let scores = queries.reshape([rows, kv_heads, group * time, d_head]).matmul(keys.transpose());
+    let scores = match bias {
+        Some(bias) if group > 1 => scores + bias.repeat_dim(2, group),
+        Some(bias) => scores + bias,
+        None => scores,
+    };
+    let weights = dropout.apply(softmax(scores, 3), rate);
+    weights.matmul(values).reshape([rows, heads, time, d_head]).swap_dims(1, 2).flatten(2, 3)
 }
 
 /// The causal mask, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i` and sees

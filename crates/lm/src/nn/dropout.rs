@@ -41,6 +41,12 @@ impl Dropout {
         self.apply(x, self.lora_rate)
     }
 
+    /// Whether values are dropped at this rate.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn drops(&self, rate: f64) -> bool {
+        self.rng.is_some() && (rate * 65536.0).round() > 0.0
+    }
+
     /// Drops each value of `x` with the probability `rate`.
     pub(crate) fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
         let dropped = (rate * 65536.0).round() as u32;

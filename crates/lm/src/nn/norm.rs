@@ -19,6 +19,10 @@ impl RmsNorm {
 
     /// Normalises the last dimension.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "cpu")]
+        if let Some(y) = wheels_cpu::rms_norm(&x, &self.weight.val(), self.epsilon) {
+            return y;
+        }
         let dtype = x.dtype();
         let x = single(x);
         let scale = x.clone().square().mean_dim(D - 1).add_scalar(self.epsilon).sqrt();
@@ -45,6 +49,10 @@ impl LayerNorm {
 
     /// Normalises the last dimension.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "cpu")]
+        if let Some(y) = wheels_cpu::layer_norm(&x, &self.weight.val(), &self.bias.val(), self.epsilon) {
+            return y;
+        }
         let dtype = x.dtype();
         let x = single(x);
         let centred = x.clone() - x.mean_dim(D - 1);
