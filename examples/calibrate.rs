@@ -71,7 +71,7 @@ enum Measure {
 }
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {

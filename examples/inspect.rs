@@ -138,7 +138,7 @@ fn rule_of(confidence: Confidence) -> &'static str {
 }
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {

@@ -57,7 +57,7 @@ struct Flags {
 const SPECIAL_IDS: u32 = 3;
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {

@@ -75,7 +75,7 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {

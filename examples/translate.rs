@@ -32,7 +32,7 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    program::main(|| run(Flags::parse()))
+    program::main(run)
 }
 
 fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {

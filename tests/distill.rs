@@ -153,7 +153,9 @@ fn the_same_command_goes_on_and_ends_with_the_same_model() {
     changed.trainer.learning_rate = 0.5;
     let changed = saved(&changed, scratch.path(), "changed.json");
     let message = fails(distill(&changed, &killed, &[]));
-    assert!(message.contains("learning_rate") && message.contains("0.001") && message.contains("0.5"), "{message}");
+    assert!(message.contains("(trainer.learning_rate of --config: 0.001 there, 0.5 here)"), "{message}");
+    let message = fails(distill(&config, &killed, &["--heads-only"]));
+    assert!(message.contains("(--heads-only: false there, true here)"), "{message}");
     assert_eq!(json(&killed, "distillation.json")["trainer"]["learning_rate"], 0.001, "a refused run writes nothing");
 }
 
@@ -192,7 +194,7 @@ fn invalid_requests_are_refused() {
     let message = fails(distill(&config, &out, &["--method", "magic"]));
     assert!(message.contains("magic") && message.contains("forward-kl"), "{message}");
     let message = fails(distill(&config, &out, &["--method", "forward-kl", "--heads-only"]));
-    assert!(message.contains("heads_only trains how a student asks"), "{message}");
+    assert!(message.contains("--heads-only trains how a student asks"), "{message}");
     let torn = scratch.path().join("torn.json");
     fs::write(&torn, "{\"trainer\": ").expect("written");
     let message = fails(distill(&torn, &out, &[]));

@@ -57,9 +57,8 @@ pub enum Error {
     },
     /// The same id means different tokens to a student and a teacher.
     #[error(
-        "token {id} is {} to the student and {} to the teacher: a teacher can only help a student with the same \
-         tokenizer. Train the student with the teacher's (the example `train --tokenizer TEACHER`), or without help on \
-         texts that the teacher writes (`TextModel::write_texts` or the example `texts`)",
+        "token {id} is {} to the student and {} to the teacher: both need the same tokenizer. Train the \
+         student with it (`train --tokenizer`), or on texts of the teacher (`texts`, `TextModel::write_texts`)",
         token_name(student.as_deref()), token_name(teacher.as_deref())
     )]
     Vocabularies {
@@ -84,8 +83,8 @@ pub enum Error {
     NoHelpToken,
     /// The student has not learned to ask for help.
     #[error(
-        "the student has not learned to ask for help: it has no {missing}. Distil it (the example `distill`), or find \
-         thresholds on its confidence (the example `calibrate` with `--measure max-prob`)"
+        "the student has not learned to ask for help: it has no {missing}. Distil it (`distill`), or find thresholds on \
+         its confidence (`calibrate --measure max-prob`)"
     )]
     CannotAsk {
         /// What a student that has learned it would have.
@@ -98,7 +97,10 @@ pub enum Error {
     )]
     Swapped,
     /// Only the heads are to be trained, but the student has no help token or the objective does not train help.
-    #[error("heads_only trains how a student asks, which this method does not: use path, all-action or constrained")]
+    #[error(
+        "`DistillationConfig::heads_only` trains how a student asks, which this method does not: use path, all-action or \
+         constrained"
+    )]
     HeadsOnly,
     /// A student with 16-bit weights cannot be trained.
     #[error("the student's weights are in {format}, in which a model cannot be trained: open it in f32")]
@@ -110,7 +112,9 @@ pub enum Error {
     #[error("a calibration needs the teacher, but there is only a cache: call `train`, or `Distillation::new`")]
     NoTeacher,
     /// A run does not fit into the memory of this machine.
-    #[error("the run needs {needed} MB and this machine has {memory} MB: {remedy} (`--plan` lists all parts)")]
+    #[error(
+        "the run needs {needed} MB and this machine has {memory} MB: {remedy} (`Distillation::plan` lists all parts)"
+    )]
     Memory {
         /// The largest memory of the run, MB.
         needed: usize,
@@ -120,7 +124,7 @@ pub enum Error {
         remedy: &'static str,
     },
     /// Only the heads are to be trained, but also adapters.
-    #[error("heads_only trains no adapters: leave out heads_only or lora")]
+    #[error("`DistillationConfig::heads_only` trains no adapters: leave it out, or `DistillationConfig::lora`")]
     HeadsOnlyLora,
     /// The adapters in a folder do not name their base model.
     #[error(

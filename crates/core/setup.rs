@@ -172,7 +172,8 @@ fn same_parameters(folder: &Path, config: &DistillationConfig) -> Result<(), Err
         [("lora", lora(&saved), lora(config)), ("heads_only", heads_only(&saved), heads_only(config))]
     {
         if saved != asked {
-            return Err(DistillError::OtherConfig { path, field: field.into(), saved, asked }.into());
+            let field = format!("DistillationConfig::{field}");
+            return Err(DistillError::OtherConfig { path, field, saved, asked }.into());
         }
     }
     Ok(())

@@ -28,7 +28,6 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use training_wheels::eval::{CallCost, PairCost, Results};
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlacement, write_atomically};
@@ -46,7 +45,7 @@ const SAMPLED_TEXTS: usize = 200;
 const SAMPLED_PERCENT: u8 = 20;
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
@@ -220,9 +219,11 @@ impl<'a> Job<'a> {
         };
         let unstated = pair.student.template.budget == BudgetPlacement::None;
         if unstated && (stated_budget.is_some() || wording.is_some()) {
-            return Err("the prompts of this student state no budget (prompt.json has \"budget\": \"none\"), so \
-                        --stated-budget and --wording have no effect: leave them out, or distil the student"
-                .into());
+            return Err(
+                "the prompts of this student state no budget (\"none\" in prompt.json), so --stated-budget and \
+                        --wording have no effect: leave them out, or distil it"
+                    .into(),
+            );
         }
         Ok(policy)
     }

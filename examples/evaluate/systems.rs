@@ -180,8 +180,7 @@ impl FromStr for System {
         };
         system.ok_or_else(|| {
             "choose from calibrated, uncalibrated, enforced, random, max-prob, margin, entropy, oracle, bild:NATS, \
-             rollback:NATS, verify:NATS, draft:TOKENS and adaptive:TOKENS, with NATS of at least 0 and TOKENS of at \
-             least 1"
+             rollback:NATS, verify:NATS, draft:TOKENS and adaptive:TOKENS (NATS from 0, TOKENS from 1)"
                 .to_owned()
         })
     }

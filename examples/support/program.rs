@@ -1,23 +1,37 @@
 //! What the examples share: logging, error messages, and the texts that they read.
 
+#[path = "console.rs"]
+pub(crate) mod console;
+#[path = "flag_names.rs"]
+mod flag_names;
+
 use std::error::Error;
-use std::io::{BufRead, IsTerminal, stdin};
+use std::io::{BufRead, IsTerminal, stderr, stdin};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use env_logger::{Builder, Env, Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, write_atomically};
 
-/// Runs an example with logging on, and prints an error with its causes in one line.
-pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
+/// Runs an example with its flags and with logging on, and prints an error with its causes in one line.
+pub(crate) fn main<F: clap::Parser>(run: impl FnOnce(F) -> Result<(), Box<dyn Error>>) -> ExitCode {
+    let flags = F::parse();
     // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them.
     let filter = "warn,train=info,distill=info,training_wheels=info,wheels_text=info,wheels_distill=info,wgpu_hal=off";
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).format_timestamp(None).init();
-    match run() {
+    let has_colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Builder::from_env(Env::default().default_filter_or(filter))
+        .format_timestamp(None)
+        .target(Target::Pipe(Box::new(console::Log(F::command()))))
+        .write_style(if has_colours { WriteStyle::Always } else { WriteStyle::Never })
+        .init();
+    match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", training_wheels::report(error.as_ref()));
+            let message = training_wheels::report(error.as_ref());
+            console::clear();
+            eprintln!("error: {}", flag_names::with_flags(&message, &F::command()));
             ExitCode::FAILURE
         }
     }
@@ -29,11 +43,11 @@ pub(crate) fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode
 pub(crate) struct DataFlags {
     /// The field of the source text, such as `article` or `translation.en`. If absent: `source`, or that of a common layout
     /// (input and output, question and answer, messages, ...).
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long = "source-field", id = "source", value_name = "FIELD")]
     pub(crate) source_field: Option<String>,
     /// The field of the target text, such as `summary` or `translation.it`. Needed with `--source-field`, unless that is a
     /// conversation.
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long = "target-field", id = "target", value_name = "FIELD")]
     pub(crate) target_field: Option<String>,
     /// Skip lines of the data that cannot be read, and log their number.
     #[arg(long)]
@@ -66,7 +80,7 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
         let bar = bar.get_or_insert_with(|| {
             let style = "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
             let style = ProgressStyle::with_template(style).expect("the template of the bar is valid");
-            ProgressBar::no_length().with_style(style)
+            console::draw(ProgressBar::no_length().with_style(style))
         });
         if bar.message() != progress.file {
             bar.set_message(progress.file.to_owned());
@@ -132,6 +146,12 @@ pub(crate) fn refuse_model_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
         .into()),
         None => Ok(()),
     }
+}
+
+/// A fraction as a percentage with as many decimals as it needs, at most two.
+#[allow(dead_code)]
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{}%", (10_000.0 * fraction).round() / 100.0)
 }
 
 /// Removes the folder of a run that was not started.

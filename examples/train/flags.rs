@@ -79,7 +79,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 3e-3)]
     pub(crate) learning_rate: f64,
     /// The number of steps in which the learning rate rises from 0.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long = "warmup", id = "warmup_steps", value_name = "WARMUP", default_value_t = 300)]
     pub(crate) warmup: usize,
     /// The label smoothing of the cross-entropy, 0 to 1.
     #[arg(long, default_value_t = 0.1)]

@@ -20,7 +20,6 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use clap::Parser;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::PlatformName;
 use training_wheels::distill::{
@@ -33,7 +32,7 @@ use training_wheels::student::Student;
 use flags::Flags;
 
 fn main() -> ExitCode {
-    program::main(|| run(&Flags::parse()))
+    program::main(|flags: Flags| run(&flags))
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {

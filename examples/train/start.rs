@@ -103,12 +103,20 @@ pub(crate) fn same_settings(flags: &Flags, is_new: bool) -> Result<(), Box<dyn E
         return Ok(write_atomically(path, settings.to_string())?);
     }
     let saved: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-    match saved == settings {
-        true => Ok(()),
-        false => {
-            let folder = flags.out.display();
-            Err(format!("the run in {folder} was started with {saved}, not with {settings}: choose another folder")
-                .into())
+    for (flag, place) in [
+        ("label-smoothing", "/label_smoothing"),
+        ("lora-alpha", "/lora/alpha"),
+        ("lora-dropout", "/lora/dropout"),
+        ("lora-modules", "/lora/modules"),
+    ] {
+        let [there, here] = [&saved, &settings].map(|settings| settings.pointer(place).unwrap_or(&Value::Null));
+        if there != here {
+            return Err(format!(
+                "the run in {} has another --{flag} ({there} there, {here} here): give the same, or another --out",
+                flags.out.display()
+            )
+            .into());
         }
     }
+    Ok(())
 }

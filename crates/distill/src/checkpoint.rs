@@ -216,7 +216,10 @@ fn same_config(state: &State, asked: &TrainerConfig, path: &Path) -> Result<(), 
         );
     }
     match first_difference(saved, asked, &["steps", "checkpoint_every", "validate_every", "patience"]) {
-        Some([field, saved, asked]) => Err(DistillError::OtherConfig { path: path.into(), field, saved, asked }),
+        Some([field, saved, asked]) => {
+            let field = format!("TrainerConfig::{field}");
+            Err(DistillError::OtherConfig { path: path.into(), field, saved, asked })
+        }
         None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ pub enum DistillError {
     /// All pairs were dropped because they are too long.
     #[error(
         "no training pairs are left: all {dropped} have more than {max_tokens} tokens (longest {longest}); raise \
-         --max-tokens (in the library, max_tokens), or split the texts"
+         `DistillationConfig::max_tokens`, or split the texts"
     )]
     NoPairs {
         /// The number of pairs that were dropped.
@@ -131,13 +131,13 @@ pub enum DistillError {
     },
     /// A checkpoint was made by a run with another configuration.
     #[error(
-        "{} was made with another configuration ({field}: {saved} there, {asked} here): resume with the same values, \
+        "{} was made with another configuration (`{field}`: {saved} there, {asked} here): resume with the same values, \
          or start in another folder", path.display()
     )]
     OtherConfig {
         /// The state file of the checkpoint.
         path: PathBuf,
-        /// The first field that differs.
+        /// The first field that differs, with its configuration: `TrainerConfig::workers`.
         field: String,
         /// Its value in the checkpoint.
         saved: String,
@@ -230,8 +230,8 @@ pub enum DistillError {
     },
     /// A teacher's cache does not have all pairs of the data.
     #[error(
-        "the cache in {} lacks {missing} of the {pairs} pairs of the data, the first of which is pair {first}: use the \
-         data, tokenizer, prompt template and largest number of tokens that it was made with, or make another cache",
+        "the cache in {} lacks {missing} of the {pairs} pairs of the data, the first of which is pair {first}: use its \
+         own data, tokenizer, prompts and `max_tokens`, or make another cache",
         folder.display()
     )]
     CacheData {

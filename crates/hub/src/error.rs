@@ -69,8 +69,8 @@ pub enum HubError {
     },
     /// The hub refuses the files of a model.
     #[error(
-        "no access to {model} (status {status}): {}. If the model is gated, accept its licence at {endpoint}/{}, and set \
-         HF_TOKEN to a token of the account that accepted it, from {endpoint}/settings/tokens",
+        "no access to {model} (status {status}): {}. If it is gated, accept its licence at {endpoint}/{}, and set \
+         HF_TOKEN to a token of that account",
         if *has_token { "the token is invalid or has no access" } else { "there is no token" },
         model.id()
     )]
@@ -86,10 +86,8 @@ pub enum HubError {
     },
     /// A model has weights, but not as safetensors.
     #[error(
-        "{model} has its weights in {file} only, and safetensors are needed: the format of {file} can run code. Open \
-         {endpoint}/spaces/safetensors/convert, convert {}, and give {}@refs/pr/N with the number of the pull request; or \
-         convert a copy with transformers: load the model, and save_pretrained(folder)",
-        model.id(),
+        "{model} has its weights in {file} only, which can run code: convert it at {endpoint}/spaces/safetensors/convert \
+         and give {}@refs/pr/N, or load it in Python and save_pretrained(folder)",
         model.id()
     )]
     NoSafetensors {

@@ -87,9 +87,8 @@ pub enum LmError {
     },
     /// A folder has weights only in PyTorch's own format, which can run code when it is opened.
     #[error(
-        "{0} has no model.safetensors, only pytorch_model.bin; make one in Python with \
-         AutoModelForSeq2SeqLM.from_pretrained(\"{0}\").save_pretrained(\"{0}\"), or AutoModelForCausalLM for a \
-         decoder-only model",
+        "{0} has no model.safetensors, only pytorch_model.bin; make one in Python: \
+         AutoModelForSeq2SeqLM (or AutoModelForCausalLM).from_pretrained(\"{0}\").save_pretrained(\"{0}\")",
         folder.display()
     )]
     Pickled {
@@ -191,7 +190,7 @@ pub enum LmError {
     /// A model cannot have this size.
     #[error(
         "a model of width {width} with {layers} and {decoder_layers} blocks is not possible: the width must be a multiple \
-         of {d_head}, the width of an attention head, and there must be blocks"
+         of {d_head} (that of a head), and there must be blocks"
     )]
     ModelSize {
         /// The width of the hidden states.

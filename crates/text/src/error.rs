@@ -47,9 +47,8 @@ pub enum TextError {
     },
     /// A folder has the files of a tokenizer, but no tokenizer.json.
     #[error(
-        "there is no tokenizer.json in {0}, only {source_file}; make one with: pip install transformers sentencepiece \
-         protobuf && python -c \"from transformers import AutoTokenizer as A; \
-         A.from_pretrained('{0}').save_pretrained('{0}')\"",
+        "there is no tokenizer.json in {0}, only {source_file}; make one with Python's transformers and sentencepiece: \
+         AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')",
         folder.display()
     )]
     SlowTokenizer {
@@ -80,8 +79,8 @@ pub enum TextError {
     },
     /// No file says which token ends a text.
     #[error(
-        "no token ends a text: {} has no eos_token in tokenizer_config.json or special_tokens_map.json, no eos_token_id \
-         in generation_config.json or config.json, and no token </s> in tokenizer.json; add one of these fields",
+        "no token ends a text: {} has neither an eos_token in tokenizer_config.json nor an eos_token_id in \
+         generation_config.json; add one of them",
         folder.display()
     )]
     NoEnd {
@@ -152,8 +151,7 @@ pub enum TextError {
     /// An example has earlier messages, and prompts are single texts.
     #[error(
         "the example is a conversation with {turns} earlier messages, and this model's prompts are single texts; use a \
-         chat model with the chat mode of its prompt template, or examples without system messages and with one answer \
-         each"
+         chat model and its chat template, or examples of one question and one answer"
     )]
     Turns {
         /// The number of messages before the source.
@@ -335,7 +333,11 @@ pub enum TextError {
         reason: &'static str,
     },
     /// The fields of the source and the target are unknown.
-    #[error("{}:{line}: name the fields of the source and the target with --source-field and --target-field", path.display())]
+    #[error(
+        "{}:{line}: name the fields of the source and the target with `DatasetOptions::with_source` and \
+         `DatasetOptions::with_target`",
+        path.display()
+    )]
     Fields {
         /// The file, or the name given for a reader.
         path: PathBuf,
@@ -347,8 +349,7 @@ pub enum TextError {
     },
     /// The options name the field of the target, and not that of the source.
     #[error(
-        "the field of the target is {target:?}, and that of the source is missing; give --source-field too (in the \
-         library, DatasetOptions::with_source)"
+        "the field of the target is {target:?}, and that of the source is missing; give `DatasetOptions::with_source` too"
     )]
     NoSourceField {
         /// The field of the target.
@@ -400,11 +401,12 @@ pub enum TextError {
 fn line_remedy(problem: &LineProblem) -> &'static str {
     match problem {
         LineProblem::MissingField { .. } => {
-            "check the names of the fields, or skip lines without them with --skip-bad (in the library, \
-             DatasetOptions::with_skip_bad)"
+            "check the names of the fields, or skip lines without them with `DatasetOptions::with_skip_bad`"
         }
-        LineProblem::NotMessages { .. } => "give --target-field too, unless the source is a conversation",
-        _ => "repair it, or skip such lines with --skip-bad (in the library, DatasetOptions::with_skip_bad)",
+        LineProblem::NotMessages { .. } => {
+            "give `DatasetOptions::with_target` too, unless the source is a conversation"
+        }
+        _ => "repair it, or skip such lines with `DatasetOptions::with_skip_bad`",
     }
 }
 

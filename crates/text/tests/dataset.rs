@@ -45,7 +45,10 @@ fn an_invalid_line_is_reported_with_its_file_and_number() {
     ] {
         let error = jsonl(&[good.as_bytes(), line, b"\n"].concat()).unwrap_err();
         let message = error.to_string();
-        assert!(message.starts_with("data.jsonl:3: invalid example") && message.contains("--skip-bad"), "{message}");
+        assert!(
+            message.starts_with("data.jsonl:3: invalid example") && message.contains("`DatasetOptions::with_skip_bad`"),
+            "{message}"
+        );
         let cause = error.source().unwrap().to_string();
         assert!(cause.contains(problem), "{cause}");
         assert!(!cause.contains("line 1"), "{cause}");

@@ -78,10 +78,9 @@ fn unknown_fields_are_listed_with_the_options_that_name_them() {
     assert!(matches!(error, TextError::Fields { line: 1, .. }), "{error}");
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("the fields english, id, meta.it, meta.tags;"), "{cause}");
-    assert!(cause.contains("--source-field english --target-field meta.it"), "{cause}");
     assert!(cause.contains("with_source(\"english\").with_target(\"meta.it\")"), "{cause}");
     let cause = problem(open(&[json!({})], &DatasetOptions::default()));
-    assert!(cause.contains("no fields") && cause.contains("--source-field FIELD"), "{cause}");
+    assert!(cause.contains("no fields") && cause.contains("with_source(\"FIELD\")"), "{cause}");
     let many = (0..500).map(|n| (format!("{n:0100}"), json!("a"))).collect();
     let cause = problem(open(&[Value::Object(many)], &DatasetOptions::default()));
     assert!(cause.contains("and 480 more") && cause.len() < 1_500, "{cause}");
@@ -91,7 +90,7 @@ fn unknown_fields_are_listed_with_the_options_that_name_them() {
 fn the_languages_of_a_translation_must_be_named() {
     let object = json!({"id": "0", "translation": {"en": "one", "it": "uno"}});
     let cause = problem(open(slice::from_ref(&object), &DatasetOptions::default()));
-    assert!(cause.contains("--source-field translation.en --target-field translation.it"), "{cause}");
+    assert!(cause.contains("with_source(\"translation.en\").with_target(\"translation.it\")"), "{cause}");
     let dataset = open(&[object], &named("translation.it", "translation.en")).unwrap();
     assert_eq!(dataset.examples(), [Example::new("uno", "one")]);
 }
@@ -101,7 +100,7 @@ fn fields_that_fit_several_layouts_must_be_named() {
     let object = json!({"prompt": "a", "completion": "b", "messages": [{"role": "user", "content": "c"}]});
     let cause = problem(open(&[object], &DatasetOptions::default()));
     assert!(cause.contains("several layouts"), "{cause}");
-    assert!(cause.contains("--source-field prompt --target-field completion"), "{cause}");
+    assert!(cause.contains("with_source(\"prompt\").with_target(\"completion\")"), "{cause}");
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn a_table_without_a_header_shows_what_its_first_row_has() {
     assert!(cause.contains("the fields one, uno;"), "{cause}");
     let error = Dataset::from_reader(&b"a word,una parola\nb,c\n"[..], "a.csv").unwrap_err();
     let cause = error.source().unwrap().to_string();
-    assert!(cause.contains("--source-field \"a word\" --target-field \"una parola\""), "{cause}");
+    assert!(cause.contains("with_source(\"a word\").with_target(\"una parola\")"), "{cause}");
 }
 
 #[test]
@@ -155,10 +154,7 @@ fn names_in_a_table_without_an_ending_are_those_of_the_options() {
 fn a_target_without_a_source_is_an_error() {
     let options = DatasetOptions::default().with_target("b");
     let error = open(&[json!({"a": "x", "b": "y"})], &options).unwrap_err();
-    assert!(
-        matches!(error, TextError::NoSourceField { .. }) && error.to_string().contains("--source-field"),
-        "{error}"
-    );
+    assert!(matches!(error, TextError::NoSourceField { .. }) && error.to_string().contains("with_source"), "{error}");
 }
 
 #[test]
@@ -221,5 +217,5 @@ fn a_conversation_that_cannot_be_learned_is_an_error() {
         assert!(cause.contains(expected), "{cause}");
     }
     let cause = problem(open(&[json!({"a": "x", "b": "y"})], &DatasetOptions::default().with_source("a")));
-    assert!(cause.contains("--target-field"), "{cause}");
+    assert!(cause.contains("`DatasetOptions::with_target`"), "{cause}");
 }

@@ -185,7 +185,7 @@ fn one_broken_line_of_many_is_reported_or_skipped() {
         content += &(text + "\n");
     }
     let error = read("a.jsonl", &content).unwrap_err();
-    assert!(error.to_string().starts_with("a.jsonl:40001: ") && error.to_string().contains("--skip-bad"), "{error}");
+    assert!(error.to_string().starts_with("a.jsonl:40001: ") && error.to_string().contains("with_skip_bad"), "{error}");
     let dataset = skipping("a.jsonl", &content).unwrap();
     assert_eq!(dataset.len(), 49_999);
     let skipped = dataset.skipped().unwrap();

@@ -186,7 +186,7 @@ impl<'a> Filter<'a> {
         if dropped > 0 {
             log::warn!(
                 "kept {kept} of {total} pairs; the rest has more than {max_tokens} tokens (longest {longest}); raise \
-                 --max-tokens (in the library, max_tokens) to keep them"
+                 `DistillationConfig::max_tokens` to keep them"
             );
         }
         Ok(TokenizedDataset { store, lengths, target_start: None, tokenizer, template, dropped })

@@ -283,7 +283,7 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
         let config = self.sampler.config();
         // The number of steps may change.
         if let Some([field, there, here]) = first_difference(&saved.config, config, &["steps"]) {
-            let reason = format!("{field} was {there} for its rollouts, and is {here} now");
+            let reason = format!("`RolloutConfig::{field}` was {there} for its rollouts, and is {here} now");
             return Err(DistillError::SourceState { reason });
         }
         self.batches.restore_state(saved.batches)?;

@@ -79,8 +79,8 @@ pub enum LineProblem {
     OpenQuote,
     /// A field should be a conversation and is not a list.
     #[error(
-        "the field `{field}` is {found} and not a list of messages; without a field of the target \
-         (--target-field, or DatasetOptions::with_target), the field of the source must be a conversation"
+        "the field `{field}` is {found} and not a list of messages, which the source must be without a field of the \
+         target (`DatasetOptions::with_target`)"
     )]
     NotMessages {
         /// The field.
@@ -109,19 +109,9 @@ pub enum LineProblem {
 fn unknown_fields(found: &[String], several: bool, source: &str, target: Option<&str>) -> String {
     let found = if found.is_empty() { "no fields".to_owned() } else { format!("the fields {}", found.join(", ")) };
     let why = if several { ", which fit several layouts" } else { "" };
-    let (flag, builder) = match target {
-        Some(target) => (format!(" --target-field {}", argument(target)), format!(".with_target({target:?})")),
-        None => (String::new(), String::new()),
-    };
+    let with_target = target.map_or_else(String::new, |target| format!(".with_target({target:?})"));
     format!(
-        "the first object has {found}{why}; name those to use, for example --source-field {}{flag} (in the \
-         library, DatasetOptions::default().with_source({source:?}){builder})",
-        argument(source)
+        "the first object has {found}{why}; name those to use, for example \
+         `DatasetOptions::default().with_source({source:?}){with_target}`"
     )
-}
-
-/// A name as one argument of a command.
-fn argument(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_alphanumeric() || "._-".contains(c));
-    if plain { name.to_owned() } else { format!("{name:?}") }
 }
