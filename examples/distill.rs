@@ -30,13 +30,14 @@ use std::process::ExitCode;
 
 use burn::config::Config;
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use training_wheels::prelude::*;
 use training_wheels::{Method, TrainingData};
 use wheels_embedded::TRANSLATION;
 
 /// Distils a teacher into a student that asks it for help.
 #[derive(Parser)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, after_help = progress::TERMS)]
 struct Flags {
     /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher, or none with --teacher-cache.
     #[arg(long)]
@@ -67,6 +68,10 @@ struct Flags {
     /// The largest number of tokens on either side of a pair. Longer pairs are left out. If absent: as --config, or else 128.
     #[arg(long)]
     max_tokens: Option<usize>,
+    /// The number of validation texts on which the student is calibrated and its budgets are measured. If absent: as
+    /// --config, or else 300.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    calibration_texts: Option<usize>,
     /// The number of optimizer steps. If absent: that of --config; without it 2000, or 40 on the embedded sample.
     #[arg(long)]
     steps: Option<usize>,
@@ -137,6 +142,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         lora.base_model.get_or_insert_with(|| student.display().to_string());
     }
     config.max_tokens = flags.max_tokens.unwrap_or(config.max_tokens);
+    config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());

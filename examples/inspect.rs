@@ -107,15 +107,20 @@ impl HelpReport {
         match &self.prices {
             Some(prices) => {
                 let levels = prices.levels().iter();
-                let levels = levels.map(|level| format!("{:.0}%: {:.2}", 100.0 * level.budget, level.price));
+                let levels = levels.map(|level| format!("{}: {:.2}", program::percent(level.budget), level.price));
                 println!("prices      of help, nats, by budget: {}", levels.collect::<Vec<_>>().join(", "));
             }
             None => println!("prices      none: there is no prices.json"),
         }
+        self.print_calibration();
+    }
+
+    /// Prints when the student asks.
+    fn print_calibration(&self) {
         match &self.calibration {
             Some(calibration) => {
                 let points = calibration.points().iter();
-                let points = points.map(|point| format!("{:.0}%: {:.3}", 100.0 * point.rate, point.threshold));
+                let points = points.map(|point| format!("{}: {:.3}", program::percent(point.rate), point.threshold));
                 println!(
                     "calibration asks {} the threshold, by help used: {}",
                     rule_of(calibration.confidence),
@@ -203,11 +208,15 @@ impl Report {
             Some(TokenizerReport { tokens, pad, ends, chat_template, help_tokens }) => {
                 println!("tokenizer   {tokens} tokens; padding is {pad}, a text ends with {ends:?}");
                 println!("chat        {}", if *chat_template { "has a chat template" } else { "no chat template" });
-                match help_tokens.as_slice() {
-                    [] => {
+                match (help_tokens.as_slice(), &self.help.calibration) {
+                    ([], None) => {
                         println!("help token  none: this model does not ask (`student` adds one, `distill` trains it)")
                     }
-                    names => self.help.print(names),
+                    ([], Some(_)) => {
+                        println!("help token  none: this model asks by its calibration");
+                        self.help.print_calibration();
+                    }
+                    (names, _) => self.help.print(names),
                 }
             }
             None => println!("tokenizer   none: the folder has no tokenizer.json"),

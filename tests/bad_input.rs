@@ -141,6 +141,9 @@ fn json_has_one_object_per_text_and_one_with_the_statistics() {
         let whole: String = spans.map(|span| span["text"].as_str().expect("a text")).collect();
         assert_eq!(answer["text"], whole, "the spans are the text");
     }
+    for (answer, source) in objects.iter().zip(["a text editor", "a game"]) {
+        assert_eq!(answer["source"], source);
+    }
     assert_eq!(objects[2]["tokens"], tokens);
 }
 

@@ -81,7 +81,7 @@ fn a_short_run_leaves_a_student_that_reads_its_budget() {
     let out = scratch.path().join("run");
     let config = saved(&tiny(4), scratch.path(), "config.json");
     let table = succeeds(distill(&config, &out, &[]));
-    assert_eq!(table.lines().count(), 6 + 3, "the header, and a line for each budget:\n{table}");
+    assert_eq!(table.lines().count(), 7 + 3, "the header, and a line for each budget:\n{table}");
 
     let steps = reports(&out);
     assert_eq!(steps.len(), 4);

@@ -87,6 +87,9 @@ fn calibrate_says_where_it_wrote_and_for_which_students_it_works() {
         let message = fails(&mut calibrate(&student, &model("teacher"), &["--rates", flags]));
         assert!(message.contains(expected), "{flags}: {message}");
     }
+    let rates = ["--rates", "0.5", "--measure", "max-prob"];
+    let [printed, _] = succeeds(&mut calibrate(&student, &model("teacher"), &rates));
+    assert!(printed.starts_with(" 0.5%: threshold "), "{printed}");
     let message = fails(&mut calibrate(&model("teacher"), &student, &[]));
     assert!(message.contains("swapped"), "{message}");
     let message = fails(&mut calibrate(&model("teacher"), &model("teacher"), &[]));
@@ -111,6 +114,17 @@ fn inspect_shows_budgets_prices_and_calibration_of_a_student() {
         "{printed}"
     );
     assert!(printed.contains("parameters") && printed.contains("tensors     all are used"), "{printed}");
+
+    // A model without a help token can ask by its calibration.
+    let scratch = tempfile::tempdir().expect("a folder");
+    support::unpack(TRANSLATION.teacher, &["tokenizer.json"], scratch.path());
+    let tokenizer = fs::read_to_string(model("teacher").join("tokenizer.json")).expect("a tokenizer");
+    fs::write(scratch.path().join("tokenizer.json"), tokenizer.replace("<help:teacher>", "<other>")).expect("written");
+    let calibration = r#"{"confidence": "max_prob", "points": [{"rate": 0.025, "threshold": 0.6}]}"#;
+    fs::write(scratch.path().join("calibration.json"), calibration).expect("written");
+    let printed = inspect(scratch.path(), &[]);
+    assert!(printed.contains("help token  none: this model asks by its calibration"), "{printed}");
+    assert!(printed.contains("most likely token is below the threshold, by help used: 2.5%: 0.600"), "{printed}");
 
     // Without --target, the decoder reads its start token.
     let json = |flags: &[&str]| -> Value { serde_json::from_str(&inspect(&model("student"), flags)).expect("JSON") };

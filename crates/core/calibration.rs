@@ -91,7 +91,7 @@ impl Pair {
             let trial = CalibrationTrial { index, is_result: true, rate, threshold: found.threshold, used: found.rate };
             if (trial.used - rate).abs() > 0.03 {
                 log::warn!(
-                    "no threshold gives about {:.0}% help; the nearest that was found gives {:.1}% of the tokens",
+                    "no threshold gives about {:.1}% help; the nearest that was found gives {:.1}% of the tokens",
                     100.0 * rate,
                     100.0 * trial.used
                 );

@@ -90,11 +90,11 @@ pub(crate) enum Task {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Metric {
-    /// BLEU.
+    /// BLEU: n-grams of words shared with the references.
     Bleu,
-    /// chrF.
+    /// chrF: n-grams of characters shared with the references.
     Chrf,
-    /// ROUGE-L.
+    /// ROUGE-L: longest sequences of words shared with the references.
     RougeL,
 }
 

@@ -85,8 +85,9 @@ fn table<'p>(
 fn legend(texts: usize, columns: &[&str], metric: Metric) -> String {
     let score = metric.name();
     let mut text = format!(
-        "{texts} texts. help: tokens that the teacher chose, with one call each (oracle: one call for every token). ±: half \
-         of the 95% interval (paired bootstrap). time: of a token, teacher alone = 1."
+        "{texts} texts. help: tokens that the teacher chose, with one call each (oracle: one call for every token). BLEU, \
+         chrF, ROUGE-L: word n-grams, character n-grams and longest word sequences shared with the references, 0 to 100. \
+         ±: half of the 95% interval (paired bootstrap). time: of a token, teacher alone = 1."
     );
     if columns.contains(&"cut") {
         text += " cut: texts that were cut at the length limit.";

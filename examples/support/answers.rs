@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use training_wheels::decode::DecodeStats;
 use training_wheels::prelude::*;
 use wheels_embedded::EmbeddedPair;
@@ -32,7 +33,7 @@ pub(crate) struct AnswerFlags {
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// Print JSON: one object for each text, and then one with the statistics.
+    /// Print JSON: one object for each text (`source`, `text`, ...), and then one with the statistics.
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +68,7 @@ impl AnswerFlags {
         let decoded = decoder.decode(&pair.prompts(texts, budget)?, Seed(7))?;
         let answers = pair.answers(&decoded)?;
         if self.json {
-            print_json(&answers, &decoded.stats)
+            print_json(texts, &answers, &decoded.stats)
         } else {
             print_texts(writer, texts, &answers);
             print_stats(writer, budget, &decoded.stats);
@@ -126,10 +127,18 @@ fn print_stats(writer: Writer, budget: HelpBudget, stats: &DecodeStats) {
     println!("\nbudget   {budget}{of_what}; enforced: the student gets no help while it is spent\n{stats}");
 }
 
+/// An answer with the text that it answers.
+#[derive(Serialize)]
+struct AnswerLine<'a> {
+    source: &'a str,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
 /// Prints each answer as a line of JSON, and then the statistics as one more.
-fn print_json(answers: &[Answer], stats: &DecodeStats) -> Result<(), Box<dyn Error>> {
-    for answer in answers {
-        println!("{}", serde_json::to_string(answer)?);
+fn print_json(texts: &[String], answers: &[Answer], stats: &DecodeStats) -> Result<(), Box<dyn Error>> {
+    for (source, answer) in texts.iter().zip(answers) {
+        println!("{}", serde_json::to_string(&AnswerLine { source, answer })?);
     }
     println!("{}", serde_json::to_string(stats)?);
     Ok(())

@@ -5,16 +5,18 @@ use std::error::Error;
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::CalibrationTrial;
 
+use crate::program::{console, percent};
+
 /// A bar over the rates of a calibration, with the last trial and the time left.
 pub(crate) fn new(rates: usize) -> Result<ProgressBar, Box<dyn Error>> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rates calibrated, {elapsed}<{eta}; {msg}")?;
-    Ok(ProgressBar::new(rates as u64).with_style(style))
+    Ok(console::draw(ProgressBar::new(rates as u64).with_style(style)))
 }
 
 /// Shows a trial of a calibration. `print` writes the line of a result.
 pub(crate) fn show(bar: &ProgressBar, trial: &CalibrationTrial, print: fn(&str)) {
-    let [rate, used] = [trial.rate, trial.used].map(|rate| 100.0 * rate);
-    let line = format!("{rate:>4.0}%: threshold {:.4}, uses {used:.1}%", trial.threshold);
+    let CalibrationTrial { rate, threshold, used, .. } = trial;
+    let line = format!("{:>5}: threshold {threshold:.4}, uses {:.1}%", percent(*rate), 100.0 * used);
     if trial.is_result {
         bar.suspend(|| print(&line));
         bar.inc(1);

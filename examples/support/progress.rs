@@ -7,6 +7,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::distill::StepReport;
 
+use crate::program::console;
+
+/// What the numbers of a step mean, for `--help` and the first line of a run.
+pub(crate) const TERMS: &str = "loss: the objective, per token; nll: minus the mean log-likelihood of the targets, nats; \
+                                chrF: character n-grams shared with the references, 0 to 100";
+
 /// The time between two lines if standard error is not a terminal, where no bar is drawn.
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -29,7 +35,7 @@ impl Progress {
             return Err("this build has no dashboard: add --features dashboard to cargo's flags".into());
         }
         let style = ProgressStyle::with_template("training {bar:30} {pos}/{len} {msg} {elapsed}<{eta}")?;
-        let bar = ProgressBar::new(steps as u64).with_style(style);
+        let bar = console::draw(ProgressBar::new(steps as u64).with_style(style));
         Ok(Self::Bar { bar, score: score.into(), printed: None })
     }
 
@@ -40,6 +46,7 @@ impl Progress {
                 let StepReport { step, steps, loss, nll, grad_norm, .. } = report;
                 let rate = report.tokens as f64 / report.seconds;
                 if bar.position() == 0 {
+                    bar.suspend(|| eprintln!("{TERMS}"));
                     // A resumed run starts in the middle.
                     bar.set_position(*step as u64 - 1);
                     bar.reset_eta();

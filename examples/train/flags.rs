@@ -6,10 +6,11 @@ use clap::Parser;
 use training_wheels::prelude::*;
 
 use crate::program::DataFlags;
+use crate::progress::TERMS;
 
 /// Trains a T5 on pairs of a source and a target text.
 #[derive(Parser)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, after_help = TERMS)]
 pub(crate) struct Flags {
     /// The data to train on: JSON lines, a JSON list, CSV or TSV, also with gzip. It may be larger than memory.
     #[arg(long)]

@@ -105,7 +105,14 @@ impl fmt::Display for DecodeStats {
 impl fmt::Display for ModelUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { forwards, tokens_processed, prompt_tokens, .. } = self;
-        write!(f, "{forwards} forward passes, {tokens_processed} tokens processed, {prompt_tokens} prompt tokens")
+        let plural = |count: &u64| if *count == 1 { "" } else { "s" };
+        let passes = if *forwards == 1 { "pass" } else { "passes" };
+        write!(
+            f,
+            "{forwards} forward {passes}, {tokens_processed} token{} processed, {prompt_tokens} prompt token{}",
+            plural(tokens_processed),
+            plural(prompt_tokens)
+        )
     }
 }
 
@@ -196,6 +203,13 @@ mod tests {
         assert_eq!((total.tokens, total.rolled_back, total.student.tokens_processed), (16, 2, 16));
         assert_eq!(total.help_rate(), some().help_rate());
         assert_eq!(total.tokens_per_second(), some().tokens_per_second());
+    }
+
+    #[test]
+    fn one_pass_is_no_plural() {
+        let work = ModelUse { forwards: 1, tokens_processed: 1, prompt_tokens: 2, ..ModelUse::default() };
+        assert_eq!(work.to_string(), "1 forward pass, 1 token processed, 2 prompt tokens");
+        assert!(some().student.to_string().starts_with("4 forward passes, 8 tokens processed"));
     }
 
     #[test]

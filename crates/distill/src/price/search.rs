@@ -67,7 +67,7 @@ where
         let missed = (found.rate - budget).abs() > 10.0 * TOLERANCE;
         log::log!(
             if missed { log::Level::Warn } else { log::Level::Info },
-            "budget {:.0}%: {:.1}% of tokens are helped at a price of {price:.2} nats",
+            "budget {:.1}%: {:.1}% of tokens are helped at a price of {price:.2} nats",
             100.0 * budget,
             100.0 * found.rate,
         );
