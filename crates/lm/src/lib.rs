@@ -91,3 +91,4 @@ pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};
 pub use overflow::first_overflow;
 pub use pretrained::{Checkpoint, CheckpointInfo, Pretrained};
+pub use weights::write_atomically;

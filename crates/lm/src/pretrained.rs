@@ -222,7 +222,7 @@ impl Pretrained {
         };
         let path = folder.join("config.json");
         let config = config.expect("a config of texts and numbers is JSON");
-        weights::write(&path, (config + "\n").as_bytes())?;
+        weights::write_atomically(&path, (config + "\n").as_bytes())?;
         match self {
             Self::T5(model) => weights::save(model, folder, t5::names, format),
             Self::Llama(model) => weights::save(model, folder, llama::names, format),

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use wheels_lm::{
     Context, FloatFormat, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, ModelState, Positions, Pretrained,
-    TokenBatch,
+    TokenBatch, write_atomically,
 };
 
 use crate::heads::{Heads, PRICE};
@@ -233,7 +233,7 @@ impl Student<Pretrained> {
         match &self.heads {
             Some(heads) => {
                 let json = serde_json::to_string_pretty(heads.config()).expect("numbers are JSON");
-                fs::write(&config, json + "\n").map_err(|source| LmError::Write { path: config, source })?;
+                write_atomically(&config, (json + "\n").as_bytes())?;
                 weights::save(heads, &weights, format)?;
             }
             None => {

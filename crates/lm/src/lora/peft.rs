@@ -132,7 +132,7 @@ pub(super) fn write(lora: &LoraConfig, is_encoder_decoder: bool, folder: &Path) 
         "modules_to_save": null,
     });
     let json = serde_json::to_string_pretty(&config).expect("texts and numbers are JSON");
-    weights::write(&folder.join(ADAPTER_CONFIG), (json + "\n").as_bytes())
+    weights::write_atomically(&folder.join(ADAPTER_CONFIG), (json + "\n").as_bytes())
 }
 
 #[cfg(test)]

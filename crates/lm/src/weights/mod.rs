@@ -7,7 +7,8 @@ mod tensors;
 
 pub(crate) use adapter::{check_adapter, read_factor, save_adapter};
 pub(crate) use load::{fill, float_dtype, load, unused};
-pub(crate) use save::{remove, save, write};
+pub use save::write_atomically;
+pub(crate) use save::{remove, save};
 pub(crate) use tensors::Tensors;
 
 /// The tensor of the output head, in all families.

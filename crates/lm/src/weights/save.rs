@@ -66,7 +66,7 @@ pub(super) fn save_in_shards<M: Module>(
     if count > 1 {
         let path = folder.join(INDEX);
         let json = serde_json::to_string_pretty(&index).expect("names and numbers are JSON");
-        write(&path, (json + "\n").as_bytes())?;
+        write_atomically(&path, (json + "\n").as_bytes())?;
         // A whole file wins over the index, so an old one would be opened instead of these shards.
         remove(&folder.join(FILE))?;
     } else {
@@ -179,7 +179,7 @@ impl Partial {
 ///
 /// # Errors
 /// [`LmError::Write`] if the file cannot be written.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LmError> {
     Partial::create(path.to_owned(), |file| file.write_all(bytes))?.replace()
 }
 
