@@ -6,17 +6,21 @@
 //! The student may have another tokenizer than the teacher. The same command again goes on where it stopped.
 #![allow(clippy::print_stderr)]
 
+#[path = "support/model_hash.rs"]
+mod model_hash;
 #[path = "support/program.rs"]
 mod program;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use training_wheels::prelude::*;
-use training_wheels::text::Example;
+use training_wheels::text::{Example, write_atomically};
 
 /// Writes the texts of a model for the sources of a dataset.
 #[derive(Parser)]
@@ -30,7 +34,7 @@ struct Flags {
     #[command(flatten)]
     fields: program::DataFlags,
     /// The file for the texts: JSON lines with `source` and `target`. If it exists, the command goes on after its last
-    /// text.
+    /// text. FILE.writer.json beside it says which model wrote the texts, so that those of several are not mixed.
     #[arg(long)]
     out: PathBuf,
     /// Write texts for this many sources only.
@@ -53,22 +57,30 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
-    let model = TextModel::open(program::trained_model_folder(&flags.model)?, &device)?;
+    let folder = program::trained_model_folder(&flags.model)?;
+    let model = TextModel::open(&folder, &device)?;
     let data = flags.fields.open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
     // A source that cannot become a prompt is an error now, and not after hours.
     for (index, example) in data.iter().enumerate() {
         let prompt = model.template.prompt_of(&model.tokenizer, example, HelpBudget::percent(0));
         prompt.map_err(|error| format!("example {}: {error}", index + 1))?;
     }
-    let mut texts: Vec<Example> = match std::fs::metadata(&flags.out) {
-        Ok(file) if file.len() > 0 => Dataset::open(&flags.out)?.into_iter().collect(),
-        _ => vec![],
+    let writer = Writer { model: flags.model.clone(), files: model_hash::hash_folders(&[folder])?, seed: flags.seed };
+    let mut texts: Vec<Example> = match fs::metadata(&flags.out) {
+        Ok(file) if file.len() > 0 => {
+            writer.check(&flags.out)?;
+            Dataset::open(&flags.out)?.into_iter().collect()
+        }
+        _ => {
+            writer.save(&flags.out)?;
+            vec![]
+        }
     };
     let done = done(&data, &texts)
         .ok_or_else(|| format!("{} has texts for other data: give another --out", flags.out.display()))?;
     let rest = &data.examples()[done..];
-    let bar = ProgressBar::new(data.len() as u64)
-        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} texts, {per_sec}, {eta} left")?);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} texts, {per_sec}, {eta} left")?;
+    let bar = program::console::draw(ProgressBar::new(data.len() as u64).with_style(style));
     bar.set_position(done as u64);
     bar.reset_eta();
     for (index, chunk) in rest.chunks(flags.save_every as usize).enumerate() {
@@ -80,6 +92,50 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     bar.finish();
     eprintln!("{} texts for {} sources in {}", texts.len(), data.len(), flags.out.display());
     Ok(())
+}
+
+/// What the texts of a file depend on, besides their sources. It is kept in a file beside them.
+#[derive(Serialize, Deserialize)]
+struct Writer {
+    model: PathBuf,
+    /// The hash of the model's files.
+    files: String,
+    seed: u64,
+}
+
+impl Writer {
+    fn path(texts: &Path) -> PathBuf {
+        let mut path = texts.as_os_str().to_owned();
+        path.push(".writer.json");
+        path.into()
+    }
+
+    fn save(&self, texts: &Path) -> Result<(), Box<dyn Error>> {
+        Ok(write_atomically(Self::path(texts), serde_json::to_string(self)?)?)
+    }
+
+    /// Checks that the same model wrote the texts of a file, with the same seed.
+    fn check(&self, texts: &Path) -> Result<(), Box<dyn Error>> {
+        let (path, texts) = (Self::path(texts), texts.display());
+        let Ok(json) = fs::read_to_string(&path) else {
+            return Err(format!(
+                "{texts} has texts, and no {} says who wrote them: give another --out",
+                path.display()
+            )
+            .into());
+        };
+        let there: Self = serde_json::from_str(&json).map_err(|error| format!("{}: {error}", path.display()))?;
+        let difference = if there.files != self.files && there.model == self.model {
+            format!("{} before its files changed", self.model.display())
+        } else if there.files != self.files {
+            format!("another model (--model {})", there.model.display())
+        } else if there.seed != self.seed {
+            format!("another seed (--seed {})", there.seed)
+        } else {
+            return Ok(());
+        };
+        Err(format!("{texts} has texts of {difference}: give another --out").into())
+    }
 }
 
 /// The number of examples up to the last one that has a text. The texts are in the order of the data, and an example for

@@ -269,6 +269,31 @@ fn thresholds_are_found_on_other_texts() {
     assert!(found.points.iter().any(|point| point.versus_max_prob.is_some()));
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_how_to_go_on() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("evaluation");
+    let mut command = Command::new(example("evaluate"));
+    command.arg("--out").arg(&folder).args(["--devices", "cpu", "--decoders", "calibrated,random"]);
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let run = spawned.expect("`cargo test` builds the examples");
+    let started = Instant::now();
+    while !folder.join("outputs/cpu/student-0.json").exists() {
+        assert!(started.elapsed() < Duration::from_secs(300), "the first output is written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("a shell command");
+    assert!(kill.success());
+    let output = run.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let message = String::from_utf8(output.stderr).expect("messages are text");
+    assert!(message.contains("the same command goes on with the outputs that are decoded"), "{message}");
+}
+
 #[test]
 fn unknown_decoders_are_refused_with_a_list() {
     let scratch = tempfile::tempdir().expect("a folder");

@@ -14,7 +14,11 @@ mod figures;
 mod flags;
 #[path = "../support/font.rs"]
 mod font;
+#[path = "../support/interrupt.rs"]
+mod interrupt;
 mod measure;
+#[path = "../support/model_hash.rs"]
+mod model_hash;
 #[path = "../support/program.rs"]
 mod program;
 mod progress;
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let job = Job::new(flags)?;
+    interrupt::install()?;
     let progress = Progress::new(job.texts_to_decode());
     let mut devices: Vec<DeviceRuns> = Vec::new();
     for spec in &flags.devices {
@@ -126,7 +131,7 @@ impl<'a> Job<'a> {
         let settings = Settings {
             student: name(&flags.student),
             teacher: name(&flags.teacher),
-            models: folders.as_ref().map(|folders| cache::hash_folders(folders)).transpose()?,
+            models: folders.as_ref().map(|folders| model_hash::hash_folders(folders)).transpose()?,
             data: name(&flags.data),
             source_field: flags.fields.source_field.clone(),
             target_field: flags.fields.target_field.clone(),
@@ -168,6 +173,7 @@ impl<'a> Job<'a> {
         }
         self.settings.open_folder(&self.out)?;
         let device = accelerator.adapter.spec.to_string();
+        interrupt::enter(interrupt::Phase::Evaluation);
         let folder = self.out.join("outputs").join(device.replace(':', "-"));
         let evaluation = |dataset| Evaluation::new(dataset, &pair.student.tokenizer, &pair.student.template);
         let suite = Suite {

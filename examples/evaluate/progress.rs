@@ -3,6 +3,8 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::decode::{Observer, Step};
 
+use crate::program::console;
+
 /// A bar that counts decoded texts, with rate and time left. It is drawn on standard error.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -13,7 +15,7 @@ impl Progress {
     pub(crate) fn new(texts: usize) -> Self {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} texts {per_sec} {elapsed}<{eta} {msg}")
             .expect("the template is valid");
-        Self { bar: ProgressBar::new(texts as u64).with_style(style) }
+        Self { bar: console::draw(ProgressBar::new(texts as u64).with_style(style)) }
     }
 
     /// Says what is done now.

@@ -1,8 +1,10 @@
-//! Ctrl-C in a long run: the run stops after its step with a checkpoint, and says how to go on.
+//! Ctrl-C in a long run: a training stops after its step with a checkpoint, and each run says how to go on.
 
 use std::path::Path;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use crate::program::console;
 
 /// The exit status that shells expect of a program that Ctrl-C has stopped.
 const INTERRUPTED: i32 = 130;
@@ -16,14 +18,17 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// The [`Phase`] of the run.
 static PHASE: AtomicU8 = AtomicU8::new(Phase::Start as u8);
 
-/// What a run is doing.
+/// What a run is doing. A program has some of these phases.
 #[derive(Clone, Copy)]
+#[allow(dead_code)]
 pub(crate) enum Phase {
     /// It reads its models and its data.
     Start,
     Training,
     /// Its model is saved.
     Calibration,
+    /// Each output is saved when its texts are decoded.
+    Evaluation,
 }
 
 /// Handles Ctrl-C from here on.
@@ -31,15 +36,20 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         let in_phase = |phase: Phase| PHASE.load(Ordering::SeqCst) == phase as u8;
         if in_phase(Phase::Training) && !STOP.swap(true, Ordering::SeqCst) {
-            eprintln!(
-                "stopping after this step; Ctrl-C again stops at once and loses the steps since the last checkpoint"
-            );
+            console::print(|| {
+                eprintln!(
+                    "stopping after this step; Ctrl-C again stops at once and loses the steps since the last checkpoint"
+                );
+            });
             return;
         }
+        console::clear();
         if in_phase(Phase::Training) {
             eprintln!("stopped; the same command goes on from the last checkpoint, if there is one");
         } else if in_phase(Phase::Calibration) {
             eprintln!("{CALIBRATION_WAITS}");
+        } else if in_phase(Phase::Evaluation) {
+            eprintln!("stopped; the same command goes on with the outputs that are decoded");
         }
         exit(INTERRUPTED);
     })
@@ -54,12 +64,13 @@ pub(crate) fn enter(phase: Phase) {
     }
 }
 
-/// Whether the run is asked to stop.
+/// Whether the run is asked to stop after its step.
 pub(crate) fn stops() -> bool {
     STOP.load(Ordering::SeqCst)
 }
 
 /// Ends the program after a run that was stopped.
+#[allow(dead_code)]
 pub(crate) fn end(folder: &Path, step: usize, steps: usize) -> ! {
     eprintln!("stopped after step {step} of {steps}; the command in {} goes on", folder.join("command.txt").display());
     exit(INTERRUPTED);
