@@ -20,7 +20,7 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::TrainingData;
-use training_wheels::distill::{CacheContent, CacheManifest, CacheProgress, TeacherCacheConfig};
+use training_wheels::distill::{CacheContent, CacheManifest, CacheProgress, FolderContent, TeacherCacheConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
 
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    program::refuse_model_folder(&flags.out)?;
+    program::check_out(&flags.out, FolderContent::TeacherCache)?;
     let device = device::open(&flags.device)?.device;
     let teacher = match &flags.teacher {
         Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,

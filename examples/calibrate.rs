@@ -75,6 +75,13 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
+    if !flags.rates.is_sorted_by(|rate, next| rate < next) {
+        let mut rates = flags.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
+        return Err(format!("--rates needs rising rates: write {}", rates.join(",")).into());
+    }
     let device = device::open(&flags.device)?.device;
     let student = program::trained_model_folder(&flags.student)?;
     let pair = Pair::open(&student, program::trained_model_folder(&flags.teacher)?, &device)?;

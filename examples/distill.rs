@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use burn::config::Config;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
+use training_wheels::distill::FolderContent;
 use training_wheels::prelude::*;
 use training_wheels::{Method, TrainingData};
 use wheels_embedded::TRANSLATION;
@@ -102,7 +103,25 @@ fn main() -> ExitCode {
     program::main(|flags: Flags| run(&flags))
 }
 
+/// Checks that `--teacher-cache` is not the folder of something else, such as the teacher.
+fn check_cache(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    let Some(cache) = &flags.teacher_cache else { return Ok(()) };
+    match FolderContent::of(cache)? {
+        // The error of a folder without a cache names the missing file.
+        FolderContent::Free | FolderContent::TeacherCache => Ok(()),
+        FolderContent::File => Err(format!("--teacher-cache {} is a file: give a folder", cache.display()).into()),
+        content => Err(format!(
+            "--teacher-cache {} has {content} and not the cache of a teacher: give a folder that `cache-teacher` wrote, or \
+             a model as --teacher",
+            cache.display()
+        )
+        .into()),
+    }
+}
+
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
+    program::check_out(&flags.out, FolderContent::Distillation)?;
+    check_cache(flags)?;
     interrupt::install()?;
     let device = device::open(&flags.device)?;
     let open = |folder: &Option<PathBuf>, files| -> Result<TextModel, Box<dyn Error>> {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use training_wheels::distill::FolderContent;
 use training_wheels::lm::{FloatFormat, ModelSize};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    program::refuse_model_folder(&flags.out)?;
+    program::check_out(&flags.out, FolderContent::Free)?;
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
     let from = program::trained_model_folder(&flags.from)?;

@@ -135,7 +135,7 @@ fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
     fs::create_dir(&model).expect("a folder");
     written(&model, "model.safetensors", "the weights of somebody");
     let message = fails(train(&data, &model, &[]));
-    assert!(message.contains("has a model that a run would replace"), "{message}");
+    assert!(message.contains("has a model: give another folder as --out"), "{message}");
     assert_eq!(fs::read_dir(&model).expect("a folder").count(), 1, "nothing is written");
 
     let out = scratch.path().join("run");
@@ -151,7 +151,8 @@ fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
     let mut distill = Command::new(example("distill"));
     distill.args(["--device", "cpu", "--out"]).arg(&out);
     let message = fails(distill.output().expect("`cargo test` builds the examples"));
-    assert!(message.contains("its data are those of another kind of training"), "{message}");
+    assert!(message.contains("has a run of another kind of training (`train`)"), "{message}");
+    assert_eq!(message.lines().count(), 1, "nothing is logged before: {message}");
     let kept = fs::read_to_string(out.join("command.txt")).expect("the command of the run");
     assert_eq!(kept, command, "a command that fails replaces none");
 }

@@ -11,6 +11,10 @@ use support::{example, pair, short_lines};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
 
+/// Its tests run with those of this file.
+#[path = "../examples/support/flag_names.rs"]
+mod flag_names;
+
 const TEXT: &str = "a text editor";
 
 fn model(name: &str) -> PathBuf {
@@ -82,7 +86,7 @@ fn calibrate_says_where_it_wrote_and_for_which_students_it_works() {
     assert!(messages.contains(&format!("wrote {}", file.display())) && file.exists(), "{messages}");
 
     for (flags, expected) in
-        [("0,20", "between 0% and 100%"), ("-5%", "between 0% and 100%"), ("50,20", "rising rates")]
+        [("0,20", "between 0% and 100%"), ("-5%", "between 0% and 100%"), ("50,20", "rising rates: write 20,50")]
     {
         let message = fails(&mut calibrate(&student, &model("teacher"), &["--rates", flags]));
         assert!(message.contains(expected), "{flags}: {message}");
@@ -136,6 +140,31 @@ fn inspect_shows_budgets_prices_and_calibration_of_a_student() {
 }
 
 #[test]
+fn texts_of_several_models_are_not_mixed_in_one_file() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let [data, out] = ["data.jsonl", "texts.jsonl"].map(|name| scratch.path().join(name));
+    fs::write(&data, short_lines(4).join("\n")).expect("written");
+    let texts = |name: &str, flags: &[&str]| {
+        let mut command = command("texts", flags);
+        command.arg("--model").arg(model(name)).arg("--data").arg(&data).arg("--out").arg(&out);
+        command
+    };
+    let lines = || fs::read_to_string(&out).expect("texts").lines().count();
+    succeeds(&mut texts("student", &["--limit", "2"]));
+    assert_eq!(lines(), 2);
+    let message = fails(&mut texts("teacher", &[]));
+    assert!(message.contains("has texts of another model (--model ") && message.contains("student)"), "{message}");
+    let message = fails(&mut texts("student", &["--seed", "8"]));
+    assert!(message.contains("has texts of another seed (--seed 7): give another --out"), "{message}");
+    assert_eq!(lines(), 2, "nothing is added");
+    succeeds(&mut texts("student", &[]));
+    assert_eq!(lines(), 4, "the same command goes on");
+    fs::remove_file(scratch.path().join("texts.jsonl.writer.json")).expect("a file");
+    let message = fails(&mut texts("student", &[]));
+    assert!(message.contains("texts.jsonl.writer.json says who wrote them"), "{message}");
+}
+
+#[test]
 fn programs_refuse_to_write_into_the_folder_of_a_model() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let out = scratch.path().join("model");
@@ -148,7 +177,36 @@ fn programs_refuse_to_write_into_the_folder_of_a_model() {
     compared.args(["--limit", "2", "--student"]).arg(&student).arg("--teacher").arg(&teacher);
     for program in [&mut halved, &mut compared, &mut command("cache-teacher", &[])] {
         let message = fails(program.arg("--out").arg(&out));
-        assert!(message.contains("has config.json, so it is the folder of a model or a run"), "{message}");
+        assert!(message.contains("has a model: give another folder as --out"), "{message}");
         assert_eq!(fs::read_dir(&out).expect("a folder").count(), 1, "nothing is written");
+    }
+    // Of a flag that is given twice, the last one counts. These programs write into no folder of others either.
+    let data = scratch.path().join("data.jsonl");
+    fs::write(&data, short_lines(8).join("\n")).expect("written");
+    let evaluation = scratch.path().join("evaluation");
+    fs::create_dir_all(evaluation.join("outputs")).expect("a folder");
+    fs::write(evaluation.join("settings.json"), "{}").expect("written");
+    let mut train = command("train", &["--steps", "1"]);
+    train.arg("--data").arg(&data).arg("--valid").arg(&data);
+    for (program, name) in [
+        (&mut command("distill", &[]), "distill"),
+        (&mut train, "train"),
+        (Command::new(example("student")).arg("--from").arg(&teacher), "student"),
+        (&mut command("cache-teacher", &[]), "cache-teacher"),
+        (&mut Command::new(example("evaluate")), "evaluate"),
+    ] {
+        let message = fails(program.arg("--out").arg(&data));
+        assert!(message.contains("data.jsonl is a file: give a folder as --out"), "{name}: {message}");
+        assert_eq!(message.lines().count(), 1, "{name}: {message}");
+        assert_eq!(fs::read_to_string(&data).expect("the data"), short_lines(8).join("\n"));
+    }
+    for name in ["train", "distill"] {
+        let mut program = command(name, &[]);
+        if name == "train" {
+            program.arg("--data").arg(&data).arg("--valid").arg(&data);
+        }
+        let message = fails(program.arg("--out").arg(&evaluation));
+        assert!(message.contains("has an evaluation (`evaluate`): give another folder as --out"), "{message}");
+        assert_eq!(fs::read_dir(&evaluation).expect("a folder").count(), 2, "nothing is written");
     }
 }

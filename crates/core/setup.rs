@@ -6,7 +6,9 @@ use burn::config::Config as _;
 use burn::module::{Module, ModuleDisplay};
 
 use crate::distill::objective::Objective;
-use crate::distill::{DistillError, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig};
+use crate::distill::{
+    DistillError, FolderContent, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig,
+};
 use crate::host::default_workers;
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
 use crate::student::Student;
@@ -39,6 +41,10 @@ impl Setup {
         folder: &Path,
     ) -> Result<Self, Error> {
         let earlier = TrainerConfig::of_run(folder)?;
+        let content = FolderContent::of(folder)?;
+        if content == FolderContent::Training {
+            return Err(DistillError::OtherRun { folder: folder.into(), content }.into());
+        }
         teacher.limit(&mut config.rollout);
         warn_of_size(&student, teacher);
         let format = student.model.model.format();
@@ -172,8 +178,8 @@ fn same_parameters(folder: &Path, config: &DistillationConfig) -> Result<(), Err
         [("lora", lora(&saved), lora(config)), ("heads_only", heads_only(&saved), heads_only(config))]
     {
         if saved != asked {
-            let field = format!("DistillationConfig::{field}");
-            return Err(DistillError::OtherConfig { path, field, saved, asked }.into());
+            let (config, field) = ("DistillationConfig", field.into());
+            return Err(DistillError::OtherConfig { path, config, field, saved, asked }.into());
         }
     }
     Ok(())

@@ -32,6 +32,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use training_wheels::distill::FolderContent;
 use training_wheels::eval::{CallCost, PairCost, Results};
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlacement, write_atomically};
@@ -53,8 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let job = Job::new(flags)?;
     interrupt::install()?;
+    let job = Job::new(flags)?;
     let progress = Progress::new(job.texts_to_decode());
     let mut devices: Vec<DeviceRuns> = Vec::new();
     for spec in &flags.devices {
@@ -115,7 +116,7 @@ impl<'a> Job<'a> {
         if data.is_empty() {
             return Err("there are no texts to evaluate on: --limit is 0".into());
         }
-        program::refuse_model_folder(&flags.folder())?;
+        program::check_out(&flags.folder(), FolderContent::Evaluation)?;
         let plan = suite::plan(&flags.decoders, &flags.budgets);
         let valid = validation(flags, &plan)?;
         let name = |path: &Option<PathBuf>| match path {
@@ -172,8 +173,8 @@ impl<'a> Job<'a> {
             pair.check_asks()?;
         }
         self.settings.open_folder(&self.out)?;
-        let device = accelerator.adapter.spec.to_string();
         interrupt::enter(interrupt::Phase::Evaluation);
+        let device = accelerator.adapter.spec.to_string();
         let folder = self.out.join("outputs").join(device.replace(':', "-"));
         let evaluation = |dataset| Evaluation::new(dataset, &pair.student.tokenizer, &pair.student.template);
         let suite = Suite {

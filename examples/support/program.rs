@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use env_logger::{Builder, Env, Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressStyle};
+use training_wheels::distill::FolderContent;
 use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, write_atomically};
 
 /// Runs an example with its flags and with logging on, and prints an error with its causes in one line.
@@ -99,7 +100,7 @@ pub(crate) fn model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
 pub(crate) fn trained_model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let folder = model_folder(name)?;
     let has = |file: &str| folder.join(file).exists();
-    if has("cache.json") {
+    if FolderContent::of(&folder)? == FolderContent::TeacherCache {
         let folder = folder.display();
         return Err(
             format!("{folder} is the cache of a teacher and no model: give it to distill --teacher-cache").into()
@@ -134,17 +135,16 @@ pub(crate) fn save_command(folder: &Path) -> Result<(), TextError> {
     write_atomically(folder.join("command.txt"), text)
 }
 
-/// Checks that an output folder has no model and no run, whose files would be replaced or mixed with others.
+/// Checks that an output folder has nothing that would be replaced or mixed with other files. `own` is what the program
+/// itself writes, with which it goes on.
 #[allow(dead_code)]
-pub(crate) fn refuse_model_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let names = ["config.json", "model.safetensors", "adapter_config.json", "distillation.json", "train.json"];
-    match names.into_iter().find(|name| folder.join(name).exists()) {
-        Some(name) => Err(format!(
-            "{} has {name}, so it is the folder of a model or a run: choose another --out",
-            folder.display()
-        )
-        .into()),
-        None => Ok(()),
+pub(crate) fn check_out(folder: &Path, own: FolderContent) -> Result<(), Box<dyn Error>> {
+    match (FolderContent::of(folder)?, folder.display()) {
+        (FolderContent::File, folder) => Err(format!("{folder} is a file: give a folder as --out").into()),
+        (content, folder) if content != FolderContent::Free && content != own => {
+            Err(format!("{folder} has {content}: give another folder as --out").into())
+        }
+        _ => Ok(()),
     }
 }
 

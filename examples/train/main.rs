@@ -23,7 +23,8 @@ use std::process::ExitCode;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::PlatformName;
 use training_wheels::distill::{
-    Decay, MemoryPlan, PlannedModel, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer, TrainerConfig,
+    Decay, FolderContent, MemoryPlan, PlannedModel, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer,
+    TrainerConfig,
 };
 use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     interrupt::install()?;
+    program::check_out(&flags.out, FolderContent::Training)?;
     let earlier = TrainerConfig::of_run(&flags.out)?;
     let accelerator = device::open(&flags.device)?;
     let device = accelerator.device.clone().autodiff();

@@ -10,8 +10,8 @@ use crate::{DeviceSpec, PlatformName};
 pub enum DeviceError {
     /// The text is not a valid device spec.
     #[error(
-        "{text:?} is not a device: write auto, cpu, cuda, vulkan, metal, webgpu or wgpu, all but auto also with an index \
-         (cuda:1) or a kind (wgpu:cpu, or :discrete, :integrated, :virtual, :other)"
+        "{text:?} is not a device; accepted are auto, cpu, cuda, vulkan, metal, webgpu and wgpu, all but auto also with \
+         an index (cuda:1) or a kind (wgpu:cpu, or :discrete, :integrated, :virtual, :other)"
     )]
     ParseSpec {
         /// The text.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::folder_content::CHECKPOINT;
 use crate::{DistillError, TrainerConfig};
 
 /// The part of a checkpoint that is not a tensor.
@@ -72,19 +74,11 @@ impl Checkpoints {
     pub(crate) fn steps(&self) -> Result<Vec<usize>, DistillError> {
         let mut steps = Vec::new();
         for name in self.names()? {
-            let digits = name.strip_prefix("checkpoint-");
+            let digits = name.strip_prefix(CHECKPOINT);
             steps.extend(digits.and_then(|digits| digits.parse::<usize>().ok()));
         }
         steps.sort_unstable();
         Ok(steps)
-    }
-
-    /// Whether the folder has weights in the format of Hugging Face.
-    ///
-    /// # Errors
-    /// [`DistillError::Io`].
-    pub(crate) fn has_model(&self) -> Result<bool, DistillError> {
-        Ok(self.names()?.iter().any(|name| name.ends_with(".safetensors")))
     }
 
     /// The names of all files and folders that are UTF-8.
@@ -144,30 +138,59 @@ impl Checkpoints {
     /// # Errors
     /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if it cannot be read.
     pub(crate) fn last_state(&self) -> Result<Option<State>, DistillError> {
+        self.last()
+    }
+
+    /// The configuration in the last complete checkpoint, if there is a checkpoint. The rest of the state, which can be
+    /// large, is skipped.
+    ///
+    /// # Errors
+    /// As [`last_state`](Self::last_state).
+    pub(crate) fn last_config(&self) -> Result<Option<TrainerConfig>, DistillError> {
+        #[derive(Deserialize)]
+        struct StateConfig {
+            config: TrainerConfig,
+        }
+        Ok(self.last::<StateConfig>()?.map(|state| state.config))
+    }
+
+    fn last<S: DeserializeOwned>(&self) -> Result<Option<S>, DistillError> {
         let Some(step) = self.steps()?.pop() else { return Ok(None) };
         let path = self.path(step).join(STATE);
         let text = fs::read_to_string(&path).map_err(io("read", &path))?;
         serde_json::from_str(&text).map(Some).map_err(|error| unusable(&path, error))
     }
 
-    /// The weights and the optimizer of a checkpoint. `model` and `optimizer` only give the shapes.
+    /// Checks that a checkpoint belongs to a run with this configuration and a model of this size.
     ///
     /// # Errors
-    /// [`DistillError::Checkpoint`] if it cannot be read, [`DistillError::OtherConfig`] if it was made with another
-    /// configuration, and [`DistillError::OtherModel`] if its model has another size.
-    pub(crate) fn load<M: Module>(
+    /// [`DistillError::OtherConfig`] and [`DistillError::OtherModel`].
+    pub(crate) fn check<M: Module>(
         &self,
         state: &State,
         config: &TrainerConfig,
-        model: M,
-        optimizer: ModuleOptimizer,
-    ) -> Result<(M, ModuleOptimizer), DistillError> {
+        model: &M,
+    ) -> Result<(), DistillError> {
         let folder = self.path(state.step);
         same_config(state, config, &folder.join(STATE))?;
         let here = model.num_params();
-        if let Some(saved) = state.parameters.filter(|&saved| saved != here) {
-            return Err(DistillError::OtherModel { path: folder, saved, here });
+        match state.parameters.filter(|&saved| saved != here) {
+            Some(saved) => Err(DistillError::OtherModel { path: folder, saved, here }),
+            None => Ok(()),
         }
+    }
+
+    /// The weights and the optimizer of a checkpoint. `model` and `optimizer` only give the shapes.
+    ///
+    /// # Errors
+    /// [`DistillError::Checkpoint`] if it cannot be read.
+    pub(crate) fn load<M: Module>(
+        &self,
+        step: usize,
+        model: M,
+        optimizer: ModuleOptimizer,
+    ) -> Result<(M, ModuleOptimizer), DistillError> {
+        let folder = self.path(step);
         let model = load_weights(&folder.join(MODEL), model)?;
         let path = folder.join(OPTIMIZER);
         let optimizer = optimizer.load(&path).map_err(|error| unusable(&path, error))?;
@@ -217,8 +240,7 @@ fn same_config(state: &State, asked: &TrainerConfig, path: &Path) -> Result<(), 
     }
     match first_difference(saved, asked, &["steps", "checkpoint_every", "validate_every", "patience"]) {
         Some([field, saved, asked]) => {
-            let field = format!("TrainerConfig::{field}");
-            Err(DistillError::OtherConfig { path: path.into(), field, saved, asked })
+            Err(DistillError::OtherConfig { path: path.into(), config: "TrainerConfig", field, saved, asked })
         }
         None => Ok(()),
     }

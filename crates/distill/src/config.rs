@@ -5,10 +5,10 @@ use std::path::Path;
 use burn::config::Config;
 use wheels_text::HelpBudget;
 
-use crate::DistillError;
 use crate::checkpoint::Checkpoints;
 use crate::price::ConstraintConfig;
 use crate::rollout::Mixture;
+use crate::{DistillError, FolderContent};
 
 /// The default of [`TrainerConfig::logits_bytes`]: 64 MiB.
 const LOGITS_BYTES: usize = 67_108_864;
@@ -111,20 +111,15 @@ impl TrainerConfig {
     ///
     /// # Errors
     /// [`DistillError::Io`] and [`DistillError::Checkpoint`] if the checkpoint cannot be read, and
-    /// [`DistillError::NoRun`] if the folder has a model that no run has left there, and that a run would replace.
+    /// [`DistillError::NotAFolder`] or [`DistillError::NoRun`] if there is something that a run would replace.
     pub fn of_run(folder: impl AsRef<Path>) -> Result<Option<Self>, DistillError> {
         let folder = folder.as_ref();
-        if !folder.is_dir() {
-            return Ok(None);
+        match FolderContent::of(folder)? {
+            FolderContent::Free => Ok(None),
+            FolderContent::File => Err(DistillError::NotAFolder { path: folder.into() }),
+            FolderContent::Training | FolderContent::Distillation => Checkpoints::new(folder)?.last_config(),
+            content => Err(DistillError::NoRun { folder: folder.into(), content }),
         }
-        let checkpoints = Checkpoints::new(folder)?;
-        let Some(state) = checkpoints.last_state()? else {
-            return match checkpoints.has_model()? {
-                true => Err(DistillError::NoRun { folder: folder.into() }),
-                false => Ok(None),
-            };
-        };
-        Ok(Some(state.config))
     }
 
     /// The largest number of positions in a chunk.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::FolderContent;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,13 +133,15 @@ pub enum DistillError {
     },
     /// A checkpoint was made by a run with another configuration.
     #[error(
-        "{} was made with another configuration (`{field}`: {saved} there, {asked} here): resume with the same values, \
+        "{} was made with another configuration (`{config}::{field}`: {saved} there, {asked} here): resume with the same values, \
          or start in another folder", path.display()
     )]
     OtherConfig {
         /// The state file of the checkpoint.
         path: PathBuf,
-        /// The first field that differs, with its configuration: `TrainerConfig::workers`.
+        /// The name of the configuration, such as `TrainerConfig`.
+        config: &'static str,
+        /// The first field that differs.
         field: String,
         /// Its value in the checkpoint.
         saved: String,
@@ -157,11 +161,27 @@ pub enum DistillError {
         /// The number of parameters now.
         here: usize,
     },
-    /// A folder has a model and no checkpoints.
-    #[error("{} has a model that a run would replace, and no checkpoints: choose another folder", folder.display())]
+    /// A folder has something else than a run.
+    #[error("{} has {content} that a run would replace, and no checkpoints: choose another folder", folder.display())]
     NoRun {
         /// The folder.
         folder: PathBuf,
+        /// What it has.
+        content: FolderContent,
+    },
+    /// A folder has a run of another kind.
+    #[error("{} has {content}, with which this run cannot go on: choose another folder", folder.display())]
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+        /// What it has.
+        content: FolderContent,
+    },
+    /// The folder of a run is a file.
+    #[error("{} is a file: choose a folder", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
     },
     /// The run in a folder cannot be resumed.
     #[error("cannot go on with the run in {}", folder.display())]

@@ -92,10 +92,12 @@ where
         let Some(state) = checkpoints.last_state()? else {
             return Self::at_step(0, config, objective, student, source, checkpoints);
         };
+        // Restoring the source can take long: the teacher reads the texts in the replay buffer.
+        checkpoints.check(&state, &config, &student)?;
         source
             .restore(state.source.clone())
             .map_err(|source| DistillError::Resume { folder: folder.into(), source: source.into() })?;
-        let (student, optimizer) = checkpoints.load(&state, &config, student, optimizer(&config))?;
+        let (student, optimizer) = checkpoints.load(state.step, student, optimizer(&config))?;
         let target = config.target_decay.map(|_| checkpoints.load_target(state.step, student.valid())).transpose()?;
         let trainer = Self::at_step(state.step, config, objective, student, source, checkpoints)?;
         let State { best, stale_validations, .. } = state;

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use wheels_distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl};
+use wheels_distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, Requirements};
 use wheels_distill::{
     BatchSource, ConstraintConfig, DistillError, Objective, RolloutConfig, RolloutSampler, Rollouts, StepReport,
-    SupervisedBatches, Trainer, TrainerConfig,
+    SupervisedBatches, Trainer, TrainerConfig, TrainingBatch, Workers,
 };
 use wheels_lm::{FloatFormat, LanguageModel, Pretrained, T5, TokenBatch};
 use wheels_student::Student;
@@ -212,6 +212,10 @@ fn a_run_says_with_which_configuration_it_goes_on() {
     let folder = folder();
     assert_eq!(TrainerConfig::of_run(folder.path().join("none")).expect("no run"), None);
     assert_eq!(TrainerConfig::of_run(folder.path()).expect("no run"), None);
+    fs::write(folder.path().join("model.safetensors"), "").expect("the disk has room");
+    let refused = TrainerConfig::of_run(folder.path()).expect_err("a model").to_string();
+    assert!(refused.contains("has a model that a run would replace"), "{refused}");
+    fs::remove_file(folder.path().join("model.safetensors")).expect("a file");
     Run::new().train_to(2, folder.path());
     let config = TrainerConfig::of_run(folder.path()).expect("a run").expect("a checkpoint");
     assert_eq!((config.steps, config.workers, config.learning_rate), (12, 2, 1e-2));
@@ -232,11 +236,55 @@ fn a_run_is_not_resumed_with_other_settings() {
         }
         error => panic!("{error}"),
     }
-    assert!(refused.to_string().contains("learning_rate"), "{refused}");
+    assert!(refused.to_string().contains("`TrainerConfig::learning_rate`"), "{refused}");
     let refused = LongerRun { batch_tokens: 100, ..run }.train(folder.path()).expect_err("other batches");
     let DistillError::Resume { source, .. } = refused else { panic!("{refused}") };
     assert!(matches!(*source, DistillError::SourceState { .. }), "{source}");
-    assert!(source.to_string().contains("batch_tokens was 120"), "{source}");
+    assert!(source.to_string().contains("`RolloutConfig::batch_tokens` was 120"), "{source}");
+}
+
+/// A source that must not be restored.
+struct Unrestorable<B>(B);
+
+impl<B: BatchSource<T5>> BatchSource<T5> for Unrestorable<B> {
+    fn provides(&self) -> Requirements {
+        self.0.provides()
+    }
+
+    fn next_batches(
+        &mut self,
+        student: &Student<T5>,
+        count: usize,
+        workers: &Workers,
+    ) -> Result<Vec<TrainingBatch>, DistillError> {
+        self.0.next_batches(student, count, workers)
+    }
+
+    fn position(&self) -> String {
+        self.0.position()
+    }
+
+    fn state(&self) -> serde_json::Value {
+        self.0.state()
+    }
+
+    fn restore(&mut self, _: serde_json::Value) -> Result<(), DistillError> {
+        panic!("the configuration is compared first")
+    }
+}
+
+#[test]
+fn another_configuration_is_refused_before_the_texts_of_a_run_are_read() {
+    let folder = folder();
+    let pairs = || Unrestorable(SupervisedBatches::new(&PAIRS.0, 120, 0, Seed(7)).expect("the pairs fit"));
+    let config = TrainerConfig::new(1).with_warmup_steps(1);
+    let objective = CrossEntropy::new();
+    let student = MODELS.student.clone();
+    Trainer::new(config.clone(), &objective, student.clone(), pairs(), folder.path())
+        .and_then(|mut trainer| trainer.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())))
+        .expect("a run");
+    let refused = Trainer::resume(config.with_seed(8), &objective, student, pairs(), folder.path());
+    assert!(matches!(refused.err(), Some(DistillError::OtherConfig { field, .. }) if field == "seed"));
 }
 
 /// The same model, which pads with another token.
