@@ -83,7 +83,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let pair = Pair::new(student.with_help_token("teacher")?, teacher)?;
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let data: TrainingData<'_> = match &flags.data {
-        Some(path) => flags.fields.stream(path)?.into(),
+        Some(path) => flags.fields.stream(path, "tokenising")?.into(),
         None => (&sample).into(),
     };
     let config = TeacherCacheConfig::new()
@@ -115,7 +115,8 @@ fn show(bar: &mut Option<ProgressBar>, progress: CacheProgress) {
     let bar = bar.get_or_insert_with(|| {
         let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} tokens, {per_sec}, {eta} left");
         let style = style.expect("the template of the bar is valid");
-        let bar = ProgressBar::new(total as u64).with_style(style).with_position(tokens as u64);
+        let bar = program::console::draw(ProgressBar::new(total as u64).with_style(style));
+        bar.set_position(tokens as u64);
         bar.reset_eta();
         bar
     });

@@ -21,6 +21,8 @@ mod interrupt;
 mod program;
 #[path = "support/progress.rs"]
 mod progress;
+#[path = "support/work_bar.rs"]
+mod work_bar;
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -144,7 +146,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let train: TrainingData<'_> = match &flags.data {
-        Some(path) => flags.fields.stream(path)?.into(),
+        Some(path) => flags.fields.stream(path, "tokenising")?.into(),
         None => (&sample).into(),
     };
     let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
@@ -179,6 +181,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
+    let mut work_bar = work_bar::WorkBar::default();
     let distillation = distillation
         .on_step(|report| {
             // The run has passed its checks, so that no other command is replaced.
@@ -194,8 +197,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             calibration_bar::show(&bar, trial, |line| eprintln!("{line}"));
         })
         .on_report(|row| {
-            header.take().into_iter().for_each(|print| print());
-            budget_table::print_row(row);
+        .on_progress(|progress| work_bar.show(progress))
+            program::console::print(|| {
+                header.take().into_iter().for_each(|print| print());
+                budget_table::print_row(row);
+            });
         });
     let (outcome, budgets, can_ask) = if has_teacher {
         let distilled = distillation.run(train, &valid, &flags.out)?;

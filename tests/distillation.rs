@@ -63,6 +63,26 @@ fn a_distilled_student_keeps_its_budgets_on_validation_texts() {
 }
 
 #[test]
+fn the_price_search_and_the_budget_report_show_their_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let mut config = config().with_steps(1);
+    config.calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_max_trials(1).with_texts(4);
+    config.report_budgets = vec![0, 20];
+    config.rollout.constraint.search_texts = 4;
+    config.rollout.constraint.levels = vec![0.0, 0.1, 0.3, 1.0];
+    let mut seen = Vec::new();
+    let run = Distillation::new(student(), &teacher).config(config).on_progress(|progress| seen.push(progress));
+    run.run(&train, &valid, folder.path()).unwrap();
+    for (work, total) in [("price search", 2 * 12), ("budget report", 2 * 3)] {
+        let done: Vec<usize> = seen.iter().filter(|progress| progress.work == work).map(|p| p.done).collect();
+        assert!(seen.iter().all(|progress| progress.work != work || progress.total == total), "{seen:?}");
+        assert_eq!((done.first(), done.last()), (Some(&0), Some(&total)), "{work}");
+        assert!(done.is_sorted() && done.len() > 3, "{work}: {done:?}");
+    }
+}
+
+#[test]
 fn a_run_that_was_broken_off_goes_on_to_the_same_student() {
     let (teacher, (train, valid)) = (teacher(), data());
     let mut small = config();

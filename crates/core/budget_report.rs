@@ -30,21 +30,34 @@ pub struct BudgetReport {
 }
 
 impl BudgetReport {
+    /// The number of parts of a measurement.
+    pub(crate) const PARTS: usize = 3;
+
     /// Measures how the student of a calibrated pair uses one budget. `uncalibrated` is the same pair without thresholds.
+    /// `on_part` is called after each of the [`PARTS`](Self::PARTS).
     ///
     /// # Errors
     /// If a text cannot be used or decoding fails.
-    pub(crate) fn measure(pair: &Pair, uncalibrated: &Pair, texts: &Dataset, percent: u8) -> Result<Self, Error> {
+    pub(crate) fn measure(
+        pair: &Pair,
+        uncalibrated: &Pair,
+        texts: &Dataset,
+        percent: u8,
+        on_part: &mut dyn FnMut(),
+    ) -> Result<Self, Error> {
         let budget = HelpBudget::percent(percent);
         let evaluation = Evaluation::new(texts, &pair.student.tokenizer, &pair.student.template);
         let prompts: Vec<Prompt> = evaluation.prompts(budget)?;
         let as_trained = uncalibrated.unenforced().decode(&prompts, Seed(0))?.stats.help_rate();
+        on_part();
         let decoded = pair.unenforced().decode(&prompts, Seed(0))?;
         let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
         let output = evaluation.output(decoded)?;
         let forecast = pair.forecast(&prompts).unwrap_or_else(|| vec![0.0; used.len()]);
         let errors: f64 = used.iter().zip(&forecast).map(|(used, forecast)| (used - forecast).abs()).sum();
+        on_part();
         let samples = pair.ask_samples(texts, budget)?;
+        on_part();
         let log_odds: Vec<f64> = samples.iter().map(|sample| sample.log_odds).collect();
         let divergences: Vec<f64> = samples.iter().map(|sample| sample.divergence).collect();
         let prices = pair.student.prices.as_ref();

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use burn::config::Config as _;
 
+use crate::callbacks::{Callbacks, OnStep};
 use crate::decode::PromptSide;
 use crate::distill::objective::{ConstrainedPath, Objective};
-use crate::distill::{BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome};
+use crate::distill::{
+    BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress,
+};
 use crate::eval::Evaluation;
 use crate::host::check_memory;
 use crate::lm::{FloatFormat, LanguageModel, Pretrained};
@@ -36,19 +39,8 @@ pub struct Distillation<'a> {
     cache: Option<PathBuf>,
     objective: Box<dyn Objective + 'a>,
     config: DistillationConfig,
-    on_step: Box<OnStep<'a>>,
-    on_trial: Box<OnTrial<'a>>,
-    on_report: Box<OnReport<'a>>,
+    callbacks: Callbacks<'a>,
 }
-
-/// A callback after each step, which can stop the run.
-type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;
-
-/// A callback after each trial of the calibration.
-type OnTrial<'a> = dyn FnMut(&CalibrationTrial) + 'a;
-
-/// A callback after each budget report.
-type OnReport<'a> = dyn FnMut(&BudgetReport) + 'a;
 
 /// The result of [`Distillation::train`].
 #[derive(Debug)]
@@ -89,9 +81,7 @@ impl<'a> Distillation<'a> {
             cache: None,
             objective: Box::new(ConstrainedPath::new()),
             config: DistillationConfig::new(),
-            on_step: Box::new(|_| ControlFlow::Continue(())),
-            on_trial: Box::new(|_| ()),
-            on_report: Box::new(|_| ()),
+            callbacks: Callbacks::default(),
         }
     }
 
@@ -131,20 +121,31 @@ impl<'a> Distillation<'a> {
 
     /// Calls `on_step` after each step, to show progress or to stop the run. A stopped run can be resumed.
     #[must_use]
-    pub fn on_step(self, on_step: impl FnMut(&StepReport) -> ControlFlow<()> + 'a) -> Self {
-        Self { on_step: Box::new(on_step), ..self }
+    pub fn on_step(mut self, on_step: impl FnMut(&StepReport) -> ControlFlow<()> + 'a) -> Self {
+        self.callbacks.step = Box::new(on_step);
+        self
     }
 
     /// Calls `on_trial` after each threshold that the calibration tries, to show progress: see [`Pair::calibrate`].
     #[must_use]
-    pub fn on_trial(self, on_trial: impl FnMut(&CalibrationTrial) + 'a) -> Self {
-        Self { on_trial: Box::new(on_trial), ..self }
+    pub fn on_trial(mut self, on_trial: impl FnMut(&CalibrationTrial) + 'a) -> Self {
+        self.callbacks.trial = Box::new(on_trial);
+        self
     }
 
     /// Calls `on_report` after the student was measured under each of the budgets of [`Distilled::budgets`].
     #[must_use]
-    pub fn on_report(self, on_report: impl FnMut(&BudgetReport) + 'a) -> Self {
-        Self { on_report: Box::new(on_report), ..self }
+    pub fn on_report(mut self, on_report: impl FnMut(&BudgetReport) + 'a) -> Self {
+        self.callbacks.report = Box::new(on_report);
+        self
+    }
+
+    /// Calls `on_progress` during long work that makes no steps: the search for prices
+    /// ([`search_texts`](crate::distill::ConstraintConfig::search_texts)) and the measurements of a budget report.
+    #[must_use]
+    pub fn on_progress(mut self, on_progress: impl FnMut(WorkProgress) + 'a) -> Self {
+        *self.callbacks.progress.get_mut() = Box::new(on_progress);
+        self
     }
 
     /// Trains on `train`, validates and calibrates on `valid`, and writes the run and its model into `folder`. `train` is
@@ -205,7 +206,7 @@ impl<'a> Distillation<'a> {
         folder: &Path,
         calibrates: bool,
     ) -> Result<(Trained, Option<Pair>, Vec<BudgetReport>), Error> {
-        let Self { student, teacher, cache, objective, config, mut on_step, mut on_trial, mut on_report } = self;
+        let Self { student, teacher, cache, objective, config, mut callbacks } = self;
         let (student, teacher) = TeacherInput { model: teacher.cloned(), cache }.paired_with(student)?;
         let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
         let base = &setup.base;
@@ -216,6 +217,7 @@ impl<'a> Distillation<'a> {
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let cache = teacher.open_cache(&pairs, base)?;
         let rollouts = setup.rollouts(&teacher, cache.as_ref(), &pairs)?;
+        let rollouts = rollouts.on_progress(|progress| (callbacks.progress.borrow_mut())(progress));
         let model = setup.trainable();
         check_memory(&setup.plan(&model, &teacher, &rollouts)?, &LanguageModel::device(&model))?;
         let mut trainer = Trainer::resume(setup.config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
@@ -229,12 +231,14 @@ impl<'a> Distillation<'a> {
         run.save_settings()?;
         let mut broken_off = false;
         let outcome = run.train(&mut trainer, &valid, &mut |report| {
-            let flow = on_step(report);
+            let flow = (callbacks.step)(report);
             broken_off |= flow.is_break();
             flow
         })?;
         let prices = trainer.source().prices().filter(|_| setup.asks).cloned();
         let mut student = run.student(&trainer.best()?, prices);
+        // Nothing below needs the optimizer and the replay buffer.
+        drop(trainer);
         if calibration.is_none() {
             // The student is there, also if its calibration is interrupted.
             let format = if setup.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
@@ -243,7 +247,7 @@ impl<'a> Distillation<'a> {
         student.calibration = calibration;
         let mut pair = run.pair(student.clone());
         let budgets = match pair.as_mut().filter(|_| calibrates && setup.asks && !broken_off) {
-            Some(pair) => run.calibrate(pair, &valid, &mut on_trial, &mut on_report)?,
+            Some(pair) => run.calibrate(pair, &valid, &mut callbacks)?,
             None => Vec::new(),
         };
         Ok((Trained { student, outcome }, pair, budgets))
@@ -310,13 +314,13 @@ impl Run<'_> {
         &self,
         pair: &mut Pair,
         valid: &Dataset,
-        on_trial: &mut OnTrial<'_>,
-        on_report: &mut OnReport<'_>,
+        callbacks: &mut Callbacks<'_>,
     ) -> Result<Vec<BudgetReport>, Error> {
+        let Callbacks { trial, report: on_report, progress: on_progress, .. } = callbacks;
         let path = self.folder.join(BUDGETS);
         if pair.student.calibration.is_none() {
             save_or_remove(&None::<()>, path.clone())?;
-            let calibration = pair.calibrate(valid, &self.setup.config.calibration, on_trial)?;
+            let calibration = pair.calibrate(valid, &self.setup.config.calibration, trial)?;
             TextModel::save_calibration(&calibration, self.folder)?;
             pair.student.calibration = Some(calibration);
         } else if let Some(budgets) = read_json::<Vec<BudgetReport>>(&path, "remove it, and it is made again")? {
@@ -326,10 +330,18 @@ impl Run<'_> {
         let student = TextModel { calibration: None, ..pair.student.clone() };
         let uncalibrated = Pair { student, ..pair.clone() };
         let texts = valid.clone().take(self.setup.config.calibration.texts);
-        log::info!("measuring the help used under {} budgets", self.setup.config.report_budgets.len());
+        let measured = &self.setup.config.report_budgets;
+        log::info!("measuring the help used under {} budgets", measured.len());
+        let on_progress = on_progress.get_mut();
+        let total = BudgetReport::PARTS * measured.len();
+        let mut progress = WorkProgress { work: "budget report", done: 0, total };
+        on_progress(progress);
         let mut budgets = Vec::new();
-        for &percent in &self.setup.config.report_budgets {
-            let report = BudgetReport::measure(pair, &uncalibrated, &texts, percent)?;
+        for &percent in measured {
+            let report = BudgetReport::measure(pair, &uncalibrated, &texts, percent, &mut || {
+                progress.done += 1;
+                on_progress(progress);
+            })?;
             on_report(&report);
             budgets.push(report);
         }

@@ -13,6 +13,7 @@ mod answer;
 mod budget_report;
 mod cached_teacher;
 mod calibration;
+mod callbacks;
 pub mod device;
 mod distillation;
 mod distillation_config;

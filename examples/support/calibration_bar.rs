@@ -17,6 +17,11 @@ pub(crate) fn new(rates: usize) -> Result<ProgressBar, Box<dyn Error>> {
 pub(crate) fn show(bar: &ProgressBar, trial: &CalibrationTrial, print: fn(&str)) {
     let CalibrationTrial { rate, threshold, used, .. } = trial;
     let line = format!("{:>5}: threshold {threshold:.4}, uses {:.1}%", percent(*rate), 100.0 * used);
+    if bar.message().is_empty() {
+        // The bar was made before a run trained.
+        bar.reset_elapsed();
+        bar.reset_eta();
+    }
     if trial.is_result {
         bar.suspend(|| print(&line));
         bar.inc(1);

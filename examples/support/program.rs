@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use env_logger::{Builder, Env, Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use training_wheels::distill::FolderContent;
-use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError, write_atomically};
+use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, ReadProgress, TextError, write_atomically};
 
 /// Runs an example with its flags and with logging on, and prints an error with its causes in one line.
 pub(crate) fn main<F: clap::Parser>(run: impl FnOnce(F) -> Result<(), Box<dyn Error>>) -> ExitCode {
@@ -62,9 +62,22 @@ impl DataFlags {
         Dataset::open_with(path, &self.options())
     }
 
-    /// Opens a file that may be larger than memory.
-    pub(crate) fn stream(&self, path: &Path) -> Result<ExampleStream, TextError> {
-        Dataset::stream(path, &self.options())
+    /// Opens a file that may be larger than memory. A bar shows how much of it is read. `work` is what is done with it.
+    pub(crate) fn stream(&self, path: &Path, work: &str) -> Result<ExampleStream, TextError> {
+        let message = format!("{work} {}", path.display());
+        let mut bar = None;
+        Ok(Dataset::stream(path, &self.options())?.on_read(move |ReadProgress { bytes, total }| {
+            let bar = bar.get_or_insert_with(|| {
+                let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {elapsed}<{eta}");
+                let style = style.expect("the template of the bar is valid");
+                console::draw(ProgressBar::no_length().with_style(style).with_message(message.clone()))
+            });
+            total.into_iter().for_each(|total| bar.set_length(total));
+            bar.set_position(bytes);
+            if Some(bytes) == total {
+                bar.finish_and_clear();
+            }
+        }))
     }
 
     fn options(&self) -> DatasetOptions {

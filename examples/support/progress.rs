@@ -49,6 +49,7 @@ impl Progress {
                     bar.suspend(|| eprintln!("{TERMS}"));
                     // A resumed run starts in the middle.
                     bar.set_position(*step as u64 - 1);
+                    bar.reset_elapsed();
                     bar.reset_eta();
                 }
                 bar.set_position(*step as u64);

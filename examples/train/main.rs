@@ -46,7 +46,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let start = start::start(flags, earlier.is_some(), &device)?;
     // A wrong path is noticed before a large file is tokenised.
     let valid = flags.fields.open(&flags.valid)?;
-    let stream = flags.fields.stream(&flags.data)?;
+    let stream = flags.fields.stream(&flags.data, "tokenising")?;
     let max_tokens = start.text_limit(flags.max_tokens);
     let pairs = TokenizedDataset::on_disk(stream, &start.tokenizer, &start.template, max_tokens, &flags.out)?
         .with_target_start(start.generation.forced_bos_token_id());

@@ -74,7 +74,7 @@ fn tokenizer(flags: &Flags, goes_on: bool) -> Result<Tokenizer, Box<dyn Error>> 
         None => {
             log::info!("training a new tokenizer of {} tokens; --tokenizer takes that of a teacher", flags.vocab);
             let mut failed = Ok(());
-            let examples = flags.fields.stream(&flags.data)?.map_while(|example| match example {
+            let examples = flags.fields.stream(&flags.data, "reading")?.map_while(|example| match example {
                 Ok(example) => Some([example.source, example.target]),
                 Err(error) => {
                     failed = Err(error);

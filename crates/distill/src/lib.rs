@@ -96,7 +96,7 @@ pub use folder_content::FolderContent;
 pub use objective::{Loss, LossScope, Objective};
 pub use plan::{BatchShape, MemoryPlan, PlannedModel};
 pub use price::ConstraintConfig;
-pub use report::StepReport;
+pub use report::{StepReport, WorkProgress};
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
 pub use scored::{PriceTargets, Scored, TeacherTensors};
 pub use targets::{HiddenData, PricePrompts, TeacherDistributions, TeacherHead, TeacherTargets};

@@ -38,6 +38,17 @@ pub struct StepReport {
     pub parts: BTreeMap<String, f64>,
 }
 
+/// How far a run is with work between its steps or after them, for a progress display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkProgress {
+    /// What is done, such as "price search".
+    pub work: &'static str,
+    /// How much of it is done. It can grow by more than 1, and the last call has `total`.
+    pub done: usize,
+    /// How much there is to do at most.
+    pub total: usize,
+}
+
 /// An append-only file of [`StepReport`]s.
 #[derive(Debug)]
 pub(crate) struct MetricsLog {

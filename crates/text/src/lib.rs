@@ -53,7 +53,7 @@ mod wording;
 
 pub use budget::HelpBudget;
 pub use chat_template::{ChatTemplate, Message, Role};
-pub use data::{Dataset, DatasetOptions, Example, ExampleStream, LineProblem, SkippedLines};
+pub use data::{Dataset, DatasetOptions, Example, ExampleStream, LineProblem, ReadProgress, SkippedLines};
 pub use error::TextError;
 pub use files::write_atomically;
 pub use generation_config::GenerationConfig;

@@ -10,7 +10,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use wheels_text::{Dataset, DatasetOptions, Example, LineProblem, TextError};
+use wheels_text::{Dataset, DatasetOptions, Example, LineProblem, ReadProgress, TextError};
 
 fn read(name: &str, content: impl AsRef<[u8]>) -> Result<Dataset, TextError> {
     Dataset::from_reader(content.as_ref(), name)
@@ -174,6 +174,20 @@ fn an_invalid_value_of_a_list_is_reported_with_its_place_and_can_be_skipped() {
         let dataset = skipping("a.json", &content).unwrap();
         assert_eq!((dataset.len(), dataset.skipped().unwrap().count), (3, 1));
     }
+}
+
+#[test]
+fn a_stream_says_how_much_of_its_file_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, "{\"source\": \"a\", \"target\": \"b\"}\n".repeat(10_000)).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let stream = Dataset::stream(&path, &DatasetOptions::default()).unwrap();
+    assert_eq!(stream.on_read(move |progress| sender.send(progress).unwrap()).count(), 10_000);
+    let seen: Vec<ReadProgress> = receiver.iter().collect();
+    let size = fs::metadata(&path).unwrap().len();
+    assert!(seen.len() > 10 && seen.is_sorted_by(|a, b| a.bytes < b.bytes), "{seen:?}");
+    assert_eq!(seen.last(), Some(&ReadProgress { bytes: size, total: Some(size) }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wheels_student::{Prices, Student};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 use super::quantile_prices;
-use crate::{DistillError, RolloutSampler, SupervisedBatches, Workers};
+use crate::{DistillError, RolloutSampler, SupervisedBatches, WorkProgress, Workers};
 
 /// Half the width of the interval that is searched, nats. Its centre is the mean price that the student reads in the
 /// prompts.
@@ -30,7 +30,8 @@ struct TextBatch {
 /// Each level is searched alone, by bisection: at the optimum of a constraint with a positive multiplier, the help rate
 /// equals the budget (complementary slackness). Dual ascent estimates help rates from a few rollouts, so its prices are
 /// noisy. This search measures the help rate with each price on [`search_texts`](super::ConstraintConfig::search_texts)
-/// texts, which the student writes greedily. Their prompts state the budget in all wordings of the config.
+/// texts, which the student writes greedily. Their prompts state the budget in all wordings of the config. The progress
+/// is counted in prices that are tried.
 ///
 /// # Errors
 /// [`DistillError::Levels`] if the budget levels are invalid, and any error of prompts and of decoding.
@@ -38,6 +39,7 @@ pub(crate) fn search<M, T>(
     sampler: &RolloutSampler<'_, T>,
     student: &Student<M>,
     workers: &Workers,
+    on_progress: &mut dyn FnMut(WorkProgress),
 ) -> Result<Prices, DistillError>
 where
     M: Module + LanguageModel + Sync,
@@ -53,15 +55,23 @@ where
         plans.push(plan);
     }
     let mut prices = quantile_prices(&config.constraint, vec![])?;
-    for level in 1..prices.levels().len() - 1 {
+    let searched = prices.levels().len() - 2;
+    let mut progress = WorkProgress { work: "price search", done: 0, total: searched * MAX_TRIALS };
+    on_progress(progress);
+    for level in 1..=searched {
         let budget = prices.levels()[level].budget;
         let texts = text_batches(sampler, &plans, HelpBudget::percent((100.0 * budget).round() as u8))?;
         let stated = mean_price(student, &texts, sampler.pad());
         let search =
             ThresholdSearch { lowest_rate: REACH, highest_rate: -REACH, tolerance: TOLERANCE, max_trials: MAX_TRIALS };
         let found = search.find(budget, |threshold| {
-            Ok::<_, DistillError>((help_rate(sampler, student, &texts, threshold, workers)?, ()))
+            let rate = help_rate(sampler, student, &texts, threshold, workers)?;
+            progress.done += 1;
+            on_progress(progress);
+            Ok::<_, DistillError>((rate, ()))
         })?;
+        progress.done = level * MAX_TRIALS;
+        on_progress(progress);
         let price = (stated + found.threshold).clamp(0.0, config.constraint.max_price);
         prices.set_price(level, price);
         let missed = (found.rate - budget).abs() > 10.0 * TOLERANCE;

@@ -16,7 +16,7 @@ use crate::objective::Requirements;
 use crate::price::{self, Usage};
 use crate::{
     BatchShape, BatchSource, DistillError, RolloutConfig, StepReport, SupervisedBatches, TeacherHead, TrainingBatch,
-    Workers, diagnostics,
+    WorkProgress, Workers, diagnostics,
 };
 
 /// The factor by which the running sums of a level shrink before a new text is added.
@@ -39,7 +39,11 @@ pub struct Rollouts<'a, T> {
     prices: Option<Prices>,
     /// Running sums for each price level: helped tokens, tokens that the budgets allow, and all tokens.
     usage: Vec<[f64; 3]>,
+    on_progress: Box<OnProgress<'a>>,
 }
+
+/// A callback during long work.
+type OnProgress<'a> = dyn FnMut(WorkProgress) + 'a;
 
 /// The state in a checkpoint.
 #[derive(Serialize, Deserialize)]
@@ -70,7 +74,14 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         let batches = SupervisedBatches::new(sampler.prompts(), config.batch_tokens, sampler.pad(), seed)?;
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
         let replay = ReplayBuffer::new(config.replay_bytes);
-        Ok(Self { sampler, batches, replay, step: 0, prices: None, usage })
+        Ok(Self { sampler, batches, replay, step: 0, prices: None, usage, on_progress: Box::new(|_| ()) })
+    }
+
+    /// Calls `on_progress` while prices are searched for
+    /// ([`search_texts`](crate::ConstraintConfig::search_texts)), to show progress.
+    #[must_use]
+    pub fn on_progress(self, on_progress: impl FnMut(WorkProgress) + 'a) -> Self {
+        Self { on_progress: Box::new(on_progress), ..self }
     }
 
     /// Starts with prices that the student learned earlier, instead of prices from its first rollouts.
@@ -132,14 +143,14 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     /// The first prices: from a search by bisection if the config asks for it, and otherwise quantiles of the
     /// divergences at the tokens of the first rollouts.
     fn first_prices<M: Module + LanguageModel + Sync>(
-        &self,
+        &mut self,
         student: &Student<M>,
         rollouts: &[Arc<Rollout>],
         workers: &Workers,
     ) -> Result<Prices, DistillError> {
         let constraint = &self.sampler.config().constraint;
         if constraint.search_texts > 0 && self.sampler.has_help_token() {
-            return price::search(&self.sampler, student, workers);
+            return price::search(&self.sampler, student, workers, &mut self.on_progress);
         }
         self.quantile_prices(student, rollouts)
     }

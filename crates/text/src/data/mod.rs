@@ -18,4 +18,4 @@ mod table;
 pub use dataset::{Dataset, Example};
 pub use line_problem::LineProblem;
 pub use options::DatasetOptions;
-pub use stream::{ExampleStream, SkippedLines};
+pub use stream::{ExampleStream, ReadProgress, SkippedLines};

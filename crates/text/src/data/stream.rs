@@ -1,8 +1,10 @@
 //! The examples of a file, one after the other.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::Format;
 use super::input::{Input, Origin, unpack};
@@ -24,25 +26,54 @@ pub struct SkippedLines {
     pub problem: LineProblem,
 }
 
+/// How much of a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadProgress {
+    /// The number of bytes that are read, before they are unpacked.
+    pub bytes: u64,
+    /// The size of the file, bytes. `None` if it is a pipe.
+    pub total: Option<u64>,
+}
+
 /// Iterates over the examples of a file without holding more than one of them: see
 /// [`Dataset::stream`](crate::Dataset::stream).
 ///
 /// After an error, there are no more examples.
-pub struct ExampleStream(Examples<BufReader<File>>);
+pub struct ExampleStream {
+    examples: Examples<BufReader<CountedFile>>,
+    read: Arc<AtomicU64>,
+    progress: ReadProgress,
+    on_read: Option<Box<OnRead>>,
+}
+
+/// A callback after each part of a file that is read.
+type OnRead = dyn FnMut(ReadProgress) + Send;
 
 impl ExampleStream {
     /// The invalid lines that were skipped until now. `None` if there are none.
     pub fn skipped(&self) -> Option<&SkippedLines> {
-        self.0.skipped.as_ref()
+        self.examples.skipped.as_ref()
+    }
+
+    /// Calls `on_read` each time that a further part of the file is read, about every 8 kB, to show progress.
+    #[must_use]
+    pub fn on_read(self, on_read: impl FnMut(ReadProgress) + Send + 'static) -> Self {
+        Self { on_read: Some(Box::new(on_read)), ..self }
     }
 
     pub(super) fn open(path: &Path, options: &DatasetOptions) -> Result<Self, TextError> {
-        let file = File::open(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
-        Examples::new(BufReader::new(file), path, options).map(Self)
+        let failed = |source| TextError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let file_data = file.metadata().map_err(failed)?;
+        let read = Arc::new(AtomicU64::new(0));
+        let reader = BufReader::new(CountedFile { file, read: read.clone() });
+        let total = file_data.is_file().then_some(file_data.len());
+        let progress = ReadProgress { bytes: 0, total };
+        Ok(Self { examples: Examples::new(reader, path, options)?, read, progress, on_read: None })
     }
 
     pub(super) fn into_skipped(self) -> Option<SkippedLines> {
-        self.0.skipped
+        self.examples.skipped
     }
 }
 
@@ -50,7 +81,29 @@ impl Iterator for ExampleStream {
     type Item = Result<Example, TextError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        let next = self.examples.next();
+        let bytes = self.read.load(Ordering::Relaxed);
+        if let Some(on_read) = &mut self.on_read
+            && bytes > self.progress.bytes
+        {
+            self.progress.bytes = bytes;
+            on_read(self.progress);
+        }
+        next
+    }
+}
+
+/// A file that counts the bytes that are read from it.
+struct CountedFile {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for CountedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read(buffer)?;
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 
