@@ -108,17 +108,18 @@ fn main() -> ExitCode {
 /// Checks that `--teacher-cache` is not the folder of something else, such as the teacher.
 fn check_cache(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let Some(cache) = &flags.teacher_cache else { return Ok(()) };
-    match FolderContent::of(cache)? {
+    let has = match FolderContent::of(cache)? {
         // The error of a folder without a cache names the missing file.
-        FolderContent::Free | FolderContent::TeacherCache => Ok(()),
-        FolderContent::File => Err(format!("--teacher-cache {} is a file: give a folder", cache.display()).into()),
-        content => Err(format!(
-            "--teacher-cache {} has {content} and not the cache of a teacher: give a folder that `cache-teacher` wrote, or \
-             a model as --teacher",
-            cache.display()
-        )
-        .into()),
-    }
+        FolderContent::Free | FolderContent::TeacherCache => return Ok(()),
+        FolderContent::File => "is a file",
+        FolderContent::Evaluation => "has an evaluation",
+        _ => "has a model",
+    };
+    Err(format!(
+        "--teacher-cache {} {has} and no cache: give a folder that `cache-teacher` wrote, or a model as --teacher",
+        cache.display()
+    )
+    .into())
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
@@ -180,8 +181,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         program::remove_if_empty(&flags.out);
         return Ok(());
     }
-    let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
     let mut work_bar = work_bar::WorkBar::default();
+    let (mut command, mut header) = (Some(program::save_command), Some(budget_table::print_header));
     let distillation = distillation
         .on_step(|report| {
             // The run has passed its checks, so that no other command is replaced.
@@ -196,8 +197,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             progress.borrow().finish();
             calibration_bar::show(&bar, trial, |line| eprintln!("{line}"));
         })
-        .on_report(|row| {
         .on_progress(|progress| work_bar.show(progress))
+        .on_report(|row| {
             program::console::print(|| {
                 header.take().into_iter().for_each(|print| print());
                 budget_table::print_row(row);

@@ -180,7 +180,7 @@ fn a_cache_that_does_not_fit_is_refused() {
     // The last flag counts.
     refuse("--data other.jsonl", &["lacks 10 of the 10 pairs of the data"]);
     let remedy = "give a folder that `cache-teacher` wrote, or a model as --teacher";
-    refuse("--teacher-cache teacher", &["--teacher-cache teacher has a model", remedy]);
+    refuse("--teacher-cache teacher", &["--teacher-cache teacher has a model and no cache", remedy]);
     refuse("--teacher-cache elsewhere", &["elsewhere/cache.json cannot be used (there is no such file)"]);
 
     let message = fails(scratch.cache("--out cache --top-k 8"));

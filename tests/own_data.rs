@@ -147,11 +147,15 @@ fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
     assert!(message.contains("another --label-smoothing (0.1 there, 0.2 here)"), "{message}");
     let fewer = written(scratch.path(), "fewer.jsonl", short_lines(29).join("\n"));
     let message = fails(train(&fewer, &out, &[]));
-    assert!(message.contains("cannot go on with the run in ") && message.contains("30 pairs"), "{message}");
+    assert!(
+        message.contains("cannot go on with the run in ")
+            && message.contains("it has 30 pairs, and this run has 29 pairs"),
+        "{message}"
+    );
     let mut distill = Command::new(example("distill"));
     distill.args(["--device", "cpu", "--out"]).arg(&out);
     let message = fails(distill.output().expect("`cargo test` builds the examples"));
-    assert!(message.contains("has a run of another kind of training (`train`)"), "{message}");
+    assert!(message.contains("has a run of `train`: give another folder as --out"), "{message}");
     assert_eq!(message.lines().count(), 1, "nothing is logged before: {message}");
     let kept = fs::read_to_string(out.join("command.txt")).expect("the command of the run");
     assert_eq!(kept, command, "a command that fails replaces none");

@@ -74,7 +74,7 @@ impl fmt::Display for FolderContent {
         f.write_str(match self {
             Self::Free => "nothing",
             Self::File => "a file",
-            Self::Training => "a run of another kind of training (`train`)",
+            Self::Training => "a run of `train`",
             Self::Distillation => "a run of `distill`",
             Self::TeacherCache => "the cache of a teacher (`cache-teacher`)",
             Self::Evaluation => "an evaluation (`evaluate`)",

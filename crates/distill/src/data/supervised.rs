@@ -1,7 +1,6 @@
 //! Supervised batches: pairs of similar length, in an order that depends on a seed.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use burn::module::Module;
 use rand::seq::SliceRandom;
@@ -36,10 +35,28 @@ pub(crate) struct Bookmark {
     seed: Seed,
 }
 
-impl fmt::Display for Bookmark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Bookmark {
+    /// The settings in words.
+    fn settings(&self) -> [String; 4] {
         let Self { pairs, batch_tokens, noise, seed: Seed(seed), .. } = self;
-        write!(f, "{pairs} pairs in batches of {batch_tokens} tokens, noise {noise}, seed {seed}")
+        [
+            format!("{pairs} pairs"),
+            format!("batches of {batch_tokens} tokens"),
+            format!("noise {noise}"),
+            format!("seed {seed}"),
+        ]
+    }
+
+    /// What differs between this run, which is saved, and another one.
+    fn difference(&self, here: &Self) -> String {
+        let (mut saved, mut asked) = (Vec::new(), Vec::new());
+        for (there, here) in self.settings().into_iter().zip(here.settings()) {
+            if there != here {
+                saved.push(there);
+                asked.push(here);
+            }
+        }
+        format!("it has {}, and this run has {}", saved.join(", "), asked.join(", "))
     }
 }
 
@@ -200,7 +217,7 @@ impl SupervisedBatches<'_> {
             return Err(DistillError::SourceState { reason });
         }
         if saved != (Bookmark { lengths: saved.lengths, ..here }) {
-            return Err(DistillError::SourceState { reason: format!("it has {saved}, and this run has {here}") });
+            return Err(DistillError::SourceState { reason: saved.difference(&here) });
         }
         self.seek(saved.position);
         Ok(())
