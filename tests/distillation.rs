@@ -189,6 +189,9 @@ fn a_run_that_does_not_fit_into_memory_is_refused_with_the_option_that_helps() {
     assert_eq!(plan.replay, usize::MAX / 4);
     assert!(plan.activations > 0 && plan.teacher == 4 * teacher.model.num_params(), "{plan}");
     let error = run().run(&train, &valid, folder.path()).unwrap_err();
-    assert!(matches!(error, Error::Memory { .. }) && error.to_string().contains("lower replay_bytes"), "{error}");
+    assert!(
+        matches!(error, Error::Memory { .. }) && error.to_string().contains("lower `RolloutConfig::replay_bytes`"),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
 }

@@ -25,7 +25,9 @@ pub enum DistillError {
         longest: usize,
     },
     /// One pair is larger than a micro-batch may be.
-    #[error("training pair {index} has {tokens} tokens, more than batch_tokens = {limit}: raise it or drop long pairs")]
+    #[error(
+        "training pair {index} has {tokens} tokens, more than `RolloutConfig::batch_tokens` = {limit}: raise it or drop long pairs"
+    )]
     LongPair {
         /// The index of the pair, from 0.
         index: usize,
@@ -50,7 +52,8 @@ pub enum DistillError {
     },
     /// The config leaves no budget, or no way to state one.
     #[error(
-        "no budget can be stated: `wordings` needs one of 0 to {last} or more, and `held_out` must leave a percentage"
+        "no budget can be stated: `RolloutConfig::wordings` needs one of 0 to {last} or more, and `RolloutConfig::held_out` \
+         must leave a percentage"
     )]
     NoBudget {
         /// The largest index of a wording.
@@ -271,7 +274,7 @@ pub enum DistillError {
         reason: String,
     },
     /// Worker threads could not be started.
-    #[error("cannot start {workers} worker threads: lower `workers`")]
+    #[error("cannot start {workers} worker threads: lower `TrainerConfig::workers`")]
     Workers {
         /// The number of workers.
         workers: usize,

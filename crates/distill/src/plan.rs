@@ -150,11 +150,14 @@ impl MemoryPlan {
     /// The options that lower the largest part.
     pub fn remedy(&self) -> &'static str {
         let parts = [
-            (self.activations.max(self.rollouts), "lower the tokens of a micro-batch (batch_tokens) or the workers"),
-            (self.logits, "lower logits_bytes or the workers"),
-            (self.replay, "lower replay_bytes"),
+            (self.activations.max(self.rollouts), "lower `RolloutConfig::batch_tokens` or `TrainerConfig::workers`"),
+            (self.logits, "lower `TrainerConfig::logits_bytes` or `TrainerConfig::workers`"),
+            (self.replay, "lower `RolloutConfig::replay_bytes`"),
             (self.teacher, "use a smaller teacher, or score the data with it once (`cache-teacher`)"),
-            (self.student + self.optimizer + self.gradients, "train adapters (`--lora`), or a smaller student"),
+            (
+                self.student + self.optimizer + self.gradients,
+                "train adapters (`DistillationConfig::lora`), or a smaller student",
+            ),
         ];
         parts.into_iter().max_by_key(|(bytes, _)| *bytes).map_or("", |(_, remedy)| remedy)
     }

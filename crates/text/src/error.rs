@@ -47,8 +47,8 @@ pub enum TextError {
     },
     /// A folder has the files of a tokenizer, but no tokenizer.json.
     #[error(
-        "there is no tokenizer.json in {0}, only {source_file}; make one with Python's transformers and sentencepiece: \
-         AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')",
+        "there is no tokenizer.json in {0}, only {source_file}; make one in Python (pip install transformers \
+         sentencepiece protobuf): AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')",
         folder.display()
     )]
     SlowTokenizer {

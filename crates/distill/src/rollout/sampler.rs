@@ -75,7 +75,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
             return Err(DistillError::CacheNeedsTeacher { what: "writing texts", remedy });
         }
         if config.constraint.search_texts > 0 && help_token.is_some() {
-            let remedy = "set search_texts to 0, so that the first prices are quantiles of the divergence";
+            let remedy =
+                "set `ConstraintConfig::search_texts` to 0, so that the first prices are quantiles of the divergence";
             return Err(DistillError::CacheNeedsTeacher { what: "the search for prices", remedy });
         }
         cache.check_settings(config.teacher_temperature, &suppressed_ids)?;
