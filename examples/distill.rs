@@ -122,6 +122,26 @@ fn check_cache(flags: &Flags) -> Result<(), Box<dyn Error>> {
     .into())
 }
 
+/// The configuration: that of `--config` or the default, with the other flags.
+fn configuration(flags: &Flags) -> Result<DistillationConfig, Box<dyn Error>> {
+    let mut config = match &flags.config {
+        Some(path) => DistillationConfig::load(path).map_err(|error| format!("--config {path:?}: {error}"))?,
+        None => DistillationConfig::new(),
+    };
+    let smoke_test = flags.data.is_none() && flags.config.is_none();
+    let steps = flags.steps.or(smoke_test.then_some(40));
+    config = steps.into_iter().fold(config, DistillationConfig::with_steps);
+    config.lora = flags.lora.map(LoraConfig::new).or(config.lora);
+    if let (Some(lora), Some(student)) = (&mut config.lora, &flags.student) {
+        lora.base_model.get_or_insert_with(|| student.display().to_string());
+    }
+    config.max_tokens = flags.max_tokens.unwrap_or(config.max_tokens);
+    config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
+    config.heads_only |= flags.heads_only;
+    config.half_precision |= flags.half;
+    Ok(config)
+}
+
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     program::check_out(&flags.out, FolderContent::Distillation)?;
     check_cache(flags)?;
@@ -152,21 +172,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
 
-    let mut config = match &flags.config {
-        Some(path) => DistillationConfig::load(path).map_err(|error| format!("--config {path:?}: {error}"))?,
-        None => DistillationConfig::new(),
-    };
-    let smoke_test = flags.data.is_none() && flags.config.is_none();
-    let steps = flags.steps.or(smoke_test.then_some(40));
-    config = steps.into_iter().fold(config, DistillationConfig::with_steps);
-    config.lora = flags.lora.map(LoraConfig::new).or(config.lora);
-    if let (Some(lora), Some(student)) = (&mut config.lora, &flags.student) {
-        lora.base_model.get_or_insert_with(|| student.display().to_string());
-    }
-    config.max_tokens = flags.max_tokens.unwrap_or(config.max_tokens);
-    config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
-    config.heads_only |= flags.heads_only;
-    config.half_precision |= flags.half;
+    let config = configuration(flags)?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
     let progress = RefCell::new(progress::Progress::new(flags.dashboard, steps, "chrF")?);
     let bar = calibration_bar::new(config.calibration.rates.len())?;
