@@ -163,6 +163,13 @@ fn saved_heads_ask_the_teacher_even_if_another_help_token_comes_first() {
     assert!(saved.tokenizer.help_token("dictionary").unwrap() < help_token);
     saved.model = saved.model.with_heads(&StudentConfig::new(), help_token);
     saved.save(folder.path(), FloatFormat::F32).unwrap();
+    // A file is replaced and not written in place, so that a crash leaves the old content.
+    let [file, other_name] = ["student_config.json", "linked"].map(|name| folder.path().join(name));
+    std::fs::hard_link(&file, &other_name).unwrap();
+    std::fs::write(&file, "old").unwrap();
+    saved.save(folder.path(), FloatFormat::F32).unwrap();
+    assert_eq!(std::fs::read_to_string(other_name).unwrap(), "old");
+    assert_ne!(std::fs::read_to_string(file).unwrap(), "old");
 
     let opened = TextModel::open(folder.path(), &Device::flex()).unwrap();
     let prompts = TokenBatch::new(&[vec![5, 6, 1]], opened.tokenizer.pad());
