@@ -40,7 +40,7 @@ use wheels_embedded::TRANSLATION;
 
 /// Distils a teacher into a student that asks it for help.
 #[derive(Parser)]
-#[command(args_override_self = true, after_help = progress::TERMS)]
+#[command(args_override_self = true, after_help = format!("{}\n\n{}", progress::TERMS, budget_table::TERMS))]
 struct Flags {
     /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher, or none with --teacher-cache.
     #[arg(long)]

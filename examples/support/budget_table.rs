@@ -2,16 +2,17 @@
 
 use training_wheels::BudgetReport;
 
+/// What the columns mean, for `--help` and the table.
+pub(crate) const TERMS: &str = "How the student uses budgets that are stated but not enforced, on the validation texts:
+  used         tokens of the teacher, with calibrated thresholds and without
+  chrF         character n-grams shared with the references, 0 to 100
+  price        of help, nats
+  forecast     of the help used in a text: mean error, tokens, and Pearson's correlation r over texts
+  asking rho   Spearman's rank correlation of the log-odds of asking and the divergence from the teacher";
+
 /// Prints the title and the names of the columns.
 pub(crate) fn print_header() {
-    println!("How the student uses budgets that are stated but not enforced, on the validation texts:");
-    println!("  used         tokens of the teacher, with calibrated thresholds and without");
-    println!("  chrF         character n-grams shared with the references, 0 to 100");
-    println!("  price        of help, nats");
-    println!("  forecast     of the help used in a text: mean error, tokens, and Pearson's correlation r over texts");
-    println!(
-        "  asking rho   Spearman's rank correlation of the log-odds of asking and the divergence from the teacher"
-    );
+    println!("{TERMS}");
     println!("budget    used  uncalibrated  chrF  price  forecast error  forecast r  asking rho");
 }
 
