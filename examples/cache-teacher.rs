@@ -9,6 +9,8 @@
 //! a larger one, and `2 d_model` bytes with `--hidden`.
 #![allow(clippy::print_stderr)]
 
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/program.rs"]
 mod program;
 
@@ -23,6 +25,8 @@ use training_wheels::TrainingData;
 use training_wheels::distill::{CacheContent, CacheManifest, CacheProgress, FolderContent, TeacherCacheConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
+
+use crate::model::ModelFlags;
 
 /// Scores a corpus with a teacher once, so that students can be trained without it.
 #[derive(Parser)]
@@ -60,9 +64,8 @@ struct Flags {
     /// The largest size of a file, megabytes. An interrupted run loses at most one file.
     #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     file_mb: usize,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    models: ModelFlags,
 }
 
 fn main() -> ExitCode {
@@ -71,13 +74,13 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     program::check_out(&flags.out, FolderContent::TeacherCache)?;
-    let device = device::open(&flags.device)?.device;
+    let (device, dtype) = flags.models.open()?;
     let teacher = match &flags.teacher {
-        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,
-        None => TextModel::from_files("the embedded teacher", TRANSLATION.teacher, &device)?,
+        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, (&device, dtype))?,
+        None => TextModel::from_files("the embedded teacher", TRANSLATION.teacher, (&device, dtype))?,
     };
     let student = match &flags.student {
-        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device)?,
+        Some(folder) => TextModel::open(program::trained_model_folder(folder)?, (&device, dtype))?,
         None => teacher.clone(),
     };
     let pair = Pair::new(student.with_help_token("teacher")?, teacher)?;

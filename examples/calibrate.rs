@@ -8,6 +8,8 @@
 
 #[path = "support/calibration_bar.rs"]
 mod calibration_bar;
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/program.rs"]
 mod program;
 
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use training_wheels::prelude::*;
+
+use crate::model::ModelFlags;
 
 /// Finds the thresholds at which a student uses given rates of help, and writes calibration.json into its folder.
 ///
@@ -53,9 +57,8 @@ struct Flags {
     /// Print the thresholds without writing calibration.json.
     #[arg(long)]
     dry_run: bool,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    models: ModelFlags,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,9 +85,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
         return Err(format!("--rates needs rising rates: write {}", rates.join(",")).into());
     }
-    let device = device::open(&flags.device)?.device;
+    let (device, dtype) = flags.models.open()?;
     let student = program::trained_model_folder(&flags.student)?;
-    let pair = Pair::open(&student, program::trained_model_folder(&flags.teacher)?, &device)?;
+    let pair = Pair::open(&student, program::trained_model_folder(&flags.teacher)?, (&device, dtype))?;
     if matches!(flags.measure, Measure::Help) {
         pair.check_help_token()?;
     }

@@ -99,6 +99,9 @@ struct Flags {
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
+    /// The format of the teacher's matrices in memory: f32, or with half the memory f16 or bf16.
+    #[arg(long, default_value_t)]
+    teacher_dtype: FloatFormat,
 }
 
 fn main() -> ExitCode {
@@ -147,15 +150,16 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     check_cache(flags)?;
     interrupt::install()?;
     let device = device::open(&flags.device)?;
-    let open = |folder: &Option<PathBuf>, files| -> Result<TextModel, Box<dyn Error>> {
+    let open = |folder: &Option<PathBuf>, files, dtype| -> Result<TextModel, Box<dyn Error>> {
+        let options = (&device.device, dtype);
         Ok(match folder {
-            Some(folder) => TextModel::open(program::trained_model_folder(folder)?, &device.device)?,
-            None => TextModel::from_files("the embedded model", files, &device.device)?,
+            Some(folder) => TextModel::open(program::trained_model_folder(folder)?, options)?,
+            None => TextModel::from_files("the embedded model", files, options)?,
         })
     };
-    let student = open(&flags.student, TRANSLATION.student)?.with_help_token("teacher")?;
+    let student = open(&flags.student, TRANSLATION.student, FloatFormat::F32)?.with_help_token("teacher")?;
     let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
-    let teacher = has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher)).transpose()?;
+    let teacher = has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher, flags.teacher_dtype)).transpose()?;
     for (flag, is_absent) in [
         ("--teacher", has_teacher && flags.teacher.is_none()),
         ("--student", flags.student.is_none()),

@@ -45,6 +45,9 @@ struct Flags {
     /// The numbers of texts that are decoded together.
     #[arg(long, value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u32).range(1..))]
     batches: Vec<u32>,
+    /// The format of the model's matrices in decoding: f32, f16 or bf16.
+    #[arg(long, default_value_t)]
+    dtype: FloatFormat,
     /// Measure decoding only.
     #[arg(long)]
     no_training: bool,
@@ -73,7 +76,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 
 /// Tokens per second in decoding.
 fn decode_speed(flags: &Flags, device: &Device, batch: u32) -> Result<f64, Box<dyn Error>> {
-    let model = Endless::new(Pretrained::load(&flags.model, device)?);
+    let model = Endless::new(Pretrained::load(&flags.model, (device, flags.dtype))?);
     let mut prompts = Vec::new();
     for row in 0..batch {
         let ids = token_ids(&model, row, flags.source_tokens);

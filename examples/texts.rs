@@ -6,6 +6,8 @@
 //! The student may have another tokenizer than the teacher. The same command again goes on where it stopped.
 #![allow(clippy::print_stderr)]
 
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/model_hash.rs"]
 mod model_hash;
 #[path = "support/program.rs"]
@@ -21,6 +23,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use training_wheels::prelude::*;
 use training_wheels::text::{Example, write_atomically};
+
+use crate::model::ModelFlags;
 
 /// Writes the texts of a model for the sources of a dataset.
 #[derive(Parser)]
@@ -46,9 +50,8 @@ struct Flags {
     /// The seed of texts that are sampled (`do_sample` in generation_config.json).
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    models: ModelFlags,
 }
 
 fn main() -> ExitCode {
@@ -56,16 +59,21 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let device = device::open(&flags.device)?.device;
+    let (device, dtype) = flags.models.open()?;
     let folder = program::trained_model_folder(&flags.model)?;
-    let model = TextModel::open(&folder, &device)?;
+    let model = TextModel::open(&folder, (&device, dtype))?;
     let data = flags.fields.open(&flags.data)?.take(flags.limit.unwrap_or(usize::MAX));
     // A source that cannot become a prompt is an error now, and not after hours.
     for (index, example) in data.iter().enumerate() {
         let prompt = model.template.prompt_of(&model.tokenizer, example, HelpBudget::percent(0));
         prompt.map_err(|error| format!("example {}: {error}", index + 1))?;
     }
-    let writer = Writer { model: flags.model.clone(), files: model_hash::hash_folders(&[folder])?, seed: flags.seed };
+    let writer = Writer {
+        model: flags.model.clone(),
+        files: model_hash::hash_folders(&[folder])?,
+        dtype: dtype.to_string(),
+        seed: flags.seed,
+    };
     let mut texts: Vec<Example> = match fs::metadata(&flags.out) {
         Ok(file) if file.len() > 0 => {
             writer.check(&flags.out)?;
@@ -100,6 +108,8 @@ struct Writer {
     model: PathBuf,
     /// The hash of the model's files.
     files: String,
+    /// The format of the model's matrices.
+    dtype: String,
     seed: u64,
 }
 

@@ -11,7 +11,7 @@ pub use crate::distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, Ge
 #[doc(no_inline)]
 pub use crate::eval::Evaluation;
 #[doc(no_inline)]
-pub use crate::lm::{LanguageModel, LoraConfig, Pretrained};
+pub use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
 #[doc(no_inline)]
 pub use crate::text::{Dataset, GenerationConfig, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 #[doc(no_inline)]

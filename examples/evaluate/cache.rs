@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) stated_budget: Option<HelpBudget>,
     /// The wording of budgets, if it is not the student's own.
     pub(crate) wording: Option<usize>,
+    /// The format of the models' matrices, if it is not f32.
+    pub(crate) dtype: Option<String>,
 }
 
 const FILE: &str = "settings.json";

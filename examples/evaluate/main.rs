@@ -143,6 +143,7 @@ impl<'a> Job<'a> {
             seed: flags.seed,
             stated_budget: flags.stated_budget,
             wording: flags.wording,
+            dtype: (flags.dtype != FloatFormat::F32).then(|| flags.dtype.to_string()),
         };
         Ok(Self { flags, folders, data, valid, settings, plan, out: flags.folder() })
     }
@@ -206,11 +207,11 @@ impl<'a> Job<'a> {
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {
-        let Flags { wording, task, .. } = self.flags;
+        let Flags { wording, task, dtype, .. } = self.flags;
         let embedded = task.embedded();
         let mut pair = match &self.folders {
-            Some([student, teacher]) => Pair::open(student, teacher, device)?,
-            None => Pair::from_files(embedded.student, embedded.teacher, device)?,
+            Some([student, teacher]) => Pair::open(student, teacher, (device, *dtype))?,
+            None => Pair::from_files(embedded.student, embedded.teacher, (device, *dtype))?,
         };
         let template = &mut pair.student.template;
         template.wording = wording.unwrap_or(template.wording);

@@ -9,6 +9,7 @@ use training_wheels::decode::DecodeStats;
 use training_wheels::prelude::*;
 use wheels_embedded::EmbeddedPair;
 
+use crate::model::ModelFlags;
 use crate::program;
 
 /// The budget if none is given.
@@ -30,9 +31,8 @@ pub(crate) struct AnswerFlags {
     /// The folder of your own teacher, instead of the embedded one. Without --student, it writes alone.
     #[arg(long)]
     teacher: Option<PathBuf>,
-    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
-    #[arg(long, default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    models: ModelFlags,
     /// Print JSON: one object for each text (`source`, `text`, ...), and then one with the statistics.
     #[arg(long)]
     json: bool,
@@ -78,18 +78,19 @@ impl AnswerFlags {
 
     /// The models that write. A model alone is a pair with itself.
     fn open(&self, embedded: &EmbeddedPair) -> Result<(Writer, Pair), Box<dyn Error>> {
-        let device = device::open(&self.device)?.device;
+        let (device, dtype) = self.models.open()?;
+        let options = (&device, dtype);
         let alone = |folder: &Path| -> Result<Pair, Box<dyn Error>> {
-            let model = TextModel::open(program::trained_model_folder(folder)?, &device)?;
+            let model = TextModel::open(program::trained_model_folder(folder)?, options)?;
             Ok(Pair::new(model.clone(), model)?)
         };
         let pair = match (&self.student, &self.teacher) {
             (Some(student), None) => return Ok((Writer::Student, alone(student)?)),
             (None, Some(teacher)) => return Ok((Writer::Teacher, alone(teacher)?)),
             (Some(student), Some(teacher)) => {
-                Pair::open(program::trained_model_folder(student)?, program::trained_model_folder(teacher)?, &device)?
+                Pair::open(program::trained_model_folder(student)?, program::trained_model_folder(teacher)?, options)?
             }
-            (None, None) => Pair::from_files(embedded.student, embedded.teacher, &device)?,
+            (None, None) => Pair::from_files(embedded.student, embedded.teacher, options)?,
         };
         pair.check_asks()?;
         Ok((Writer::Pair, pair))

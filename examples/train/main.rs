@@ -26,7 +26,6 @@ use training_wheels::distill::{
     Decay, FolderContent, MemoryPlan, PlannedModel, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer,
     TrainerConfig,
 };
-use training_wheels::lm::FloatFormat;
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
 
