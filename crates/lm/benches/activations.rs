@@ -8,15 +8,16 @@
 
 #[path = "support/memory.rs"]
 mod memory;
+#[path = "support/model.rs"]
+mod model;
 
 use std::env;
 use std::process::Command;
 
 use burn::tensor::Device;
 use memory::resident;
-use wheels_lm::{LanguageModel, LlamaConfig, Positions, Pretrained, T5Config, TokenBatch};
-
-const VOCAB: usize = 1000;
+use model::model;
+use wheels_lm::{LanguageModel, Positions, TokenBatch};
 
 /// The models: a name, whether it is a Llama, the width, the layers, and the dropout rate.
 const MODELS: [(&str, bool, usize, usize, f64); 4] = [
@@ -40,31 +41,6 @@ fn main() {
             assert!(Command::new(env::current_exe().unwrap()).args(arguments).status().unwrap().success());
         }
     }
-}
-
-fn model(llama: bool, width: usize, layers: usize, dropout: f64, device: &Device) -> Pretrained {
-    if !llama {
-        let config = T5Config {
-            vocab_size: VOCAB,
-            d_model: width,
-            d_kv: 64,
-            d_ff: 4 * width,
-            num_layers: layers,
-            num_heads: width / 64,
-            dropout_rate: dropout,
-            ..T5Config::default()
-        };
-        return Pretrained::T5(config.init(device));
-    }
-    let config = format!(
-        r#"{{"model_type": "llama", "vocab_size": {VOCAB}, "hidden_size": {width}, "intermediate_size": {}, "num_hidden_layers": {layers},
-            "num_attention_heads": {}, "num_key_value_heads": {}, "bos_token_id": 1, "eos_token_id": 2}}"#,
-        8 * width / 3 / 64 * 64,
-        width / 64,
-        width / 192
-    );
-    let config: LlamaConfig = serde_json::from_str(&config).unwrap();
-    Pretrained::Llama(config.init(device).unwrap())
 }
 
 fn measure(model_index: usize, batch: usize) {

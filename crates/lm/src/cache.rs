@@ -14,6 +14,31 @@ pub(crate) struct KvCache {
     values: Tensor<4>,
 }
 
+/// The part of a cache that a call extends and reads.
+#[derive(Debug)]
+pub(crate) struct Slots<'a> {
+    pub(crate) cache: &'a mut KvCache,
+    /// The rows of the call.
+    pub(crate) rows: &'a [usize],
+    /// Whether these are all rows of the cache, in order.
+    pub(crate) whole: bool,
+    /// The first slot of each row that is written.
+    pub(crate) offsets: &'a [usize],
+    /// The number of slots that are read.
+    pub(crate) end: usize,
+}
+
+impl Slots<'_> {
+    /// Appends keys and values, and returns those of all slots.
+    ///
+    /// # Shapes
+    /// `[rows, heads, time, d_head]` to `[rows, heads, end, d_head]`.
+    pub(crate) fn extend(self, (keys, values): (Tensor<4>, Tensor<4>)) -> (Tensor<4>, Tensor<4>) {
+        self.cache.append(self.rows, self.offsets, keys, values);
+        self.cache.view((!self.whole).then_some(self.rows), self.end)
+    }
+}
+
 impl KvCache {
     /// An empty cache for `batch` rows.
     ///

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::TokenBatch;
+use crate::tape::Tape;
 
 /// What one model stores in a [`Context`], such as its KV cache.
 ///
@@ -30,6 +31,8 @@ pub struct Context {
     tokens: Vec<Vec<u32>>,
     remembers: bool,
     states: Vec<Box<dyn ModelState>>,
+    /// None if the model has no gradient checkpointing.
+    pub(crate) tape: Option<Tape>,
 }
 
 impl Context {
@@ -39,7 +42,7 @@ impl Context {
     /// starts at the prompt again.
     pub fn new(starts: Vec<u32>, remembers: bool) -> Self {
         let tokens = vec![Vec::new(); starts.len()];
-        Self { starts, tokens, remembers, states: Vec::new() }
+        Self { starts, tokens, remembers, states: Vec::new(), tape: None }
     }
 
     /// Stores a model's state. It replaces a state of the same type.
@@ -103,11 +106,21 @@ impl Context {
         }
     }
 
+    /// The tape of what a model [with gradient checkpointing](crate::LanguageModel::with_gradient_checkpointing) has read.
+    /// None for other models: the graph of their hidden states has the gradients.
+    pub fn take_tape(&mut self) -> Option<Tape> {
+        self.tape.take()
+    }
+
     /// Replaces the rows of the context by the given ones, in that order. A row may occur more than once.
+    ///
+    /// # Panics
+    /// If the context has a [tape](Self::take_tape).
     pub fn select_rows(&mut self, rows: &[usize]) {
         if self.is_whole(rows) {
             return;
         }
+        assert!(self.tape.is_none(), "a model with gradient checkpointing reads all rows of a context");
         self.starts = rows.iter().map(|&row| self.starts[row]).collect();
         self.tokens = rows.iter().map(|&row| self.tokens[row].clone()).collect();
         for state in &mut self.states {

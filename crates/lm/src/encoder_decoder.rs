@@ -3,8 +3,10 @@
 use burn::tensor::Tensor;
 
 use crate::ModelState;
-use crate::cache::KvCache;
+use crate::cache::{KvCache, Slots};
 use crate::context::row_index;
+use crate::nn::Packing;
+use crate::tape::Taped;
 
 /// What an encoder-decoder keeps in a [`Context`](crate::Context).
 #[derive(Debug)]
@@ -21,6 +23,47 @@ pub(crate) struct EncoderMemory {
     pub(crate) layers: Vec<(Tensor<4>, Tensor<4>)>,
     /// The padding mask, `[batch, 1, 1, source]`, which is added to the attention scores. None if no row is padded.
     pub(crate) bias: Option<Tensor<4>>,
+}
+
+/// What one block attends to.
+#[derive(Debug)]
+pub(crate) struct Attended<'a> {
+    /// That of the block's input.
+    pub(crate) packing: &'a Packing,
+    /// Added to the scores of self-attention.
+    pub(crate) bias: Option<Tensor<4>>,
+    /// The slots of the block's cache. None without a cache.
+    pub(crate) slots: Option<Slots<'a>>,
+    /// The prompts, for cross-attention. None in an encoder.
+    pub(crate) prompts: Option<BlockMemory>,
+}
+
+/// The part of an [`EncoderMemory`] for one decoder block.
+#[derive(Debug)]
+pub(crate) struct BlockMemory {
+    pub(crate) keys_values: (Tensor<4>, Tensor<4>),
+    pub(crate) bias: Option<Tensor<4>>,
+}
+
+/// What an encoder-decoder with gradient checkpointing keeps in a context: each decoder block computes its own keys and
+/// values.
+#[derive(Clone, Debug)]
+pub(crate) struct TapedEncoder {
+    /// The encoder's output as the list of `packing`.
+    pub(crate) output: Taped,
+    pub(crate) packing: Packing,
+    /// See [`EncoderMemory::bias`].
+    pub(crate) bias: Option<Tensor<4>>,
+}
+
+impl ModelState for TapedEncoder {
+    fn select_rows(&mut self, _rows: &[usize]) {
+        unreachable!("a context with a tape refuses this");
+    }
+
+    fn truncate(&mut self, _row: usize, _length: usize) {
+        // A context without caches has no tokens that could be forgotten.
+    }
 }
 
 impl EncoderDecoderState {
@@ -51,6 +94,11 @@ impl ModelState for EncoderDecoderState {
 }
 
 impl EncoderMemory {
+    /// The part for a decoder block.
+    pub(crate) fn block(&self, index: usize) -> BlockMemory {
+        BlockMemory { keys_values: self.layers[index].clone(), bias: self.bias.clone() }
+    }
+
     pub(crate) fn select_rows(&self, rows: &[usize]) -> Self {
         let Some((keys, _)) = self.layers.first() else { return self.clone() };
         let index = row_index(rows, &keys.device());

@@ -40,6 +40,10 @@ struct Blocks {
 /// The number of tensors that a normalisation keeps: its input, the normalised input, and its output.
 const NORM: usize = 3;
 
+/// The number of tensors of the width of a block that exist while its gradients are computed: its output, and the gradients
+/// of its output and of its input.
+const PASSED: usize = 3;
+
 impl Footprint {
     /// The numbers that are kept between the forward pass and the backward pass of a micro-batch: `rows` prompts of
     /// `source` tokens, padding included, and texts of `target` tokens. `dropout` says whether dropout is on.
@@ -52,6 +56,24 @@ impl Footprint {
             rows * source * (encoder.kept(source, None, dropout) + 2 * decoder.layers * decoder.kv_inner)
         });
         encoded + positions * decoder.kept(own, decoder.cross.then_some(source), dropout)
+    }
+
+    /// The numbers that are kept with gradient checkpointing: the inputs of all blocks between the forward pass and the
+    /// backward pass, and those of the largest block while it is computed again. The arguments are those of
+    /// [`activations`](Self::activations).
+    pub fn checkpointed(&self, rows: usize, source: usize, target: usize, dropout: bool) -> [usize; 2] {
+        let (decoder, end) = (&self.decoder, usize::from(self.encoder.is_none()) * source);
+        let (own, positions) = (end + target, rows * (end + target));
+        let mut inputs = positions * decoder.inputs();
+        let mut block =
+            positions * (decoder.block(own, decoder.cross.then_some(source), dropout) + PASSED * decoder.width);
+        if let Some(encoder) = &self.encoder {
+            inputs += rows * source * encoder.inputs();
+            // The block computes its keys and values of the encoder's output, whose gradient is added up.
+            block += rows * source * (2 * decoder.kv_inner + encoder.width);
+            block = block.max(rows * source * (encoder.block(source, None, dropout) + PASSED * encoder.width));
+        }
+        [inputs, block]
     }
 
     /// The numbers in the caches of `rows` texts while they are decoded: of prompts of `source` tokens, padding included,
@@ -75,6 +97,17 @@ impl Footprint {
 impl Blocks {
     /// The numbers that are kept for one position that attends to `own` positions, and to `source` ones of the encoder.
     fn kept(&self, own: usize, source: Option<usize>, dropout: bool) -> usize {
+        let residual = usize::from(self.dropout[0] && dropout);
+        self.layers * self.block(own, source, dropout) + (NORM + 2 * residual) * self.width
+    }
+
+    /// The part of one position in the inputs of all blocks and of the last norm, and in the output.
+    fn inputs(&self) -> usize {
+        (self.layers + 2) * self.width
+    }
+
+    /// The part of [`kept`](Self::kept) of one block.
+    fn block(&self, own: usize, source: Option<usize>, dropout: bool) -> usize {
         let [residual, weights] = self.dropout.map(|rate| usize::from(rate && dropout));
         // The shifted scores, their exponentials and the attention weights, for each head and key.
         let attend = |keys: usize| self.heads * keys * (3 + weights);
@@ -86,7 +119,7 @@ impl Blocks {
             kept += (NORM + residual) * self.width + 2 * self.inner + attend(source);
         }
         kept += (NORM + residual) * self.width + (self.feed + residual) * self.d_ff;
-        self.layers * kept + (NORM + 2 * residual) * self.width
+        kept
     }
 }
 

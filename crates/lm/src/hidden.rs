@@ -44,33 +44,33 @@ impl Positions<'_> {
     /// # Panics
     /// As [`indices`](Self::indices).
     pub fn select(&self, grid: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
-        let [rows, time, _] = grid.dims();
-        let flat = grid.flatten(0, 1);
-        let indices = self.indices(lengths, time);
-        if indices.len() == rows * time {
-            return flat;
-        }
-        let indices = row_index(&indices, &flat.device());
-        flat.select(0, indices)
+        let [_, time, _] = grid.dims();
+        select(grid.flatten(0, 1), &self.indices(lengths, time))
     }
 
-    /// Selects positions of `tokens`, whose row `i` begins at time `starts[i]` of a longer grid. At padding, the states
-    /// are those of some other position.
-    ///
-    /// # Shapes
-    /// `[rows, longer time, d_model]` to `[positions, d_model]`.
-    pub(crate) fn select_after(&self, grid: Tensor<3>, starts: &[usize], tokens: &TokenBatch) -> Tensor<2> {
-        let [_, longer, _] = grid.dims();
+    /// As [`indices`](Self::indices), for `tokens` whose row `i` begins at time `starts[i]` of a grid `[rows, longer]`. At
+    /// padding, the index is that of some other position.
+    pub(crate) fn indices_after(&self, starts: &[usize], tokens: &TokenBatch, longer: usize) -> Vec<usize> {
         let time = tokens.width();
         let mut indices = self.indices(tokens.lengths(), time);
         for index in &mut indices {
             let (row, t) = (*index / time, *index % time);
             *index = row * longer + (starts[row] + t).min(longer - 1);
         }
-        let flat = grid.flatten(0, 1);
-        let indices = row_index(&indices, &flat.device());
-        flat.select(0, indices)
+        indices
     }
+}
+
+/// Selects positions of a list of hidden states by their indices.
+///
+/// # Shapes
+/// `[all positions, d_model]` to `[positions, d_model]`.
+pub(crate) fn select(list: Tensor<2>, indices: &[usize]) -> Tensor<2> {
+    if indices.iter().copied().eq(0..list.dims()[0]) {
+        return list;
+    }
+    let indices = row_index(indices, &list.device());
+    list.select(0, indices)
 }
 
 /// Last hidden states at some positions, from which a model's head computes logits.

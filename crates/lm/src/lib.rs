@@ -67,6 +67,7 @@ mod model;
 mod nn;
 mod overflow;
 mod pretrained;
+mod tape;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod weights;
@@ -91,4 +92,5 @@ pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};
 pub use overflow::first_overflow;
 pub use pretrained::{Checkpoint, CheckpointInfo, Pretrained};
+pub use tape::Tape;
 pub use weights::write_atomically;

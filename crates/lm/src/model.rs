@@ -97,6 +97,41 @@ pub trait LanguageModel {
         self
     }
 
+    /// The model for one pass of training with gradient checkpointing: the forward pass keeps only the input of each block,
+    /// and the backward pass computes the blocks again, one at a time. A model without gradient checkpointing is returned as
+    /// it is.
+    ///
+    /// It changes contexts with a capacity of 0. [`hidden`](Self::hidden) reads all rows of such a context, and only once.
+    /// The hidden states are then a leaf, whose gradient is given to the [`Tape`](crate::Tape) of the context:
+    ///
+    /// ```
+    /// use burn::optim::{GradientsAccumulator, GradientsParams};
+    /// use burn::tensor::Device;
+    /// use wheels_lm::{LanguageModel, Positions, T5, T5Config, TokenBatch};
+    ///
+    /// let config = T5Config { vocab_size: 12, d_model: 8, d_kv: 4, d_ff: 16, num_heads: 2, ..T5Config::default() };
+    /// let model = config.init(&Device::flex().autodiff()).with_gradient_checkpointing();
+    /// let mut context = model.prefill(&TokenBatch::new(&[vec![3, 4, 1]], 0), 0);
+    /// let text = TokenBatch::column(&context.starts());
+    /// let hidden = model.hidden(&text, &[0], Positions::All, &mut context);
+    ///
+    /// // The gradients of the head come from the loss, and those of the blocks from the tape.
+    /// let mut gradients = model.head(&hidden).square().sum().backward();
+    /// let of_hidden = hidden.states().grad_remove(&mut gradients).expect("a leaf");
+    /// let mut sum = GradientsAccumulator::<T5>::new();
+    /// sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
+    /// context.take_tape().expect("T5 has gradient checkpointing").backward(of_hidden, &mut |gradients| {
+    ///     sum.accumulate(&model, GradientsParams::from_grads(gradients, &model));
+    /// });
+    /// ```
+    #[must_use]
+    fn with_gradient_checkpointing(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
     /// Reads tokens in all rows of a context and returns the logits at all positions.
     ///
     /// # Shapes

@@ -297,6 +297,14 @@ impl LanguageModel for Pretrained {
         }
     }
 
+    fn with_gradient_checkpointing(self) -> Self {
+        match self {
+            Self::T5(model) => Self::T5(model.with_gradient_checkpointing()),
+            Self::Llama(model) => Self::Llama(model.with_gradient_checkpointing()),
+            Self::Bart(model) => Self::Bart(model.with_gradient_checkpointing()),
+        }
+    }
+
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         match self {
             Self::T5(model) => model.head(hidden),

@@ -163,6 +163,10 @@ impl<M: Module + LanguageModel> LanguageModel for Student<M> {
         Self { model: self.model.with_dropout(seed), ..self }
     }
 
+    fn with_gradient_checkpointing(self) -> Self {
+        Self { model: self.model.with_gradient_checkpointing(), ..self }
+    }
+
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         let logits = self.model.head(hidden);
         match &self.heads {
@@ -355,6 +359,16 @@ mod tests {
         }
         context.select_rows(&[1]);
         assert_eq!(context.state::<PromptPrices>().unwrap().0.dims(), [1, 1]);
+    }
+
+    #[test]
+    fn the_model_of_a_student_is_checkpointed() {
+        let student = STUDENT.clone().train().with_gradient_checkpointing();
+        let inputs = TokenBatch::new(&[vec![0, 7, 7], vec![0, 9]], 0);
+        let mut context = student.prefill(&prompts(), 0);
+        let hidden = student.hidden(&inputs, &[0, 1], Positions::All, &mut context);
+        assert!(hidden.states().is_require_grad() && hidden.features().is_some(), "the states are a leaf");
+        assert!(context.take_tape().is_some_and(|tape| !tape.is_empty()));
     }
 
     #[test]

@@ -9,12 +9,19 @@
 //! | marian | sinusoidal | after each layer | no |
 //! | m2m_100 | sinusoidal | before each layer, and one at the end | no |
 
+mod block;
+mod inputs;
+mod taped;
+
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+
+use block::Block;
 
 use super::bart_config::BartConfig;
+use crate::cache::Slots;
 use crate::config::{ConfigFile, ModelSize};
-use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
+use crate::encoder_decoder::{Attended, EncoderDecoderState, EncoderMemory};
 use crate::nn::{
     Attention, Dropout, Embedding, LayerNorm, Linear, Packing, Sinusoids, causal_mask, first_rows, grow, padding_mask,
     product,
@@ -83,6 +90,7 @@ impl BartConfig {
             lm_head: None,
             sinusoids: self.sinusoids(),
             dropout_seed: None,
+            gradient_checkpointing: false,
             lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
@@ -144,9 +152,6 @@ pub(super) const FIRST_POSITION: usize = 2;
 /// Added to the variance in the layer norms.
 const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// The largest hidden state of an encoder in f16. transformers has the same limit, so that no state becomes infinite.
-const LARGEST_F16: f64 = 65_504.0 - 1000.0;
-
 /// An encoder-decoder of the BART family with a language modelling head.
 #[derive(Module, Debug)]
 pub struct Bart {
@@ -163,6 +168,8 @@ pub struct Bart {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    #[module(skip)]
+    gradient_checkpointing: bool,
     /// The settings of the adapters, if there are some.
     #[module(skip)]
     pub(crate) lora: Option<LoraConfig>,
@@ -182,17 +189,6 @@ struct Stack {
     layers: Vec<Block>,
     /// None if norms are after the layers.
     layer_norm: Option<LayerNorm>,
-}
-
-#[derive(Module, Debug)]
-struct Block {
-    self_attn: Attention,
-    self_attn_layer_norm: LayerNorm,
-    encoder_attn: Option<Attention>,
-    encoder_attn_layer_norm: Option<LayerNorm>,
-    fc1: Linear,
-    fc2: Linear,
-    final_layer_norm: LayerNorm,
 }
 
 impl Bart {
@@ -323,18 +319,13 @@ impl Bart {
         let padding = padding_mask(tokens, &self.device());
         let mut dropout = self.dropout(0);
         let before = vec![&[][..]; tokens.rows()];
-        let mut x = self.embed(&self.encoder, tokens, &before, packing, &mut dropout);
+        let input = self.input_tokens(tokens, &before, &self.device());
+        let mut x = self.input_layers(&self.encoder).forward(&input, packing, &mut dropout);
         for block in &self.encoder.layers {
-            let input = self.before(&block.self_attn_layer_norm, x.clone());
-            let keys_values = block.self_attn.keys_values(input.clone(), packing, &mut dropout);
-            let found = block.self_attn.forward(input, packing, keys_values, padding.clone(), &mut dropout);
-            x = self.add(&block.self_attn_layer_norm, x, found, &mut dropout);
-            x = self.feed(block, x, &mut dropout);
-            if x.dtype() == DType::F16 {
-                x = x.clamp(-LARGEST_F16, LARGEST_F16);
-            }
+            let attended = Attended { packing, bias: padding.clone(), slots: None, prompts: None };
+            x = block.forward(x, attended, &mut dropout, self.config.style());
         }
-        last_norm(&self.encoder, x)
+        last_norm(&self.encoder.layer_norm, x)
     }
 
     /// Encodes the prompts and computes the keys and values for cross-attention.
@@ -348,93 +339,11 @@ impl Bart {
             bias: padding_mask(prompts, &self.device()),
         }
     }
-
-    /// The embeddings of `tokens`, whose row `i` continues the tokens `before[i]`, as the list of `packing`.
-    ///
-    /// # Shapes
-    /// `[rows, time]` to `[positions, d_model]`.
-    fn embed(
-        &self,
-        stack: &Stack,
-        tokens: &TokenBatch,
-        before: &[&[u32]],
-        packing: &Packing,
-        dropout: &mut Dropout,
-    ) -> Tensor<2> {
-        let device = self.device();
-        let table = stack.embed_tokens.as_ref().unwrap_or(&self.shared);
-        let mut x = table.forward(tokens.tensor(&device));
-        if self.config.scale_embedding {
-            x = x * (self.config.d_model as f64).sqrt();
-        }
-        let mut positions = Vec::with_capacity(tokens.rows() * tokens.width());
-        for (row, before) in before.iter().enumerate() {
-            self.add_positions(before, tokens.row(row), &mut positions);
-            // Padding has some valid position.
-            positions.resize((row + 1) * tokens.width(), positions.last().copied().unwrap_or(FIRST_POSITION));
-        }
-        x = x + match (&stack.embed_positions, &self.sinusoids) {
-            (Some(table), _) => {
-                let index: Vec<i32> = positions.iter().map(|&position| position as i32).collect();
-                let index = TensorData::new(index, [tokens.rows(), tokens.width()]);
-                table.forward(Tensor::<2, Int>::from_data(index, &device))
-            }
-            (None, Some(sinusoids)) => sinusoids.forward(&positions, &device),
-            (None, None) => unreachable!("positions are learned or computed"),
-        };
-        x = packing.without_padding(x);
-        if let Some(norm) = &stack.layernorm_embedding {
-            x = norm.forward(x);
-        }
-        dropout.apply(x, self.config.dropout)
-    }
-
-    /// The positions of `tokens`, which continue the tokens `before`, as rows of the table of positions.
-    fn add_positions(&self, before: &[u32], tokens: &[u32], positions: &mut Vec<usize>) {
-        let end = before.len() + tokens.len();
-        match &self.sinusoids {
-            // M2M100 counts the tokens that are not padding, from 1 and after the padding token's id.
-            Some(Sinusoids::M2m100 { padding, .. }) => {
-                let is_token = |token: &u32| *token as usize != *padding;
-                let mut last = padding + before.iter().filter(|token| is_token(token)).count();
-                for token in tokens {
-                    last += usize::from(is_token(token));
-                    positions.push(if is_token(token) { last } else { *padding });
-                }
-            }
-            Some(Sinusoids::Marian { .. }) => positions.extend(before.len()..end),
-            None => {
-                let limit = self.config.max_position_embeddings;
-                assert!(end <= limit, "a row has {end} tokens, and the model has {limit} positions");
-                positions.extend(before.len() + FIRST_POSITION..end + FIRST_POSITION);
-            }
-        }
-    }
-
-    /// The input of a layer: `x`, or `norm(x)`.
-    fn before(&self, norm: &LayerNorm, x: Tensor<2>) -> Tensor<2> {
-        if self.config.normalizes_before() { norm.forward(x) } else { x }
-    }
-
-    /// Adds the output of a layer: `x + found`, or `norm(x + found)`.
-    fn add(&self, norm: &LayerNorm, x: Tensor<2>, found: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
-        let sum = x + dropout.apply(found, self.config.dropout);
-        if self.config.normalizes_before() { sum } else { norm.forward(sum) }
-    }
-
-    /// Applies the feed-forward layers of a block.
-    fn feed(&self, block: &Block, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
-        let norm = &block.final_layer_norm;
-        let inner = block.fc1.forward(self.before(norm, x.clone()), dropout);
-        let inner = dropout.apply(self.config.activation_function.forward(inner), self.config.activation_dropout);
-        let found = block.fc2.forward(inner, dropout);
-        self.add(norm, x, found, dropout)
-    }
 }
 
 /// Applies the norm at the end of a stack, if it has one.
-fn last_norm(stack: &Stack, x: Tensor<2>) -> Tensor<2> {
-    match &stack.layer_norm {
+fn last_norm(norm: &Option<LayerNorm>, x: Tensor<2>) -> Tensor<2> {
+    match norm {
         Some(norm) => norm.forward(x),
         None => x,
     }
@@ -453,6 +362,10 @@ impl LanguageModel for Bart {
         let config = &self.config;
         let start = config.decoder_start_token_id.or(config.bos_token_id).expect("a checked config has one of the two");
         let mut context = Context::new(vec![start; prompts.rows()], capacity > 0);
+        if self.gradient_checkpointing && capacity == 0 {
+            self.record_encoder(prompts, &mut context);
+            return context;
+        }
         let heads = config.decoder_attention_heads;
         let memory = self.encoder_memory(prompts);
         context.insert(EncoderDecoderState::new(memory, prompts.rows(), capacity, [heads, config.d_model / heads]));
@@ -463,6 +376,10 @@ impl LanguageModel for Bart {
         assert_eq!(tokens.rows(), rows.len(), "`tokens` has one row for each of `rows`");
         let device = self.device();
         let whole = context.is_whole(rows);
+        if context.tape.is_some() {
+            assert!(whole, "a model with gradient checkpointing reads all rows of a context");
+            return self.record_decoder(tokens, positions, context);
+        }
         let offsets: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
         let end = offsets.iter().copied().max().unwrap_or(0) + tokens.width();
         let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
@@ -470,34 +387,30 @@ impl LanguageModel for Bart {
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let mut dropout = self.dropout(1);
         let before: Vec<&[u32]> = rows.iter().map(|&row| context.tokens(row)).collect();
-        let mut x = self.embed(&self.decoder, tokens, &before, &packing, &mut dropout);
+        let input = self.input_tokens(tokens, &before, &device);
+        let mut x = self.input_layers(&self.decoder).forward(&input, &packing, &mut dropout);
 
         let state = context.state_mut::<EncoderDecoderState>().expect("this context was made by the prefill of a Bart");
         let selected = (!whole).then(|| state.memory.select_rows(rows));
         let memory = selected.as_ref().unwrap_or(&state.memory);
         for (index, block) in self.decoder.layers.iter().enumerate() {
-            let input = self.before(&block.self_attn_layer_norm, x.clone());
-            let mut keys_values = block.self_attn.keys_values(input.clone(), &packing, &mut dropout);
-            if let Some(cache) = state.caches.get_mut(index) {
-                cache.append(rows, &offsets, keys_values.0, keys_values.1);
-                keys_values = cache.view((!whole).then_some(rows), end);
-            }
-            let found = block.self_attn.forward(input, &packing, keys_values, mask.clone(), &mut dropout);
-            x = self.add(&block.self_attn_layer_norm, x, found, &mut dropout);
-            if let (Some(cross), Some(norm)) = (&block.encoder_attn, &block.encoder_attn_layer_norm) {
-                let (input, keys_values) = (self.before(norm, x.clone()), memory.layers[index].clone());
-                let found = cross.forward(input, &packing, keys_values, memory.bias.clone(), &mut dropout);
-                x = self.add(norm, x, found, &mut dropout);
-            }
-            x = self.feed(block, x, &mut dropout);
+            let cache = state.caches.get_mut(index);
+            let slots = cache.map(|cache| Slots { cache, rows, whole, offsets: &offsets, end });
+            let attended =
+                Attended { packing: &packing, bias: mask.clone(), slots, prompts: Some(memory.block(index)) };
+            x = block.forward(x, attended, &mut dropout, self.config.style());
         }
         context.extend(rows, tokens);
-        let states = packing.grid(last_norm(&self.decoder, x));
+        let states = packing.grid(last_norm(&self.decoder.layer_norm, x));
         Hidden::new(positions.select(states, tokens.lengths()))
     }
 
     fn with_dropout(self, seed: u64) -> Self {
         Self { dropout_seed: Some(seed), ..self }
+    }
+
+    fn with_gradient_checkpointing(self) -> Self {
+        Self { gradient_checkpointing: true, ..self }
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {

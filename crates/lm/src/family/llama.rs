@@ -2,16 +2,21 @@
 //! 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv 2310.06825; Yang et al. 2024, arXiv 2407.10671 and 2025, arXiv
 //! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
 
+mod block;
+mod taped;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde_json::Map;
 
+use block::{Attended, Block, Mlp, SelfAttention};
+
 use super::llama_config::LlamaConfig;
-use crate::cache::KvCache;
+use crate::cache::{KvCache, Slots};
 use crate::config::{ConfigFile, ModelSize};
-use crate::nn::{
-    Activation, Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, attend, causal_mask, first_rows, product, rotate,
-};
+use crate::hidden::select;
+use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product};
+use crate::tape::Tape;
 use crate::weights::Tensors;
 use crate::{
     Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
@@ -88,6 +93,7 @@ impl LlamaConfig {
             rotary,
             windows: self.windows(),
             dropout_seed: None,
+            gradient_checkpointing: false,
             lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
@@ -116,6 +122,8 @@ pub struct Llama {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    #[module(skip)]
+    gradient_checkpointing: bool,
     /// The settings of the adapters, if there are some.
     #[module(skip)]
     pub(crate) lora: Option<LoraConfig>,
@@ -130,109 +138,6 @@ struct Blocks {
     embed_tokens: Embedding,
     layers: Vec<Block>,
     norm: RmsNorm,
-}
-
-#[derive(Module, Debug)]
-struct Block {
-    input_layernorm: RmsNorm,
-    self_attn: SelfAttention,
-    post_attention_layernorm: RmsNorm,
-    mlp: Mlp,
-}
-
-#[derive(Module, Debug)]
-struct SelfAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
-    q_norm: Option<RmsNorm>,
-    k_norm: Option<RmsNorm>,
-    heads: usize,
-    kv_heads: usize,
-    d_head: usize,
-    dropout: f64,
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl Mlp {
-    /// # Shapes
-    /// `[positions, hidden_size]` to the same.
-    fn forward(&self, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
-        let gate = self.activation.forward(self.gate_proj.forward(x.clone(), dropout));
-        let up = self.up_proj.forward(x, dropout);
-        self.down_proj.forward(gate * up, dropout)
-    }
-}
-
-impl SelfAttention {
-    /// The queries, keys and values at the positions of `x`, with the positions encoded.
-    ///
-    /// # Shapes
-    /// `x`: `[positions, hidden_size]`; queries: `[rows, heads, time, d_head]`; keys and values: `[rows, kv_heads, time,
-    /// d_head]`.
-    fn project(
-        &self,
-        x: Tensor<2>,
-        packing: &Packing,
-        angles: &[Tensor<3>; 2],
-        dropout: &mut Dropout,
-    ) -> [Tensor<4>; 3] {
-        let queries = self.heads(self.q_proj.forward(x.clone(), dropout), self.q_norm.as_ref(), Some(angles), packing);
-        let keys = self.heads(self.k_proj.forward(x.clone(), dropout), self.k_norm.as_ref(), Some(angles), packing);
-        let values = self.heads(self.v_proj.forward(x, dropout), None, None, packing);
-        [queries * (self.d_head as f64).powf(-0.5), keys, values]
-    }
-
-    /// Splits projected states into heads, normalises and rotates them.
-    ///
-    /// # Shapes
-    /// `[positions, heads * d_head]` to `[rows, heads, time, d_head]`.
-    fn heads(
-        &self,
-        x: Tensor<2>,
-        norm: Option<&RmsNorm>,
-        angles: Option<&[Tensor<3>; 2]>,
-        packing: &Packing,
-    ) -> Tensor<4> {
-        let [positions, inner] = x.dims();
-        let heads = inner / self.d_head;
-        let mut split = x.reshape([positions, heads, self.d_head]);
-        if let Some(norm) = norm {
-            split = norm.forward(split);
-        }
-        if let Some(angles) = angles {
-            split = rotate(split, angles);
-        }
-        let grid = packing.grid(split.reshape([positions, inner]));
-        let [rows, time, _] = grid.dims();
-        grid.reshape([rows, time, heads, self.d_head]).swap_dims(1, 2)
-    }
-
-    /// Attends to `keys` and `values`.
-    ///
-    /// # Shapes
-    /// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, kv_heads, slots, d_head]`; `mask`: `[rows or 1,
-    /// 1, time, slots]`; the result: `[positions, hidden_size]`.
-    fn attend(
-        &self,
-        queries: Tensor<4>,
-        (keys, values): (Tensor<4>, Tensor<4>),
-        mask: Option<Tensor<4>>,
-        packing: &Packing,
-        dropout: &mut Dropout,
-    ) -> Tensor<2> {
-        let found = attend(queries, keys, values, mask, dropout, self.dropout);
-        self.o_proj.forward(packing.list(found), dropout)
-    }
 }
 
 /// What a Llama keeps in a [`Context`].
@@ -257,8 +162,8 @@ impl ModelState for LlamaState {
     }
 }
 
-/// The caches of a call, and the rows and slots in which its tokens belong.
-struct Slots<'a> {
+/// The caches of a call, and the rows in which its tokens belong.
+struct Caches<'a> {
     caches: &'a mut [KvCache],
     rows: &'a [usize],
     /// Whether `rows` are all rows of the caches, in order.
@@ -343,45 +248,65 @@ impl Llama {
         &self,
         tokens: &TokenBatch,
         offsets: &[usize],
-        mut slots: Option<Slots<'_>>,
+        mut caches: Option<Caches<'_>>,
         last: bool,
     ) -> Option<Tensor<3>> {
         let device = LanguageModel::device(self);
         let time = tokens.width();
         let end = offsets.iter().copied().max().unwrap_or(0) + time;
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
-        let packing = if slots.is_some() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
+        let packing = if caches.is_some() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let positions: Vec<usize> = offsets
             .iter()
             .zip(tokens.lengths())
             .flat_map(|(&offset, &length)| {
-                let used = if slots.is_some() { length } else { time };
+                let used = if caches.is_some() { length } else { time };
                 (0..used).map(move |t| offset + t)
             })
             .collect();
         let angles = self.rotary.angles(&positions, &device);
-        let mut masks: Vec<(Option<usize>, Option<Tensor<4>>)> = Vec::new();
-        let mut dropout = Dropout::new(self.dropout_seed, 0).with_lora(self.lora.as_ref());
+        let mut dropout = self.dropout();
         let mut x = packing.without_padding(self.model.embed_tokens.forward(tokens.tensor(&device)));
-        for (index, (block, window)) in self.model.layers.iter().zip(&self.windows).enumerate() {
-            let attention = &block.self_attn;
-            let [queries, mut keys, mut values] =
-                attention.project(block.input_layernorm.forward(x.clone()), &packing, &angles, &mut dropout);
-            if let Some(Slots { caches, rows, whole }) = &mut slots {
-                caches[index].append(rows, offsets, keys, values);
-                if !last && index + 1 == self.model.layers.len() {
-                    return None;
-                }
-                (keys, values) = caches[index].view((!*whole).then_some(rows), end);
+        let masks = self.masks(offsets, time, &device);
+        for (index, (block, mask)) in self.model.layers.iter().zip(masks).enumerate() {
+            let slots = caches.as_mut().map(|Caches { caches, rows, whole }| Slots {
+                cache: &mut caches[index],
+                rows,
+                whole: *whole,
+                offsets,
+                end,
+            });
+            let mut attended = Attended { packing: &packing, angles: &angles, mask, slots };
+            if !last && index + 1 == self.model.layers.len() {
+                block.read(x, &mut attended, &mut dropout);
+                return None;
             }
-            if !masks.iter().any(|(known, _)| known == window) {
-                masks.push((*window, causal_mask(offsets, time, end, *window, &device)));
-            }
-            let mask = masks.iter().find(|(known, _)| known == window).and_then(|(_, mask)| mask.clone());
-            x = x + attention.attend(queries, (keys, values), mask, &packing, &mut dropout);
-            x = x.clone() + block.mlp.forward(block.post_attention_layernorm.forward(x), &mut dropout);
+            x = block.forward(x, attended, &mut dropout);
         }
         Some(packing.grid(self.model.norm.forward(x)))
+    }
+
+    /// The mask of each block for queries from `offsets` on. Blocks with the same window share it.
+    fn masks(&self, offsets: &[usize], time: usize, device: &Device) -> Vec<Option<Tensor<4>>> {
+        let end = offsets.iter().copied().max().unwrap_or(0) + time;
+        let mut known: Vec<(Option<usize>, Option<Tensor<4>>)> = Vec::new();
+        let mut masks = Vec::with_capacity(self.windows.len());
+        for &window in &self.windows {
+            let mask = match known.iter().find(|(other, _)| *other == window) {
+                Some((_, mask)) => mask.clone(),
+                None => {
+                    let mask = causal_mask(offsets, time, end, window, device);
+                    known.push((window, mask.clone()));
+                    mask
+                }
+            };
+            masks.push(mask);
+        }
+        masks
+    }
+
+    fn dropout(&self) -> Dropout {
+        Dropout::new(self.dropout_seed, 0).with_lora(self.lora.as_ref())
     }
 }
 
@@ -416,11 +341,12 @@ impl LanguageModel for Llama {
             }
             if longest > 0 {
                 let rows: Vec<usize> = (0..rows).collect();
-                let slots = Slots { caches: &mut caches, rows: &rows, whole: true };
-                self.run(&TokenBatch::new(&prefixes, self.spec.pad), &vec![0; rows.len()], Some(slots), false);
+                let caches = Caches { caches: &mut caches, rows: &rows, whole: true };
+                self.run(&TokenBatch::new(&prefixes, self.spec.pad), &vec![0; rows.len()], Some(caches), false);
             }
         }
         context.insert(LlamaState { prefixes, caches });
+        context.tape = (self.gradient_checkpointing && capacity == 0).then(Tape::default);
         context
     }
 
@@ -433,16 +359,22 @@ impl LanguageModel for Llama {
         let states = if remembers {
             let offsets: Vec<usize> =
                 rows.iter().zip(lengths).map(|(&row, length)| prefix(row).len() + length).collect();
-            let slots = Slots { caches: &mut state.caches, rows, whole };
-            let grid = self.run(tokens, &offsets, Some(slots), true).expect("the output was asked for");
+            let caches = Caches { caches: &mut state.caches, rows, whole };
+            let grid = self.run(tokens, &offsets, Some(caches), true).expect("the output was asked for");
             positions.select(grid, tokens.lengths())
         } else {
             let texts: Vec<Vec<u32>> =
                 rows.iter().enumerate().map(|(index, &row)| [prefix(row), tokens.row(index)].concat()).collect();
             let texts = TokenBatch::new(&texts, self.spec.pad);
-            let grid = self.run(&texts, &vec![0; rows.len()], None, true).expect("the output was asked for");
             let starts: Vec<usize> = rows.iter().map(|&row| prefix(row).len()).collect();
-            positions.select_after(grid, &starts, tokens)
+            let indices = positions.indices_after(&starts, tokens, texts.width());
+            if let Some(tape) = &mut context.tape {
+                assert!(whole, "a model with gradient checkpointing reads all rows of a context");
+                self.record(&texts, indices, tape)
+            } else {
+                let grid = self.run(&texts, &vec![0; rows.len()], None, true).expect("the output was asked for");
+                select(grid.flatten(0, 1), &indices)
+            }
         };
         context.extend(rows, tokens);
         Hidden::new(states)
@@ -450,6 +382,10 @@ impl LanguageModel for Llama {
 
     fn with_dropout(self, seed: u64) -> Self {
         Self { dropout_seed: Some(seed), ..self }
+    }
+
+    fn with_gradient_checkpointing(self) -> Self {
+        Self { gradient_checkpointing: true, ..self }
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {

@@ -1,12 +1,15 @@
 //! T5: versions 1.0 and 1.1, mT5 and UMT5 (Raffel et al. 2020, arXiv 1910.10683; Shazeer 2020, arXiv 2002.05202; Xue et
 //! al. 2021, arXiv 2010.11934; Chung et al. 2023, arXiv 2304.09151).
 
+mod taped;
+
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::t5_config::T5Config;
+use crate::cache::Slots;
 use crate::config::{ConfigFile, ModelSize};
-use crate::encoder_decoder::{EncoderDecoderState, EncoderMemory};
+use crate::encoder_decoder::{Attended, EncoderDecoderState, EncoderMemory};
 use crate::nn::{
     Attention, Dropout, Embedding, Feed, Linear, Packing, RelativeBias, RmsNorm, causal_mask, first_rows, padding_mask,
     product,
@@ -66,6 +69,7 @@ impl T5Config {
             decoder: Stack::init(self, self.decoder_layers(), true, device),
             lm_head: own_head.then(|| Linear::init(self.d_model, self.vocab_size, factor, device)),
             dropout_seed: None,
+            gradient_checkpointing: false,
             lora: None,
             spec: ModelSpec {
                 vocab_size: self.vocab_size,
@@ -90,6 +94,8 @@ pub struct T5 {
     /// The seed of the dropout masks; None outside training.
     #[module(skip)]
     dropout_seed: Option<u64>,
+    #[module(skip)]
+    gradient_checkpointing: bool,
     /// The settings of the adapters, if there are some.
     #[module(skip)]
     pub(crate) lora: Option<LoraConfig>,
@@ -148,6 +154,45 @@ impl Stack {
                 .collect(),
             final_norm: norm(),
         }
+    }
+}
+
+impl Block {
+    /// Applies the block, in training with the dropout rate `rate`.
+    ///
+    /// # Shapes
+    /// `[positions, d_model]` to the same.
+    fn forward(&self, mut x: Tensor<2>, attended: Attended<'_>, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
+        let Attended { packing, bias, slots, prompts } = attended;
+        let normed = self.attention_norm.forward(x.clone());
+        let mut keys_values = self.attention.keys_values(normed.clone(), packing, dropout);
+        if let Some(slots) = slots {
+            keys_values = slots.extend(keys_values);
+        }
+        let found = self.attention.forward(normed, packing, keys_values, bias, dropout);
+        x = x + dropout.apply(found, rate);
+        if let (Some(cross), Some(norm), Some(prompts)) = (&self.cross, &self.cross_norm, prompts) {
+            let found = cross.forward(norm.forward(x.clone()), packing, prompts.keys_values, prompts.bias, dropout);
+            x = x + dropout.apply(found, rate);
+        }
+        let found = self.feed.forward(self.feed_norm.forward(x.clone()), dropout, rate);
+        x + dropout.apply(found, rate)
+    }
+}
+
+/// The input of the first block as the list of `packing`.
+///
+/// # Shapes
+/// `ids`: `[rows, time]`; the result: `[positions, d_model]`.
+fn embed(table: &Embedding, ids: Tensor<2, Int>, packing: &Packing, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
+    dropout.apply(packing.without_padding(table.forward(ids)), rate)
+}
+
+/// A position bias with a mask, both of which are added to the scores.
+fn masked(bias: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
+    match mask {
+        Some(mask) => bias + mask,
+        None => bias,
     }
 }
 
@@ -226,22 +271,13 @@ impl T5 {
         let padding = padding_mask(tokens, &device);
         let mut bias = None;
         let (mut dropout, rate) = (self.dropout(0), self.config.dropout_rate);
-        let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
-        x = dropout.apply(x, rate);
+        let mut x = embed(&self.shared, tokens.tensor(&device), packing, &mut dropout, rate);
         for block in &self.encoder.block {
             if let Some(own) = &block.bias {
-                let own = own.forward(&[0], tokens.width(), tokens.width());
-                bias = Some(match padding.clone() {
-                    Some(padding) => own + padding,
-                    None => own,
-                });
+                bias = Some(masked(own.forward(&[0], tokens.width(), tokens.width()), padding.clone()));
             }
-            let normed = block.attention_norm.forward(x.clone());
-            let keys_values = block.attention.keys_values(normed.clone(), packing, &mut dropout);
-            let found = block.attention.forward(normed, packing, keys_values, bias.clone(), &mut dropout);
-            x = x + dropout.apply(found, rate);
-            let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
-            x = x + dropout.apply(found, rate);
+            let attended = Attended { packing, bias: bias.clone(), slots: None, prompts: None };
+            x = block.forward(x, attended, &mut dropout, rate);
         }
         dropout.apply(self.encoder.final_norm.forward(x), rate)
     }
@@ -270,6 +306,10 @@ impl LanguageModel for T5 {
 
     fn prefill(&self, prompts: &TokenBatch, capacity: usize) -> Context {
         let mut context = Context::new(vec![self.config.decoder_start_token_id; prompts.rows()], capacity > 0);
+        if self.gradient_checkpointing && capacity == 0 {
+            self.record_encoder(prompts, &mut context);
+            return context;
+        }
         let sizes = [self.config.num_heads, self.config.d_kv];
         let memory = self.encoder_memory(prompts);
         context.insert(EncoderDecoderState::new(memory, prompts.rows(), capacity, sizes));
@@ -280,6 +320,10 @@ impl LanguageModel for T5 {
         assert_eq!(tokens.rows(), rows.len(), "`tokens` has one row for each of `rows`");
         let device = self.device();
         let whole = context.is_whole(rows);
+        if context.tape.is_some() {
+            assert!(whole, "a model with gradient checkpointing reads all rows of a context");
+            return self.record_decoder(tokens, positions, context);
+        }
         let offsets: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
         let aligned = offsets.iter().all(|&offset| offset == offsets[0]);
         let distinct = if aligned { &offsets[..1] } else { &offsets[..] };
@@ -294,31 +338,16 @@ impl LanguageModel for T5 {
         let memory = selected.as_ref().unwrap_or(&state.memory);
 
         let (mut dropout, rate) = (self.dropout(1), self.config.dropout_rate);
-        let mut x = packing.without_padding(self.shared.forward(tokens.tensor(&device)));
-        x = dropout.apply(x, rate);
+        let mut x = embed(&self.shared, tokens.tensor(&device), &packing, &mut dropout, rate);
         for (index, block) in self.decoder.block.iter().enumerate() {
             if let Some(own) = &block.bias {
-                let own = own.forward(distinct, tokens.width(), end);
-                bias = Some(match mask.clone() {
-                    Some(mask) => own + mask,
-                    None => own,
-                });
+                bias = Some(masked(own.forward(distinct, tokens.width(), end), mask.clone()));
             }
-            let normed = block.attention_norm.forward(x.clone());
-            let mut keys_values = block.attention.keys_values(normed.clone(), &packing, &mut dropout);
-            if let Some(cache) = state.caches.get_mut(index) {
-                cache.append(rows, &offsets, keys_values.0, keys_values.1);
-                keys_values = cache.view((!whole).then_some(rows), end);
-            }
-            let found = block.attention.forward(normed, &packing, keys_values, bias.clone(), &mut dropout);
-            x = x + dropout.apply(found, rate);
-            if let (Some(cross), Some(norm)) = (&block.cross, &block.cross_norm) {
-                let (normed, keys_values) = (norm.forward(x.clone()), memory.layers[index].clone());
-                let found = cross.forward(normed, &packing, keys_values, memory.bias.clone(), &mut dropout);
-                x = x + dropout.apply(found, rate);
-            }
-            let found = block.feed.forward(block.feed_norm.forward(x.clone()), &mut dropout, rate);
-            x = x + dropout.apply(found, rate);
+            let cache = state.caches.get_mut(index);
+            let slots = cache.map(|cache| Slots { cache, rows, whole, offsets: &offsets, end });
+            let attended =
+                Attended { packing: &packing, bias: bias.clone(), slots, prompts: Some(memory.block(index)) };
+            x = block.forward(x, attended, &mut dropout, rate);
         }
         context.extend(rows, tokens);
         let states = packing.grid(dropout.apply(self.decoder.final_norm.forward(x), rate));
@@ -327,6 +356,10 @@ impl LanguageModel for T5 {
 
     fn with_dropout(self, seed: u64) -> Self {
         Self { dropout_seed: Some(seed), ..self }
+    }
+
+    fn with_gradient_checkpointing(self) -> Self {
+        Self { gradient_checkpointing: true, ..self }
     }
 
     fn head(&self, hidden: &Hidden) -> Tensor<2> {

@@ -11,6 +11,7 @@ use crate::LoraConfig;
 ///
 /// The masks are drawn on the host, one after the other, so that one seed gives the same masks on every backend and
 /// with any number of workers. Probabilities are rounded to multiples of 2^-16.
+#[derive(Clone)]
 pub(crate) struct Dropout {
     /// None outside training.
     rng: Option<ChaCha8Rng>,
