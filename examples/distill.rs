@@ -87,6 +87,10 @@ struct Flags {
     /// Train adapters (LoRA) of this rank, not the weights of --student, and save only them. --config has all settings.
     #[arg(long, value_name = "RANK", conflicts_with = "heads_only")]
     lora: Option<usize>,
+    /// Keep only the inputs of blocks in the forward pass, and compute the blocks again in the backward pass. It takes less
+    /// memory and more time, and a run that goes on may change it.
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Save the weights in half precision.
     #[arg(long)]
     half: bool,
@@ -142,6 +146,9 @@ fn configuration(flags: &Flags) -> Result<DistillationConfig, Box<dyn Error>> {
     config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
+    if flags.gradient_checkpointing {
+        config.trainer.gradient_checkpointing = Some(true);
+    }
     Ok(config)
 }
 

@@ -170,5 +170,9 @@ fn a_plan_prints_the_memory_of_a_run_and_writes_nothing() {
     let table = String::from_utf8(output.stdout.clone()).expect("text");
     succeeds(output);
     assert!(table.contains("activations") && table.lines().last().is_some_and(|l| l.starts_with("peak ")), "{table}");
+    let checkpointed = train(&data, &out, &["--plan", "--gradient-checkpointing"]);
+    let again = String::from_utf8(checkpointed.stdout.clone()).expect("text");
+    succeeds(checkpointed);
+    assert!(again.contains("one block again") && !table.contains("one block again"), "{again}");
     assert!(!out.exists());
 }

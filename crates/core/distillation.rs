@@ -113,6 +113,14 @@ impl<'a> Distillation<'a> {
         Self { config: self.config.with_steps(steps), ..self }
     }
 
+    /// Sets whether the student is trained with gradient checkpointing, which takes less memory and more time
+    /// ([`TrainerConfig::gradient_checkpointing`](crate::distill::TrainerConfig)). A run that goes on may change it.
+    #[must_use]
+    pub fn gradient_checkpointing(mut self, checkpointing: bool) -> Self {
+        self.config.trainer.gradient_checkpointing = Some(checkpointing);
+        self
+    }
+
     /// Replaces the whole configuration, including the mixture of an earlier [`method`](Self::method).
     #[must_use]
     pub fn config(self, config: DistillationConfig) -> Self {

@@ -104,6 +104,10 @@ pub(crate) struct Flags {
     /// core on the CPU and 1 on a GPU.
     #[arg(long)]
     pub(crate) workers: Option<usize>,
+    /// Keep only the inputs of blocks in the forward pass, and compute the blocks again in the backward pass. It takes less
+    /// memory and more time, and a run that goes on may change it.
+    #[arg(long)]
+    pub(crate) gradient_checkpointing: bool,
     /// The number of steps between checkpoints.
     #[arg(long, default_value_t = 100)]
     pub(crate) checkpoint_every: usize,

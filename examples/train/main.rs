@@ -63,6 +63,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let config = TrainerConfig::new(flags.steps)
         .with_accumulate(flags.accumulate)
         .with_workers(workers)
+        .with_gradient_checkpointing(Some(flags.gradient_checkpointing))
         .with_learning_rate(flags.learning_rate)
         .with_warmup_steps(flags.warmup)
         .with_decay(Decay::Linear)

@@ -227,8 +227,10 @@ fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
     model.try_load_file(path).map_err(|error| unusable(path, error))
 }
 
-/// Checks that a run is resumed with its own configuration. The number of steps, the times of checkpoints and
-/// validations, and the patience may change. Every other field decides the numbers of the run.
+/// The fields of a configuration that may change in a run. Every other field decides the numbers of the run.
+const FREE: [&str; 5] = ["steps", "checkpoint_every", "validate_every", "patience", "gradient_checkpointing"];
+
+/// Checks that a run is resumed with its own configuration, apart from the fields that are [`FREE`].
 fn same_config(state: &State, asked: &TrainerConfig, path: &Path) -> Result<(), DistillError> {
     let saved = &state.config;
     if saved.steps != asked.steps && asked.steps > state.step && asked.decay.depends_on_steps() {
@@ -238,7 +240,7 @@ fn same_config(state: &State, asked: &TrainerConfig, path: &Path) -> Result<(), 
             asked.steps
         );
     }
-    match first_difference(saved, asked, &["steps", "checkpoint_every", "validate_every", "patience"]) {
+    match first_difference(saved, asked, &FREE) {
         Some([field, saved, asked]) => {
             Err(DistillError::OtherConfig { path: path.into(), config: "TrainerConfig", field, saved, asked })
         }

@@ -19,7 +19,8 @@ pub(crate) const NLL: &str = "nll";
 /// The largest tensors of a training step have one number for each position and word, and backward needs several of
 /// them at once. They therefore exist for one chunk of positions at a time. The model below the head is read once. For
 /// each chunk, the gradient stops at its hidden states, which are leaves. The gradients of all leaves together are then
-/// carried into the model below. The sum is the gradient of the whole.
+/// carried into the model below. The sum is the gradient of the whole. With gradient checkpointing, the model below is a
+/// [`Tape`](wheels_lm::Tape), and its gradients are computed block by block.
 pub(crate) struct BatchGradients<'a, M: Module> {
     pub(crate) objective: &'a dyn Objective,
     pub(crate) models: BatchModels<'a, M>,
@@ -37,15 +38,16 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
     /// Adds the gradient of a batch to `sum`. Returns the loss, the nll and all parts.
     pub(crate) fn add(&self, batch: &TrainingBatch, sum: &mut GradientsAccumulator<Student<M>>) -> NamedValues {
         let student = self.models.student;
-        let read = self.models.read(batch);
+        let (read, tape) = self.models.read_with_tape(batch);
         let chunks = read.chunks(self.objective.scope(), self.max_positions);
         let mut values = Vec::new();
-        if let [whole] = chunks.as_slice() {
+        if let ([whole], None) = (chunks.as_slice(), &tape) {
             let gradients = self.loss(whole, &mut values).backward();
             sum.accumulate(student, GradientsParams::from_grads(gradients, student));
             return values;
         }
-        let batch_sums = self.batch_sums(&chunks);
+        // A whole batch needs no other sums than its own.
+        let batch_sums = if chunks.len() > 1 { self.batch_sums(&chunks) } else { None };
         let (mut states, mut features) = (Vec::new(), Vec::new());
         for mut chunk in chunks {
             let hidden = leaves(&chunk.hidden);
@@ -56,15 +58,20 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
             features.extend(hidden.features().map(|features| leaf_gradient(&features, &mut gradients)));
             sum.accumulate(student, GradientsParams::from_grads(gradients, student));
         }
+        let hidden = read.hidden;
+        let mut add = |gradients| sum.accumulate(student, GradientsParams::from_grads(gradients, student));
         let mut carried = Vec::new();
-        for (tensor, gradients) in [(Some(read.hidden.states()), states), (read.hidden.features(), features)] {
+        let below = if tape.is_none() { Some(hidden.states()) } else { None };
+        for (tensor, gradients) in [(below, &states), (hidden.features(), &features)] {
             if let Some(tensor) = tensor.filter(Tensor::is_tracked) {
-                carried.push((tensor * Tensor::from_inner(Tensor::cat(gradients, 0))).sum());
+                carried.push((tensor * Tensor::from_inner(Tensor::cat(gradients.clone(), 0))).sum());
             }
         }
         if !carried.is_empty() {
-            let gradients = Tensor::cat(carried, 0).sum().backward();
-            sum.accumulate(student, GradientsParams::from_grads(gradients, student));
+            add(Tensor::cat(carried, 0).sum().backward());
+        }
+        if let Some(tape) = tape {
+            tape.backward(Tensor::cat(states, 0), &mut add);
         }
         values
     }

@@ -18,7 +18,9 @@
 //!
 //! With a large vocabulary, the logits and everything of their size are most of the memory of a step. They are therefore
 //! computed in chunks of positions ([`TrainerConfig::logits_bytes`]), and the gradient of a chunk is taken before the
-//! next one. The gradients are those of the whole batch.
+//! next one. The gradients are those of the whole batch. In long texts and deep models, most of the memory are the
+//! activations of the blocks. Gradient checkpointing ([`TrainerConfig::gradient_checkpointing`]) keeps those of one block at
+//! a time, and computes each block twice.
 //!
 //! This crate works on token ids and tensors. The caller passes a closure that validates, because only the caller can
 //! judge texts.

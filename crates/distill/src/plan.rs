@@ -53,7 +53,8 @@ impl BatchShape {
 /// and the data are not counted.
 ///
 /// The parts up to `replay` exist all the time. The others exist in one of three phases: the gradients of a step, with
-/// activations and logits; the rollouts; and a checkpoint.
+/// activations and logits; the rollouts; and a checkpoint. With gradient checkpointing, logits and `recomputed` do not exist
+/// at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
     /// The weights of the student.
@@ -70,6 +71,8 @@ pub struct MemoryPlan {
     pub gradients: usize,
     /// What the forward passes of all workers keep for their backward passes.
     pub activations: usize,
+    /// The activations of one block of each worker, which gradient checkpointing computes again. 0 without it.
+    pub recomputed: usize,
     /// The logits of all workers and everything of their size.
     pub logits: usize,
     /// The caches of student and teacher and their activations while texts are written and scored.
@@ -111,14 +114,19 @@ impl MemoryPlan {
             _ => shape,
         };
         let batches: Vec<BatchShape> = batches.iter().map(written).collect();
-        let activations = |&BatchShape { rows, source, target }: &BatchShape| {
-            student.footprint.activations(rows, source, target, config.dropout)
+        let activations = |&BatchShape { rows, source, target }: &BatchShape| match config.checkpoints_gradients() {
+            true => student.footprint.checkpointed(rows, source, target, config.dropout),
+            false => [student.footprint.activations(rows, source, target, config.dropout), 0],
         };
         let logits = |batch: &BatchShape| {
             let tensors = LOGIT_TENSORS[usize::from(teacher.is_some())];
             tensors * student.vocab_size * batch.positions().min(max_positions)
         };
-        let largest = batches.iter().max_by_key(|batch| activations(batch) + logits(batch));
+        let largest = batches.iter().max_by_key(|batch| {
+            let [kept, recomputed] = activations(batch);
+            kept + recomputed.max(logits(batch))
+        });
+        let [kept, recomputed] = largest.map_or([0, 0], activations);
         let workers = config.workers.max(1);
         let trained = student.trained * F32;
         // The gradient of a chunk or of a micro-batch is added to those before it.
@@ -133,7 +141,8 @@ impl MemoryPlan {
             optimizer: 2 * trained,
             replay: teacher.map_or(0, |(_, rollout)| rollout.replay_bytes),
             gradients: workers * sums * trained,
-            activations: workers * F32 * largest.map_or(0, activations),
+            activations: workers * F32 * kept,
+            recomputed: workers * F32 * recomputed,
             logits: workers * F32 * largest.map_or(0, logits),
             rollouts: workers * F32 * teacher.map_or(0, rollouts),
             checkpoint: 4 * trained,
@@ -143,14 +152,20 @@ impl MemoryPlan {
     /// The largest memory at any time, bytes.
     pub fn peak(&self) -> usize {
         let constant = self.student + self.target_network + self.teacher + self.optimizer + self.replay;
-        let step = self.gradients + self.activations + self.logits;
+        let step = self.gradients + self.activations + self.logits.max(self.recomputed);
         constant + step.max(self.rollouts).max(self.checkpoint)
     }
 
     /// The options that lower the largest part.
     pub fn remedy(&self) -> &'static str {
+        let smaller_batches = "lower `RolloutConfig::batch_tokens` or `TrainerConfig::workers`";
+        let activations = match self.recomputed {
+            0 => "set `TrainerConfig::gradient_checkpointing`, or lower `RolloutConfig::batch_tokens`",
+            _ => smaller_batches,
+        };
         let parts = [
-            (self.activations.max(self.rollouts), "lower `RolloutConfig::batch_tokens` or `TrainerConfig::workers`"),
+            (self.activations.max(self.recomputed), activations),
+            (self.rollouts, smaller_batches),
             (self.logits, "lower `TrainerConfig::logits_bytes` or `TrainerConfig::workers`"),
             (self.replay, "lower `RolloutConfig::replay_bytes`"),
             (self.teacher, "use a smaller teacher, or score the data with it once (`cache-teacher`)"),
@@ -186,6 +201,7 @@ impl fmt::Display for MemoryPlan {
             ("replay buffer", self.replay),
             ("gradients", self.gradients),
             ("activations", self.activations),
+            ("one block again", self.recomputed),
             ("logits", self.logits),
             ("rollouts", self.rollouts),
             ("checkpoint", self.checkpoint),
@@ -244,6 +260,10 @@ mod tests {
         let alone = plan(&config.with_workers(1));
         assert_eq!((2 * alone.activations, 2 * alone.rollouts), (whole.activations, whole.rollouts));
         assert!(alone.peak() < whole.peak());
+        let config = TrainerConfig::new(10).with_workers(2);
+        let checkpointed = plan(&config.clone().with_gradient_checkpointing(Some(true)));
+        assert!(2 * (checkpointed.activations + checkpointed.recomputed) < whole.activations);
+        assert_eq!((whole.recomputed, whole.logits), (0, checkpointed.logits));
         let frozen = PlannedModel { trained: 1000, ..student };
         let adapters = MemoryPlan::new(&TrainerConfig::new(10), &frozen, None, &BATCHES);
         assert_eq!((adapters.student, adapters.optimizer, adapters.teacher), (4_000_000, 8000, 0));
@@ -254,6 +274,12 @@ mod tests {
         let plan = MemoryPlan { logits: 3, teacher: 2, ..MemoryPlan::default() };
         assert!(plan.remedy().contains("logits_bytes"));
         assert!(MemoryPlan { teacher: 4, ..plan }.remedy().contains("teacher"));
+        let activations = MemoryPlan { activations: 4, ..plan };
+        assert!(activations.remedy().contains("--gradient-checkpointing"));
+        let on = MemoryPlan { recomputed: 1, ..activations }.remedy();
+        assert!(on.contains("batch_tokens") && !on.contains("checkpointing"), "{on}");
         assert_eq!(MemoryPlan { rollouts: 5, ..plan }.peak(), 2 + 5);
+        // Blocks are computed again after the logits.
+        assert_eq!(MemoryPlan { activations: 1, recomputed: 5, ..plan }.peak(), 2 + 1 + 5);
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use wheels_lm::{Hidden, LanguageModel, Positions, TokenBatch};
+use wheels_lm::{Hidden, LanguageModel, Positions, Tape, TokenBatch};
 use wheels_student::Student;
 
 use crate::objective::LossScope;
@@ -53,6 +53,12 @@ struct TeacherRows<'b> {
 impl<M: Module + LanguageModel> BatchModels<'_, M> {
     /// Reads a batch in one forward pass.
     pub(crate) fn read<'b>(&self, batch: &'b TrainingBatch) -> ReadBatch<'b> {
+        self.read_with_tape(batch).0
+    }
+
+    /// As [`read`](Self::read), with the tape of a student with gradient checkpointing, to which the gradient of the hidden
+    /// states is given.
+    pub(crate) fn read_with_tape<'b>(&self, batch: &'b TrainingBatch) -> (ReadBatch<'b>, Option<Tape>) {
         let plain = LanguageModel::device(self.student).without_autodiff();
         let inputs = batch.decoder_inputs.as_ref().unwrap_or(&batch.targets);
         let (rows, width) = (batch.targets.rows(), batch.targets.width());
@@ -64,15 +70,17 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
             let price = Tensor::from_data(price, &plain);
             Some(PriceTargets { predicted, price, batch_tokens: batch.targets.tokens() })
         });
-        ReadBatch {
-            hidden: teacher_forced(self.student, &batch.prompts, inputs),
+        let (hidden, tape) = teacher_forced_with_tape(self.student, &batch.prompts, inputs);
+        let read = ReadBatch {
+            hidden,
             target_network: self.target_network.map(|network| teacher_forced(network, &batch.prompts, inputs)),
             targets: batch.targets.tensor(&plain),
             mask: flags(inside, [rows, width], &plain),
             teacher: batch.teacher.as_ref().map(|teacher| TeacherRows::new(teacher, width, &plain)),
             price_targets,
             batch_sums: None,
-        }
+        };
+        (read, tape)
     }
 
     /// Computes the logits and log-probs.
@@ -234,6 +242,15 @@ impl<'b> TeacherRows<'b> {
 /// # Panics
 /// If a text is empty.
 pub(crate) fn teacher_forced<M: LanguageModel + ?Sized>(model: &M, prompts: &TokenBatch, texts: &TokenBatch) -> Hidden {
+    teacher_forced_with_tape(model, prompts, texts).0
+}
+
+/// As [`teacher_forced`], with the tape of a model with gradient checkpointing. None if nothing below the head is trained.
+fn teacher_forced_with_tape<M: LanguageModel + ?Sized>(
+    model: &M,
+    prompts: &TokenBatch,
+    texts: &TokenBatch,
+) -> (Hidden, Option<Tape>) {
     let mut context = model.prefill(prompts, 0);
     let mut inputs = Vec::with_capacity(texts.rows());
     for (row, start) in context.starts().into_iter().enumerate() {
@@ -241,7 +258,8 @@ pub(crate) fn teacher_forced<M: LanguageModel + ?Sized>(model: &M, prompts: &Tok
         inputs.push([&[start], &text[..text.len() - 1]].concat());
     }
     let rows: Vec<usize> = (0..texts.rows()).collect();
-    model.hidden(&TokenBatch::new(&inputs, model.spec().pad), &rows, Positions::All, &mut context)
+    let hidden = model.hidden(&TokenBatch::new(&inputs, model.spec().pad), &rows, Positions::All, &mut context);
+    (hidden, context.take_tape().filter(|tape| !tape.is_empty()))
 }
 
 fn flags(flags: impl Iterator<Item = bool>, shape: [usize; 2], device: &Device) -> Tensor<2> {

@@ -76,7 +76,8 @@ where
 
     /// Resumes the run in `folder` from its last checkpoint, bit for bit. Without a checkpoint it starts a new run.
     ///
-    /// The number of steps, the times of checkpoints and validations, and the patience may differ from the run so far.
+    /// The number of steps, the times of checkpoints and validations, and the patience may differ from the run so far. So may
+    /// gradient checkpointing, which changes the numbers by rounding.
     ///
     /// # Errors
     /// As [`new`](Self::new), and if the checkpoint is damaged, or was made with another configuration or other data.
@@ -283,6 +284,7 @@ where
         let teacher = self.source.teacher_head();
         let max_positions = self.config.max_positions(student.spec().vocab_size);
         let dropout = self.config.dropout.then(|| Seed(self.config.seed).stream("dropout").nth(self.step as u64));
+        let checkpointing = self.config.checkpoints_gradients();
         let numbered: Vec<(u64, &TrainingBatch)> = (0..).zip(batches).collect();
         let results = self.workers.map_chunks(&numbered, |chunk| {
             let fork = student.clone().fork(&device);
@@ -293,6 +295,7 @@ where
                     Some(seed) => fork.clone().with_dropout(seed.nth(index).0),
                     None => fork.clone(),
                 };
+                let student = if checkpointing { student.with_gradient_checkpointing() } else { student };
                 let models = BatchModels { student: &student, target_network: target, teacher };
                 let gradients = BatchGradients { objective, models, max_positions, tokens };
                 values.extend(gradients.add(batch, &mut sum));

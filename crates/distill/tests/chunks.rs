@@ -1,4 +1,4 @@
-//! Training steps in chunks of positions, compared with steps on whole batches, in `f64`.
+//! Training steps in chunks of positions and with gradient checkpointing, compared with steps on whole batches, in `f64`.
 
 mod support;
 
@@ -47,12 +47,14 @@ impl Run {
         Self { student: STUDENT.clone(), target_decay: None, dropout: false }
     }
 
-    /// Makes three steps with chunks of `positions` positions. Returns the reports, and all weights after the last step.
+    /// Makes three steps with chunks of `positions` positions, and with gradient checkpointing if it is on. Returns the
+    /// reports, and all weights after the last step.
     fn train<B: BatchSource<T5>>(
         &self,
         objective: &dyn Objective,
         source: B,
         positions: usize,
+        checkpointing: bool,
     ) -> (Vec<StepReport>, Vec<f64>) {
         // With an epsilon far above the gradients, AdamW makes steps of gradient descent. They are of size 0.1.
         let config = TrainerConfig::new(3)
@@ -63,7 +65,8 @@ impl Run {
             .with_weight_decay(0.0)
             .with_target_decay(self.target_decay)
             .with_dropout(self.dropout)
-            .with_logits_bytes(Some(4 * VOCAB as usize * positions));
+            .with_logits_bytes(Some(4 * VOCAB as usize * positions))
+            .with_gradient_checkpointing(Some(checkpointing));
         let folder = tempfile::tempdir().expect("a folder");
         let mut trainer =
             Trainer::new(config, objective, self.student.clone(), source, folder.path()).expect("a new run");
@@ -71,14 +74,15 @@ impl Run {
         (reports, weights(&trainer.student()))
     }
 
-    /// Checks that steps with chunks of 5 and 20 positions equal steps on whole batches.
+    /// Checks that steps with chunks of 5 and 20 positions equal steps on whole batches, and that gradient checkpointing
+    /// changes neither.
     fn check<B: BatchSource<T5>>(&self, name: &str, objective: &dyn Objective, source: impl Fn() -> B) {
-        let (whole, expected) = self.train(objective, source(), WHOLE);
+        let (whole, expected) = self.train(objective, source(), WHOLE, false);
         let start = weights(&self.student.valid());
         let moved = start.iter().zip(&expected).filter(|(start, end)| (*start - *end).abs() > 1e-6).count();
         assert!(moved > 100, "{name}: {moved} of {} weights change", start.len());
-        for positions in [5, 20] {
-            let (reports, found) = self.train(objective, source(), positions);
+        for (positions, checkpointing) in [(5, false), (20, false), (20, true), (WHOLE, true)] {
+            let (reports, found) = self.train(objective, source(), positions, checkpointing);
             for (found, expected) in reports.iter().zip(&whole) {
                 let numbers = |report: &StepReport| {
                     let parts = report.parts.clone().into_iter();
@@ -182,7 +186,7 @@ impl<'a> Recorder<'a> {
     /// The shapes in a run with chunks of 5 positions.
     fn shapes(objective: &'a dyn Objective, scope: Option<LossScope>) -> Vec<[usize; 3]> {
         let recorder = Self { objective, scope, shapes: Mutex::default() };
-        Run::new().train(&recorder, rollouts(few_prompts()), 5);
+        Run::new().train(&recorder, rollouts(few_prompts()), 5, false);
         recorder.shapes.into_inner().expect("no thread panicked")
     }
 }

@@ -287,6 +287,40 @@ fn another_configuration_is_refused_before_the_texts_of_a_run_are_read() {
     assert!(matches!(refused.err(), Some(DistillError::OtherConfig { field, .. }) if field == "seed"));
 }
 
+/// Trains on pairs with dropout, up to step `last` of 6. Returns the loss and the norm of the gradient at each step.
+fn train_on_pairs(last: usize, checkpointing: bool, folder: &Path) -> Vec<[f64; 2]> {
+    let pairs = SupervisedBatches::new(&PAIRS.0, 120, 0, Seed(7)).expect("the pairs fit");
+    let config = TrainerConfig::new(6)
+        .with_warmup_steps(1)
+        .with_learning_rate(1e-2)
+        .with_dropout(true)
+        .with_gradient_checkpointing(checkpointing.then_some(true));
+    let (objective, student) = (CrossEntropy::new(), MODELS.student.clone());
+    let mut trainer = Trainer::resume(config, &objective, student, pairs, folder).expect("a run");
+    let mut numbers = Vec::new();
+    while trainer.step() < last {
+        let report = trainer.train_step().expect("finite numbers");
+        numbers.push([report.loss, report.grad_norm]);
+    }
+    trainer.save().expect("the disk has room");
+    numbers
+}
+
+#[test]
+fn gradient_checkpointing_may_change_in_a_run_and_changes_no_numbers() {
+    let (whole, checkpointed, changed) = (folder(), folder(), folder());
+    let expected = train_on_pairs(6, false, whole.path());
+    let mut parts = train_on_pairs(3, false, changed.path());
+    parts.extend(train_on_pairs(6, true, changed.path()));
+    for found in [train_on_pairs(6, true, checkpointed.path()), parts] {
+        assert_eq!(found.len(), 6);
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            // Gradients in f32 differ in their last digits, and AdamW divides small ones by their own size.
+            assert!((found - expected).abs() < 1e-4 * expected.abs(), "{found} is not {expected}");
+        }
+    }
+}
+
 /// The same model, which pads with another token.
 fn padded_with(pad: u32, model: &T5, device: &Device) -> T5 {
     let folder = folder();
