@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use wheels_lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch};
+use wheels_lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch, first_overflow};
 
 /// The bytes of a model's parameters.
 #[derive(Default)]
@@ -114,5 +114,36 @@ fn sixteen_bit_weights_are_widened_and_nothing_else_is_rounded() {
                 assert!((half - rounded).abs() <= 1e-5 * rounded.abs().max(1.0), "{name}, {format}: {half}, {rounded}");
             }
         }
+    }
+}
+
+/// A layer whose output is too large is named, as it is in the files.
+#[test]
+fn the_first_layer_that_overflows_is_named() {
+    struct Large(&'static str, Vec<String>);
+    impl ModuleMapper for Large {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.1.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.1.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let is_chosen = self.1.join(".").contains(self.0);
+            param.map(|tensor| if is_chosen { tensor.mul_scalar(1e38).mul_scalar(1e10) } else { tensor })
+        }
+    }
+    let cases = [
+        ("t5-v1.0", "encoder.block.1.feed.wo", "encoder.block.1"),
+        ("t5-v1.0", "decoder.block.0.feed.wo", "decoder.block.0"),
+        ("smollm2", "layers.1.mlp.down_proj", "model.layers.1"),
+        ("bart", "decoder.layers.1.fc2", "model.decoder.layers.1"),
+    ];
+    for (name, path, layer) in cases {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families").join(name);
+        let model = Pretrained::load(folder, &Device::flex()).unwrap();
+        assert_eq!(first_overflow(&model, &[5, 9, 7], &[11, 2]), None, "{name}");
+        let large = model.map(&mut Large(path, vec![]));
+        assert_eq!(first_overflow(&large, &[5, 9, 7], &[11, 2]).as_deref(), Some(layer), "{name}");
     }
 }

@@ -26,6 +26,7 @@ use crate::nn::{
     Attention, Dropout, Embedding, LayerNorm, Linear, Packing, Sinusoids, causal_mask, first_rows, grow, padding_mask,
     product,
 };
+use crate::overflow::observe;
 use crate::weights::{HEAD, Tensors};
 use crate::{Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, Positions, TokenBatch, TokenIds};
 
@@ -321,9 +322,10 @@ impl Bart {
         let before = vec![&[][..]; tokens.rows()];
         let input = self.input_tokens(tokens, &before, &self.device());
         let mut x = self.input_layers(&self.encoder).forward(&input, packing, &mut dropout);
-        for block in &self.encoder.layers {
+        for (index, block) in self.encoder.layers.iter().enumerate() {
             let attended = Attended { packing, bias: padding.clone(), slots: None, prompts: None };
             x = block.forward(x, attended, &mut dropout, self.config.style());
+            observe(&x, || format!("model.encoder.layers.{index}"));
         }
         last_norm(&self.encoder.layer_norm, x)
     }
@@ -399,6 +401,7 @@ impl LanguageModel for Bart {
             let attended =
                 Attended { packing: &packing, bias: mask.clone(), slots, prompts: Some(memory.block(index)) };
             x = block.forward(x, attended, &mut dropout, self.config.style());
+            observe(&x, || format!("model.decoder.layers.{index}"));
         }
         context.extend(rows, tokens);
         let states = packing.grid(last_norm(&self.decoder.layer_norm, x));

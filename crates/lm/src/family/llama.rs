@@ -16,6 +16,7 @@ use crate::cache::{KvCache, Slots};
 use crate::config::{ConfigFile, ModelSize};
 use crate::hidden::select;
 use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mask, first_rows, product};
+use crate::overflow::observe;
 use crate::tape::Tape;
 use crate::weights::Tensors;
 use crate::{
@@ -282,6 +283,7 @@ impl Llama {
                 return None;
             }
             x = block.forward(x, attended, &mut dropout);
+            observe(&x, || format!("model.layers.{index}"));
         }
         Some(packing.grid(self.model.norm.forward(x)))
     }

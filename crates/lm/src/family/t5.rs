@@ -14,6 +14,7 @@ use crate::nn::{
     Attention, Dropout, Embedding, Feed, Linear, Packing, RelativeBias, RmsNorm, causal_mask, first_rows, padding_mask,
     product,
 };
+use crate::overflow::observe;
 use crate::weights::Tensors;
 use crate::{Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, Positions, TokenBatch};
 
@@ -272,12 +273,13 @@ impl T5 {
         let mut bias = None;
         let (mut dropout, rate) = (self.dropout(0), self.config.dropout_rate);
         let mut x = embed(&self.shared, tokens.tensor(&device), packing, &mut dropout, rate);
-        for block in &self.encoder.block {
+        for (index, block) in self.encoder.block.iter().enumerate() {
             if let Some(own) = &block.bias {
                 bias = Some(masked(own.forward(&[0], tokens.width(), tokens.width()), padding.clone()));
             }
             let attended = Attended { packing, bias: bias.clone(), slots: None, prompts: None };
             x = block.forward(x, attended, &mut dropout, rate);
+            observe(&x, || format!("encoder.block.{index}"));
         }
         dropout.apply(self.encoder.final_norm.forward(x), rate)
     }
@@ -348,6 +350,7 @@ impl LanguageModel for T5 {
             let attended =
                 Attended { packing: &packing, bias: bias.clone(), slots, prompts: Some(memory.block(index)) };
             x = block.forward(x, attended, &mut dropout, rate);
+            observe(&x, || format!("decoder.block.{index}"));
         }
         context.extend(rows, tokens);
         let states = packing.grid(dropout.apply(self.decoder.final_norm.forward(x), rate));
