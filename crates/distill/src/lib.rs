@@ -85,6 +85,7 @@ mod teacher_softmax;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod top_k;
+mod traffic;
 mod trainer;
 mod workers;
 
@@ -107,5 +108,6 @@ pub use teacher_cache::{
     weights_digest,
 };
 pub use top_k::{TopKData, TopKVocabulary};
+pub use traffic::StepTraffic;
 pub use trainer::{Trainer, TrainingOutcome, Validate};
 pub use workers::Workers;

@@ -8,14 +8,15 @@ use serde::Serialize;
 use wheels_lm::{Footprint, LanguageModel, Pretrained};
 use wheels_student::Student;
 
+use crate::traffic::StepTraffic;
 use crate::{RolloutConfig, TrainerConfig};
 
 /// The size of a number in f32, bytes.
-const F32: usize = 4;
+pub(crate) const F32: usize = 4;
 
 /// The number of tensors of the size of the logits that a loss and its gradient need at once, without a teacher and with
 /// one.
-const LOGIT_TENSORS: [usize; 2] = [4, 7];
+pub(crate) const LOGIT_TENSORS: [usize; 2] = [4, 7];
 
 /// A model in a [`MemoryPlan`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,8 +27,8 @@ pub struct PlannedModel {
     pub trained: usize,
     /// The number of columns of the logits.
     pub vocab_size: usize,
-    /// The size of a parameter, bytes.
-    pub parameter_bytes: usize,
+    /// The memory of the parameters, bytes.
+    pub bytes: usize,
     /// What decides the memory of activations and caches.
     pub footprint: Footprint,
 }
@@ -79,19 +80,17 @@ pub struct MemoryPlan {
     pub rollouts: usize,
     /// The copies of the optimizer's state while a checkpoint is written. The update of the weights needs less.
     pub checkpoint: usize,
+    /// What a step reads and writes.
+    pub traffic: StepTraffic,
 }
 
 impl PlannedModel {
-    /// A model that is open, in the precision of its device, which is taken as f32.
+    /// A model that is open.
     pub fn new(model: &Student<Pretrained>) -> Self {
         let spec = model.spec();
-        let [parameters, trained] = count(model);
+        let [parameters, trained, bytes] = count(model);
         let (vocab_size, footprint) = (spec.vocab_size, model.model.footprint());
-        Self { parameters, trained, vocab_size, parameter_bytes: F32, footprint }
-    }
-
-    fn bytes(&self) -> usize {
-        self.parameters * self.parameter_bytes
+        Self { parameters, trained, vocab_size, bytes, footprint }
     }
 }
 
@@ -135,9 +134,9 @@ impl MemoryPlan {
             batches.iter().map(|batch| rollout_numbers(student, teacher, batch)).max().unwrap_or(0)
         };
         Self {
-            student: student.bytes(),
-            target_network: config.target_decay.map_or(0, |_| student.bytes()),
-            teacher: teacher.map_or(0, |(teacher, _)| teacher.bytes()),
+            student: student.bytes,
+            target_network: config.target_decay.map_or(0, |_| student.bytes),
+            teacher: teacher.map_or(0, |(teacher, _)| teacher.bytes),
             optimizer: 2 * trained,
             replay: teacher.map_or(0, |(_, rollout)| rollout.replay_bytes),
             gradients: workers * sums * trained,
@@ -146,6 +145,7 @@ impl MemoryPlan {
             logits: workers * F32 * largest.map_or(0, logits),
             rollouts: workers * F32 * teacher.map_or(0, rollouts),
             checkpoint: 4 * trained,
+            traffic: StepTraffic::new(config, student, teacher, &batches),
         }
     }
 
@@ -209,21 +209,24 @@ impl fmt::Display for MemoryPlan {
         for (name, bytes) in rows.into_iter().filter(|(_, bytes)| *bytes > 0) {
             writeln!(f, "{name:<16}{:>10.1} MB", bytes as f64 / 1e6)?;
         }
-        write!(f, "{:<16}{:>10.1} MB", "peak", self.peak() as f64 / 1e6)
+        writeln!(f, "{:<16}{:>10.1} MB\n", "peak", self.peak() as f64 / 1e6)?;
+        write!(f, "memory traffic of a step, about:\n{}", self.traffic)
     }
 }
 
-/// The number of parameters of a module, and that of those which are trained. No weights are drawn.
-fn count<M: Module>(module: &M) -> [usize; 2] {
-    struct Count([usize; 2]);
+/// The number of parameters of a module, that of those which are trained, and the bytes of all.
+fn count<M: Module>(module: &M) -> [usize; 3] {
+    struct Count([usize; 3]);
     impl ModuleVisitor for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let size = param.lazy_shape().num_elements();
             self.0[0] += size;
-            self.0[1] += if param.val().is_require_grad() { size } else { 0 };
+            let tensor = param.val();
+            self.0[1] += if tensor.is_require_grad() { size } else { 0 };
+            self.0[2] += size * tensor.dtype().size();
         }
     }
-    let mut count = Count([0, 0]);
+    let mut count = Count([0; 3]);
     module.visit(&mut count);
     count.0
 }
@@ -236,9 +239,9 @@ mod tests {
 
     fn model(d_model: usize) -> PlannedModel {
         let config = T5Config { vocab_size: 1000, d_model, ..T5Config::default() };
-        let [parameters, vocab_size, parameter_bytes] = [1_000_000, 1000, F32];
+        let [parameters, vocab_size, bytes] = [1_000_000, 1000, F32 * 1_000_000];
         let footprint = config.footprint();
-        PlannedModel { parameters, trained: parameters, vocab_size, parameter_bytes, footprint }
+        PlannedModel { parameters, trained: parameters, vocab_size, bytes, footprint }
     }
 
     const BATCHES: [BatchShape; 2] =
@@ -275,9 +278,9 @@ mod tests {
         assert!(plan.remedy().contains("logits_bytes"));
         assert!(MemoryPlan { teacher: 4, ..plan }.remedy().contains("teacher"));
         let activations = MemoryPlan { activations: 4, ..plan };
-        assert!(activations.remedy().contains("--gradient-checkpointing"));
+        assert!(activations.remedy().contains("gradient_checkpointing"));
         let on = MemoryPlan { recomputed: 1, ..activations }.remedy();
-        assert!(on.contains("batch_tokens") && !on.contains("checkpointing"), "{on}");
+        assert!(on.contains("batch_tokens") && !on.contains("gradient_checkpointing"), "{on}");
         assert_eq!(MemoryPlan { rollouts: 5, ..plan }.peak(), 2 + 5);
         // Blocks are computed again after the logits.
         assert_eq!(MemoryPlan { activations: 1, recomputed: 5, ..plan }.peak(), 2 + 1 + 5);

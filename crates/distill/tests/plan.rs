@@ -13,7 +13,8 @@ fn qwen(sizes: [usize; 5], vocab_size: usize, parameters: usize, parameter_bytes
             "num_hidden_layers": {layers}, "num_attention_heads": {heads}, "num_key_value_heads": {kv_heads}}}"#
     );
     let config: LlamaConfig = serde_json::from_str(&config).expect("a config");
-    PlannedModel { parameters, trained: parameters, vocab_size, parameter_bytes, footprint: config.footprint() }
+    let bytes = parameters * parameter_bytes;
+    PlannedModel { parameters, trained: parameters, vocab_size, bytes, footprint: config.footprint() }
 }
 
 #[test]
