@@ -87,6 +87,9 @@ struct Flags {
     /// Train adapters (LoRA) of this rank, not the weights of --student, and save only them. --config has all settings.
     #[arg(long, value_name = "RANK", conflicts_with = "heads_only")]
     lora: Option<usize>,
+    /// The number of micro-batches whose gradients each worker adds up before a step.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    accumulate: Option<usize>,
     /// Keep only the inputs of blocks in the forward pass, and compute the blocks again in the backward pass. It takes less
     /// memory and more time, and a run that goes on may change it.
     #[arg(long)]
@@ -146,6 +149,7 @@ fn configuration(flags: &Flags) -> Result<DistillationConfig, Box<dyn Error>> {
     config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
+    config.trainer.accumulate = flags.accumulate.unwrap_or(config.trainer.accumulate);
     if flags.gradient_checkpointing {
         config.trainer.gradient_checkpointing = Some(true);
     }

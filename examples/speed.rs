@@ -66,10 +66,10 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&"cpu".parse()?)?.device;
     for &batch in &flags.batches {
-        report("decode", Some(batch), decode_speed(flags, &device, batch)?);
+        report("decode", Some(batch), flags.dtype, decode_speed(flags, &device, batch)?);
     }
     if !flags.no_training {
-        report("train", None, training_speed(flags, &device)?);
+        report("train", None, FloatFormat::F32, training_speed(flags, &device)?);
     }
     Ok(())
 }
@@ -126,9 +126,10 @@ fn median<E>(repeats: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f
     Ok(times[times.len() / 2])
 }
 
-fn report(what: &str, batch: Option<u32>, tokens_per_second: f64) {
+fn report(what: &str, batch: Option<u32>, dtype: FloatFormat, tokens_per_second: f64) {
     let line = serde_json::json!({
-        "peer": "training-wheels", "what": what, "batch": batch, "tokens_per_second": tokens_per_second,
+        "peer": "training-wheels", "what": what, "batch": batch, "dtype": dtype.as_str(),
+        "tokens_per_second": tokens_per_second,
     });
     println!("{line}");
 }

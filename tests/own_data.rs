@@ -162,14 +162,17 @@ fn a_folder_with_another_model_or_run_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_plan_prints_the_memory_of_a_run_and_writes_nothing() {
+fn a_plan_prints_the_memory_and_the_traffic_of_a_run_and_writes_nothing() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let data = written(scratch.path(), "data.jsonl", short_lines(30).join("\n"));
     let out = scratch.path().join("run");
     let output = train(&data, &out, &["--plan"]);
     let table = String::from_utf8(output.stdout.clone()).expect("text");
     succeeds(output);
-    assert!(table.contains("activations") && table.lines().last().is_some_and(|l| l.starts_with("peak ")), "{table}");
+    let [memory, traffic] = table.split("\n\n").collect::<Vec<_>>().try_into().expect("two tables");
+    assert!(memory.contains("activations") && memory.lines().last().is_some_and(|l| l.starts_with("peak ")), "{table}");
+    assert!(traffic.starts_with("memory traffic of a step") && traffic.contains("\noptimizer "), "{table}");
+    assert!(traffic.lines().last().is_some_and(|l| l.starts_with("total ")), "{table}");
     let checkpointed = train(&data, &out, &["--plan", "--gradient-checkpointing"]);
     let again = String::from_utf8(checkpointed.stdout.clone()).expect("text");
     succeeds(checkpointed);

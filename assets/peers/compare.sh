@@ -1,27 +1,40 @@
 #!/usr/bin/env bash
-# Measures decoding and training of one checkpoint, with this library and with PyTorch in turn on the same two cores, and
-# prints the ratios.
+# Measures decoding and training of one checkpoint, with this library and with its peers in turn on the same two cores, and
+# prints the ratios: a T5 with PyTorch and CTranslate2, and a decoder-only model with PyTorch (decoding only).
 # Usage: assets/peers/compare.sh MODEL_FOLDER
-# The environment variable PYTHON names an interpreter with torch and transformers; the default is python3.
+# The environment variable PYTHON names an interpreter with torch, transformers and ctranslate2; the default is python3.
 set -euo pipefail
 model=${1:?usage: compare.sh MODEL_FOLDER}
 here=$(cd "$(dirname "$0")" && pwd)
+python=${PYTHON:-python3}
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 cargo build --quiet --release --example speed
-cargo run --quiet --release --example speed -- --model "$model" | tee "$lines"
-"${PYTHON:-python3}" "$here/torch_t5.py" --model "$model" --threads 2 | tee -a "$lines"
-"${PYTHON:-python3}" - "$lines" <<'PY'
+speed() { cargo run --quiet --release --example speed -- --model "$model" "$@" | tee -a "$lines"; }
+if grep -q '"model_type": *"t5"' "$model/config.json"; then
+  speed --dtype f32
+  speed --dtype f16 --no-training
+  "$python" "$here/torch_t5.py" --model "$model" --threads 2 | tee -a "$lines"
+  "$python" "$here/ctranslate2_t5.py" --model "$model" --threads 2 | tee -a "$lines"
+else
+  for dtype in f32 f16; do speed --dtype "$dtype" --no-training --batches 1,16; done
+  "$python" "$here/torch_llama.py" --model "$model" --threads 2 | tee -a "$lines"
+fi
+"$python" - "$lines" <<'PY'
 import json, sys
 
 ours, theirs = {}, {}
 for line in map(json.loads, open(sys.argv[1])):
     if line["what"] in ("decode", "train"):
-        side = theirs if line["peer"] == "torch" else ours
+        peer, dtype = line["peer"], line.get("dtype", "f32")
         key = (line["what"], line.get("batch") if line["what"] == "decode" else None)
-        # PyTorch decodes in two ways, and the faster one counts.
+        side = ours.setdefault(dtype, {}) if peer == "training-wheels" else theirs.setdefault(f"{peer} {dtype}", {})
+        # PyTorch decodes a T5 in two ways, and the faster one counts.
         side[key] = max(side.get(key, 0.0), line["tokens_per_second"])
-for (what, batch), rate in ours.items():
-    label = f"{what} at batch {batch}" if batch else what
-    print(f"{label}: {rate / theirs[(what, batch)]:.2f} x PyTorch's tokens/s")
+for dtype, rates in ours.items():
+    for (what, batch), rate in rates.items():
+        label = f"{what} in {dtype}" + (f" at batch {batch}" if batch else "")
+        for peer, other in theirs.items():
+            if (what, batch) in other:
+                print(f"{label}: {rate / other[(what, batch)]:.2f} x the tokens/s of {peer}")
 PY

@@ -113,6 +113,13 @@ impl<'a> Distillation<'a> {
         Self { config: self.config.with_steps(steps), ..self }
     }
 
+    /// Sets the number of micro-batches whose gradients each worker adds up before a step.
+    #[must_use]
+    pub fn accumulate(mut self, micro_batches: usize) -> Self {
+        self.config.trainer.accumulate = micro_batches;
+        self
+    }
+
     /// Sets whether the student is trained with gradient checkpointing, which takes less memory and more time
     /// ([`TrainerConfig::gradient_checkpointing`](crate::distill::TrainerConfig)). A run that goes on may change it.
     #[must_use]

@@ -16,7 +16,7 @@ pub(crate) const TILE: usize = 8;
 
 #[cfg(target_arch = "x86_64")]
 type Avx512 = pulp::x86::V4;
-/// No type has fewer values.
+/// Elsewhere there is no value of this type.
 #[cfg(not(target_arch = "x86_64"))]
 type Avx512 = std::convert::Infallible;
 
