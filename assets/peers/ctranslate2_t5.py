@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures how fast CTranslate2 decodes a T5 on this machine's CPU, in f32.
 
-    python ctranslate2_t5.py --model DIR [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
+    python ctranslate2_t5.py --model DIR [--threads 1 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
 
 DIR is a model folder in Hugging Face's format. It is converted into a temporary folder. The sources are random and of equal
 length, and every row has --new-tokens new ones. The script prints one JSON object per line, with the fields of torch_t5.py.
+With few rows, one thread can be faster than several, so each number of threads is measured.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from ctranslate2.converters import TransformersConverter
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, required=True)
-parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
 parser.add_argument("--source-tokens", type=int, default=32)
 parser.add_argument("--new-tokens", type=int, default=64)
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="batch sizes")
@@ -39,39 +40,38 @@ with tempfile.TemporaryDirectory() as scratch:
         special = dict(pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
         config.write_text(json.dumps(dict(tokenizer_class="PreTrainedTokenizerFast", **special)))
     TransformersConverter(str(source)).convert(str(folder), quantization="float32")
-    translator = ctranslate2.Translator(
-        str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=args.threads
-    )
     words = json.loads((folder / "shared_vocabulary.json").read_text())
-    for batch in args.batches:
-        # Padding and the end of a text have the ids 0 and 1.
-        sources = [random.choices(words[2:], k=args.source_tokens) for _ in range(batch)]
-        times = []
-        for _ in range(args.repeats + 1):
-            start = time.perf_counter()
-            results = translator.translate_batch(
-                sources,
-                beam_size=1,
-                max_batch_size=batch,
-                min_decoding_length=args.new_tokens,
-                max_decoding_length=args.new_tokens,
-            )
-            times.append(time.perf_counter() - start)
-        assert all(len(result.hypotheses[0]) == args.new_tokens for result in results)
-        median = statistics.median(times[1:])
-        print(
-            json.dumps(
-                dict(
-                    peer="ctranslate2",
-                    what="decode",
-                    batch=batch,
-                    tokens_per_second=round(batch * args.new_tokens / median, 1),
-                    ms=round(1000 * median, 3),
-                    spread=round((max(times[1:]) - min(times[1:])) / median, 3),
-                    repeats=args.repeats,
-                    threads=args.threads,
-                    ctranslate2=ctranslate2.__version__,
-                )
-            ),
-            flush=True,
+    # Padding and the end of a text have the ids 0 and 1.
+    sources = {
+        batch: [random.choices(words[2:], k=args.source_tokens) for _ in range(batch)] for batch in args.batches
+    }
+    for threads in args.threads:
+        translator = ctranslate2.Translator(
+            str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads
         )
+        for batch in args.batches:
+            times = []
+            for _ in range(args.repeats + 1):
+                start = time.perf_counter()
+                results = translator.translate_batch(
+                    sources[batch],
+                    beam_size=1,
+                    max_batch_size=batch,
+                    min_decoding_length=args.new_tokens,
+                    max_decoding_length=args.new_tokens,
+                )
+                times.append(time.perf_counter() - start)
+            assert all(len(result.hypotheses[0]) == args.new_tokens for result in results)
+            median = statistics.median(times[1:])
+            line = dict(
+                peer="ctranslate2",
+                what="decode",
+                batch=batch,
+                tokens_per_second=round(batch * args.new_tokens / median, 1),
+                ms=round(1000 * median, 3),
+                spread=round((max(times[1:]) - min(times[1:])) / median, 3),
+                repeats=args.repeats,
+                threads=threads,
+                ctranslate2=ctranslate2.__version__,
+            )
+            print(json.dumps(line), flush=True)
