@@ -36,7 +36,7 @@ fn main() {
             let weights: Vec<Tensor<2>> = (0..count)
                 .map(|_| Tensor::<2>::random([outputs, inputs], Distribution::Uniform(-0.1, 0.1), &device).cast(dtype))
                 .collect();
-            for positions in [1, 4, 16, 32, 64, 127] {
+            for positions in [1, 4, 16, 32, 64, 255] {
                 let x = Tensor::<2>::random([positions, inputs], Distribution::Uniform(-1.0, 1.0), &device);
                 let burn = |weight: &Tensor<2>| {
                     let x = x.clone().cast(dtype);

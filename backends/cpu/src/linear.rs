@@ -9,14 +9,16 @@ use half::{bf16, f16};
 use crate::parallel::in_parallel;
 use crate::product::{Rows, TILE};
 
-/// From this number of positions on, burn's products in f32 are faster.
-const MANY: usize = 128;
+/// From this number of positions on, burn's products in f32 are faster...
+const MANY: usize = 256;
+/// ...with more inputs than this.
+const NARROW: usize = 256;
 
 /// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
 /// result does not depend on the number of threads.
 ///
 /// None if burn must compute the product: on another device, with autodiff, with other number formats, for tensors that
-/// are not contiguous, or for many positions in f32.
+/// are not contiguous, or for many positions and inputs in f32.
 ///
 /// # Shapes
 /// `x`: `[positions, inputs]`; the result: `[positions, outputs]`.
@@ -35,7 +37,7 @@ pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([positions, inputs], [outputs, expected]) = (x.dims(), weight.dims());
     let format = weight.dtype();
     let known = matches!(format, DType::F32 | DType::F16 | DType::BF16) && x.dtype() == DType::F32;
-    let fast = format != DType::F32 || positions < MANY;
+    let fast = format != DType::F32 || positions < MANY || inputs <= NARROW;
     if !known || !fast || device.is_autodiff() || inputs != expected || positions * inputs * outputs == 0 {
         return None;
     }

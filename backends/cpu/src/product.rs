@@ -14,6 +14,9 @@ const FEW: usize = 4;
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
 
+/// The numbers of panels that are read again for each tile: half a megabyte, which a second-level cache holds.
+const BLOCK: usize = 1 << 17;
+
 #[cfg(target_arch = "x86_64")]
 type Avx512 = pulp::x86::V4;
 /// Elsewhere there is no value of this type.
@@ -202,15 +205,18 @@ impl<W: Weight> Product<'_, W> {
         let Self { inputs, x, weight, y, .. } = self;
         let outputs = weight.len() / inputs;
         let width = panel_vectors::<S>() * S::F32_LANES;
+        let panels = (BLOCK / (width * inputs)).max(1);
         let (mut scratch, avx512) = (vec![], avx512());
-        for (weight, first) in weight.chunks(TILE * inputs).zip((0..).step_by(TILE)) {
-            let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
-            for (panel, y) in x.chunks(width * inputs).zip(y.chunks_mut(width * outputs)) {
-                let panel = S::as_simd_f32s(panel).0;
-                if panel.len() == 2 * inputs {
-                    store(&multiply::<S, 2>(simd, panel, weight), y, first, outputs);
-                } else {
-                    store(&multiply::<S, 1>(simd, panel, weight), y, first, outputs);
+        for (x, y) in x.chunks(panels * width * inputs).zip(y.chunks_mut(panels * width * outputs)) {
+            for (weight, first) in weight.chunks(TILE * inputs).zip((0..).step_by(TILE)) {
+                let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
+                for (panel, y) in x.chunks(width * inputs).zip(y.chunks_mut(width * outputs)) {
+                    let panel = S::as_simd_f32s(panel).0;
+                    if panel.len() == 2 * inputs {
+                        store(&multiply::<S, 2>(simd, panel, weight), y, first, outputs);
+                    } else {
+                        store(&multiply::<S, 1>(simd, panel, weight), y, first, outputs);
+                    }
                 }
             }
         }

@@ -53,7 +53,7 @@ impl Facts {
                 *logit = f32::NEG_INFINITY;
             }
         }
-        let (best, max) = largest(logits.iter().copied());
+        let (best, max) = largest_in(logits);
         (max.is_finite() && help < f64::INFINITY).then_some(Self { best: best as u32, max, help, expert })
     }
 }
@@ -200,6 +200,19 @@ pub(crate) fn largest(values: impl Iterator<Item = f32>) -> (usize, f32) {
     values.enumerate().fold((0, f32::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best })
 }
 
+/// As [`largest`], for a whole row: the largest of each lane, which takes vector instructions, and then its first index.
+fn largest_in(row: &[f32]) -> (usize, f32) {
+    let (blocks, rest) = row.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for block in blocks {
+        for (lane, value) in lanes.iter_mut().zip(block) {
+            *lane = if value > lane { *value } else { *lane };
+        }
+    }
+    let (_, max) = largest(lanes.into_iter().chain(rest.iter().copied()));
+    (row.iter().position(|value| *value == max).unwrap_or(0), max)
+}
+
 pub(crate) fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f64 {
     let (_, max) = largest(values.clone());
     if max == f32::NEG_INFINITY {
@@ -213,6 +226,16 @@ mod tests {
     use wheels_lm::ModelSpec;
 
     use super::*;
+
+    #[test]
+    fn the_first_of_equal_values_is_the_largest_of_a_row() {
+        for size in [0, 1, 15, 16, 40] {
+            let mut row: Vec<f32> = (0..size).map(|i| ((i * 7) % 5) as f32).collect();
+            assert_eq!(largest_in(&row), largest(row.iter().copied()), "{size} values");
+            row.fill(f32::NEG_INFINITY);
+            assert_eq!(largest_in(&row), (0, f32::NEG_INFINITY), "{size} values");
+        }
+    }
 
     fn vocabulary(size: usize, expert_tokens: &[u32], closed: &[u32]) -> Vocabulary {
         let spec = ModelSpec { vocab_size: size, d_model: size, pad: 0, eos: vec![1], max_positions: None };
