@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// The bytes of the weights that a case goes through, unless one matrix has more.
@@ -20,7 +21,7 @@ fn main() {
     let numbers = vec![1.0_f32; SET];
     let threads = rayon::current_num_threads();
     let seconds = median(|| {
-        black_box(numbers.par_chunks(1 << 16).map(|numbers| numbers.iter().map(|number| number.to_bits()).max()).max());
+        black_box(numbers.par_chunks(1 << 18).map(|numbers| Arch::new().dispatch(Sum(numbers))).sum::<f32>());
     });
     let bandwidth = size_of_val(numbers.as_slice()) as f64 / seconds;
     println!("read bandwidth of {threads} threads: {:.1} GB/s", bandwidth / 1e9);
@@ -58,6 +59,24 @@ fn main() {
                 );
             }
         }
+    }
+}
+
+/// The sum of numbers, whose time is that of reading them.
+struct Sum<'a>(&'a [f32]);
+
+impl WithSimd for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let mut sums = [simd.splat_f32s(0.0); 8];
+        for vectors in S::as_simd_f32s(self.0).0.as_chunks::<8>().0 {
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = simd.add_f32s(*sum, *vector);
+            }
+        }
+        sums.into_iter().map(|sum| simd.reduce_sum_f32s(sum)).sum()
     }
 }
 

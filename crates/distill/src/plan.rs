@@ -221,7 +221,7 @@ fn count<M: Module>(module: &M) -> [usize; 3] {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let size = param.lazy_shape().num_elements();
             self.0[0] += size;
-            let tensor = param.val();
+            let tensor = param.base();
             self.0[1] += if tensor.is_require_grad() { size } else { 0 };
             self.0[2] += size * tensor.dtype().size();
         }

@@ -239,7 +239,7 @@ struct Found(FloatFormat);
 
 impl ModuleVisitor for Found {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        match param.val().dtype() {
+        match param.base().dtype() {
             DType::F16 => self.0 = FloatFormat::F16,
             DType::BF16 => self.0 = FloatFormat::BF16,
             _ => {}

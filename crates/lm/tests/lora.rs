@@ -299,3 +299,19 @@ fn a_smaller_model_has_merged_weights() {
     model.save(scratch.path(), FloatFormat::F32).unwrap();
     Pretrained::load(scratch.path(), &Device::flex()).unwrap();
 }
+
+/// Adapters stay in f32 beside 16-bit weights, and merged weights are in f32.
+#[test]
+fn adapters_fit_a_base_model_in_half_precision() {
+    for name in NAMES {
+        let base = Pretrained::load(folder(name), (&Device::flex(), FloatFormat::BF16)).unwrap();
+        let model = base.with_adapter_in(adapter_folder(name)).unwrap();
+        assert_eq!(model.format(), FloatFormat::BF16);
+        let merged = model.clone().merged();
+        assert_eq!(merged.format(), FloatFormat::F32);
+        for row in rows(name) {
+            let (apart, merged) = (values(forward(&model, &row, 1, 4)), values(forward(&merged, &row, 1, 4)));
+            assert!(worst(&apart, &merged) <= 1e-4, "{name}: {}", worst(&apart, &merged));
+        }
+    }
+}

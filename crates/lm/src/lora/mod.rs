@@ -28,7 +28,8 @@ mod peft;
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -38,8 +39,20 @@ pub use config::LoraConfig;
 pub(crate) use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 
 use crate::family::{bart, llama, t5};
-use crate::weights::{self, Tensors};
+use crate::weights::{self, Tensors, float_dtype};
 use crate::{FloatFormat, LmError, Pretrained};
+
+/// Converts 16-bit parameters to the float type of the device.
+struct Widen;
+
+impl ModuleMapper for Widen {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| {
+            let dtype = float_dtype(&tensor.device());
+            if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
+        })
+    }
+}
 
 impl Pretrained {
     /// The same model with new adapters. Its weights are frozen: training changes only the adapters. At first, the model
@@ -77,14 +90,14 @@ impl Pretrained {
         }
     }
 
-    /// The same model with its adapters added to its weights: it computes the same, faster. All its weights are trained. A
-    /// model without adapters is returned as it is.
+    /// The same model with its adapters added to its weights: it computes the same, faster. All its weights are trained, and
+    /// are in the float type of the device. A model without adapters is returned as it is.
     #[must_use]
     pub fn merged(self) -> Self {
         if self.lora().is_none() {
             return self;
         }
-        let mut merged = self.materialize().unfreeze();
+        let mut merged = self.map(&mut Widen).materialize().unfreeze();
         match &mut merged {
             Self::T5(model) => model.lora = None,
             Self::Llama(model) => model.lora = None,

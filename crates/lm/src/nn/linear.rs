@@ -61,8 +61,8 @@ fn low_rank(x: Tensor<2>, adapter: &LoraAdapter) -> Tensor<2> {
     product(product(x, adapter.b.val()), adapter.a.val()) * adapter.scale
 }
 
-/// `x W^T` for weights `[outputs, inputs]`. If the weights have another precision than `x`, the product is computed in
-/// that of the weights, and the result has that of `x`.
+/// `x W^T` for weights `[outputs, inputs]`. If the weights have another number format than `x`, a CPU widens them as it reads
+/// them, and other devices compute the product in the format of the weights. The result has the format of `x`.
 ///
 /// # Shapes
 /// `[positions, inputs]` to `[positions, outputs]`.
