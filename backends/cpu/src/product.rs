@@ -338,7 +338,31 @@ mod tests {
         Rows::new(x, inputs).times(weight)
     }
 
+    /// As [`product`], with the instructions of `S`.
+    fn product_with<S: Simd>(simd: S, x: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
+        let (rows, packed) = (x.len() / inputs, simd.vectorize(Pack { x, inputs }));
+        let mut y = vec![0.0; rows * (weight.len() / inputs)];
+        simd.vectorize(Product { rows, inputs, x: &packed, weight, y: &mut y });
+        y
+    }
+
     proptest! {
+        #[test]
+        fn vectors_of_other_lengths_give_the_same_products(
+            rows in 1_usize..40, inputs in 1_usize..60, outputs in 1_usize..20, seed: u32,
+        ) {
+            let (x, weight) = (numbers(rows * inputs, seed), numbers(outputs * inputs, seed ^ 0xABCD));
+            let expected = plain(&x, &weight, inputs);
+            let mut found = vec![product_with(pulp::Scalar, &x, &weight, inputs)];
+            #[cfg(target_arch = "x86_64")]
+            found.extend(pulp::x86::V3::try_new().map(|simd| product_with(simd, &x, &weight, inputs)));
+            for found in found {
+                for (found, expected) in found.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
+                }
+            }
+        }
+
         #[test]
         fn products_equal_sums_in_f64(rows in 1_usize..70, inputs in 1_usize..80, outputs in 1_usize..40, seed: u32) {
             let (x, weight) = (numbers(rows * inputs, seed), numbers(outputs * inputs, seed ^ 0xABCD));
