@@ -28,5 +28,6 @@ quarters = [[mb for step, mb in samples if q * steps <= 4 * step < (q + 1) * ste
 for number, quarter in enumerate(quarters, 1):
     assert quarter, f"no sample in quarter {number}: the run needs more steps"
     print(f"quarter {number} of {steps} steps: {min(quarter):.0f} to {max(quarter):.0f} MB resident")
-# The end of a run needs more for a moment: a checkpoint, and the model.
-assert statistics.median(quarters[3]) <= 1.05 * statistics.median(quarters[1]), "the memory grows"
+# The pool of buffers is complete after up to half of the steps. The end of a run needs more for a moment: a checkpoint, and
+# the model.
+assert statistics.median(quarters[3]) <= 1.025 * statistics.median(quarters[2]), "the memory grows"
