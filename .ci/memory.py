@@ -1,4 +1,4 @@
-"""Runs a training and checks that its memory does not grow after the first quarter of its steps.
+"""Runs a training and checks that its memory does not grow in the second half of its steps.
 
     python3 .ci/memory.py OUT STEPS COMMAND...
 
