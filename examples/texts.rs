@@ -124,7 +124,7 @@ impl Writer {
         Ok(write_atomically(Self::path(texts), serde_json::to_string(self)?)?)
     }
 
-    /// Checks that the same model wrote the texts of a file, with the same seed.
+    /// Checks that the same model wrote the texts of a file, in the same format and with the same seed.
     fn check(&self, texts: &Path) -> Result<(), Box<dyn Error>> {
         let (path, texts) = (Self::path(texts), texts.display());
         let Ok(json) = fs::read_to_string(&path) else {
@@ -139,6 +139,8 @@ impl Writer {
             format!("{} before its files changed", self.model.display())
         } else if there.files != self.files {
             format!("another model (--model {})", there.model.display())
+        } else if there.dtype != self.dtype {
+            format!("the same model in another format (--dtype {})", there.dtype)
         } else if there.seed != self.seed {
             format!("another seed (--seed {})", there.seed)
         } else {
