@@ -12,12 +12,11 @@ import argparse
 import json
 import random
 import shutil
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import ctranslate2
+import measure
 from ctranslate2.converters import TransformersConverter
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,28 +49,25 @@ with tempfile.TemporaryDirectory() as scratch:
             str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads
         )
         for batch in args.batches:
-            times = []
-            for _ in range(args.repeats + 1):
-                start = time.perf_counter()
-                results = translator.translate_batch(
+            results = []
+
+            def decode():
+                results[:] = translator.translate_batch(
                     sources[batch],
                     beam_size=1,
                     max_batch_size=batch,
                     min_decoding_length=args.new_tokens,
                     max_decoding_length=args.new_tokens,
                 )
-                times.append(time.perf_counter() - start)
+
+            times = measure.seconds(decode, args.repeats)
             assert all(len(result.hypotheses[0]) == args.new_tokens for result in results)
-            median = statistics.median(times[1:])
-            line = dict(
-                peer="ctranslate2",
-                what="decode",
+            measure.report(
+                "ctranslate2",
+                "decode",
+                times,
+                batch * args.new_tokens,
                 batch=batch,
-                tokens_per_second=round(batch * args.new_tokens / median, 1),
-                ms=round(1000 * median, 3),
-                spread=round((max(times[1:]) - min(times[1:])) / median, 3),
-                repeats=args.repeats,
                 threads=threads,
                 ctranslate2=ctranslate2.__version__,
             )
-            print(json.dumps(line), flush=True)

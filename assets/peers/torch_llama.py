@@ -9,11 +9,10 @@ line, with the fields of torch_t5.py and `dtype`.
 """
 
 import argparse
-import json
 import os
-import statistics
-import time
 from pathlib import Path
+
+import measure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, required=True)
@@ -52,23 +51,14 @@ for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval()
     for batch in args.batches:
         prompts = torch.randint(3, model.config.vocab_size, (batch, args.source_tokens))
-        times = []
-        for _ in range(args.repeats + 1):
-            start = time.perf_counter()
-            decode(model, prompts)
-            times.append(time.perf_counter() - start)
-        median = statistics.median(times[1:])
-        line = dict(
-            peer="torch",
-            what="decode",
+        measure.report(
+            "torch",
+            "decode",
+            measure.seconds(lambda: decode(model, prompts), args.repeats),
+            batch * args.new_tokens,
             dtype=name,
             batch=batch,
-            tokens_per_second=round(batch * args.new_tokens / median, 1),
-            ms=round(1000 * median, 3),
-            spread=round((max(times[1:]) - min(times[1:])) / median, 3),
-            repeats=args.repeats,
             threads=args.threads,
             torch=torch.__version__,
             transformers=transformers.__version__,
         )
-        print(json.dumps(line), flush=True)

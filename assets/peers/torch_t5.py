@@ -22,8 +22,9 @@ import json
 import os
 import platform
 import statistics
-import time
 from pathlib import Path
+
+import measure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, required=True)
@@ -54,29 +55,21 @@ torch.manual_seed(args.seed)
 
 
 def seconds(run) -> list[float]:
-    run()
-    times = []
-    for _ in range(args.repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
+    return measure.seconds(run, args.repeats)
 
 
 def report(what: str, times: list[float], tokens: int, **more) -> None:
-    median = statistics.median(times)
-    line = dict(peer="torch", what=what, **more)
-    line |= dict(
-        tokens_per_second=round(tokens / median, 1),
-        ms=round(1000 * median, 3),
-        spread=round((max(times) - min(times)) / median, 3),
-        repeats=args.repeats,
+    measure.report(
+        "torch",
+        what,
+        times,
+        tokens,
+        **more,
         threads=args.threads,
         torch=torch.__version__,
         transformers=transformers.__version__,
         processor=platform.processor() or platform.machine(),
     )
-    print(json.dumps(line), flush=True)
 
 
 def random_ids(config, rows: int, length: int) -> torch.Tensor:

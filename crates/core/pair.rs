@@ -6,8 +6,7 @@ use crate::decode::{
     BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
-use crate::lm::LoadOptions;
-use crate::lm::{LanguageModel, TokenBatch};
+use crate::lm::{LanguageModel, LoadOptions, TokenBatch};
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
 

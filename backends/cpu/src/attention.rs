@@ -7,6 +7,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::parallel::in_parallel;
+use crate::vectors::dot;
 
 /// With more queries per head, burn's matrix products are faster.
 const FEW_QUERIES: usize = 16;
@@ -134,20 +135,6 @@ impl WithSimd for Rows<'_> {
             }
         }
     }
-}
-
-#[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let mut sum = simd.splat_f32s(0.0);
-    for (a, b) in a.iter().zip(b) {
-        sum = simd.mul_add_f32s(*a, *b, sum);
-    }
-    let mut total = simd.reduce_sum_f32s(sum);
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        total += a * b;
-    }
-    total
 }
 
 /// Adds `weight * values` to `found`.

@@ -19,6 +19,8 @@ mod linear;
 mod norm;
 mod parallel;
 mod product;
+mod vectors;
+mod weight;
 
 use std::thread::available_parallelism;
 

@@ -4,6 +4,8 @@ use burn::backend::Flex;
 use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::vectors::{dot, sum};
+
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension (Zhang and Sennrich 2019, arXiv 1910.07467).
 ///
 /// None if burn must compute it: on another device, with autodiff, in another number format than f32, or for tensors that
@@ -69,7 +71,7 @@ impl WithSimd for Rms<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { y, weight, epsilon } = self;
         for y in y.chunks_exact_mut(weight.len()) {
-            let scale = (sum_of_squares(simd, y) / weight.len() as f32 + epsilon as f32).sqrt();
+            let scale = (dot(simd, y, y) / weight.len() as f32 + epsilon as f32).sqrt();
             for (y, weight) in y.iter_mut().zip(weight) {
                 *y = *y / scale * weight;
             }
@@ -97,40 +99,12 @@ impl WithSimd for Layer<'_> {
             for y in y.iter_mut() {
                 *y -= mean;
             }
-            let scale = (sum_of_squares(simd, y) / width as f32 + epsilon as f32).sqrt();
+            let scale = (dot(simd, y, y) / width as f32 + epsilon as f32).sqrt();
             for ((y, weight), bias) in y.iter_mut().zip(weight).zip(bias) {
                 *y = *y / scale * weight + bias;
             }
         }
     }
-}
-
-#[inline(always)]
-fn sum<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (vectors, rest) = S::as_simd_f32s(x);
-    let mut sum = simd.splat_f32s(0.0);
-    for vector in vectors {
-        sum = simd.add_f32s(sum, *vector);
-    }
-    let mut total = simd.reduce_sum_f32s(sum);
-    for x in rest {
-        total += x;
-    }
-    total
-}
-
-#[inline(always)]
-fn sum_of_squares<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (vectors, rest) = S::as_simd_f32s(x);
-    let mut sum = simd.splat_f32s(0.0);
-    for vector in vectors {
-        sum = simd.mul_add_f32s(*vector, *vector, sum);
-    }
-    let mut total = simd.reduce_sum_f32s(sum);
-    for x in rest {
-        total += x * x;
-    }
-    total
 }
 
 #[cfg(test)]

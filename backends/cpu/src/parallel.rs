@@ -76,8 +76,8 @@ impl Helper {
     }
 }
 
-/// Cuts `0..count` into ranges, one for each thread that can help with work of so many nanoseconds, and returns what `part`
-/// makes of each, in order. All ranges but the last are multiples of `unit`.
+/// Cuts `0..count` into ranges, one for each thread that can help, and returns what `part` makes of each, in order. `nanos`
+/// is about the time of the whole work by one thread, nanoseconds. All ranges but the last are multiples of `unit`.
 ///
 /// The calling thread takes the first range, and then every other one that no helper has begun, so that it never waits for
 /// a helper to wake up.

@@ -17,7 +17,7 @@ const MAX_CAPACITY: usize = 512;
 /// the other tokens to the model. Rollbacks and answers of several tokens therefore need no special case.
 pub(crate) struct Cursor<'a> {
     model: &'a dyn LanguageModel,
-    prompts: Vec<Vec<u32>>,
+    prompts: Vec<&'a [u32]>,
     context: Context,
     used: ModelUse,
     reader: LogitsReader,
@@ -50,12 +50,11 @@ impl<'t> Span<'t> {
 
 impl<'a> Cursor<'a> {
     /// Reads the prompts, and allocates the cache for `capacity` tokens per text, at most 512.
-    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize, readout: Readout) -> Self {
+    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&'a [u32]], capacity: usize, readout: Readout) -> Self {
         let batch = TokenBatch::new(prompts, model.spec().pad);
         let used = ModelUse { prefills: 1, prompt_tokens: batch.tokens() as u64, ..ModelUse::default() };
         let context = model.prefill(&batch, capacity.min(MAX_CAPACITY));
-        let prompts = prompts.iter().map(|prompt| prompt.to_vec()).collect();
-        Self { model, prompts, context, used, reader: LogitsReader::new(readout, &model.device()) }
+        Self { model, prompts: prompts.to_vec(), context, used, reader: LogitsReader::new(readout, &model.device()) }
     }
 
     /// Reads the new tokens of some texts in one forward pass, and then the logits at the positions that each span wants.
@@ -79,21 +78,16 @@ impl<'a> Cursor<'a> {
 
     /// The error with the layer that is not finite, if it is about logits.
     fn with_layer(&self, error: DecodeError, spans: &[Span<'_>]) -> DecodeError {
-        match error {
-            DecodeError::Logits { row, step, .. } => {
-                let span = spans.iter().find(|span| span.prompt_index == row);
-                let layer =
-                    span.and_then(|span| first_overflow(self.model, &self.prompts[span.row], &span.text[..step]));
-                DecodeError::Logits { row, step, layer }
-            }
-            error => error,
-        }
+        let DecodeError::Logits { row, step, .. } = error else { return error };
+        let span = spans.iter().find(|span| span.prompt_index == row);
+        let layer = span.and_then(|span| first_overflow(self.model, self.prompts[span.row], &span.text[..step]));
+        DecodeError::Logits { row, step, layer }
     }
 
     /// Keeps the given rows, in that order.
     pub(crate) fn select_rows(&mut self, rows: &[usize]) {
         self.context.select_rows(rows);
-        self.prompts = rows.iter().map(|&row| self.prompts[row].clone()).collect();
+        self.prompts = rows.iter().map(|&row| self.prompts[row]).collect();
     }
 
     /// The work so far.

@@ -206,12 +206,17 @@ impl fmt::Display for MemoryPlan {
             ("rollouts", self.rollouts),
             ("checkpoint", self.checkpoint),
         ];
-        for (name, bytes) in rows.into_iter().filter(|(_, bytes)| *bytes > 0) {
-            writeln!(f, "{name:<16}{:>10.1} MB", bytes as f64 / 1e6)?;
-        }
-        writeln!(f, "{:<16}{:>10.1} MB\n", "peak", self.peak() as f64 / 1e6)?;
-        write!(f, "memory traffic of a step, about:\n{}", self.traffic)
+        write_table(f, &rows, ("peak", self.peak()))?;
+        write!(f, "\n\nmemory traffic of a step, about:\n{}", self.traffic)
     }
+}
+
+/// Writes the parts that are not 0, and a last row, in megabytes.
+pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, parts: &[(&str, usize)], last: (&str, usize)) -> fmt::Result {
+    for (name, bytes) in parts.iter().filter(|(_, bytes)| *bytes > 0) {
+        writeln!(f, "{name:<16}{:>10.1} MB", *bytes as f64 / 1e6)?;
+    }
+    write!(f, "{:<16}{:>10.1} MB", last.0, last.1 as f64 / 1e6)
 }
 
 /// The number of parameters of a module, that of those which are trained, and the bytes of all.

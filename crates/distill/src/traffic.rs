@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::plan::{BatchShape, F32, LOGIT_TENSORS};
+use crate::plan::{BatchShape, F32, LOGIT_TENSORS, write_table};
 use crate::{PlannedModel, RolloutConfig, TrainerConfig};
 
 /// About how many bytes a training step reads from memory and writes to it, on the average of a run's micro-batches. Each
@@ -95,10 +95,7 @@ impl fmt::Display for StepTraffic {
             ("logits", self.logits),
             ("rollouts", self.rollouts),
         ];
-        for (name, bytes) in rows.into_iter().filter(|(_, bytes)| *bytes > 0) {
-            writeln!(f, "{name:<16}{:>10.1} MB", bytes as f64 / 1e6)?;
-        }
-        write!(f, "{:<16}{:>10.1} MB", "total", self.total() as f64 / 1e6)
+        write_table(f, &rows, ("total", self.total()))
     }
 }
 

@@ -125,7 +125,7 @@ fn is_trained<M: Module>(module: &M) -> bool {
     struct Trained(bool);
     impl ModuleVisitor for Trained {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0 |= param.val().is_require_grad();
+            self.0 |= param.base().is_require_grad();
         }
     }
     let mut trained = Trained(false);

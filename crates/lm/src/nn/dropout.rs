@@ -45,12 +45,12 @@ impl Dropout {
     /// Whether values are dropped at this rate.
     #[cfg(feature = "cpu")]
     pub(crate) fn drops(&self, rate: f64) -> bool {
-        self.rng.is_some() && (rate * 65536.0).round() > 0.0
+        self.rng.is_some() && threshold(rate) > 0
     }
 
     /// Drops each value of `x` with the probability `rate`.
     pub(crate) fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
-        let dropped = (rate * 65536.0).round() as u32;
+        let dropped = threshold(rate);
         let Some(rng) = self.rng.as_mut().filter(|_| dropped > 0) else { return x };
         let kept = 65536.0 / (65536 - dropped.min(65535)) as f32;
         let mut bytes = vec![0; 2 * x.shape().num_elements()];
@@ -64,6 +64,11 @@ impl Dropout {
         let scales = Tensor::from_data(TensorData::new(scales, x.shape()), (&x.device(), x.dtype()));
         x * scales
     }
+}
+
+/// Of 2^16 equally likely numbers, those below this one drop a value.
+fn threshold(rate: f64) -> u32 {
+    (rate * 65536.0).round() as u32
 }
 
 #[cfg(test)]

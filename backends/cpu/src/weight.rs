@@ -1,0 +1,103 @@
+//! Number formats of weights, and how they are widened to f32.
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) type Avx512 = pulp::x86::V4;
+/// Elsewhere there is no value of this type.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) type Avx512 = std::convert::Infallible;
+
+/// The instructions of AVX-512, if this CPU has them.
+#[inline(always)]
+pub(crate) fn avx512() -> Option<Avx512> {
+    #[cfg(target_arch = "x86_64")]
+    return Avx512::try_new();
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// A number format of weights.
+pub(crate) trait Weight: Copy + Send + Sync {
+    /// Weights in f32: these themselves, or copied into `scratch`.
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32];
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], _: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
+        weights
+    }
+}
+
+impl Weight for bf16 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
+        scratch.resize(weights.len(), 0.0);
+        for (weight, wide) in weights.iter().zip(&mut *scratch) {
+            *wide = f32::from_bits(u32::from(weight.to_bits()) << 16);
+        }
+        scratch
+    }
+}
+
+impl Weight for f16 {
+    #[inline(always)]
+    fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32] {
+        scratch.resize(weights.len(), 0.0);
+        widen_halves(weights, scratch, avx512);
+        scratch
+    }
+}
+
+#[inline(always)]
+fn widen_halves(halves: &[f16], floats: &mut [f32], avx512: Option<Avx512>) {
+    let (mut halves, mut floats) = (halves.reinterpret_cast(), floats);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512 {
+        let (blocks, rest) = halves.as_chunks::<16>();
+        let (wide, wide_rest) = floats.as_chunks_mut::<16>();
+        for (block, wide) in blocks.iter().zip(wide) {
+            *wide = pulp::cast(simd.avx512f._mm512_cvtph_ps(pulp::cast(*block)));
+        }
+        (halves, floats) = (rest, wide_rest);
+    }
+    let _ = avx512;
+    for (half, wide) in halves.iter().zip(floats) {
+        *wide = widen_half(*half);
+    }
+}
+
+/// The bits of a half in f32, without branches, so that the compiler turns a loop into vector instructions.
+#[inline(always)]
+fn widen_half(half: u16) -> f32 {
+    let bits = u32::from(half) << 16;
+    let (sign, magnitude) = (bits & 0x8000_0000, bits << 1);
+    // The exponent of f32 is 112 larger. The product with 2^-112 keeps infinities and NaN, whose exponent is the largest.
+    let normal = f32::from_bits((magnitude >> 4) + (0xE0 << 23)) * f32::from_bits(0x0780_0000);
+    // As a fraction of 0.5, a subnormal is exact.
+    let subnormal = f32::from_bits((magnitude >> 17) | (126 << 23)) - 0.5;
+    let magnitude = if magnitude < 1 << 27 { subnormal } else { normal };
+    f32::from_bits(sign | magnitude.to_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_is_widened_exactly() {
+        let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let mut wide = vec![0.0; halves.len()];
+        for avx512 in [None, avx512()] {
+            widen_halves(&halves, &mut wide, avx512);
+            for (half, wide) in halves.iter().zip(&wide) {
+                assert!(
+                    half.to_f32().to_bits() == wide.to_bits() || half.is_nan() && wide.is_nan(),
+                    "{half:?}: {wide}"
+                );
+            }
+        }
+    }
+}
