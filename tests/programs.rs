@@ -156,6 +156,8 @@ fn texts_of_several_models_are_not_mixed_in_one_file() {
     assert!(message.contains("has texts of another model (--model ") && message.contains("student)"), "{message}");
     let message = fails(&mut texts("student", &["--seed", "8"]));
     assert!(message.contains("has texts of another seed (--seed 7): give another --out"), "{message}");
+    let message = fails(&mut texts("student", &["--dtype", "bf16"]));
+    assert!(message.contains("the same model in another format (--dtype f32): give another --out"), "{message}");
     assert_eq!(lines(), 2, "nothing is added");
     succeeds(&mut texts("student", &[]));
     assert_eq!(lines(), 4, "the same command goes on");
