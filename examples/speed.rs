@@ -27,6 +27,9 @@ struct Flags {
     /// The folder of a model.
     #[arg(long)]
     model: PathBuf,
+    /// Where to compute: "cpu", "cuda:0", "vulkan:discrete:0", ...
+    #[arg(long, default_value = "cpu")]
+    device: DeviceSpec,
     /// The number of tokens in each source.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     source_tokens: u32,
@@ -39,12 +42,15 @@ struct Flags {
     /// The number of target tokens in a training step.
     #[arg(long, default_value_t = 1536, value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: u32,
-    /// The number of workers in a training step.
+    /// The number of workers in a training step. A GPU needs one.
     #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     workers: usize,
     /// The numbers of texts that are decoded together.
     #[arg(long, value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u32).range(1..))]
     batches: Vec<u32>,
+    /// The number of tokens of a long prompt, read for one new token. 0 leaves this out.
+    #[arg(long, default_value_t = 0)]
+    prompt_tokens: u32,
     /// The format of the model's matrices in decoding: f32, f16 or bf16.
     #[arg(long, default_value_t)]
     dtype: FloatFormat,
@@ -64,9 +70,15 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let device = device::open(&"cpu".parse()?)?.device;
+    let device = device::open(&flags.device)?.device;
     for &batch in &flags.batches {
-        report("decode", Some(batch), flags.dtype, decode_speed(flags, &device, batch)?);
+        let seconds = decode_seconds(flags, &device, [batch, flags.source_tokens], flags.new_tokens)?;
+        let tokens = f64::from(batch) * flags.new_tokens as f64;
+        report("decode", Some(batch), flags.dtype, tokens / seconds);
+    }
+    if flags.prompt_tokens > 0 {
+        let seconds = decode_seconds(flags, &device, [1, flags.prompt_tokens], 1)?;
+        report("prompt", Some(1), flags.dtype, f64::from(flags.prompt_tokens) / seconds);
     }
     if !flags.no_training {
         report("train", None, FloatFormat::F32, training_speed(flags, &device)?);
@@ -74,18 +86,22 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tokens per second in decoding.
-fn decode_speed(flags: &Flags, device: &Device, batch: u32) -> Result<f64, Box<dyn Error>> {
+/// The seconds in which `[batch, source_tokens]` are read and some tokens are written in each row.
+fn decode_seconds(
+    flags: &Flags,
+    device: &Device,
+    [batch, source_tokens]: [u32; 2],
+    new_tokens: usize,
+) -> Result<f64, Box<dyn Error>> {
     let model = Endless::new(Pretrained::load(&flags.model, (device, flags.dtype))?);
     let mut prompts = Vec::new();
     for row in 0..batch {
-        let ids = token_ids(&model, row, flags.source_tokens);
+        let ids = token_ids(&model, row, source_tokens);
         prompts.push(Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(0) });
     }
     let policy = Policy::greedy(&model).with_help_rule(HelpRule::Never);
-    let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(flags.new_tokens);
-    let seconds = median(flags.repeats, || decoder.decode(&prompts, Seed(0)).map(drop))?;
-    Ok(f64::from(batch) * flags.new_tokens as f64 / seconds)
+    let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(new_tokens);
+    Ok(median(flags.repeats, || decoder.decode(&prompts, Seed(0)).map(drop))?)
 }
 
 /// Target tokens per second in training.

@@ -17,7 +17,7 @@ if grep -q '"model_type": *"t5"' "$model/config.json"; then
   "$python" "$here/torch_t5.py" --model "$model" --threads 2 | tee -a "$lines"
   "$python" "$here/ctranslate2_t5.py" --model "$model" --threads 1 2 | tee -a "$lines"
 else
-  for dtype in f32 f16; do speed --dtype "$dtype" --no-training --batches 1,16; done
+  for dtype in f32 f16; do speed --dtype "$dtype" --no-training --batches 1,16 --prompt-tokens 512; done
   "$python" "$here/torch_llama.py" --model "$model" --threads 2 | tee -a "$lines"
 fi
 "$python" - "$lines" <<'PY'
@@ -25,9 +25,9 @@ import json, sys
 
 ours, theirs = {}, {}
 for line in map(json.loads, open(sys.argv[1])):
-    if line["what"] in ("decode", "train"):
+    if line["what"] in ("decode", "prompt", "train"):
         peer, dtype = line["peer"], line.get("dtype", "f32")
-        key = (line["what"], line.get("batch") if line["what"] == "decode" else None)
+        key = (line["what"], line.get("batch") if line["what"] != "train" else None)
         side = ours.setdefault(dtype, {}) if peer == "training-wheels" else theirs.setdefault(f"{peer} {dtype}", {})
         # PyTorch decodes a T5 in two ways, CTranslate2 with one thread or two: the faster one counts.
         side[key] = max(side.get(key, 0.0), line["tokens_per_second"])

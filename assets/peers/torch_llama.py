@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measures how fast PyTorch and transformers decode a decoder-only model on this machine's CPU, in f32 and bf16.
+"""Measures how fast PyTorch and transformers decode a decoder-only model, in f32 and bf16.
 
-    python torch_llama.py --model DIR [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
+    python torch_llama.py --model DIR [--device cpu] [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
 
 DIR is a model folder in Hugging Face's format. The prompts are random and of equal length. Greedy decoding with a key-value
-cache by the bare model, which is faster than `generate`; the time includes the prompts. The script prints one JSON object per
-line, with the fields of torch_t5.py and `dtype`.
+cache by the bare model, which is faster than `generate`; the time includes the prompts. "prompt" is the time of one long
+prompt and one new token; its `tokens_per_second` counts the prompt's tokens. The script prints one JSON object per line,
+with the fields of torch_t5.py and `dtype`.
 """
 
 import argparse
@@ -16,9 +17,11 @@ import measure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, required=True)
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--source-tokens", type=int, default=32)
 parser.add_argument("--new-tokens", type=int, default=64)
+parser.add_argument("--prompt-tokens", type=int, default=512, help="length of the long prompt")
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="batch sizes")
 parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--seed", type=int, default=0)
@@ -40,25 +43,33 @@ torch.manual_seed(args.seed)
 
 
 @torch.inference_mode()
-def decode(model, prompts: torch.Tensor) -> None:
+def decode(model, prompts: torch.Tensor, new_tokens: int) -> None:
     out = model(prompts, use_cache=True, logits_to_keep=1)
-    for _ in range(args.new_tokens - 1):
+    for _ in range(new_tokens - 1):
         token = out.logits[:, -1:].argmax(-1)
         out = model(token, past_key_values=out.past_key_values, use_cache=True)
+    # A GPU works on after the call; this waits for it.
+    out.logits[0, -1].argmax().item()
+
+
+def report(model, what: str, batch: int, source_tokens: int, new_tokens: int, counted: int, dtype: str) -> None:
+    prompts = torch.randint(3, model.config.vocab_size, (batch, source_tokens), device=args.device)
+    measure.report(
+        "torch",
+        what,
+        measure.seconds(lambda: decode(model, prompts, new_tokens), args.repeats),
+        counted,
+        dtype=dtype,
+        batch=batch,
+        device=args.device,
+        threads=args.threads,
+        torch=torch.__version__,
+        transformers=transformers.__version__,
+    )
 
 
 for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval().to(args.device)
     for batch in args.batches:
-        prompts = torch.randint(3, model.config.vocab_size, (batch, args.source_tokens))
-        measure.report(
-            "torch",
-            "decode",
-            measure.seconds(lambda: decode(model, prompts), args.repeats),
-            batch * args.new_tokens,
-            dtype=name,
-            batch=batch,
-            threads=args.threads,
-            torch=torch.__version__,
-            transformers=transformers.__version__,
-        )
+        report(model, "decode", batch, args.source_tokens, args.new_tokens, batch * args.new_tokens, name)
+    report(model, "prompt", 1, args.prompt_tokens, 1, args.prompt_tokens, name)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Measures how fast PyTorch and transformers decode and train a T5 on this machine's CPU.
+"""Measures how fast PyTorch and transformers decode and train a T5.
 
-    python torch_t5.py --model DIR [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
+    python torch_t5.py --model DIR [--device cpu] [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
 
 DIR holds config.json and model.safetensors in Hugging Face's format. Weights of any type are computed in f32. The script
 prints one JSON object per line. The field `what` says what was measured:
@@ -28,6 +28,7 @@ import measure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, required=True)
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--source-tokens", type=int, default=32)
 parser.add_argument("--new-tokens", type=int, default=64)
@@ -55,7 +56,12 @@ torch.manual_seed(args.seed)
 
 
 def seconds(run) -> list[float]:
-    return measure.seconds(run, args.repeats)
+    def finished() -> None:
+        run()
+        if args.device != "cpu":
+            torch.accelerator.synchronize()
+
+    return measure.seconds(finished, args.repeats)
 
 
 def report(what: str, times: list[float], tokens: int, **more) -> None:
@@ -65,6 +71,7 @@ def report(what: str, times: list[float], tokens: int, **more) -> None:
         times,
         tokens,
         **more,
+        device=args.device,
         threads=args.threads,
         torch=torch.__version__,
         transformers=transformers.__version__,
@@ -74,14 +81,14 @@ def report(what: str, times: list[float], tokens: int, **more) -> None:
 
 def random_ids(config, rows: int, length: int) -> torch.Tensor:
     """Random token ids, without padding and end of sequence. Every T5 vocabulary has these two at 0 and 1."""
-    return torch.randint(2, config.vocab_size, (rows, length))
+    return torch.randint(2, config.vocab_size, (rows, length), device=args.device)
 
 
 @torch.inference_mode()
 def decode(model, source: torch.Tensor, mask: torch.Tensor, new_tokens: int) -> torch.Tensor:
     """Greedy ids [rows, new_tokens]. The encoder runs once; then each step decodes one token with the cache."""
     encoded = model.encoder(input_ids=source, attention_mask=mask)
-    token = torch.full((source.shape[0], 1), model.config.decoder_start_token_id)
+    token = torch.full((source.shape[0], 1), model.config.decoder_start_token_id, device=args.device)
     cache, written = None, []
     for _ in range(new_tokens):
         out = model(
@@ -150,7 +157,7 @@ def measure_training(model) -> None:
     mask = torch.ones_like(source)
     labels = random_ids(model.config, rows, args.target_tokens)
     labels[:, -1] = model.config.eos_token_id
-    start = torch.full((rows, 1), model.config.decoder_start_token_id)
+    start = torch.full((rows, 1), model.config.decoder_start_token_id, device=args.device)
     decoder_ids = torch.cat([start, labels[:, :-1]], dim=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
@@ -174,7 +181,7 @@ def measure_training(model) -> None:
 
 
 def main() -> None:
-    model = T5ForConditionalGeneration.from_pretrained(args.model, local_files_only=True).float()
+    model = T5ForConditionalGeneration.from_pretrained(args.model, local_files_only=True).float().to(args.device)
     # The flags give the length of a text. A generation_config.json beside the weights must not.
     model.generation_config.max_length = None
     parameters = sum(weight.numel() for weight in model.parameters())
