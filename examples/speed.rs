@@ -100,7 +100,8 @@ fn decode_seconds(
         prompts.push(Prompt { student: ids.clone(), expert: ids, budget: HelpBudget::percent(0) });
     }
     let policy = Policy::greedy(&model).with_help_rule(HelpRule::Never);
-    let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(new_tokens);
+    let decoder =
+        BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(new_tokens).with_batch_size(batch as usize);
     Ok(median(flags.repeats, || decoder.decode(&prompts, Seed(0)).map(drop))?)
 }
 

@@ -15,10 +15,12 @@
 //! ```
 
 mod attention;
+mod exp;
 mod linear;
 mod norm;
 mod parallel;
 mod product;
+mod softmax;
 mod vectors;
 mod weight;
 
@@ -31,6 +33,7 @@ use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError
 pub use attention::attention;
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
+pub use softmax::{Coefficients, RowFacts, Words, log_softmax, row_facts};
 
 /// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]

@@ -41,6 +41,16 @@ pub struct Values {
     pub cost: Tensor<2>,
 }
 
+/// What the logits of the words say at each position, `[positions, 1]` each; no tensor tracks gradients.
+struct WordFacts {
+    best: Tensor<2>,
+    second: Tensor<2>,
+    /// The log-sum-exp.
+    normaliser: Tensor<2>,
+    /// Nats.
+    entropy: Tensor<2>,
+}
+
 impl Heads {
     pub(crate) fn init(config: &StudentConfig, spec: &ModelSpec, help_token: u32, device: &Device) -> Self {
         let StudentConfig { hidden_width, .. } = *config;
@@ -64,23 +74,39 @@ impl Heads {
     /// `logits` and the result: `[positions, vocab]`.
     pub(crate) fn add_help_logit(&self, hidden: &Hidden, logits: Tensor<2>) -> Tensor<2> {
         let positions = logits.dims()[0];
-        let column = [0..positions, self.help_token..self.help_token + 1];
-        let zeros = Tensor::<2>::zeros([positions, 1], &logits.device());
-        let words = logits.clone().detach().slice_assign(column.clone(), zeros.clone() + MASKED);
-        let log_probs = log_softmax(words.clone(), 1);
-        let max_log_prob = log_probs.clone().max_dim(1);
-        let entropy = (log_probs.clone().exp() * log_probs).sum_dim(1).neg();
-        let (best, at) = words.clone().max_dim_with_indices(1);
-        let second = words.scatter(1, at, zeros + MASKED, IndexingUpdateOp::Add).max_dim(1);
-        let margin = best.clone() - second;
-        let normaliser = best - max_log_prob.clone();
+        let WordFacts { best, second, normaliser, entropy } = self.word_facts(logits.clone().without_autodiff());
+        let tracked = |fact: Tensor<2>| if logits.device().is_autodiff() { Tensor::from_inner(fact) } else { fact };
+        let seen_facts = [best.clone() - normaliser.clone(), entropy, best - second].map(tracked);
+        let [max_log_prob, entropy, margin] = seen_facts;
 
         let features = features(hidden);
         let states = scaled_gradient(hidden.states(), self.config.gradient_scale);
         let repetition = features.clone().narrow(1, REPETITION, 1);
         let seen = Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1);
         let log_odds = self.distance.forward(seen) - features.narrow(1, PRICE, 1);
-        logits.slice_assign(column, normaliser + log_odds)
+        let column = [0..positions, self.help_token..self.help_token + 1];
+        logits.clone().slice_assign(column, tracked(normaliser) + log_odds)
+    }
+
+    /// The facts of the words, without the help token.
+    ///
+    /// # Shapes
+    /// `logits`: `[positions, vocab]`.
+    fn word_facts(&self, logits: Tensor<2>) -> WordFacts {
+        #[cfg(feature = "cpu")]
+        if let Some(facts) = wheels_cpu::row_facts(&logits, Some(self.help_token)) {
+            let wheels_cpu::RowFacts { best, second, normaliser, entropy } = facts;
+            return WordFacts { best, second, normaliser, entropy };
+        }
+        let positions = logits.dims()[0];
+        let masked = Tensor::<2>::full([positions, 1], MASKED, &logits.device());
+        let words = logits.slice_assign([0..positions, self.help_token..self.help_token + 1], masked.clone());
+        let log_probs = log_softmax(words.clone(), 1);
+        let max_log_prob = log_probs.clone().max_dim(1);
+        let entropy = (log_probs.clone().exp() * log_probs).sum_dim(1).neg();
+        let (best, at) = words.clone().max_dim_with_indices(1);
+        let second = words.scatter(1, at, masked, IndexingUpdateOp::Add).max_dim(1);
+        WordFacts { normaliser: best.clone() - max_log_prob, best, second, entropy }
     }
 
     /// V and V_C at the positions of a grid `[batch, time]`, row after row.

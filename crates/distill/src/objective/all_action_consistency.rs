@@ -110,12 +110,14 @@ impl Objective for AllActionConsistency {
 /// `L_words`, and the divergence D at each position, nats, `[n, 1]`.
 pub(crate) fn words_loss(distributions: &Distributions, reward_floor: f64) -> (LossTerm, Tensor<2>) {
     // In the equations of `AllActionConsistency`, the excess of a word is -delta(a).
-    let excess = distributions.log_probs.clone() - distributions.rewards(reward_floor);
-    let divergence = (distributions.probs.clone() * excess.clone()).sum_dim(1);
-    let deviation = excess - divergence.clone();
-    let gradient = distributions.probs.clone() * deviation.clone();
-    let value = (gradient.clone() * deviation).sum_dim(1) * 0.5;
-    (distributions.dense_term(value, gradient), divergence)
+    let [divergence, variance] = distributions.words.reverse_kl(reward_floor);
+    let one = divergence.ones_like();
+    let term = LossTerm {
+        policy: Some(divergence.clone().neg()),
+        excess: Some((one, reward_floor)),
+        ..LossTerm::new(distributions.masked_sum(variance * 0.5))
+    };
+    (term, divergence)
 }
 
 /// `L_help` for the given values of help, nats, `[n, 1]`.
@@ -155,9 +157,8 @@ impl HelpValue {
 
 /// The value of [`HelpValue::Regret`], nats, `[n, 1]`.
 fn regret(distributions: &Distributions) -> Tensor<2> {
-    let student_best = distributions.probs.clone().argmax(1);
-    let teacher = &distributions.teacher_log_probs;
-    teacher.clone().max_dim(1) - teacher.clone().gather(1, student_best)
+    let words = &distributions.words;
+    words.teacher_log_probs().max_dim(1) - words.teacher_log_probs_of(words.best())
 }
 
 /// The value of [`HelpValue::Lookahead`], nats, `[n, 1]`.

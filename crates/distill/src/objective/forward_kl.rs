@@ -34,8 +34,11 @@ impl Objective for ForwardKl {
 
 /// The forward KL with its gradient.
 pub(super) fn forward_kl(distributions: &Distributions) -> LossTerm {
-    let teacher = distributions.teacher_log_probs.clone().exp();
-    let difference = distributions.teacher_log_probs.clone() - distributions.log_probs.clone();
-    let divergence = (teacher.clone() * difference).sum_dim(1);
-    distributions.dense_term(divergence, distributions.probs.clone() - teacher)
+    let divergence = distributions.words.forward_kl();
+    let one = divergence.ones_like();
+    LossTerm {
+        teacher: Some(one.clone().neg()),
+        policy: Some(one),
+        ..LossTerm::new(distributions.masked_sum(divergence))
+    }
 }

@@ -7,11 +7,11 @@ use burn::tensor::Tensor;
 /// At each position, the gradient in the logit of a is
 ///
 /// ```text
-/// dense(a) + policy p(a) + target 1[a = y] + help 1[a = help]
+/// dense(a) + p(a) [policy + excess (log p(a) - max(log p_T(a), reward_floor))] + teacher p_T(a) + target 1[a = y]
 /// ```
 ///
-/// `p` is the student's distribution over the words, and y is the target. One number for each position takes far less
-/// memory and time than one for each word.
+/// and that in the help logit is `help`. `p` and `p_T` are the student's and the teacher's distributions over the words, and
+/// y is the target. One number for each position takes far less memory and time than one for each word.
 pub(crate) struct LossTerm {
     /// The value, summed over the target tokens, `[1]`.
     pub(super) value: Tensor<1>,
@@ -20,6 +20,9 @@ pub(crate) struct LossTerm {
     pub(super) dense: Option<Tensor<2>>,
     /// The factors of the other parts, `[n, 1]`; None for 0.
     pub(super) policy: Option<Tensor<2>>,
+    /// With the floor of the rewards.
+    pub(super) excess: Option<(Tensor<2>, f64)>,
+    pub(super) teacher: Option<Tensor<2>>,
     pub(super) target: Option<Tensor<2>>,
     pub(super) help: Option<Tensor<2>>,
 }
@@ -27,7 +30,7 @@ pub(crate) struct LossTerm {
 impl LossTerm {
     /// A term without a gradient.
     pub(super) fn new(value: Tensor<1>) -> Self {
-        Self { value, dense: None, policy: None, target: None, help: None }
+        Self { value, dense: None, policy: None, excess: None, teacher: None, target: None, help: None }
     }
 
     /// This term multiplied by `weight`.
@@ -40,6 +43,8 @@ impl LossTerm {
             value: self.value * weight,
             dense: self.dense.map(times),
             policy: self.policy.map(times),
+            excess: self.excess.map(|(factor, floor)| (times(factor), floor)),
+            teacher: self.teacher.map(times),
             target: self.target.map(times),
             help: self.help.map(times),
         }
@@ -55,6 +60,14 @@ impl LossTerm {
             value: self.value + other.value,
             dense: sum(self.dense, other.dense),
             policy: sum(self.policy, other.policy),
+            excess: match (self.excess, other.excess) {
+                (Some((one, floor)), Some((other, other_floor))) => {
+                    assert!(floor == other_floor, "the terms of an objective have one floor of rewards");
+                    Some((one + other, floor))
+                }
+                (one, other) => one.or(other),
+            },
+            teacher: sum(self.teacher, other.teacher),
             target: sum(self.target, other.target),
             help: sum(self.help, other.help),
         }

@@ -53,6 +53,7 @@ mod generalized_jsd;
 mod loss_term;
 mod path_consistency;
 mod shift;
+mod words;
 
 use burn::tensor::Tensor;
 

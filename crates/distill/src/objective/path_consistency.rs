@@ -166,7 +166,7 @@ impl PathConsistency {
     /// `r - k - alpha log pi(a)` of the actions taken, nats, `[n, 1]`.
     fn step_terms(&self, distributions: &Distributions) -> Tensor<2> {
         let no_help_nll = distributions.no_help_nll();
-        let target_rewards = distributions.teacher_log_probs.clone().gather(1, distributions.targets.clone());
+        let target_rewards = distributions.words.teacher_log_probs_of(distributions.targets.clone());
         let word = target_rewards.clamp_min(self.reward_floor)
             - (distributions.target_log_probs() - no_help_nll.clone()) * self.alpha;
         let Some(help) = &distributions.help else { return word };
@@ -226,7 +226,7 @@ fn step_sums(step: &Tensor<2>, mask: &Tensor<2>) -> Tensor<1> {
 
 /// V from the logits, nats, `[batch, time]`.
 fn unified_values(distributions: &Distributions) -> Tensor<2> {
-    distributions.unflatten(distributions.normaliser.clone() + distributions.no_help_nll())
+    distributions.unflatten(distributions.words.normaliser.clone() + distributions.no_help_nll())
 }
 
 /// V from the student's head, nats, `[batch, time]`; it tracks gradients.

@@ -1,35 +1,39 @@
-//! Dropout whose masks are drawn on the host.
+//! Dropout whose masks are the same on every device.
 
-use burn::tensor::{Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::LoraConfig;
 
 /// Dropout in one pass over a model (Srivastava et al. 2014). It replaces random values by 0 and divides the others by
 /// the probability of being kept.
 ///
-/// The masks are drawn on the host, one after the other, so that one seed gives the same masks on every backend and
-/// with any number of workers. Probabilities are rounded to multiples of 2^-16.
+/// Whether a value is dropped follows from a seed, the number of the layer in the pass and the index of the value alone, by
+/// a hash in integers. So one seed gives the same masks on every backend, with any number of workers, and again when a
+/// block is computed anew. Probabilities are rounded to multiples of 2^-16.
 #[derive(Clone)]
 pub(crate) struct Dropout {
     /// None outside training.
-    rng: Option<ChaCha8Rng>,
+    masks: Option<Masks>,
     /// The rate of the inputs of adapters.
     lora_rate: f64,
+}
+
+/// The masks of one pass.
+#[derive(Clone)]
+struct Masks {
+    /// The seed of the pass.
+    seed: u64,
+    /// The number of masks so far.
+    count: u64,
+    /// Whether the device draws the masks; None before the first one.
+    on_device: Option<bool>,
 }
 
 impl Dropout {
     /// Dropout with masks from `seed`, or none without a seed. `pass` separates the passes of one seed.
     pub(crate) fn new(seed: Option<u64>, pass: u64) -> Self {
-        Self {
-            rng: seed.map(|seed| {
-                let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                rng.set_stream(pass);
-                rng
-            }),
-            lora_rate: 0.0,
-        }
+        let masks = seed.map(|seed| Masks { seed: scramble(seed ^ scramble(pass)), count: 0, on_device: None });
+        Self { masks, lora_rate: 0.0 }
     }
 
     /// The same dropout, with the rate of these adapters for their inputs.
@@ -45,25 +49,78 @@ impl Dropout {
     /// Whether values are dropped at this rate.
     #[cfg(feature = "cpu")]
     pub(crate) fn drops(&self, rate: f64) -> bool {
-        self.rng.is_some() && threshold(rate) > 0
+        self.masks.is_some() && threshold(rate) > 0
     }
 
     /// Drops each value of `x` with the probability `rate`.
     pub(crate) fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
         let dropped = threshold(rate);
-        let Some(rng) = self.rng.as_mut().filter(|_| dropped > 0) else { return x };
-        let kept = 65536.0 / (65536 - dropped.min(65535)) as f32;
-        let mut bytes = vec![0; 2 * x.shape().num_elements()];
-        rng.fill_bytes(&mut bytes);
-        let scales: Vec<f32> = bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|&pair| if u32::from(u16::from_le_bytes(pair)) < dropped { 0.0 } else { kept })
-            .collect();
-        let scales = Tensor::from_data(TensorData::new(scales, x.shape()), (&x.device(), x.dtype()));
-        x * scales
+        let Some(masks) = self.masks.as_mut().filter(|_| dropped > 0) else { return x };
+        let device = x.device().without_autodiff();
+        let mask = masks.next(x.shape().num_elements(), dropped, &device);
+        let scales = mask.reshape(x.shape()).cast(x.dtype());
+        x.clone() * if x.device().is_autodiff() { Tensor::from_inner(scales) } else { scales }
     }
+}
+
+impl Masks {
+    /// The next mask: 0 where a value is dropped, and the factor of those that are kept elsewhere.
+    fn next(&mut self, values: usize, dropped: u32, device: &Device) -> Tensor<1> {
+        let keys = scramble(self.seed.wrapping_add(self.count));
+        self.count += 1;
+        let keys = [keys as u32, (keys >> 32) as u32];
+        let kept = 65536.0 / (65536 - dropped.min(65535)) as f32;
+        // A backend with a memory of its own reports the state of its allocator. There, the masks need not be copied.
+        let on_device = *self
+            .on_device
+            .get_or_insert_with(|| device.memory_pool_usage().is_some() && device.supports_dtype(DType::U32));
+        if on_device {
+            on_device_mask(values, keys, dropped, kept, device)
+        } else {
+            host_mask(values, keys, dropped, kept, device)
+        }
+    }
+}
+
+/// Draws a mask on the host.
+fn host_mask(values: usize, keys: [u32; 2], dropped: u32, kept: f32, device: &Device) -> Tensor<1> {
+    let scale = |index: u32| if hash(index, keys) >> 16 < dropped { 0.0 } else { kept };
+    let scales: Vec<f32> = (0..values as u32).map(scale).collect();
+    Tensor::from_data(TensorData::new(scales, [values]), (device, DType::F32))
+}
+
+/// Draws the same mask on the device.
+fn on_device_mask(values: usize, [one, two]: [u32; 2], dropped: u32, kept: f32, device: &Device) -> Tensor<1> {
+    let shifted = |x: Tensor<2, Int>, bits: u32| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
+    // `arange` makes its numbers on the host, so the indices come from two short ones.
+    const COLUMNS: usize = 4096;
+    let up_to = |end: usize| Tensor::<1, Int>::arange(0..end as i64, (device, DType::U32));
+    let rows = values.div_ceil(COLUMNS);
+    let index = up_to(rows).reshape([rows, 1]).mul_scalar(COLUMNS as u32) + up_to(COLUMNS).reshape([1, COLUMNS]);
+    let x = shifted(index.bitwise_xor_scalar(one), 16).mul_scalar(FACTORS[0]).bitwise_xor_scalar(two);
+    let x = shifted(shifted(x, 15).mul_scalar(FACTORS[1]), 15);
+    let keeps = x.bitwise_right_shift_scalar(16_u32).greater_equal_elem(dropped);
+    (keeps.float().cast(DType::F32) * kept).reshape([rows * COLUMNS]).narrow(0, 0, values)
+}
+
+/// The factors of [`hash`]. They are below 2^31, so that a product with 32 bits fits 63 bits.
+const FACTORS: [u32; 2] = [0x21f0_aaad, 0x735a_2d97];
+
+/// A number of 32 random-looking bits for each index, for two keys (multiplications and shifts as in Murmur3's finaliser,
+/// with the constants of the search by Wellons and others, nullprogram.com/blog/2018/07/31).
+#[inline]
+fn hash(index: u32, [one, two]: [u32; 2]) -> u32 {
+    let shifted = |x: u32, bits: u32| x ^ (x >> bits);
+    let x = shifted(index ^ one, 16).wrapping_mul(FACTORS[0]) ^ two;
+    shifted(shifted(x, 15).wrapping_mul(FACTORS[1]), 15)
+}
+
+/// 64 random-looking bits for a number (SplitMix64, Steele et al. 2014).
+fn scramble(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// Of 2^16 equally likely numbers, those below this one drop a value.
@@ -73,8 +130,6 @@ fn threshold(rate: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
 
     fn ones(seed: Option<u64>, rate: f64) -> Vec<f32> {
@@ -100,5 +155,42 @@ mod tests {
     #[test]
     fn without_a_seed_or_a_rate_nothing_is_dropped() {
         assert!(ones(None, 0.5).iter().chain(&ones(Some(7), 0.0)).all(|&value| value == 1.0));
+    }
+
+    /// The correlation of two masks with a rate of one half.
+    fn correlation(one: &[f32], other: &[f32]) -> f64 {
+        let equal = one.iter().zip(other).filter(|(one, other)| one == other).count();
+        2.0 * equal as f64 / one.len() as f64 - 1.0
+    }
+
+    #[test]
+    fn masks_of_a_pass_of_neighbours_and_of_seeds_are_independent() {
+        let mask = |seed: u64, pass: u64, skipped: usize| -> Vec<f32> {
+            let mut dropout = Dropout::new(Some(seed), pass);
+            let x = Tensor::<1>::ones([100_000], &Device::flex());
+            for _ in 0..skipped {
+                dropout.apply(x.clone(), 0.5);
+            }
+            dropout.apply(x, 0.5).into_data().iter::<f32>().collect()
+        };
+        let first = mask(7, 0, 0);
+        // The standard deviation is 0.003.
+        for other in [mask(7, 0, 1), mask(7, 1, 0), mask(8, 0, 0), mask(8, 0, 1)] {
+            assert!(correlation(&first, &other).abs() < 0.015);
+        }
+        for distance in [1, 2, 3, 4, 32, 64, 192, 1024, 65536] {
+            assert!(correlation(&first[distance..], &first[..100_000 - distance]).abs() < 0.025, "{distance}");
+        }
+    }
+
+    #[test]
+    fn a_device_draws_the_mask_of_the_host() {
+        let device = Device::flex();
+        for (seed, values) in (0..20).zip([1, 1000, 4096, 5000].into_iter().cycle()) {
+            let keys = scramble(seed);
+            let keys = [keys as u32, (keys >> 32) as u32];
+            let host = host_mask(values, keys, 6554, 1.25, &device).into_data();
+            assert_eq!(on_device_mask(values, keys, 6554, 1.25, &device).into_data(), host);
+        }
     }
 }
