@@ -99,10 +99,26 @@ impl KvCache {
         self.values.inplace(|cache| cache.select(0, index));
     }
 
+    /// Adds the rows of another cache. The smaller capacity becomes that of the larger one.
+    pub(crate) fn append_rows(&mut self, mut other: Self) {
+        let capacity = self.capacity().max(other.capacity());
+        self.grow(capacity);
+        other.grow(capacity);
+        self.keys.inplace(|keys| Tensor::cat(vec![keys, other.keys], 0));
+        self.values.inplace(|values| Tensor::cat(vec![values, other.values], 0));
+    }
+
     fn reserve(&mut self, needed: usize) {
         let capacity = self.capacity();
         if needed > capacity {
-            let grown = needed.max(2 * capacity);
+            self.grow(needed.max(2 * capacity));
+        }
+    }
+
+    /// Adds empty slots to every row.
+    fn grow(&mut self, grown: usize) {
+        let capacity = self.capacity();
+        if grown > capacity {
             for cache in [&mut self.keys, &mut self.values] {
                 cache.inplace(|old| {
                     let [batch, heads, _, d_head] = old.dims();
@@ -143,6 +159,26 @@ mod tests {
         cache.append(&[0], &[0], numbered(1, 3, 1.0), numbered(1, 3, 1.0));
         cache.append(&[0], &[1], numbered(1, 1, 9.0), numbered(1, 1, 9.0));
         assert_eq!(read(&cache, None, 2), [1.0, 9.0]);
+    }
+
+    #[test]
+    fn rows_of_a_cache_of_another_capacity_can_be_added() {
+        let numbered_cache = |rows, capacity, from| {
+            let mut cache = KvCache::new(rows, 1, capacity, 1, &Device::default());
+            cache.append(
+                &(0..rows).collect::<Vec<_>>(),
+                &vec![0; rows],
+                numbered(rows, 1, from),
+                numbered(rows, 1, from),
+            );
+            cache
+        };
+        for (own, other) in [(2, 3), (3, 2)] {
+            let mut cache = numbered_cache(2, own, 1.0);
+            cache.append_rows(numbered_cache(1, other, 7.0));
+            assert_eq!(cache.capacity(), 3);
+            assert_eq!(read(&cache, None, 1), [1.0, 2.0, 7.0]);
+        }
     }
 
     #[test]

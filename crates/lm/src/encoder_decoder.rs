@@ -1,11 +1,13 @@
 //! The state of encoder-decoders.
 
+use std::any::Any;
+
 use burn::tensor::Tensor;
 
 use crate::ModelState;
 use crate::cache::{KvCache, Slots};
 use crate::context::row_index;
-use crate::nn::Packing;
+use crate::nn::{Packing, length_mask};
 use crate::tape::Taped;
 
 /// What an encoder-decoder keeps in a [`Context`](crate::Context).
@@ -23,6 +25,8 @@ pub(crate) struct EncoderMemory {
     pub(crate) layers: Vec<(Tensor<4>, Tensor<4>)>,
     /// The padding mask, `[batch, 1, 1, source]`, which is added to the attention scores. None if no row is padded.
     pub(crate) bias: Option<Tensor<4>>,
+    /// The number of tokens in each prompt.
+    pub(crate) lengths: Vec<usize>,
 }
 
 /// What one block attends to.
@@ -91,6 +95,18 @@ impl ModelState for EncoderDecoderState {
     fn truncate(&mut self, _row: usize, _length: usize) {
         // The context knows the lengths: slots past them are masked, and the next append overwrites them.
     }
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, other: Box<dyn Any>) {
+        let other = other.downcast::<Self>().expect("a state of the same type");
+        for (cache, added) in self.caches.iter_mut().zip(other.caches) {
+            cache.append_rows(added);
+        }
+        self.memory.append(other.memory);
+    }
 }
 
 impl EncoderMemory {
@@ -106,6 +122,29 @@ impl EncoderMemory {
         for (keys, values) in &self.layers {
             layers.push((keys.clone().select(0, index.clone()), values.clone().select(0, index.clone())));
         }
-        Self { layers, bias: self.bias.clone().map(|bias| bias.select(0, index)) }
+        let lengths = rows.iter().map(|&row| self.lengths[row]).collect();
+        Self { layers, bias: self.bias.clone().map(|bias| bias.select(0, index)), lengths }
     }
+
+    /// Adds the rows of another memory. The width becomes that of the longest prompt that is left.
+    fn append(&mut self, other: Self) {
+        self.lengths.extend(other.lengths);
+        let width = self.lengths.iter().copied().max().unwrap_or(0);
+        for ((keys, values), (more_keys, more_values)) in self.layers.iter_mut().zip(other.layers) {
+            keys.inplace(|own| Tensor::cat(vec![with_width(own, width), with_width(more_keys, width)], 0));
+            values.inplace(|own| Tensor::cat(vec![with_width(own, width), with_width(more_values, width)], 0));
+        }
+        let device = self.layers.first().map(|(keys, _)| keys.device());
+        self.bias = device.and_then(|device| length_mask(&self.lengths, width, &device));
+    }
+}
+
+/// `[batch, heads, source, d_head]` with another `source`: cut, or filled up with zeros.
+fn with_width(states: Tensor<4>, width: usize) -> Tensor<4> {
+    let [batch, heads, source, d_head] = states.dims();
+    if source >= width {
+        return states.narrow(2, 0, width);
+    }
+    let padding = Tensor::zeros([batch, heads, width - source, d_head], &states.device());
+    Tensor::cat(vec![states, padding], 2)
 }

@@ -1,5 +1,6 @@
 //! A language model with a help token.
 
+use std::any::Any;
 use std::fs;
 use std::path::Path;
 
@@ -55,6 +56,15 @@ impl ModelState for PromptPrices {
 
     fn truncate(&mut self, _row: usize, _length: usize) {
         // A rollback does not reach into the prompt.
+    }
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, other: Box<dyn Any>) {
+        let Self(added) = *other.downcast::<Self>().expect("a state of the same type");
+        self.0.inplace(|own| Tensor::cat(vec![own, added], 0));
     }
 }
 

@@ -339,6 +339,7 @@ impl Bart {
         EncoderMemory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
+            lengths: prompts.lengths().to_vec(),
         }
     }
 }

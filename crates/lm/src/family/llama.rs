@@ -5,6 +5,8 @@
 mod block;
 mod taped;
 
+use std::any::Any;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde_json::Map;
@@ -160,6 +162,18 @@ impl ModelState for LlamaState {
 
     fn truncate(&mut self, _row: usize, _length: usize) {
         // The context knows the lengths: slots past them are masked, and the next append overwrites them.
+    }
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, other: Box<dyn Any>) {
+        let other = other.downcast::<Self>().expect("a state of the same type");
+        self.prefixes.extend(other.prefixes);
+        for (cache, added) in self.caches.iter_mut().zip(other.caches) {
+            cache.append_rows(added);
+        }
     }
 }
 

@@ -293,6 +293,7 @@ impl T5 {
         EncoderMemory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
+            lengths: prompts.lengths().to_vec(),
         }
     }
 }

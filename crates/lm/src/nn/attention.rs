@@ -167,12 +167,14 @@ pub(crate) fn causal_mask(
 /// # Shapes
 /// `[batch, 1, 1, time]`.
 pub(crate) fn padding_mask(tokens: &TokenBatch, device: &Device) -> Option<Tensor<4>> {
-    tokens.is_ragged().then(|| {
-        let mask: Vec<f32> = tokens
-            .lengths()
-            .iter()
-            .flat_map(|&length| (0..tokens.width()).map(move |t| if t < length { 0.0 } else { MASKED }))
-            .collect();
-        Tensor::from_data(TensorData::new(mask, [tokens.rows(), 1, 1, tokens.width()]), device)
+    length_mask(tokens.lengths(), tokens.width(), device)
+}
+
+/// As [`padding_mask`], for rows of these lengths that are padded to `time`.
+pub(crate) fn length_mask(lengths: &[usize], time: usize, device: &Device) -> Option<Tensor<4>> {
+    lengths.iter().any(|&length| length != time).then(|| {
+        let row = |&length: &usize| (0..time).map(move |t| if t < length { 0.0 } else { MASKED });
+        let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
+        Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
     })
 }
