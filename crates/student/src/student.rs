@@ -369,6 +369,13 @@ mod tests {
         }
         context.select_rows(&[1]);
         assert_eq!(context.state::<PromptPrices>().unwrap().0.dims(), [1, 1]);
+        let price = |context: &Context, row: usize| {
+            context.state::<PromptPrices>().unwrap().0.clone().into_data().iter::<f32>().nth(row)
+        };
+        let added = STUDENT.prefill(&prompts(), 4);
+        let [first, second] = [0, 1].map(|row| price(&added, row));
+        context.append(added);
+        assert_eq!([0, 1, 2].map(|row| price(&context, row)), [second, first, second]);
     }
 
     #[test]
