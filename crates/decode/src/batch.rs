@@ -59,11 +59,10 @@ impl<'a> Batch<'a> {
         pending: &mut &Texts<'a>,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<(usize, Trajectory)>, DecodeStats), DecodeError> {
-        self.drop_done();
+        self.change_rows(pending)?;
         while !self.sequences.is_empty() {
-            self.refill(pending)?;
             self.round(observer)?;
-            self.drop_done();
+            self.change_rows(pending)?;
         }
         let mut stats = DecodeStats { student: self.student.used(), teacher: self.experts.used(), ..self.stats };
         if self.policy.prompt_side == PromptSide::Expert {
@@ -227,11 +226,18 @@ impl<'a> Batch<'a> {
         Ok(reported.min(left))
     }
 
-    /// Begins new texts in the free rows, if there are enough of them for the setting.
-    fn refill(&mut self, pending: &mut &Texts<'a>) -> Result<(), DecodeError> {
-        let free = self.settings.batch_size - self.sequences.len();
-        let wanted = self.settings.refill.is_some_and(|refill| free >= refill) && !pending.is_empty();
-        if !wanted || !self.student.can_append() || !self.experts.can_append() {
+    /// Removes texts that are done, and begins new ones in the free rows, if there are enough of them for the setting.
+    fn change_rows(&mut self, pending: &mut &Texts<'a>) -> Result<(), DecodeError> {
+        let active = self.sequences.iter().filter(|sequence| !sequence.is_done()).count();
+        let free = self.settings.batch_size - active;
+        let refill = self.settings.refill.filter(|_| active > 0 && !pending.is_empty());
+        let refill = refill.filter(|_| self.student.can_append() && self.experts.can_append());
+        if refill.is_some_and(|refill| free < refill.min(self.settings.batch_size)) {
+            // Each change of the rows copies all caches. A pass leaves out the rows that are done in the meantime.
+            return Ok(());
+        }
+        self.drop_done();
+        if refill.is_none() {
             return Ok(());
         }
         let texts = pending.split_off(..free.min(pending.len())).unwrap_or_default();
@@ -243,7 +249,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Removes texts that are done from the batch, so that no forward pass carries them.
+    /// Removes texts that are done from the batch.
     fn drop_done(&mut self) {
         let active: Vec<usize> = (0..self.sequences.len()).filter(|&row| !self.sequences[row].is_done()).collect();
         if active.len() == self.sequences.len() {

@@ -26,12 +26,13 @@ pub trait ModelState: Any + Debug + Send {
     }
 
     /// Adds the rows of another state after its own. `other` has the same type; the prompts that it holds may be longer or
-    /// shorter, and its caches larger or smaller.
+    /// shorter, and its caches larger or smaller. `lengths` are the numbers of tokens that all rows have read after their
+    /// prompts, so that a cache can give up slots that only finished rows have filled.
     ///
     /// # Panics
     /// If the state [cannot append](Self::can_append) rows.
-    fn append(&mut self, other: Box<dyn Any>) {
-        let _ = other;
+    fn append(&mut self, other: Box<dyn Any>, lengths: &[usize]) {
+        let _ = (other, lengths);
         unimplemented!("a state without `append` says so in `can_append`")
     }
 }
@@ -173,11 +174,12 @@ impl Context {
         assert_eq!(self.states.len(), other.states.len(), "the contexts of different models cannot be joined");
         self.starts.extend(other.starts);
         self.tokens.extend(other.tokens);
+        let lengths = self.lengths();
         for added in other.states {
             let added: Box<dyn Any> = added;
             let own =
                 self.states.iter_mut().find(|own| (own.as_ref() as &dyn Any).type_id() == added.as_ref().type_id());
-            own.expect("the contexts of different models cannot be joined").append(added);
+            own.expect("the contexts of different models cannot be joined").append(added, &lengths);
         }
     }
 
@@ -237,7 +239,7 @@ mod tests {
             true
         }
 
-        fn append(&mut self, other: Box<dyn Any>) {
+        fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
             self.0.extend(other.downcast::<Self>().expect("a state of the same type").0);
         }
     }

@@ -5,7 +5,7 @@ use std::any::Any;
 use burn::tensor::Tensor;
 
 use crate::ModelState;
-use crate::cache::{KvCache, Slots};
+use crate::cache::{KeysValues, KvCache, Slots};
 use crate::context::row_index;
 use crate::nn::{Packing, length_mask};
 use crate::tape::Taped;
@@ -39,13 +39,13 @@ pub(crate) struct Attended<'a> {
     /// The slots of the block's cache. None without a cache.
     pub(crate) slots: Option<Slots<'a>>,
     /// The prompts, for cross-attention. None in an encoder.
-    pub(crate) prompts: Option<BlockMemory>,
+    pub(crate) prompts: Option<BlockMemory<'a>>,
 }
 
 /// The part of an [`EncoderMemory`] for one decoder block.
 #[derive(Debug)]
-pub(crate) struct BlockMemory {
-    pub(crate) keys_values: (Tensor<4>, Tensor<4>),
+pub(crate) struct BlockMemory<'a> {
+    pub(crate) keys_values: KeysValues<'a>,
     pub(crate) bias: Option<Tensor<4>>,
 }
 
@@ -100,22 +100,40 @@ impl ModelState for EncoderDecoderState {
         true
     }
 
-    fn append(&mut self, other: Box<dyn Any>) {
+    fn append(&mut self, other: Box<dyn Any>, lengths: &[usize]) {
         let other = other.downcast::<Self>().expect("a state of the same type");
+        let used = lengths.iter().copied().max().unwrap_or(0);
         for (cache, added) in self.caches.iter_mut().zip(other.caches) {
-            cache.append_rows(added);
+            cache.append_rows(added, used);
         }
         self.memory.append(other.memory);
     }
 }
 
 impl EncoderMemory {
-    /// The part for a decoder block.
-    pub(crate) fn block(&self, index: usize) -> BlockMemory {
-        BlockMemory { keys_values: self.layers[index].clone(), bias: self.bias.clone() }
+    /// The part for a decoder block, for all rows or for `rows` if they are given. `bias` is that of these rows.
+    pub(crate) fn block<'a>(
+        &self,
+        index: usize,
+        rows: Option<&'a [usize]>,
+        bias: Option<Tensor<4>>,
+    ) -> BlockMemory<'a> {
+        BlockMemory { keys_values: KeysValues { rows, ..self.layers[index].clone().into() }, bias }
     }
 
-    pub(crate) fn select_rows(&self, rows: &[usize]) -> Self {
+    /// The padding mask of all rows, or of `rows` if they are given.
+    pub(crate) fn bias_of(&self, rows: Option<&[usize]>) -> Option<Tensor<4>> {
+        let bias = self.bias.clone()?;
+        Some(match rows {
+            Some(rows) => {
+                let index = row_index(rows, &bias.device());
+                bias.select(0, index)
+            }
+            None => bias,
+        })
+    }
+
+    fn select_rows(&self, rows: &[usize]) -> Self {
         let Some((keys, _)) = self.layers.first() else { return self.clone() };
         let index = row_index(rows, &keys.device());
         let mut layers = Vec::with_capacity(self.layers.len());
@@ -123,7 +141,7 @@ impl EncoderMemory {
             layers.push((keys.clone().select(0, index.clone()), values.clone().select(0, index.clone())));
         }
         let lengths = rows.iter().map(|&row| self.lengths[row]).collect();
-        Self { layers, bias: self.bias.clone().map(|bias| bias.select(0, index)), lengths }
+        Self { layers, bias: self.bias_of(Some(rows)), lengths }
     }
 
     /// Adds the rows of another memory. The width becomes that of the longest prompt that is left.

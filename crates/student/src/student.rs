@@ -62,7 +62,7 @@ impl ModelState for PromptPrices {
         true
     }
 
-    fn append(&mut self, other: Box<dyn Any>) {
+    fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
         let Self(added) = *other.downcast::<Self>().expect("a state of the same type");
         self.0.inplace(|own| Tensor::cat(vec![own, added], 0));
     }

@@ -168,11 +168,12 @@ impl ModelState for LlamaState {
         true
     }
 
-    fn append(&mut self, other: Box<dyn Any>) {
+    fn append(&mut self, other: Box<dyn Any>, lengths: &[usize]) {
         let other = other.downcast::<Self>().expect("a state of the same type");
         self.prefixes.extend(other.prefixes);
+        let used = self.prefixes.iter().zip(lengths).map(|(prefix, length)| prefix.len() + length).max().unwrap_or(0);
         for (cache, added) in self.caches.iter_mut().zip(other.caches) {
-            cache.append_rows(added);
+            cache.append_rows(added, used);
         }
     }
 }

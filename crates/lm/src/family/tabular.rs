@@ -159,7 +159,7 @@ impl ModelState for Histories {
         true
     }
 
-    fn append(&mut self, other: Box<dyn Any>) {
+    fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
         self.0.extend(other.downcast::<Self>().expect("a state of the same type").0);
     }
 }
