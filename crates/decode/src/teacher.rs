@@ -16,7 +16,8 @@ const CAPACITY: usize = 64;
 /// An expert that is a language model: it answers with the next token.
 ///
 /// It reads all prompts of a batch at the first request, so that a batch that never asks costs nothing. Texts that join the
-/// batch later are read together too, at the first request of one of them. Each round of requests then takes one forward pass, in which each row that asks catches up on the tokens since its last request.
+/// batch later are read together too, at the first request of one of them. Each round of requests then takes one forward
+/// pass, in which each row that asks catches up on the tokens since its last request.
 /// An answer is one token and costs 1. Accepting the end of a text produces no token and also costs 1. Declining is
 /// free.
 ///

@@ -129,8 +129,8 @@ impl KvCache {
 
     /// Adds the rows of another cache, if no row of the two uses more than `used` slots.
     ///
-    /// The cache gets the capacity of the other one, but room for twice as many slots as are used. It may have less room than
-    /// before: if long texts left, all later copies of the rows would carry their slots.
+    /// The cache gets the capacity of the other one, or room for twice as many slots as are used if it had that before. It
+    /// can become smaller: if long texts left, all later copies of the rows would carry their slots.
     pub(crate) fn append_rows(&mut self, mut other: Self, used: usize) {
         let capacity = other.capacity().max(self.capacity().min(2 * used));
         self.grow(capacity);

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 
+use burn::tensor::Device;
 use wheels_lm::{Context, LanguageModel, Positions, Pretrained, TokenBatch};
 
 use support::{Row, assert_near, folder, golden, load, values};
@@ -67,8 +68,10 @@ fn fixtures() -> Vec<String> {
 
 #[test]
 fn rows_that_join_later_have_the_logits_of_each_row_alone() {
-    for name in fixtures() {
-        let (model, golden) = (load(&name), golden(&name, "golden.json"));
+    // With autodiff, burn computes the attention, as on a GPU.
+    let devices = [Device::flex(), Device::flex().autodiff()];
+    for (name, device) in fixtures().iter().flat_map(|name| devices.iter().map(move |device| (name, device))) {
+        let (model, golden) = (Pretrained::load(folder(name), device).unwrap(), golden(name, "golden.json"));
         // The prompts of the rows differ in length. Each of them is once the longest that is dropped, and once the one
         // that joins.
         for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {

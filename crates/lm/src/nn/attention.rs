@@ -78,7 +78,8 @@ impl Attention {
     ///
     /// # Shapes
     /// `x` and the result: `[positions, d_model]`, which `packing` maps to the grid `[batch, query, d_model]`; keys and
-    /// values, as they are selected: `[batch, heads, key, d_head]`; `bias`: any shape that broadcasts to `[batch, heads, query, key]`.
+    /// values, as they are selected: `[batch, heads, key, d_head]`; `bias`: any shape that broadcasts to `[batch, heads,
+    /// query, key]`.
     pub(crate) fn forward(
         &self,
         x: Tensor<2>,
@@ -106,9 +107,9 @@ impl Attention {
 /// are dropped with the probability `rate`.
 ///
 /// # Shapes
-/// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, heads / group, slots, d_head]`;
-/// `bias`: a shape that broadcasts to `[rows, heads, time, slots]`, of one head if the group is larger than 1; the result: `[rows, time, heads *
-/// d_head]`.
+/// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, heads / group, slots,
+/// d_head]`; `bias`: a shape that broadcasts to `[rows, heads, time, slots]`, of one head if the group is larger than 1;
+/// the result: `[rows, time, heads * d_head]`.
 pub(crate) fn attend(
     queries: Tensor<4>,
     keys_values: KeysValues<'_>,

@@ -133,8 +133,8 @@ impl SelfAttention {
     /// Attends to keys and values.
     ///
     /// # Shapes
-    /// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, kv_heads, slots, d_head]`; `mask`: `[rows or 1,
-    /// 1, time, slots]`; the result: `[positions, hidden_size]`.
+    /// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, kv_heads, slots,
+    /// d_head]`; `mask`: `[rows or 1, 1, time, slots]`; the result: `[positions, hidden_size]`.
     fn attend(
         &self,
         queries: Tensor<4>,
