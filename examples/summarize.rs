@@ -6,6 +6,8 @@
 
 #[path = "support/answers.rs"]
 mod answers;
+#[path = "support/batching.rs"]
+mod batching;
 #[path = "support/model.rs"]
 mod model;
 #[path = "support/program.rs"]

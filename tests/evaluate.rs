@@ -250,6 +250,23 @@ fn each_student_has_a_default_folder_of_its_own() {
 }
 
 #[test]
+fn batches_of_help_change_no_score_and_are_a_setting_of_the_folder() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let [plain, batched] = ["plain", "batched"].map(|name| scratch.path().join(name));
+    evaluated(&plain, "--decoders calibrated,draft:2");
+    evaluated(&batched, "--decoders calibrated,draft:2 --batch 3 --help-batch 3 --refill 1");
+    for (left, right) in results(&plain).points.iter().zip(&results(&batched).points) {
+        assert_eq!((&left.row.decoder, left.row.scores.bleu), (&right.row.decoder, right.row.scores.bleu));
+        assert_eq!(left.row.teacher_calls_per_token, right.row.teacher_calls_per_token);
+    }
+    let message = refused(&plain, "--help-batch 2 --refill 4");
+    assert!(
+        message.contains("--help-batch is not given there and 2 here; --refill is not given there and 4"),
+        "{message}"
+    );
+}
+
+#[test]
 fn thresholds_are_found_on_other_texts() {
     let scratch = tempfile::tempdir().expect("a folder");
     let none = scratch.path().join("none");

@@ -68,6 +68,25 @@ fn a_model_alone_writes_without_help() {
 }
 
 #[test]
+fn batches_of_help_and_refills_change_no_translation() {
+    let printed = |flags: &[&str]| {
+        let [printed, _] = succeeds(command("translate", &["--json"]).args(flags).args([
+            "a text editor",
+            "a fast browser",
+            "free fonts",
+        ]));
+        let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let (stats, answers) = lines.split_last().expect("statistics");
+        (answers.to_vec(), stats["help_asked"].clone(), stats["teacher"]["forwards"].as_u64().expect("a number"))
+    };
+    let (plain, batched) = (printed(&[]), printed(&["--help-batch", "3", "--refill", "2"]));
+    assert_eq!((&batched.0, &batched.1), (&plain.0, &plain.1));
+    assert!(batched.2 < plain.2, "{} passes of the teacher, and {} without waiting", batched.2, plain.2);
+    let message = fails(&mut command("translate", &["--help-batch", "0"]));
+    assert!(message.contains("--help-batch"), "{message}");
+}
+
+#[test]
 fn calibrate_says_where_it_wrote_and_for_which_students_it_works() {
     let scratch = tempfile::tempdir().expect("a folder");
     let student = scratch.path().join("student");

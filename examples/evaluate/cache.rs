@@ -33,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) valid_texts: Option<usize>,
     /// The number of texts that are decoded together.
     pub(crate) batch: usize,
+    /// The number of texts that wait for help together, if they wait.
+    pub(crate) help_batch: Option<usize>,
+    /// The number of free rows at which new texts begin, if a batch is not finished first.
+    pub(crate) refill: Option<usize>,
     /// The seed of random help.
     pub(crate) seed: u64,
     /// The budget that prompts state, if it is not the real one.

@@ -10,6 +10,7 @@ use training_wheels::eval::ByMetric;
 use training_wheels::prelude::*;
 use wheels_embedded::{EmbeddedPair, SUMMARY, TRANSLATION};
 
+use crate::batching::BatchingFlags;
 use crate::program;
 use crate::systems::{self, System};
 
@@ -68,6 +69,8 @@ pub(crate) struct Flags {
     /// The number of texts that are decoded together.
     #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) batching: BatchingFlags,
     /// Seed of random help.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,

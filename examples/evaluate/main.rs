@@ -9,6 +9,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod baselines;
+#[path = "../support/batching.rs"]
+mod batching;
 mod cache;
 mod figures;
 mod flags;
@@ -140,6 +142,8 @@ impl<'a> Job<'a> {
             valid: valid.as_ref().and(flags.valid.clone()),
             valid_texts: valid.as_ref().map(|_| flags.valid_texts),
             batch: flags.batch,
+            help_batch: (flags.batching.help_batch > 1).then_some(flags.batching.help_batch),
+            refill: flags.batching.refill,
             seed: flags.seed,
             stated_budget: flags.stated_budget,
             wording: flags.wording,
@@ -185,6 +189,7 @@ impl<'a> Job<'a> {
             evaluation: evaluation(&self.data),
             valid: self.valid.as_ref().map(|valid| (evaluation(valid), valid.len())),
             settings: &self.settings,
+            batching: &self.flags.batching,
             folder: folder.clone(),
             first: first.map(|on| on.runs.as_slice()),
         };

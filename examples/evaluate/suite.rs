@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use training_wheels::eval::SystemOutput;
 use training_wheels::prelude::*;
 
+use crate::batching::BatchingFlags;
 use crate::cache::{self, Settings};
 use crate::progress::Progress;
 use crate::systems::{System, Tuning};
@@ -78,6 +79,7 @@ pub(crate) struct Suite<'a> {
     /// Texts to find thresholds on, and their number.
     pub(crate) valid: Option<(Evaluation<'a>, usize)>,
     pub(crate) settings: &'a Settings,
+    pub(crate) batching: &'a BatchingFlags,
     /// The folder of the outputs.
     pub(crate) folder: PathBuf,
     /// The runs of the first device, whose thresholds and rates hold on the other devices too.
@@ -182,6 +184,7 @@ impl Suite<'_> {
         progress: &Progress,
     ) -> Result<SystemOutput, training_wheels::Error> {
         let decoder = case.system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch);
+        let decoder = self.batching.set(decoder);
         let mut texts_done = progress.watch(prompts.len(), &self.pair.student.model.spec().eos);
         let decoded = decoder.decode_with(prompts, Seed(self.settings.seed), &mut texts_done)?;
         texts_done.finish();

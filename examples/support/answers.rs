@@ -9,6 +9,7 @@ use training_wheels::decode::DecodeStats;
 use training_wheels::prelude::*;
 use wheels_embedded::EmbeddedPair;
 
+use crate::batching::BatchingFlags;
 use crate::model::ModelFlags;
 use crate::program;
 
@@ -33,6 +34,8 @@ pub(crate) struct AnswerFlags {
     teacher: Option<PathBuf>,
     #[command(flatten)]
     models: ModelFlags,
+    #[command(flatten)]
+    batching: BatchingFlags,
     /// Print JSON: one object for each text (`source`, `text`, ...), and then one with the statistics.
     #[arg(long)]
     json: bool,
@@ -65,6 +68,7 @@ impl AnswerFlags {
             Writer::Student => pair.student_alone(),
             Writer::Teacher => pair.teacher_alone(),
         };
+        let decoder = self.batching.set(decoder);
         let decoded = decoder.decode(&pair.prompts(texts, budget)?, Seed(7))?;
         let answers = pair.answers(&decoded)?;
         if self.json {

@@ -12,6 +12,9 @@ use crate::vectors::dot;
 /// With more queries per head, burn's matrix products are faster.
 const FEW_QUERIES: usize = 16;
 
+/// A slot with such a bias is masked. The other scores of a row are far larger, so that its weight is 0 in f32.
+const MASKED: f32 = -1e4;
+
 /// `softmax(queries keys^T + bias) values` for up to 16 queries per head. The heads of a group share keys and values.
 ///
 /// None if burn must compute it: on another device, with autodiff, in another number format than f32, for more queries, or
@@ -26,10 +29,34 @@ pub fn attention(
     values: &Tensor<4>,
     bias: Option<&Tensor<4>>,
 ) -> Option<Tensor<4>> {
+    attention_to(queries, CacheView { keys, values, rows: None, slots: keys.dims()[2] }, bias)
+}
+
+/// A part of the keys and values of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheView<'a> {
+    /// `[batch, heads, capacity, d_head]`.
+    pub keys: &'a Tensor<4>,
+    /// `[batch, heads, capacity, d_head]`.
+    pub values: &'a Tensor<4>,
+    /// The row of the batch that each row of queries attends to. None if they are the same.
+    pub rows: Option<&'a [usize]>,
+    /// The number of slots that are read, from the first one on.
+    pub slots: usize,
+}
+
+/// As [`attention`], to a part of a cache.
+///
+/// # Panics
+/// If the number of rows differs from that of the queries, or if the cache has fewer rows or slots.
+pub fn attention_to(queries: &Tensor<4>, cache: CacheView<'_>, bias: Option<&Tensor<4>>) -> Option<Tensor<4>> {
+    let CacheView { keys, values, rows: cache_rows, slots } = cache;
     let device = queries.device();
     let [rows, heads, time, d_head] = queries.dims();
-    let [_, kv_heads, slots, _] = keys.dims();
+    let [batch, kv_heads, capacity, _] = keys.dims();
     let size = rows * heads * time * d_head;
+    assert!(slots <= capacity, "a cache of {capacity} slots has no {slots} slots");
+    assert_eq!(cache_rows.map_or(batch, <[usize]>::len), rows, "one row of the cache for each row of queries");
     if device.is_autodiff() || time > FEW_QUERIES || size * slots == 0 || keys.dims() != values.dims() {
         return None;
     }
@@ -41,6 +68,7 @@ pub fn attention(
             Some(bias) => Some(View::new(bias)?),
             None => None,
         },
+        cache_rows: cache_rows.map_or_else(|| (0..rows).collect(), <[usize]>::to_vec),
         sizes: [heads, heads / kv_heads, time, slots, d_head],
     };
     let part = move |rows: Range<usize>| {
@@ -94,6 +122,8 @@ struct Call {
     keys: View,
     values: View,
     bias: Option<View>,
+    /// The row of the keys and values for each row of queries.
+    cache_rows: Vec<usize>,
     /// Heads, heads of a group, queries, slots, and the width of a head.
     sizes: [usize; 5],
 }
@@ -111,25 +141,35 @@ impl WithSimd for Rows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { call: Call { queries, keys, values, bias, sizes }, rows, found } = self;
+        let Self { call: Call { queries, keys, values, bias, cache_rows, sizes }, rows, found } = self;
         let [heads, group, time, slots, d_head] = *sizes;
         let mut weights = vec![0.0; slots];
         for (row, found) in rows.zip(found.chunks_exact_mut(time * heads * d_head)) {
+            let cache_row = cache_rows[row];
             for head in 0..heads {
                 for t in 0..time {
                     let query = queries.at([row, head, t], d_head);
-                    for (slot, weight) in weights.iter_mut().enumerate() {
-                        *weight = dot(simd, query, keys.at([row, head / group, slot], d_head));
-                    }
-                    if let Some(bias) = bias {
-                        for (weight, bias) in weights.iter_mut().zip(bias.at([row, head, t], slots)) {
-                            *weight += bias;
+                    let key = |slot| keys.at([cache_row, head / group, slot], d_head);
+                    match bias {
+                        Some(bias) => {
+                            let bias = bias.at([row, head, t], slots);
+                            for (slot, (weight, &bias)) in weights.iter_mut().zip(bias).enumerate() {
+                                // The weight of a masked slot is 0, whatever its score.
+                                *weight = if bias <= MASKED { bias } else { dot(simd, query, key(slot)) + bias };
+                            }
+                        }
+                        None => {
+                            for (slot, weight) in weights.iter_mut().enumerate() {
+                                *weight = dot(simd, query, key(slot));
+                            }
                         }
                     }
                     softmax(&mut weights);
                     let found = &mut found[(t * heads + head) * d_head..][..d_head];
-                    for (slot, weight) in weights.iter().enumerate() {
-                        add(simd, found, *weight, values.at([row, head / group, slot], d_head));
+                    for (slot, &weight) in weights.iter().enumerate() {
+                        if weight != 0.0 {
+                            add(simd, found, weight, values.at([cache_row, head / group, slot], d_head));
+                        }
                     }
                 }
             }
@@ -201,6 +241,33 @@ mod tests {
                 assert!(difference < 1e-5, "{rows} rows: {difference}");
             }
         }
+    }
+
+    #[test]
+    fn rows_and_slots_of_a_cache_are_read_where_they_are() {
+        let [queries, bias] = [random([2, 4, 3, 8]), random([2, 1, 3, 5])];
+        let [keys, values] = [(); 2].map(|()| random([6, 2, 9, 8]));
+        let rows = [4, 1];
+        let selected = |tensor: &Tensor<4>| {
+            let rows = rows.map(|row| tensor.clone().narrow(0, row, 1));
+            Tensor::cat(rows.to_vec(), 0).narrow(2, 0, 5)
+        };
+        let expected = attention(&queries, &selected(&keys), &selected(&values), Some(&bias));
+        let cache = CacheView { keys: &keys, values: &values, rows: Some(&rows), slots: 5 };
+        let found = attention_to(&queries, cache, Some(&bias));
+        assert_eq!(found.map(Tensor::into_data), expected.map(Tensor::into_data));
+    }
+
+    #[test]
+    fn masked_slots_change_nothing() {
+        let queries = random([2, 2, 1, 8]);
+        let [keys, values] = [(); 2].map(|()| random([2, 2, 9, 8]));
+        let part = |tensor: &Tensor<4>| tensor.clone().narrow(2, 0, 5);
+        let masked = Tensor::<4>::full([1, 1, 1, 4], -3e4, &Device::flex());
+        let bias = Tensor::cat(vec![Tensor::zeros([1, 1, 1, 5], &Device::flex()), masked], 3);
+        let expected = attention(&queries, &part(&keys), &part(&values), None);
+        let found = attention(&queries, &keys, &values, Some(&bias));
+        assert_eq!(found.map(Tensor::into_data), expected.map(Tensor::into_data));
     }
 
     #[test]

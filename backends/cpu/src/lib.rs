@@ -30,7 +30,7 @@ use burn::tensor::Device;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
-pub use attention::attention;
+pub use attention::{CacheView, attention, attention_to};
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use softmax::{Coefficients, RowFacts, Words, log_softmax, row_facts};

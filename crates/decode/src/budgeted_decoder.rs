@@ -32,6 +32,8 @@ impl<'a> BudgetedDecoder<'a> {
             generation: GenerationConfig::default(),
             forced_bos: None,
             batch_size: 32,
+            help_batch: 1,
+            refill: None,
             enforcement: Enforcement::On,
             verification: Verification::default(),
             readout: Readout::Auto,
@@ -80,6 +82,39 @@ impl<'a> BudgetedDecoder<'a> {
     pub fn with_batch_size(mut self, batch_size: usize) -> Self {
         assert!(batch_size > 0, "a batch size of 0 writes nothing");
         self.settings.batch_size = batch_size;
+        self
+    }
+
+    /// Lets texts that want help wait until this many of them want it from the same expert, so that each forward pass of a
+    /// teacher serves more rows. The other texts of the batch go on meanwhile. If none of them can, all calls are made at
+    /// once. The default of 1 never waits.
+    ///
+    /// A text that wants its end verified waits too. No text depends on this number (up to rounding in the models). The
+    /// student's forward passes have fewer rows instead, so measure before you choose it.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    pub fn with_help_batch(mut self, rows: usize) -> Self {
+        assert!(rows > 0, "a call for 0 rows answers nobody");
+        self.settings.help_batch = rows;
+        self
+    }
+
+    /// Keeps the batch full (continuous batching): as soon as this many of its rows are free, because their texts are
+    /// finished, new texts take all free rows. Without this setting, a batch is finished before the next one begins.
+    ///
+    /// Small numbers keep more rows busy, and large ones read more prompts together. No text depends on it (up to rounding
+    /// in the models). It has no effect if a model's state or an expert cannot take new rows
+    /// ([`ModelState::can_append`](wheels_lm::ModelState::can_append),
+    /// [`ExpertSession::can_append`](crate::ExpertSession::can_append)).
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    pub fn with_refill(mut self, rows: usize) -> Self {
+        assert!(rows > 0, "0 free rows have no room for a text");
+        self.settings.refill = Some(rows);
         self
     }
 
@@ -143,8 +178,11 @@ impl<'a> BudgetedDecoder<'a> {
 
         let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
         let mut stats = DecodeStats::default();
-        for texts in texts.chunks(settings.batch_size) {
-            let (texts, cost) = Batch::open(policy, experts, &vocabulary, settings, texts)?.write(observer)?;
+        let mut pending = texts.as_slice();
+        while !pending.is_empty() {
+            let first = pending.split_off(..settings.batch_size.min(pending.len())).unwrap_or_default();
+            let batch = Batch::open(policy, experts, &vocabulary, settings, first)?;
+            let (texts, cost) = batch.write(&mut pending, observer)?;
             written.extend(texts);
             stats += cost;
         }

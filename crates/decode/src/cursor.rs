@@ -17,7 +17,7 @@ const MAX_CAPACITY: usize = 512;
 /// the other tokens to the model. Rollbacks and answers of several tokens therefore need no special case.
 pub(crate) struct Cursor<'a> {
     model: &'a dyn LanguageModel,
-    prompts: Vec<&'a [u32]>,
+    prompts: Vec<Vec<u32>>,
     context: Context,
     used: ModelUse,
     reader: LogitsReader,
@@ -50,11 +50,32 @@ impl<'t> Span<'t> {
 
 impl<'a> Cursor<'a> {
     /// Reads the prompts, and allocates the cache for `capacity` tokens per text, at most 512.
-    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&'a [u32]], capacity: usize, readout: Readout) -> Self {
+    pub(crate) fn open(model: &'a dyn LanguageModel, prompts: &[&[u32]], capacity: usize, readout: Readout) -> Self {
         let batch = TokenBatch::new(prompts, model.spec().pad);
         let used = ModelUse { prefills: 1, prompt_tokens: batch.tokens() as u64, ..ModelUse::default() };
         let context = model.prefill(&batch, capacity.min(MAX_CAPACITY));
-        Self { model, prompts: prompts.to_vec(), context, used, reader: LogitsReader::new(readout, &model.device()) }
+        let prompts = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        Self { model, prompts, context, used, reader: LogitsReader::new(readout, &model.device()) }
+    }
+
+    /// The number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Whether the model's cache can take more rows.
+    pub(crate) fn can_append(&self) -> bool {
+        self.context.can_append()
+    }
+
+    /// Reads more prompts, whose rows come after the others, and allocates the cache for `capacity` tokens per text, at
+    /// most 512.
+    pub(crate) fn append(&mut self, prompts: &[&[u32]], capacity: usize) {
+        let batch = TokenBatch::new(prompts, self.model.spec().pad);
+        self.used.prefills += 1;
+        self.used.prompt_tokens += batch.tokens() as u64;
+        self.context.append(self.model.prefill(&batch, capacity.min(MAX_CAPACITY)));
+        self.prompts.extend(prompts.iter().map(|prompt| prompt.to_vec()));
     }
 
     /// Reads the new tokens of some texts in one forward pass, and then the logits at the positions that each span wants.
@@ -80,14 +101,14 @@ impl<'a> Cursor<'a> {
     fn with_layer(&self, error: DecodeError, spans: &[Span<'_>]) -> DecodeError {
         let DecodeError::Logits { row, step, .. } = error else { return error };
         let span = spans.iter().find(|span| span.prompt_index == row);
-        let layer = span.and_then(|span| first_overflow(self.model, self.prompts[span.row], &span.text[..step]));
+        let layer = span.and_then(|span| first_overflow(self.model, &self.prompts[span.row], &span.text[..step]));
         DecodeError::Logits { row, step, layer }
     }
 
     /// Keeps the given rows, in that order.
     pub(crate) fn select_rows(&mut self, rows: &[usize]) {
         self.context.select_rows(rows);
-        self.prompts = rows.iter().map(|&row| self.prompts[row]).collect();
+        self.prompts = rows.iter().map(|&row| self.prompts[row].clone()).collect();
     }
 
     /// The work so far.

@@ -32,6 +32,26 @@ pub trait ExpertSession {
     /// Keeps the given rows, in that order, and drops the others, whose texts are finished.
     fn select_rows(&mut self, rows: &[usize]);
 
+    /// Whether [`append`](Self::append) works now. It does not by default: the decoder then finishes all texts of a batch
+    /// before it begins new ones.
+    fn can_append(&self) -> bool {
+        false
+    }
+
+    /// Adds texts that are about to be written. Their rows come after those of the session, which copies what it needs.
+    ///
+    /// As in [`Expert::open_session`], expensive work should wait for the first request.
+    ///
+    /// # Errors
+    /// If the expert does not fit a prompt.
+    ///
+    /// # Panics
+    /// If the session [cannot append](Self::can_append) rows.
+    fn append(&mut self, requests: &[RequestInfo<'_>]) -> Result<(), DecodeError> {
+        let _ = requests;
+        unimplemented!("a session without `append` says so in `can_append`")
+    }
+
     /// The work of the expert's model so far; all zeros if the expert runs no model.
     fn used(&self) -> ModelUse {
         ModelUse::default()
@@ -54,7 +74,8 @@ pub struct RequestInfo<'a> {
 /// An expert that never rolls back needs only the text.
 #[derive(Clone, Copy, Debug)]
 pub struct HelpRequest<'a> {
-    /// The index of the row in the current batch. [`ExpertSession::select_rows`] renumbers rows.
+    /// The index of the row in the current batch. [`ExpertSession::select_rows`] renumbers rows, and
+    /// [`ExpertSession::append`] adds some.
     pub row: usize,
     /// The text so far.
     pub text: &'a [u32],

@@ -62,11 +62,7 @@ impl<'a> Experts<'a> {
     ) -> Result<ExpertSessions<'b>, DecodeError> {
         let mut sessions = Vec::with_capacity(self.experts.len());
         for (index, (_, expert)) in self.experts.iter().enumerate() {
-            let mut own = requests.to_vec();
-            for request in &mut own {
-                request.seed = request.seed.stream("expert").nth(index as u64);
-            }
-            sessions.push(expert.open_session(own, vocabulary)?);
+            sessions.push(expert.open_session(with_own_seeds(requests, index), vocabulary)?);
         }
         Ok(ExpertSessions { sessions })
     }
@@ -75,6 +71,15 @@ impl<'a> Experts<'a> {
         let mut taken = self.experts.iter().map(|(token, _)| token).chain(&self.closed_tokens);
         assert!(!taken.any(|&token| token == help_token), "help token {help_token} was added twice");
     }
+}
+
+/// The same requests with the seeds of an expert.
+fn with_own_seeds<'a>(requests: &[RequestInfo<'a>], expert: usize) -> Vec<RequestInfo<'a>> {
+    let mut own = requests.to_vec();
+    for request in &mut own {
+        request.seed = request.seed.stream("expert").nth(expert as u64);
+    }
+    own
 }
 
 /// The sessions of all experts for one batch of texts.
@@ -114,6 +119,19 @@ impl ExpertSessions<'_> {
         for session in &mut self.sessions {
             session.select_rows(rows);
         }
+    }
+
+    /// Whether all sessions can take more rows.
+    pub(crate) fn can_append(&self) -> bool {
+        self.sessions.iter().all(|session| session.can_append())
+    }
+
+    /// Adds rows to all sessions.
+    pub(crate) fn append(&mut self, requests: &[RequestInfo<'_>]) -> Result<(), DecodeError> {
+        for (index, session) in self.sessions.iter_mut().enumerate() {
+            session.append(&with_own_seeds(requests, index))?;
+        }
+        Ok(())
     }
 
     /// The work of all experts so far.

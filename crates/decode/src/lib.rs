@@ -12,6 +12,10 @@
 //! [`Verification`], the teacher also checks these tokens. If it does not accept one, the text is rolled back to the
 //! position of that token.
 //!
+//! Many texts are decoded together. Two settings decide which ones, and change no text: texts that want help can wait until
+//! enough of them do ([`BudgetedDecoder::with_help_batch`]), and new texts can take the place of finished ones
+//! ([`BudgetedDecoder::with_refill`]).
+//!
 //! This crate works on token ids only. It trains nothing, loads nothing and prints nothing.
 //!
 //! # Example

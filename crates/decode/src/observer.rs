@@ -7,8 +7,8 @@ use crate::{Distribution, Step};
 /// Any closure that takes a row and a step is an observer, which is not told of rollbacks. A row is the index of its
 /// prompt. The steps of one row come in order.
 pub trait Observer {
-    /// The student has read row `row` and is about to decide. This is called once for each row in each forward pass of
-    /// the student.
+    /// The student has read row `row` and is about to decide. This is called once for each row that a forward pass of the
+    /// student reads.
     fn distribution(&mut self, _row: usize, _distribution: &Distribution<'_>) {}
 
     /// Row `row` was rolled back to its first `length` steps; see [`Verification`](crate::Verification). Its new steps

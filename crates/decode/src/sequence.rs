@@ -20,6 +20,10 @@ pub(crate) struct Sequence {
     text: Vec<u32>,
     /// The length of the prefix up to and including the last token of an expert. It is never rolled back.
     verified: usize,
+    /// The call of an expert that this text waits for.
+    pub(crate) call: Option<PendingCall>,
+    /// The number of steps that the observer knows.
+    pub(crate) reported: usize,
     end: Option<End>,
     max_tokens: usize,
     /// The help rule of this text. An adaptive rule changes after each call.
@@ -53,6 +57,24 @@ impl Decision {
     }
 }
 
+/// A call of an expert that has not been made yet. The text does not change before the answer.
+pub(crate) struct PendingCall {
+    pub(crate) expert: usize,
+    pub(crate) decision: Decision,
+    /// The student's most likely next token. None at the end of a text.
+    proposal: Option<u32>,
+    /// What the student writes if the expert declines. It is kept only if the call is made in a later round than the
+    /// decision, because the logits are then gone.
+    pub(crate) own: Option<OwnToken>,
+}
+
+/// A token that the policy chooses for the next position.
+pub(crate) struct OwnToken {
+    sampled: SampledToken,
+    /// The distribution that it was drawn from, for speculative sampling.
+    draft: Option<Candidates>,
+}
+
 impl Sequence {
     pub(crate) fn new(
         request: &RequestInfo<'_>,
@@ -67,6 +89,8 @@ impl Sequence {
             ledger: BudgetLedger::new(request.prompt.budget, settings.enforcement),
             text: Vec::new(),
             verified: 0,
+            call: None,
+            reported: 0,
             end: (max_tokens == 0).then_some(End::Length),
             max_tokens,
             help_rule,
@@ -92,8 +116,14 @@ impl Sequence {
         Span { row, prompt_index: self.prompt_index, text: &self.text, from: self.text.len(), next: None }
     }
 
+    /// Whether the text has an end, which an expert may still have to verify.
     pub(crate) fn is_finished(&self) -> bool {
         self.end.is_some()
+    }
+
+    /// Whether nothing can change this text any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_finished() && self.call.is_none()
     }
 
     /// Decides whether to call an expert.
@@ -116,8 +146,14 @@ impl Sequence {
         wanted && self.is_finished() && self.ledger.is_open(self.text.len() - 1)
     }
 
-    /// The request of this sequence: for the next tokens, or to verify its end.
-    pub(crate) fn request(&self, row: usize, distribution: &Distribution<'_>) -> HelpRequest<'_> {
+    /// Waits for the call of a decision, if it is one to call an expert.
+    pub(crate) fn wait(&mut self, decision: Decision, distribution: &Distribution<'_>) {
+        let proposal = (!self.is_finished()).then(|| distribution.best());
+        self.call = decision.expert.map(|expert| PendingCall { expert, decision, proposal, own: None });
+    }
+
+    /// The request for a pending call: for the next tokens, or to verify the end of the text.
+    pub(crate) fn request(&self, row: usize, call: &PendingCall) -> HelpRequest<'_> {
         let review_from = self.review_from();
         let at_end = self.is_finished();
         let acceptance = match self.verification.rule {
@@ -125,8 +161,7 @@ impl Sequence {
             AcceptanceRule::Surprise => Acceptance::Surprise(self.verification.tolerance_nats),
             AcceptanceRule::Sampling => Acceptance::Sampling(&self.drafts[review_from - self.verified..]),
         };
-        let proposal = (!at_end).then(|| distribution.best());
-        HelpRequest { row, text: &self.text, review_from, acceptance, proposal, at_end }
+        HelpRequest { row, text: &self.text, review_from, acceptance, proposal: call.proposal, at_end }
     }
 
     /// The random number for the policy's own token.
@@ -134,18 +169,27 @@ impl Sequence {
         policy.sampler.uniform(&mut self.token_rng)
     }
 
-    /// Appends the policy's own token.
-    pub(crate) fn push_own(
-        &mut self,
+    /// The random number that [`uniform`](Self::uniform) will return.
+    pub(crate) fn next_uniform(&self, policy: &Policy<'_>) -> f64 {
+        policy.sampler.uniform(&mut self.token_rng.clone())
+    }
+
+    /// A token that the policy has chosen from a distribution.
+    pub(crate) fn own_token(
+        &self,
         policy: &Policy<'_>,
         distribution: &Distribution<'_>,
-        decision: Decision,
         sampled: SampledToken,
-        vocabulary: &Vocabulary,
-    ) {
-        if self.verification.rule == AcceptanceRule::Sampling {
-            self.drafts.push(policy.sampler.candidates(distribution));
-        }
+    ) -> OwnToken {
+        let draft =
+            (self.verification.rule == AcceptanceRule::Sampling).then(|| policy.sampler.candidates(distribution));
+        OwnToken { sampled, draft }
+    }
+
+    /// Appends the policy's own token.
+    pub(crate) fn push_own(&mut self, own: OwnToken, decision: Decision, vocabulary: &Vocabulary) {
+        let OwnToken { sampled, draft } = own;
+        self.drafts.extend(draft);
         // If the expert declined, the decision to ask does not count: with or without it, the student's token follows.
         let no_call_log_prob = if decision.expert.is_none() { decision.log_prob } else { 0.0 };
         self.append(
@@ -168,11 +212,11 @@ impl Sequence {
     /// the student cannot write one of the tokens.
     pub(crate) fn apply_help(
         &mut self,
-        expert: usize,
+        call: &PendingCall,
         response: &HelpResponse,
-        decision: Decision,
         vocabulary: &Vocabulary,
     ) -> Result<(), DecodeError> {
+        let PendingCall { expert, decision, .. } = *call;
         self.roll_back(expert, response.rollback)?;
         self.help_rule = self.help_rule.after_call(response.rollback == 0);
         let mut step = Step {

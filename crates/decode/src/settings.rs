@@ -3,7 +3,10 @@
 use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, Readout, RequestInfo, Verification};
+use crate::{Enforcement, HelpRule, Readout, RequestInfo, Verification};
+
+/// Texts that are to be written, with their help rules.
+pub(crate) type Texts<'a> = [(RequestInfo<'a>, HelpRule)];
 
 /// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
 #[derive(Clone, Debug)]
@@ -12,6 +15,10 @@ pub(crate) struct DecodeSettings {
     /// The token with which every text begins.
     pub(crate) forced_bos: Option<u32>,
     pub(crate) batch_size: usize,
+    /// The number of rows that wait for the same expert before it is called, if others can go on.
+    pub(crate) help_batch: usize,
+    /// The number of free rows at which new texts take them. None if a batch takes no new texts.
+    pub(crate) refill: Option<usize>,
     pub(crate) enforcement: Enforcement,
     pub(crate) verification: Verification,
     pub(crate) readout: Readout,

@@ -15,8 +15,9 @@ const CAPACITY: usize = 64;
 
 /// An expert that is a language model: it answers with the next token.
 ///
-/// It reads all prompts of a batch at the first request, so that a batch that never asks costs nothing. Each round of
-/// requests then takes one forward pass, in which each row that asks catches up on the tokens since its last request.
+/// It reads all prompts of a batch at the first request, so that a batch that never asks costs nothing. Texts that join the
+/// batch later are read together too, at the first request of one of them. Each round of requests then takes one forward
+/// pass, in which each row that asks catches up on the tokens since its last request.
 /// An answer is one token and costs 1. Accepting the end of a text produces no token and also costs 1. Declining is
 /// free.
 ///
@@ -73,11 +74,10 @@ impl Expert for Teacher<'_> {
         if let Some(&token) = spec.eos.iter().find(|&&token| !vocabulary.ends(token)) {
             return Err(DecodeError::EndOfText { token });
         }
-        for request in &requests {
-            check_prompt(request.prompt_index, &request.prompt.expert, spec.vocab_size)?;
-        }
-        let rngs = requests.iter().map(|request| request.seed.rng()).collect();
-        Ok(Box::new(TeacherSession { teacher: self, vocabulary, requests, rngs, cursor: None }))
+        let mut session =
+            TeacherSession { teacher: self, vocabulary, rows: Vec::new(), cursor: None, used: ModelUse::default() };
+        session.append(&requests)?;
+        Ok(Box::new(session))
     }
 }
 
@@ -85,22 +85,51 @@ impl Expert for Teacher<'_> {
 struct TeacherSession<'a> {
     teacher: &'a Teacher<'a>,
     vocabulary: &'a Vocabulary,
-    requests: Vec<RequestInfo<'a>>,
-    rngs: Vec<ChaCha8Rng>,
-    /// None before the first request.
+    rows: Vec<Row>,
+    /// None if no prompt of these rows has been read.
     cursor: Option<Cursor<'a>>,
+    /// The work of earlier cursors.
+    used: ModelUse,
+}
+
+/// A text of a session.
+#[derive(Clone)]
+struct Row {
+    prompt_index: usize,
+    prompt: Vec<u32>,
+    rng: ChaCha8Rng,
+    /// The row of the cursor. None if the prompt has not been read.
+    place: Option<usize>,
+}
+
+impl TeacherSession<'_> {
+    /// Reads the prompts that have not been read, if one of their texts asks.
+    fn read_prompts(&mut self, requests: &[HelpRequest<'_>]) {
+        if requests.iter().all(|request| self.rows[request.row].place.is_some()) {
+            return;
+        }
+        let mut prompts: Vec<&[u32]> = Vec::new();
+        let first = self.cursor.as_ref().map_or(0, Cursor::rows);
+        for row in self.rows.iter_mut().filter(|row| row.place.is_none()) {
+            row.place = Some(first + prompts.len());
+            prompts.push(&row.prompt);
+        }
+        match &mut self.cursor {
+            Some(cursor) => cursor.append(&prompts, CAPACITY),
+            None => self.cursor = Some(Cursor::open(self.teacher.model, &prompts, CAPACITY, self.teacher.readout)),
+        }
+    }
 }
 
 impl ExpertSession for TeacherSession<'_> {
     fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
-        let model = self.teacher.model;
-        let cursor = self.cursor.get_or_insert_with(|| {
-            let prompts: Vec<&[u32]> = self.requests.iter().map(|info| info.prompt.expert.as_slice()).collect();
-            Cursor::open(model, &prompts, CAPACITY, self.teacher.readout)
-        });
-        let prompt_index = |request: &HelpRequest<'_>| self.requests[request.row].prompt_index;
-        let spans: Vec<Span<'_>> =
-            requests.iter().map(|request| span_to_read(request, prompt_index(request))).collect();
+        self.read_prompts(requests);
+        let Some(cursor) = &mut self.cursor else { return Ok(vec![]) };
+        let mut spans = Vec::with_capacity(requests.len());
+        for request in requests {
+            let row = &self.rows[request.row];
+            spans.push(span_to_read(request, row.place.expect("its prompt was read"), row.prompt_index));
+        }
         let logits = cursor.read(&spans, self.vocabulary)?;
         let distributions = logits.distributions();
         let mut rest = distributions.as_slice();
@@ -108,21 +137,42 @@ impl ExpertSession for TeacherSession<'_> {
         for (request, span) in requests.iter().zip(&spans) {
             let (of_request, others) = rest.split_at(span.text.len() + 1 - span.from);
             rest = others;
-            responses.push(self.teacher.respond(request, span.from, of_request, &mut self.rngs[request.row]));
+            responses.push(self.teacher.respond(request, span.from, of_request, &mut self.rows[request.row].rng));
         }
         Ok(responses)
     }
 
     fn select_rows(&mut self, rows: &[usize]) {
-        self.requests = rows.iter().map(|&row| self.requests[row]).collect();
-        self.rngs = rows.iter().map(|&row| self.rngs[row].clone()).collect();
-        if let Some(cursor) = &mut self.cursor {
-            cursor.select_rows(rows);
+        self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
+        let mut kept = Vec::with_capacity(rows.len());
+        for place in self.rows.iter_mut().filter_map(|row| row.place.as_mut()) {
+            kept.push(std::mem::replace(place, kept.len()));
+        }
+        match &mut self.cursor {
+            Some(cursor) if !kept.is_empty() => cursor.select_rows(&kept),
+            _ => {
+                self.used = self.used();
+                self.cursor = None;
+            }
         }
     }
 
+    fn can_append(&self) -> bool {
+        self.cursor.as_ref().is_none_or(Cursor::can_append)
+    }
+
+    fn append(&mut self, requests: &[RequestInfo<'_>]) -> Result<(), DecodeError> {
+        for request in requests {
+            let prompt = &request.prompt.expert;
+            check_prompt(request.prompt_index, prompt, self.teacher.model.spec().vocab_size)?;
+            let (prompt_index, rng) = (request.prompt_index, request.seed.rng());
+            self.rows.push(Row { prompt_index, prompt: prompt.clone(), rng, place: None });
+        }
+        Ok(())
+    }
+
     fn used(&self) -> ModelUse {
-        self.cursor.as_ref().map(Cursor::used).unwrap_or_default()
+        [self.used].into_iter().chain(self.cursor.as_ref().map(Cursor::used)).sum()
     }
 }
 
@@ -167,8 +217,8 @@ impl Teacher<'_> {
 
 /// What a teacher reads to answer: the text. At the end of a text it leaves out the last token, because nothing follows
 /// that token.
-fn span_to_read<'t>(request: &HelpRequest<'t>, prompt_index: usize) -> Span<'t> {
+fn span_to_read<'t>(request: &HelpRequest<'t>, row: usize, prompt_index: usize) -> Span<'t> {
     let end = request.text.len() - usize::from(request.at_end);
     let (text, next) = (&request.text[..end], request.text.get(end).copied().or(request.proposal));
-    Span { row: request.row, prompt_index, text, from: request.review_from.min(end), next }
+    Span { row, prompt_index, text, from: request.review_from.min(end), next }
 }

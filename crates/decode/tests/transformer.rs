@@ -236,3 +236,27 @@ fn padding_changes_nothing() {
         text.steps.len()
     });
 }
+
+#[test]
+fn waiting_for_others_and_refills_change_no_text() {
+    for_models(|student, teacher| {
+        let prompts = prompts(13, HelpBudget::percent(50));
+        for (rule, verification) in [
+            (HelpRule::Random(0.4), Verification::default()),
+            (HelpRule::Every(3), Verification::LOSSLESS),
+            (HelpRule::Random(0.4), Verification { tolerance_nats: 0.5, ..Verification::LOSSLESS }),
+        ] {
+            let decoder = || helped_decoder(student, teacher, rule).with_verification(verification);
+            let written = |decoder: BudgetedDecoder<'_>| -> Vec<_> {
+                let texts = texts(decoder.decode(&prompts, Seed(6)));
+                texts.iter().map(|text| (all_tokens(text), sources(text))).collect()
+            };
+            let alone = written(decoder().with_batch_size(1));
+            for (help_batch, refill) in [(1, 1), (3, 1), (3, 3), (100, 2)] {
+                let decoder = decoder().with_batch_size(5).with_help_batch(help_batch).with_refill(refill);
+                assert_eq!(written(decoder), alone, "{rule:?}, {help_batch}, {refill}");
+            }
+        }
+        13
+    });
+}

@@ -14,6 +14,42 @@ pub(crate) struct KvCache {
     values: Tensor<4>,
 }
 
+/// The keys and values that a call attends to: all rows of a batch, or some of them.
+#[derive(Debug)]
+pub(crate) struct KeysValues<'a> {
+    /// `[batch, heads, capacity, d_head]` both.
+    pub(crate) keys: Tensor<4>,
+    pub(crate) values: Tensor<4>,
+    /// The rows of the call. None if they are all rows, in order.
+    pub(crate) rows: Option<&'a [usize]>,
+    /// The number of slots that are read.
+    pub(crate) slots: usize,
+}
+
+impl From<(Tensor<4>, Tensor<4>)> for KeysValues<'_> {
+    /// All rows and slots.
+    fn from((keys, values): (Tensor<4>, Tensor<4>)) -> Self {
+        let slots = keys.dims()[2];
+        Self { keys, values, rows: None, slots }
+    }
+}
+
+impl KeysValues<'_> {
+    /// The keys and values of the rows and slots that are read, `[rows, heads, slots, d_head]` both.
+    pub(crate) fn selected(self) -> (Tensor<4>, Tensor<4>) {
+        let index = self.rows.map(|rows| row_index(rows, &self.keys.device()));
+        // The rows are selected first: `select` copies its input if that is not contiguous, as a narrowed tensor is.
+        let select = |all: Tensor<4>| {
+            let rows = match &index {
+                Some(index) => all.select(0, index.clone()),
+                None => all,
+            };
+            rows.narrow(2, 0, self.slots)
+        };
+        (select(self.keys), select(self.values))
+    }
+}
+
 /// The part of a cache that a call extends and reads.
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
@@ -28,12 +64,12 @@ pub(crate) struct Slots<'a> {
     pub(crate) end: usize,
 }
 
-impl Slots<'_> {
+impl<'a> Slots<'a> {
     /// Appends keys and values, and returns those of all slots.
     ///
     /// # Shapes
-    /// `[rows, heads, time, d_head]` to `[rows, heads, end, d_head]`.
-    pub(crate) fn extend(self, (keys, values): (Tensor<4>, Tensor<4>)) -> (Tensor<4>, Tensor<4>) {
+    /// Keys and values: `[rows, heads, time, d_head]`.
+    pub(crate) fn extend(self, (keys, values): (Tensor<4>, Tensor<4>)) -> KeysValues<'a> {
         self.cache.append(self.rows, self.offsets, keys, values);
         self.cache.view((!self.whole).then_some(self.rows), self.end)
     }
@@ -79,17 +115,9 @@ impl KvCache {
         }
     }
 
-    /// The first `length` slots of all rows, or of `rows` if they are given.
-    ///
-    /// # Shapes
-    /// Keys and values: `[rows, heads, length, d_head]`.
-    pub(crate) fn view(&self, rows: Option<&[usize]>, length: usize) -> (Tensor<4>, Tensor<4>) {
-        // The rows are selected first: `select` copies its input if that is not contiguous, as a narrowed tensor is.
-        let view_of = |cache: &Tensor<4>| {
-            let rows = rows.map(|rows| cache.clone().select(0, row_index(rows, &cache.device())));
-            rows.unwrap_or_else(|| cache.clone()).narrow(2, 0, length)
-        };
-        (view_of(&self.keys), view_of(&self.values))
+    /// The first `slots` slots of all rows, or of `rows` if they are given.
+    pub(crate) fn view<'a>(&self, rows: Option<&'a [usize]>, slots: usize) -> KeysValues<'a> {
+        KeysValues { keys: self.keys.clone(), values: self.values.clone(), rows, slots }
     }
 
     /// Replaces the rows of the cache by the given ones, in that order.
@@ -99,10 +127,30 @@ impl KvCache {
         self.values.inplace(|cache| cache.select(0, index));
     }
 
+    /// Adds the rows of another cache, if no row of the two uses more than `used` slots.
+    ///
+    /// The cache gets the capacity of the other one, or room for twice as many slots as are used if it had that before. It
+    /// can become smaller: if long texts left, all later copies of the rows would carry their slots.
+    pub(crate) fn append_rows(&mut self, mut other: Self, used: usize) {
+        let capacity = other.capacity().max(self.capacity().min(2 * used));
+        self.grow(capacity);
+        other.grow(capacity);
+        for (own, added) in [(&mut self.keys, other.keys), (&mut self.values, other.values)] {
+            own.inplace(|own| Tensor::cat(vec![own.narrow(2, 0, capacity), added], 0));
+        }
+    }
+
     fn reserve(&mut self, needed: usize) {
         let capacity = self.capacity();
         if needed > capacity {
-            let grown = needed.max(2 * capacity);
+            self.grow(needed.max(2 * capacity));
+        }
+    }
+
+    /// Adds empty slots to every row.
+    fn grow(&mut self, grown: usize) {
+        let capacity = self.capacity();
+        if grown > capacity {
             for cache in [&mut self.keys, &mut self.values] {
                 cache.inplace(|old| {
                     let [batch, heads, _, d_head] = old.dims();
@@ -124,7 +172,7 @@ mod tests {
     }
 
     fn read(cache: &KvCache, rows: Option<&[usize]>, length: usize) -> Vec<f32> {
-        cache.view(rows, length).0.into_data().iter::<f32>().collect()
+        cache.view(rows, length).selected().0.into_data().iter::<f32>().collect()
     }
 
     #[test]
@@ -143,6 +191,26 @@ mod tests {
         cache.append(&[0], &[0], numbered(1, 3, 1.0), numbered(1, 3, 1.0));
         cache.append(&[0], &[1], numbered(1, 1, 9.0), numbered(1, 1, 9.0));
         assert_eq!(read(&cache, None, 2), [1.0, 9.0]);
+    }
+
+    #[test]
+    fn rows_of_a_cache_of_another_capacity_can_be_added() {
+        let numbered_cache = |rows, capacity, from| {
+            let mut cache = KvCache::new(rows, 1, capacity, 1, &Device::default());
+            cache.append(
+                &(0..rows).collect::<Vec<_>>(),
+                &vec![0; rows],
+                numbered(rows, 1, from),
+                numbered(rows, 1, from),
+            );
+            cache
+        };
+        for ([own, other, used], capacity) in [([2, 3, 2], 3), ([3, 2, 2], 3), ([9, 3, 1], 3), ([9, 2, 3], 6)] {
+            let mut cache = numbered_cache(2, own, 1.0);
+            cache.append_rows(numbered_cache(1, other, 7.0), used);
+            assert_eq!(cache.capacity(), capacity);
+            assert_eq!(read(&cache, None, 1), [1.0, 2.0, 7.0]);
+        }
     }
 
     #[test]

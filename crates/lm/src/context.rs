@@ -19,12 +19,29 @@ pub trait ModelState: Any + Debug + Send {
     ///
     /// A cache that is overwritten in place has nothing to do here, because the context knows the lengths.
     fn truncate(&mut self, row: usize, length: usize);
+
+    /// Whether [`append`](Self::append) works. It does not by default.
+    fn can_append(&self) -> bool {
+        false
+    }
+
+    /// Adds the rows of another state after its own. `other` has the same type; the prompts that it holds may be longer or
+    /// shorter, and its caches larger or smaller. `lengths` are the numbers of tokens that all rows have read after their
+    /// prompts, so that a cache can give up slots that only finished rows have filled.
+    ///
+    /// # Panics
+    /// If the state [cannot append](Self::can_append) rows.
+    fn append(&mut self, other: Box<dyn Any>, lengths: &[usize]) {
+        let _ = (other, lengths);
+        unimplemented!("a state without `append` says so in `can_append`")
+    }
 }
 
 /// The state of a batch: its prompts as a model has read them, and the tokens that each row has read after its prompt.
 ///
-/// Rows are independent. They may differ in length. A row can be rolled back ([`truncate`](Self::truncate)), and rows
-/// can be dropped or reordered ([`select_rows`](Self::select_rows)).
+/// Rows are independent. They may differ in length. A row can be rolled back ([`truncate`](Self::truncate)), rows can be
+/// dropped or reordered ([`select_rows`](Self::select_rows)), and rows of another context can be added
+/// ([`append`](Self::append)).
 #[derive(Debug)]
 pub struct Context {
     starts: Vec<u32>,
@@ -128,6 +145,44 @@ impl Context {
         }
     }
 
+    /// Whether the rows of other contexts of the same model can be added to this one: whether all of its states support it.
+    /// Those of the models of this crate do, except for a context with a [tape](Self::take_tape).
+    pub fn can_append(&self) -> bool {
+        self.tape.is_none() && self.states.iter().all(|state| state.can_append())
+    }
+
+    /// Adds the rows of another context of the same model after those of this one. Their prompts and texts may differ in
+    /// length.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use wheels_lm::{LanguageModel, T5Config, TokenBatch};
+    ///
+    /// let config = T5Config { vocab_size: 12, d_model: 8, d_kv: 4, d_ff: 16, num_heads: 2, ..T5Config::default() };
+    /// let model = config.init(&Device::flex());
+    /// let mut context = model.prefill(&TokenBatch::new(&[vec![3, 4, 1], vec![5, 1]], 0), 8);
+    /// context.append(model.prefill(&TokenBatch::new(&[vec![6, 7, 8, 9, 1]], 0), 4));
+    /// assert_eq!(context.batch(), 3);
+    /// ```
+    ///
+    /// # Panics
+    /// If this context [cannot append](Self::can_append) rows, or if the contexts are those of different models or only one
+    /// of them [remembers](Self::remembers) what it reads.
+    pub fn append(&mut self, other: Self) {
+        assert!(self.can_append(), "a state of this context cannot take more rows");
+        assert_eq!(self.remembers, other.remembers, "both contexts remember what they read, or none does");
+        assert_eq!(self.states.len(), other.states.len(), "the contexts of different models cannot be joined");
+        self.starts.extend(other.starts);
+        self.tokens.extend(other.tokens);
+        let lengths = self.lengths();
+        for added in other.states {
+            let added: Box<dyn Any> = added;
+            let own =
+                self.states.iter_mut().find(|own| (own.as_ref() as &dyn Any).type_id() == added.as_ref().type_id());
+            own.expect("the contexts of different models cannot be joined").append(added, &lengths);
+        }
+    }
+
     /// Records that row `rows[i]` has read row `i` of `tokens`. A model calls this at the end of its
     /// [`hidden`](crate::LanguageModel::hidden). A context that does not [remember](Self::remembers) is not changed.
     pub fn extend(&mut self, rows: &[usize], tokens: &TokenBatch) {
@@ -167,6 +222,44 @@ mod tests {
         fn truncate(&mut self, row: usize, length: usize) {
             self.0.push(format!("row {row} to {length}"));
         }
+    }
+
+    /// The ids of the rows.
+    #[derive(Debug)]
+    struct Ids(Vec<u32>);
+
+    impl ModelState for Ids {
+        fn select_rows(&mut self, rows: &[usize]) {
+            self.0 = rows.iter().map(|&row| self.0[row]).collect();
+        }
+
+        fn truncate(&mut self, _row: usize, _length: usize) {}
+
+        fn can_append(&self) -> bool {
+            true
+        }
+
+        fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
+            self.0.extend(other.downcast::<Self>().expect("a state of the same type").0);
+        }
+    }
+
+    #[test]
+    fn rows_of_another_context_come_after_its_own() {
+        let context_of = |ids: &[u32]| {
+            let mut context = Context::new(ids.to_vec(), true);
+            context.insert(Ids(ids.to_vec()));
+            context
+        };
+        let (mut context, mut other) = (context_of(&[3, 4]), context_of(&[5]));
+        context.extend(&[1], &TokenBatch::column(&[4]));
+        other.extend(&[0], &TokenBatch::column(&[5]));
+        context.append(other);
+        context.select_rows(&[1, 2]);
+        assert_eq!((context.starts(), context.lengths()), (vec![4, 5], vec![1, 1]));
+        assert_eq!(context.state::<Ids>().map(|ids| ids.0.as_slice()), Some(&[4, 5][..]));
+        context.insert(Recorder::default());
+        assert!(!context.can_append(), "one state without `append` is enough");
     }
 
     #[test]

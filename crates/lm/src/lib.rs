@@ -50,7 +50,8 @@
 //! assert_eq!(context.lengths(), [1, 1]);
 //! ```
 //!
-//! A model with a KV cache stores it in the context as a [`ModelState`], which can select rows and truncate a row.
+//! A model with a KV cache stores it in the context as a [`ModelState`], which can select rows and truncate a row. If it
+//! can also take the rows of another context ([`ModelState::can_append`]), a decoder can keep its batch full.
 
 mod batch;
 mod cache;

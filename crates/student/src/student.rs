@@ -1,5 +1,6 @@
 //! A language model with a help token.
 
+use std::any::Any;
 use std::fs;
 use std::path::Path;
 
@@ -55,6 +56,15 @@ impl ModelState for PromptPrices {
 
     fn truncate(&mut self, _row: usize, _length: usize) {
         // A rollback does not reach into the prompt.
+    }
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
+        let Self(added) = *other.downcast::<Self>().expect("a state of the same type");
+        self.0.inplace(|own| Tensor::cat(vec![own, added], 0));
     }
 }
 
@@ -359,6 +369,13 @@ mod tests {
         }
         context.select_rows(&[1]);
         assert_eq!(context.state::<PromptPrices>().unwrap().0.dims(), [1, 1]);
+        let price = |context: &Context, row: usize| {
+            context.state::<PromptPrices>().unwrap().0.clone().into_data().iter::<f32>().nth(row)
+        };
+        let added = STUDENT.prefill(&prompts(), 4);
+        let [first, second] = [0, 1].map(|row| price(&added, row));
+        context.append(added);
+        assert_eq!([0, 1, 2].map(|row| price(&context, row)), [second, first, second]);
     }
 
     #[test]

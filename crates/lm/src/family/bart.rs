@@ -339,6 +339,7 @@ impl Bart {
         EncoderMemory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
+            lengths: prompts.lengths().to_vec(),
         }
     }
 }
@@ -393,13 +394,17 @@ impl LanguageModel for Bart {
         let mut x = self.input_layers(&self.decoder).forward(&input, &packing, &mut dropout);
 
         let state = context.state_mut::<EncoderDecoderState>().expect("this context was made by the prefill of a Bart");
-        let selected = (!whole).then(|| state.memory.select_rows(rows));
-        let memory = selected.as_ref().unwrap_or(&state.memory);
+        let selected = (!whole).then_some(rows);
+        let padding = state.memory.bias_of(selected);
         for (index, block) in self.decoder.layers.iter().enumerate() {
             let cache = state.caches.get_mut(index);
             let slots = cache.map(|cache| Slots { cache, rows, whole, offsets: &offsets, end });
-            let attended =
-                Attended { packing: &packing, bias: mask.clone(), slots, prompts: Some(memory.block(index)) };
+            let attended = Attended {
+                packing: &packing,
+                bias: mask.clone(),
+                slots,
+                prompts: Some(state.memory.block(index, selected, padding.clone())),
+            };
             x = block.forward(x, attended, &mut dropout, self.config.style());
             observe(&x, || format!("model.decoder.layers.{index}"));
         }

@@ -3,6 +3,7 @@
 //! 2505.09388). Other models, such as SmolLM2, have the architecture of one of these.
 
 mod block;
+mod state;
 mod taped;
 
 use burn::module::{Module, Param};
@@ -10,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Map;
 
 use block::{Attended, Block, Mlp, SelfAttention};
+use state::LlamaState;
 
 use super::llama_config::LlamaConfig;
 use crate::cache::{KvCache, Slots};
@@ -19,9 +21,7 @@ use crate::nn::{Dropout, Embedding, Linear, Packing, RmsNorm, Rotary, causal_mas
 use crate::overflow::observe;
 use crate::tape::Tape;
 use crate::weights::Tensors;
-use crate::{
-    Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, ModelState, Positions, TokenBatch, TokenIds,
-};
+use crate::{Context, Hidden, LanguageModel, LmError, LoraConfig, ModelSpec, Positions, TokenBatch, TokenIds};
 
 /// The names of a parameter in Hugging Face's files. Files of the bare model have no prefix.
 pub(crate) fn names(path: &str) -> Vec<String> {
@@ -139,28 +139,6 @@ struct Blocks {
     embed_tokens: Embedding,
     layers: Vec<Block>,
     norm: RmsNorm,
-}
-
-/// What a Llama keeps in a [`Context`].
-#[derive(Debug)]
-struct LlamaState {
-    /// The prompt of each row without its last token, which is the start token of the context.
-    prefixes: Vec<Vec<u32>>,
-    /// One cache for each block, which begins with the prefix. There are none in a context that does not remember.
-    caches: Vec<KvCache>,
-}
-
-impl ModelState for LlamaState {
-    fn select_rows(&mut self, rows: &[usize]) {
-        self.prefixes = rows.iter().map(|&row| self.prefixes[row].clone()).collect();
-        for cache in &mut self.caches {
-            cache.select_rows(rows);
-        }
-    }
-
-    fn truncate(&mut self, _row: usize, _length: usize) {
-        // The context knows the lengths: slots past them are masked, and the next append overwrites them.
-    }
 }
 
 /// The caches of a call, and the rows in which its tokens belong.

@@ -166,10 +166,11 @@ impl Block {
     fn forward(&self, mut x: Tensor<2>, attended: Attended<'_>, dropout: &mut Dropout, rate: f64) -> Tensor<2> {
         let Attended { packing, bias, slots, prompts } = attended;
         let normed = self.attention_norm.forward(x.clone());
-        let mut keys_values = self.attention.keys_values(normed.clone(), packing, dropout);
-        if let Some(slots) = slots {
-            keys_values = slots.extend(keys_values);
-        }
+        let new = self.attention.keys_values(normed.clone(), packing, dropout);
+        let keys_values = match slots {
+            Some(slots) => slots.extend(new),
+            None => new.into(),
+        };
         let found = self.attention.forward(normed, packing, keys_values, bias, dropout);
         x = x + dropout.apply(found, rate);
         if let (Some(cross), Some(norm), Some(prompts)) = (&self.cross, &self.cross_norm, prompts) {
@@ -293,6 +294,7 @@ impl T5 {
         EncoderMemory {
             layers: layers.map(|cross| cross.keys_values(encoded.clone(), &packing, &mut dropout)).collect(),
             bias: padding_mask(prompts, &self.device()),
+            lengths: prompts.lengths().to_vec(),
         }
     }
 }
@@ -336,8 +338,8 @@ impl LanguageModel for T5 {
         // Packing is slow only in the backward pass, and a context with caches is for decoding, which has none.
         let packing = if context.remembers() { Packing::packed(tokens, &device) } else { Packing::padded(tokens) };
         let state = context.state_mut::<EncoderDecoderState>().expect("this context was made by the prefill of a T5");
-        let selected = (!whole).then(|| state.memory.select_rows(rows));
-        let memory = selected.as_ref().unwrap_or(&state.memory);
+        let selected = (!whole).then_some(rows);
+        let padding = state.memory.bias_of(selected);
 
         let (mut dropout, rate) = (self.dropout(1), self.config.dropout_rate);
         let mut x = embed(&self.shared, tokens.tensor(&device), &packing, &mut dropout, rate);
@@ -347,8 +349,12 @@ impl LanguageModel for T5 {
             }
             let cache = state.caches.get_mut(index);
             let slots = cache.map(|cache| Slots { cache, rows, whole, offsets: &offsets, end });
-            let attended =
-                Attended { packing: &packing, bias: bias.clone(), slots, prompts: Some(memory.block(index)) };
+            let attended = Attended {
+                packing: &packing,
+                bias: bias.clone(),
+                slots,
+                prompts: Some(state.memory.block(index, selected, padding.clone())),
+            };
             x = block.forward(x, attended, &mut dropout, rate);
             observe(&x, || format!("decoder.block.{index}"));
         }

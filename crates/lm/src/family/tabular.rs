@@ -1,5 +1,7 @@
 //! A language model that is a table of logits. It is trainable, and tests can compute its exact results.
 
+use std::any::Any;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -151,6 +153,14 @@ impl ModelState for Histories {
 
     fn truncate(&mut self, _row: usize, _length: usize) {
         // A rollback does not reach into the prompt.
+    }
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, other: Box<dyn Any>, _lengths: &[usize]) {
+        self.0.extend(other.downcast::<Self>().expect("a state of the same type").0);
     }
 }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Dropout, Linear, MASKED, Packing};
 use crate::TokenBatch;
+use crate::cache::KeysValues;
 
 /// Multi-head attention of an encoder-decoder.
 #[derive(Module, Debug)]
@@ -73,16 +74,17 @@ impl Attention {
         (self.split(keys, packing), self.split(self.v.forward(x, dropout), packing))
     }
 
-    /// Attends from the positions of `x` to `keys` and `values`.
+    /// Attends from the positions of `x` to keys and values.
     ///
     /// # Shapes
-    /// `x` and the result: `[positions, d_model]`, which `packing` maps to the grid `[batch, query, d_model]`; `keys`,
-    /// `values`: `[batch, heads, key, d_head]`; `bias`: any shape that broadcasts to `[batch, heads, query, key]`.
+    /// `x` and the result: `[positions, d_model]`, which `packing` maps to the grid `[batch, query, d_model]`; keys and
+    /// values, as they are selected: `[batch, heads, key, d_head]`; `bias`: any shape that broadcasts to `[batch, heads,
+    /// query, key]`.
     pub(crate) fn forward(
         &self,
         x: Tensor<2>,
         packing: &Packing,
-        (keys, values): (Tensor<4>, Tensor<4>),
+        keys_values: KeysValues<'_>,
         bias: Option<Tensor<4>>,
         dropout: &mut Dropout,
     ) -> Tensor<2> {
@@ -90,7 +92,7 @@ impl Attention {
         if self.scale != 1.0 {
             queries = queries * self.scale;
         }
-        let found = attend(self.split(queries, packing), keys, values, bias, dropout, self.dropout);
+        let found = attend(self.split(queries, packing), keys_values, bias, dropout, self.dropout);
         self.o.forward(packing.list(found), dropout)
     }
 
@@ -105,23 +107,25 @@ impl Attention {
 /// are dropped with the probability `rate`.
 ///
 /// # Shapes
-/// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, heads / group, slots, d_head]`; `bias`: a shape that
-/// broadcasts to `[rows, heads, time, slots]`, of one head if the group is larger than 1; the result: `[rows, time, heads *
-/// d_head]`.
+/// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, heads / group, slots,
+/// d_head]`; `bias`: a shape that broadcasts to `[rows, heads, time, slots]`, of one head if the group is larger than 1;
+/// the result: `[rows, time, heads * d_head]`.
 pub(crate) fn attend(
     queries: Tensor<4>,
-    keys: Tensor<4>,
-    values: Tensor<4>,
+    keys_values: KeysValues<'_>,
     bias: Option<Tensor<4>>,
     dropout: &mut Dropout,
     rate: f64,
 ) -> Tensor<3> {
     #[cfg(feature = "cpu")]
     if !dropout.drops(rate)
-        && let Some(found) = wheels_cpu::attention(&queries, &keys, &values, bias.as_ref())
+        && let KeysValues { keys, values, rows, slots } = &keys_values
+        && let cache = (wheels_cpu::CacheView { keys, values, rows: *rows, slots: *slots })
+        && let Some(found) = wheels_cpu::attention_to(&queries, cache, bias.as_ref())
     {
         return found.flatten(2, 3);
     }
+    let (keys, values) = keys_values.selected();
     let [rows, heads, time, d_head] = queries.dims();
     let kv_heads = keys.dims()[1];
     // The queries of a group are read as more queries of one head.
@@ -167,12 +171,14 @@ pub(crate) fn causal_mask(
 /// # Shapes
 /// `[batch, 1, 1, time]`.
 pub(crate) fn padding_mask(tokens: &TokenBatch, device: &Device) -> Option<Tensor<4>> {
-    tokens.is_ragged().then(|| {
-        let mask: Vec<f32> = tokens
-            .lengths()
-            .iter()
-            .flat_map(|&length| (0..tokens.width()).map(move |t| if t < length { 0.0 } else { MASKED }))
-            .collect();
-        Tensor::from_data(TensorData::new(mask, [tokens.rows(), 1, 1, tokens.width()]), device)
+    length_mask(tokens.lengths(), tokens.width(), device)
+}
+
+/// As [`padding_mask`], for rows of these lengths that are padded to `time`.
+pub(crate) fn length_mask(lengths: &[usize], time: usize, device: &Device) -> Option<Tensor<4>> {
+    lengths.iter().any(|&length| length != time).then(|| {
+        let row = |&length: &usize| (0..time).map(move |t| if t < length { 0.0 } else { MASKED });
+        let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
+        Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
     })
 }

@@ -12,7 +12,7 @@ mod rotary;
 mod sinusoids;
 
 pub use activation::Activation;
-pub(crate) use attention::{Attention, attend, causal_mask, padding_mask};
+pub(crate) use attention::{Attention, attend, causal_mask, length_mask, padding_mask};
 pub(crate) use bias::RelativeBias;
 pub(crate) use dropout::Dropout;
 pub(crate) use feed::Feed;

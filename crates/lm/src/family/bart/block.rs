@@ -70,10 +70,11 @@ impl Block {
     ) -> Tensor<2> {
         let Attended { packing, bias, slots, prompts } = attended;
         let input = style.before(&self.self_attn_layer_norm, x.clone());
-        let mut keys_values = self.self_attn.keys_values(input.clone(), packing, dropout);
-        if let Some(slots) = slots {
-            keys_values = slots.extend(keys_values);
-        }
+        let new = self.self_attn.keys_values(input.clone(), packing, dropout);
+        let keys_values = match slots {
+            Some(slots) => slots.extend(new),
+            None => new.into(),
+        };
         let found = self.self_attn.forward(input, packing, keys_values, bias, dropout);
         x = style.add(&self.self_attn_layer_norm, x, found, dropout);
         let is_encoder = self.encoder_attn.is_none();

@@ -57,7 +57,7 @@ impl Bart {
                 &mut dropout,
                 move |block, [x, encoded], [dropout, of_prompts]| {
                     let prompts = block.encoder_attn.as_ref().map(|cross| BlockMemory {
-                        keys_values: cross.keys_values(encoded, &prompts, of_prompts),
+                        keys_values: cross.keys_values(encoded, &prompts, of_prompts).into(),
                         bias: padding.clone(),
                     });
                     block.forward(

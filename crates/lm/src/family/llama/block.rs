@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::cache::Slots;
+use crate::cache::{KeysValues, Slots};
 use crate::nn::{Activation, Dropout, Linear, Packing, RmsNorm, attend, rotate};
 
 #[derive(Module, Debug)]
@@ -71,17 +71,17 @@ impl Block {
 
     /// The queries, and the keys and values that they attend to: those of the cache, to which the new ones are appended, or
     /// only the new ones. Afterwards the slots of `attended` are used up.
-    pub(super) fn read(
+    pub(super) fn read<'a>(
         &self,
         x: Tensor<2>,
-        attended: &mut Attended<'_>,
+        attended: &mut Attended<'a>,
         dropout: &mut Dropout,
-    ) -> (Tensor<4>, (Tensor<4>, Tensor<4>)) {
+    ) -> (Tensor<4>, KeysValues<'a>) {
         let normed = self.input_layernorm.forward(x);
         let [queries, keys, values] = self.self_attn.project(normed, attended.packing, attended.angles, dropout);
         match attended.slots.take() {
             Some(slots) => (queries, slots.extend((keys, values))),
-            None => (queries, (keys, values)),
+            None => (queries, (keys, values).into()),
         }
     }
 }
@@ -130,20 +130,20 @@ impl SelfAttention {
         grid.reshape([rows, time, heads, self.d_head]).swap_dims(1, 2)
     }
 
-    /// Attends to `keys` and `values`.
+    /// Attends to keys and values.
     ///
     /// # Shapes
-    /// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, kv_heads, slots, d_head]`; `mask`: `[rows or 1,
-    /// 1, time, slots]`; the result: `[positions, hidden_size]`.
+    /// `queries`: `[rows, heads, time, d_head]`; keys and values, as they are selected: `[rows, kv_heads, slots,
+    /// d_head]`; `mask`: `[rows or 1, 1, time, slots]`; the result: `[positions, hidden_size]`.
     fn attend(
         &self,
         queries: Tensor<4>,
-        (keys, values): (Tensor<4>, Tensor<4>),
+        keys_values: KeysValues<'_>,
         mask: Option<Tensor<4>>,
         packing: &Packing,
         dropout: &mut Dropout,
     ) -> Tensor<2> {
-        let found = attend(queries, keys, values, mask, dropout, self.dropout);
+        let found = attend(queries, keys_values, mask, dropout, self.dropout);
         self.o_proj.forward(packing.list(found), dropout)
     }
 }

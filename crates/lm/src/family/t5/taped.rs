@@ -66,7 +66,7 @@ impl T5 {
                 move |(block, bias), [x, encoded], [dropout, of_prompts]| {
                     let bias = bias.as_ref().map(|bias| masked(bias.forward(&[0], width, width), mask.clone()));
                     let prompts = block.cross.as_ref().map(|cross| BlockMemory {
-                        keys_values: cross.keys_values(encoded, &prompts, of_prompts),
+                        keys_values: cross.keys_values(encoded, &prompts, of_prompts).into(),
                         bias: padding.clone(),
                     });
                     block.forward(x, Attended { packing: &packing, bias, slots: None, prompts }, dropout, rate)
