@@ -181,7 +181,7 @@ fn without_help(logits: &Tensor<2>, help_token: Option<usize>) -> Tensor<2> {
 /// 1 in a column and 0 in the others, `[1, vocab]`.
 fn one_hot(column: usize, logits: &Tensor<2>) -> Tensor<2> {
     let [_, vocab] = logits.dims();
-    Tensor::<1, Int>::from_ints([column as i32], &logits.device()).one_hot::<2>(vocab).float()
+    Tensor::<1, Int>::from_ints([column as i32], &logits.device()).one_hot::<2>(vocab).float().cast(logits.dtype())
 }
 
 #[cfg(test)]
