@@ -16,6 +16,7 @@
 
 mod attention;
 mod exp;
+mod gradient;
 mod linear;
 mod norm;
 mod parallel;
@@ -31,9 +32,10 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
 pub use attention::{CacheView, attention, attention_to};
+pub use gradient::with_gradient;
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
-pub use softmax::{Coefficients, RowFacts, Words, log_softmax, row_facts};
+pub use softmax::{Coefficients, CrossEntropy, RowFacts, Words, computes, cross_entropy, log_softmax, row_facts};
 
 /// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,20 +1,110 @@
 //! Norms on the CPU, in one pass over memory instead of one for each arithmetic operation.
 
 use burn::backend::Flex;
+use burn::backend::TensorMetadata;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::gradient::{Primitive, Tracked};
 use crate::vectors::{dot, sum};
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension (Zhang and Sennrich 2019, arXiv 1910.07467).
 ///
-/// None if burn must compute it: on another device, with autodiff, in another number format than f32, or for tensors that
-/// are not contiguous.
+/// With autodiff it is one operation, whose backward pass is one pass over memory, too.
+///
+/// None if burn must compute it: on another device, in another number format than f32, or for tensors that are not
+/// contiguous.
 ///
 /// # Shapes
 /// `weight`: `[width]`; `x` and the result: `[..., width]`.
 pub fn rms_norm<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>, epsilon: f64) -> Option<Tensor<D>> {
-    norm(x, weight, None, epsilon)
+    if !x.device().is_autodiff() {
+        return norm(x, weight, None, epsilon);
+    }
+    let (inner, inner_weight) = (x.clone().without_autodiff(), weight.clone().without_autodiff());
+    let y = norm(&inner, &inner_weight, None, epsilon)?.try_into_primitive::<Flex>().ok()?;
+    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
+    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
+    let backward = RmsNormBackward { epsilon };
+    let prepared = backward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
+    let y = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    Some(Tensor::from_primitive::<Tracked>(y))
+}
+
+#[derive(Debug)]
+struct RmsNormBackward {
+    epsilon: f64,
+}
+
+impl Backward<Flex, 2> for RmsNormBackward {
+    /// The input and the weight.
+    type State = [Primitive; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let incoming = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [x, weight] = ops.state.map(|tensor| tensor.to_contiguous());
+        let [x_node, weight_node] = ops.parents;
+        let (shape, weight_shape) = (x.shape(), weight.shape());
+        let mut dx: Vec<f32> = slice(&incoming).to_vec();
+        let mut dweight = vec![0.0; weight.shape().num_elements()];
+        Arch::new().dispatch(RmsGradients {
+            dx: &mut dx,
+            dweight: &mut dweight,
+            x: slice(&x),
+            weight: slice(&weight),
+            epsilon: self.epsilon,
+        });
+        if let Some(node) = x_node {
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(dx, shape)));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(dweight, weight_shape)));
+        }
+    }
+}
+
+/// The numbers of a contiguous tensor in f32.
+fn slice(tensor: &Primitive) -> &[f32] {
+    tensor.as_slice().expect("the tensors of a norm are contiguous and in f32")
+}
+
+/// Replaces the gradient of the norm by that of its input, and adds up that of the weight.
+struct RmsGradients<'a> {
+    /// In: the gradient of the norm. Out: the gradient of the input.
+    dx: &'a mut [f32],
+    dweight: &'a mut [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+    epsilon: f64,
+}
+
+impl WithSimd for RmsGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { dx, dweight, x, weight, epsilon } = self;
+        let width = weight.len();
+        for (dx, x) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            let scale = 1.0 / (dot(simd, x, x) / width as f32 + epsilon as f32).sqrt();
+            for (((dx, x), weight), dweight) in dx.iter_mut().zip(x).zip(weight).zip(dweight.iter_mut()) {
+                *dweight += *dx * x * scale;
+                *dx *= weight;
+            }
+            let along = dot(simd, dx, x) * scale * scale / width as f32;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = (*dx - x * along) * scale;
+            }
+        }
+    }
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over the last dimension (Ba et al. 2016, arXiv 1607.06450).
@@ -112,6 +202,37 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+
+    #[test]
+    fn gradients_of_rms_norm_equal_those_of_its_formula() {
+        let device = Device::flex().autodiff();
+        for width in [5, 67] {
+            let x = Tensor::<3>::random([2, 3, width], Distribution::Normal(1.0, 2.0), &device).require_grad();
+            let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+            let factor = Tensor::<3>::random([2, 3, width], Distribution::Normal(0.0, 1.0), &device);
+            let formula = x.clone() / (x.clone().square().mean_dim(2) + 1e-3).sqrt() * weight.clone().unsqueeze();
+            let expected = (formula * factor.clone()).sum().backward();
+            let found = rms_norm(&x, &weight, 1e-3).expect("tensors on the CPU");
+            // A view as the incoming gradient.
+            let found = (found.swap_dims(0, 1) * factor.swap_dims(0, 1)).sum().backward();
+            let difference = |one: Tensor<1>, other: Tensor<1>| (one - other).abs().max().into_scalar::<f32>();
+            let of_x = [&found, &expected].map(|grads| x.grad(grads).expect("x is tracked").flatten(0, 2));
+            let of_weight = [&found, &expected].map(|grads| weight.grad(grads).expect("the weight is tracked"));
+            for [found, expected] in [of_x, of_weight] {
+                let difference = difference(found, expected);
+                assert!(difference < 2e-5, "width {width}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frozen_weight_gets_no_gradient() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<2>::ones([2, 3], &device).require_grad();
+        let weight = Tensor::<1>::ones([3], &device);
+        let grads = rms_norm(&x, &weight, 1e-3).expect("tensors on the CPU").sum().backward();
+        assert!(x.grad(&grads).is_some() && weight.grad(&grads).is_none());
+    }
 
     #[test]
     fn norms_equal_their_formulas() {

@@ -16,6 +16,11 @@ use crate::parallel::in_parallel;
 /// Numbers that are computed together.
 const LANES: usize = 16;
 
+/// Whether the functions of this file compute with these logits. To ask costs nothing on any device.
+pub fn computes(logits: &Tensor<2>) -> bool {
+    Matrix::new(logits).is_some()
+}
+
 /// What a row of logits says about its distribution, `[rows, 1]` each.
 #[derive(Clone, Debug)]
 pub struct RowFacts {
@@ -82,6 +87,60 @@ pub fn log_softmax(logits: &Tensor<2>, closed: &[u32], temperature: f64) -> Opti
         },
     );
     Some(Tensor::from_data(TensorData::new(found, [rows, columns]), &device))
+}
+
+/// Cross-entropy at each row.
+#[derive(Clone, Debug)]
+pub struct CrossEntropy {
+    /// The log-probs of the targets, nats, `[rows, 1]`.
+    pub log_likelihood: Tensor<2>,
+    /// The means of the log-probs of all columns, nats, `[rows, 1]`.
+    pub mean_log_prob: Tensor<2>,
+    /// `weight (p - (1 - smoothing) onehot(target) - smoothing / columns)`, `[rows, columns]`.
+    pub gradient: Tensor<2>,
+}
+
+/// Cross-entropy against one target per row, with label smoothing, and its gradient.
+///
+/// # Shapes
+/// `logits`: `[rows, columns]`.
+///
+/// # Panics
+/// If there is not one target and one weight per row, or a target is no column.
+pub fn cross_entropy(logits: &Tensor<2>, targets: Vec<u32>, weights: Vec<f32>, smoothing: f64) -> Option<CrossEntropy> {
+    let logits = Matrix::new(logits)?;
+    let (dims, device) = (logits.dims, logits.device.clone());
+    let goals = targets.clone();
+    let [log_likelihood, mean_log_prob, normaliser] = logits.clone().columns(
+        6.0,
+        #[inline(always)]
+        move |logits, row| {
+            let parts = [logits.row(row), &[]];
+            let [best, _] = two_largest(parts);
+            let [mass, sum] = sums(parts, parts, |logit, _| [exp(logit - best), logit]);
+            let normaliser = best + mass.ln();
+            let target = logits.row(row)[goals[row] as usize];
+            [target - normaliser, sum / logits.dims[1] as f32 - normaliser, normaliser]
+        },
+    );
+    let even = smoothing as f32 / dims[1] as f32;
+    let gradient = logits.parts(
+        dims[1],
+        5.0,
+        #[inline(always)]
+        move |logits, row, found| {
+            let (weight, normaliser) = (weights[row], normaliser[row]);
+            for (found, logit) in found.iter_mut().zip(logits.row(row)) {
+                *found = (exp(logit - normaliser) - even) * weight;
+            }
+            found[targets[row] as usize] -= (1.0 - smoothing as f32) * weight;
+        },
+    );
+    Some(CrossEntropy {
+        log_likelihood: column(log_likelihood, &device),
+        mean_log_prob: column(mean_log_prob, &device),
+        gradient: Tensor::from_data(TensorData::new(gradient, dims), &device),
+    })
 }
 
 /// The distributions of a student and of its teacher over the same words.

@@ -8,7 +8,7 @@ use super::distributions::{Distributions, HelpAction};
 use super::forward_kl::forward_kl;
 use super::loss_term::huber;
 use super::path_consistency::PathTerm;
-use super::{HelpValue, Loss, LossScope, Objective, PathConsistency, Requirements};
+use super::{HelpValue, Loss, LossScope, Objective, PathConsistency, Requirements, with_gradient};
 use crate::{PriceTargets, Scored, TeacherTensors};
 
 /// The complete objective for a student that asks for help under a budget (our derivation).
@@ -112,12 +112,12 @@ impl Objective for ConstrainedPath {
         let mut loss = distributions.into_loss(scored, term, parts);
         loss.value = loss.value + cost * self.cost;
         if let Some(gradient) = value_gradient {
-            loss.total = loss.total + (values.value.clone() * Tensor::from_inner(gradient * self.path)).sum();
+            loss.total = loss.total + with_gradient(&values.value, gradient * self.path);
         }
-        loss.total = loss.total + (values.cost.clone() * Tensor::from_inner(cost_gradient * self.cost)).sum();
+        loss.total = loss.total + with_gradient(&values.cost, cost_gradient * self.cost);
         if let Some((targets, (value, gradient))) = scored.price_targets.as_ref().zip(price) {
             loss.value = loss.value + value * self.price;
-            loss.total = loss.total + (targets.predicted.clone() * Tensor::from_inner(gradient * self.price)).sum();
+            loss.total = loss.total + with_gradient(&targets.predicted, gradient * self.price);
         }
         loss
     }

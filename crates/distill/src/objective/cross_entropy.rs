@@ -2,9 +2,9 @@
 
 use burn::config::Config;
 use burn::tensor::activation::softmax;
-use burn::tensor::{IndexingUpdateOp, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
-use super::{Loss, LossScope, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements, with_gradient};
 use crate::Scored;
 
 /// Cross-entropy against the targets, smoothed over the vocabulary (Szegedy et al. 2016, arXiv 1512.00567, section 7).
@@ -38,34 +38,57 @@ impl Objective for CrossEntropy {
         let logits = scored.logits.clone().without_autodiff().reshape([batch * time, vocab]);
         let targets = scored.targets.clone().reshape([batch * time, 1]);
         let mask = scored.mask.clone().reshape([batch * time, 1]);
-        let (smoothing, per_token) = (self.label_smoothing, self.label_smoothing / vocab as f64);
-
-        let probs = softmax(logits.clone(), 1);
-        // A target whose probability underflows to 0 in f32 would have an infinite loss. 1.2e-38 (e^-87) is the
-        // smallest normal number of f32.
-        let log_likelihood = probs.clone().gather(1, targets.clone()).clamp_min(1.2e-38).log();
-        let nll = (log_likelihood.clone() * mask.clone()).sum().neg();
-        let value = if smoothing == 0.0 {
-            nll.clone()
-        } else {
-            // log p(a) = logit(a) - normaliser, with one normaliser for all tokens of a position.
-            let normaliser = logits.clone().gather(1, targets.clone()) - log_likelihood;
-            let mean_log_prob = logits.mean_dim(1) - normaliser;
-            nll.clone() * (1.0 - smoothing) - (mean_log_prob * mask.clone()).sum() * smoothing
+        let smoothing = self.label_smoothing;
+        let Parts { log_likelihood, mean_log_prob, gradient } = parts(logits, targets, mask.clone(), smoothing);
+        let nll = (log_likelihood * mask.clone()).sum().neg();
+        let value = match smoothing {
+            0.0 => nll.clone(),
+            _ => nll.clone() * (1.0 - smoothing) - (mean_log_prob * mask).sum() * smoothing,
         };
-
-        let at_target = Tensor::full([batch * time, 1], smoothing - 1.0, &mask.device());
-        let gradient = (probs.sub_scalar(per_token)).scatter(1, targets, at_target, IndexingUpdateOp::Add) * mask;
-        let gradient = Tensor::from_inner(gradient.reshape([batch, time, vocab]));
-        Loss { total: (scored.logits.clone() * gradient).sum(), value, nll, parts: vec![] }
+        let total = with_gradient(&scored.logits, gradient.reshape([batch, time, vocab]));
+        Loss { total, value, nll, parts: vec![] }
     }
+}
+
+/// Cross-entropy at each of n positions.
+struct Parts {
+    /// The log-probs of the targets, nats, `[n, 1]`.
+    log_likelihood: Tensor<2>,
+    /// The means of the log-probs of all tokens, nats, `[n, 1]`.
+    mean_log_prob: Tensor<2>,
+    /// The gradient in the logits, `[n, vocab]`; 0 where the mask is 0.
+    gradient: Tensor<2>,
+}
+
+/// `logits`: `[n, vocab]`; `targets` and `mask`: `[n, 1]`.
+fn parts(logits: Tensor<2>, targets: Tensor<2, Int>, mask: Tensor<2>, smoothing: f64) -> Parts {
+    #[cfg(feature = "cpu")]
+    if wheels_cpu::computes(&logits) {
+        let goals = targets.clone().into_data().iter::<u32>().collect();
+        let weights = mask.clone().into_data().iter::<f32>().collect();
+        if let Some(found) = wheels_cpu::cross_entropy(&logits, goals, weights, smoothing) {
+            let wheels_cpu::CrossEntropy { log_likelihood, mean_log_prob, gradient } = found;
+            return Parts { log_likelihood, mean_log_prob, gradient };
+        }
+    }
+    let [_, vocab] = logits.dims();
+    let probs = softmax(logits.clone(), 1);
+    // A target whose probability underflows to 0 in f32 would have an infinite loss. 1.2e-38 (e^-87) is the smallest normal
+    // number of f32.
+    let log_likelihood = probs.clone().gather(1, targets.clone()).clamp_min(1.2e-38).log();
+    // log p(a) = logit(a) - normaliser, with one normaliser for all tokens of a position.
+    let normaliser = logits.clone().gather(1, targets.clone()) - log_likelihood.clone();
+    let at_target = mask.ones_like() * (smoothing - 1.0);
+    let even = smoothing / vocab as f64;
+    let gradient = probs.sub_scalar(even).scatter(1, targets, at_target, IndexingUpdateOp::Add) * mask;
+    Parts { log_likelihood, mean_log_prob: logits.mean_dim(1) - normaliser, gradient }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn::tensor::activation::log_softmax;
-    use burn::tensor::{Device, Distribution, Int, Tolerance};
+    use burn::tensor::{DType, Device, Distribution, Tolerance};
 
     #[test]
     fn value_and_gradient_match_autodiff_through_log_softmax() {
@@ -96,5 +119,27 @@ mod tests {
         let gradient = logits.grad(&loss.total.backward()).expect("the logits track gradients");
         let reference = logits.grad(&expected.backward()).expect("the logits track gradients");
         gradient.to_data().assert_approx_eq::<f32>(&reference.to_data(), Tolerance::absolute(1e-5));
+    }
+
+    /// The kernels of the CPU do not compute in double precision, so burn does.
+    #[test]
+    fn kernels_equal_the_formulas_in_double_precision() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::random([9, 37], Distribution::Normal(0.0, 3.0), &device);
+        let targets = Tensor::<1, Int>::arange(0..9, &device).reshape([9, 1]);
+        let mask = Tensor::<2>::random([9, 1], Distribution::Bernoulli(0.7), &device);
+        for smoothing in [0.0, 0.1] {
+            let found = parts(logits.clone(), targets.clone(), mask.clone(), smoothing);
+            let exact =
+                parts(logits.clone().cast(DType::F64), targets.clone(), mask.clone().cast(DType::F64), smoothing);
+            for (found, exact) in [
+                (found.log_likelihood, exact.log_likelihood),
+                (found.mean_log_prob, exact.mean_log_prob),
+                (found.gradient, exact.gradient),
+            ] {
+                let difference = (found.cast(DType::F64) - exact).abs().max().into_scalar::<f64>();
+                assert!(difference < 1e-5, "{difference}");
+            }
+        }
     }
 }

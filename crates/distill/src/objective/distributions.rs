@@ -3,9 +3,9 @@
 use burn::tensor::activation::softplus;
 use burn::tensor::{Int, Tensor};
 
-use super::Loss;
 use super::loss_term::LossTerm;
 use super::words::Words;
+use super::{Loss, with_gradient};
 use crate::Scored;
 
 /// The student's and the teacher's distributions at each of the n = batch x time positions; no tensor tracks gradients.
@@ -88,7 +88,6 @@ impl Distributions {
         let gradient = self.words.gradient(term, &self.targets, &self.mask);
         // The teacher's log-probs are as large as the logits.
         drop(self.words);
-        let gradient = Tensor::from_inner(gradient.reshape(self.shape));
-        Loss { total: (scored.logits.clone() * gradient).sum(), value, nll, parts }
+        Loss { total: with_gradient(&scored.logits, gradient.reshape(self.shape)), value, nll, parts }
     }
 }

@@ -66,6 +66,15 @@ pub use forward_kl::ForwardKl;
 pub use generalized_jsd::GeneralizedJsd;
 pub use path_consistency::{PathConsistency, ValueSource};
 
+/// A scalar whose gradient in `x` is `gradient`. Its value means nothing.
+fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
+    #[cfg(feature = "cpu")]
+    if let Some(scalar) = wheels_cpu::with_gradient(x, &gradient) {
+        return scalar;
+    }
+    (x.clone() * Tensor::from_inner(gradient)).sum()
+}
+
 /// The loss of a batch, summed over its target tokens, and the other numbers that a run reports.
 #[derive(Clone, Debug)]
 pub struct Loss {

@@ -7,7 +7,7 @@ use burn::tensor::activation::{sigmoid, softplus};
 use super::distributions::Distributions;
 use super::loss_term::{LossTerm, huber};
 use super::shift::{shift_left, shift_right};
-use super::{Loss, LossScope, Objective, Requirements};
+use super::{Loss, LossScope, Objective, Requirements, with_gradient};
 use crate::{Scored, TeacherTensors};
 
 /// Path Consistency Learning (PCL; Nachum et al. 2017, arXiv 1702.08892, equation 15) on sub-paths of d = `length`
@@ -106,7 +106,7 @@ impl Objective for PathConsistency {
         let PathTerm { term, value_gradient } = self.path_term(&distributions, scored);
         let mut loss = distributions.into_loss(scored, term, vec![]);
         if let Some(gradient) = value_gradient {
-            loss.total = loss.total + (head_values(scored) * Tensor::from_inner(gradient)).sum();
+            loss.total = loss.total + with_gradient(&head_values(scored), gradient);
         }
         loss
     }

@@ -1,0 +1,85 @@
+//! Scalars with a given gradient.
+
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{BackendTypes, Flex};
+use burn::tensor::{Scalar, Tensor};
+
+/// A tensor of the CPU that tracks gradients.
+pub(crate) type Tracked = Autodiff<Flex, NoCheckpointing>;
+/// The memory of a tensor of the CPU.
+pub(crate) type Primitive = <Flex as BackendTypes>::FloatTensorPrimitive;
+
+/// A scalar whose gradient in `x` is `gradient`. Its value is 0.
+///
+/// It is what `(x * gradient).sum()` is to a backward pass, without the passes over memory.
+///
+/// None if burn must compute it: on another device, or without autodiff.
+///
+/// # Shapes
+/// `gradient` has the shape of `x`, and tracks no gradients; the result: `[1]`.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: &Tensor<D>) -> Option<Tensor<1>> {
+    assert_eq!(x.dims(), gradient.dims(), "a gradient has the shape of its tensor");
+    let gradient = gradient.clone().try_into_primitive::<Flex>().ok()?;
+    let tracked = x.clone().try_into_primitive::<Tracked>().ok()?;
+    let zero = Tensor::<1>::zeros([1], &x.device().without_autodiff()).try_into_primitive::<Flex>().ok()?;
+    let prepared = WithGradient.prepare::<NoCheckpointing>([tracked.node()]).compute_bound().stateful();
+    let scalar = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(gradient, zero),
+        OpsKind::UnTracked(prepared) => prepared.finish(zero),
+    };
+    Some(Tensor::from_primitive::<Tracked>(scalar))
+}
+
+#[derive(Debug)]
+struct WithGradient;
+
+impl Backward<Flex, 1> for WithGradient {
+    type State = Primitive;
+
+    fn backward(self, ops: Ops<Primitive, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let incoming = grads.consume::<Flex>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            let factor = incoming.as_slice::<f32>().and_then(|values| values.first()).copied();
+            let gradient = match factor {
+                Some(1.0) => ops.state,
+                Some(factor) => Flex::float_mul_scalar(ops.state, Scalar::Float(f64::from(factor))),
+                // Another number format.
+                None => Flex::float_mul(ops.state, incoming),
+            };
+            grads.register::<Flex>(node.id, gradient);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn the_gradient_is_the_given_one_times_that_of_the_scalar() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<3>::random([2, 3, 4], Distribution::Default, &device).require_grad();
+        let gradient = Tensor::<3>::random([2, 3, 4], Distribution::Default, &Device::flex());
+        let scalar = with_gradient(&(x.clone() * 2.0), &gradient).expect("tensors on the CPU");
+        let other = (x.clone() * Tensor::from_inner(gradient.clone())).sum();
+        let grads = (scalar * 0.5 + other).backward();
+        let found = x.grad(&grads).expect("x is tracked");
+        assert!((found - gradient * 2.0).abs().max().into_scalar::<f32>() < 1e-6);
+    }
+
+    #[test]
+    fn without_autodiff_burn_computes_it() {
+        let x = Tensor::<2>::ones([2, 2], &Device::flex());
+        assert!(with_gradient(&x, &x).is_none());
+    }
+}
