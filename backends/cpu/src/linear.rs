@@ -3,9 +3,15 @@
 use std::ops::Range;
 
 use burn::backend::Flex;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 
+use crate::gradient::{Primitive, Tracked};
 use crate::parallel::in_parallel;
 use crate::product::{Rows, TILE};
 
@@ -17,8 +23,10 @@ const NARROW: usize = 256;
 /// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
 /// result does not depend on the number of threads.
 ///
-/// None if burn must compute the product: on another device, with autodiff, with other number formats, for tensors that
-/// are not contiguous, or for many positions and inputs in f32.
+/// With autodiff, burn computes the products of the backward pass. Weights in 16 bits are widened for it.
+///
+/// None if burn must compute the product: on another device, with other number formats, for tensors that are not
+/// contiguous, or for many positions and inputs in f32.
 ///
 /// # Shapes
 /// `x`: `[positions, inputs]`; the result: `[positions, outputs]`.
@@ -34,11 +42,15 @@ const NARROW: usize = 256;
 /// ```
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let device = x.device();
+    if device.is_autodiff() {
+        let y = linear(&x.clone().without_autodiff(), &weight.clone().without_autodiff())?;
+        return tracked(y, x, weight);
+    }
     let ([positions, inputs], [outputs, expected]) = (x.dims(), weight.dims());
     let format = weight.dtype();
     let known = matches!(format, DType::F32 | DType::F16 | DType::BF16) && x.dtype() == DType::F32;
     let fast = format != DType::F32 || positions < MANY || inputs <= NARROW;
-    if !known || !fast || device.is_autodiff() || inputs != expected || positions * inputs * outputs == 0 {
+    if !known || !fast || inputs != expected || positions * inputs * outputs == 0 {
         return None;
     }
     let x = x.clone().try_into_primitive::<Flex>().ok()?;
@@ -57,6 +69,42 @@ pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let nanos = (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
     let y = side_by_side(in_parallel(outputs, TILE, nanos, part), positions);
     Some(Tensor::from_data(TensorData::new(y, [positions, outputs]), &device))
+}
+
+/// The product `y` of two tracked tensors, with its backward pass.
+fn tracked(y: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+    let y = y.try_into_primitive::<Flex>().ok()?;
+    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
+    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
+    let prepared = LinearBackward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
+    let y = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    Some(Tensor::from_primitive::<Tracked>(y))
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 2> for LinearBackward {
+    /// The input and the weight.
+    type State = [Primitive; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let incoming = grads.consume::<Flex>(&ops.node);
+        let ([x, weight], [x_node, weight_node]) = (ops.state, ops.parents);
+        if let Some(node) = x_node {
+            let weight = match weight.dtype() {
+                DType::F32 => weight,
+                _ => Flex::float_cast(weight, FloatDType::F32),
+            };
+            grads.register::<Flex>(node.id, Flex::float_matmul(incoming.clone(), weight));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, Flex::float_matmul(Flex::float_transpose(incoming), x));
+        }
+    }
 }
 
 /// Joins parts `[rows, columns of the part]` to one matrix `[rows, columns]`.
@@ -109,7 +157,25 @@ mod tests {
             linear(&x, &Tensor::<2>::ones([2, 3], &device).transpose()).is_none(),
             "not contiguous or other inputs"
         );
-        let tracked = Device::flex().autodiff();
-        assert!(linear(&Tensor::<2>::ones([1, 2], &tracked), &weight).is_none(), "gradients are burn's");
+    }
+
+    #[test]
+    fn gradients_equal_burns() {
+        let device = Device::flex().autodiff();
+        let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        let (x, weight, factor) = (random([7, 19]).require_grad(), random([11, 19]).require_grad(), random([7, 11]));
+        let found = linear(&x, &weight).expect("tensors on the CPU");
+        let found = (found * factor.clone()).sum().backward();
+        let expected = (x.clone().matmul(weight.clone().transpose()) * factor.clone()).sum().backward();
+        for tensor in [&x, &weight] {
+            let [found, expected] = [&found, &expected].map(|grads| tensor.grad(grads).expect("it is tracked"));
+            assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-5);
+        }
+        // Frozen weights in half precision.
+        let half = weight.clone().detach().cast(DType::F16);
+        let grads = (linear(&x, &half).expect("tensors on the CPU") * factor.clone()).sum().backward();
+        let expected = factor.without_autodiff().matmul(half.without_autodiff().cast(DType::F32));
+        let found = x.grad(&grads).expect("x is tracked");
+        assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-5);
     }
 }

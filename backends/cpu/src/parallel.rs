@@ -79,6 +79,8 @@ impl Helper {
 /// Cuts `0..count` into ranges, one for each thread that can help, and returns what `part` makes of each, in order. `nanos`
 /// is about the time of the whole work by one thread, nanoseconds. All ranges but the last are multiples of `unit`.
 ///
+/// A caller in a rayon pool of one thread gets no help.
+///
 /// The calling thread takes the first range, and then every other one that no helper has begun, so that it never waits for
 /// a helper to wake up.
 pub(crate) fn in_parallel<T: Send + 'static>(
@@ -88,7 +90,8 @@ pub(crate) fn in_parallel<T: Send + 'static>(
     part: impl Fn(Range<usize>) -> T + Send + Sync + 'static,
 ) -> Vec<T> {
     let can_help = |helper: &&Helper| nanos >= WORTH_WAKING || !helper.shared.sleeps.load(Ordering::Relaxed);
-    let helpers: Vec<&Helper> = match nanos >= WORTH_SHARING {
+    // A caller in a rayon pool of one thread has one core; other callers use the others.
+    let helpers: Vec<&Helper> = match nanos >= WORTH_SHARING && rayon::current_num_threads() > 1 {
         true => HELPERS.iter().filter(can_help).collect(),
         false => vec![],
     };
