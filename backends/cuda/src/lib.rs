@@ -4,8 +4,8 @@
 //! program runs and lists no CUDA adapters. A build needs LLVM, with which cubecl compiles its kernels. The first build
 //! downloads LLVM and compiles some C++ code against it.
 //!
-//! Kernels are neither fused nor tuned at run time. So the same input gives the same numbers in every run, and tuning
-//! does not slow down the first step.
+//! Kernels are neither fused nor tuned at run time, unless the features `fusion` and `autotune` ask for it. So the same
+//! input gives the same numbers in every run, and tuning does not slow down the first steps.
 //!
 //! ```no_run
 //! use wheels_cuda::Cuda;

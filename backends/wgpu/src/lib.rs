@@ -4,8 +4,8 @@
 //! An adapter is opened with the API, the kind and the index with which it is listed. So `wgpu:cpu` and `vulkan:cpu`
 //! are one device, not two.
 //!
-//! Kernels are neither fused nor tuned at run time. So the same input gives the same numbers in every run, and tuning
-//! does not slow down the first step.
+//! Kernels are neither fused nor tuned at run time, unless the features `fusion` and `autotune` ask for it. So the same
+//! input gives the same numbers in every run, and tuning does not slow down the first steps.
 //!
 //! In a browser, adapters must be opened asynchronously, which this crate does not support.
 //!
