@@ -5,6 +5,7 @@
 //! or for tensors that are not contiguous.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::{BackendTypes, Flex};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -204,6 +205,56 @@ impl Words {
             },
         );
         Some(column(divergence, &device))
+    }
+
+    /// With the mixture `m = beta p_T + (1 - beta) p`: `beta KL(p_T || m) + (1 - beta) KL(p || m)`, nats, `[rows, 1]`, and
+    /// its gradient in the logits, `[rows, columns]`, which is 0 in the skipped column. The teacher's log-probs are at least
+    /// `floor`.
+    pub fn generalized_jsd(&self, beta: f64, floor: f64) -> Option<[Tensor<2>; 2]> {
+        let (rows, device) = (Arc::new(self.rows()?), self.logits.device());
+        let dims = rows.logits.dims;
+        let (skipped, beta, floor) = (self.skipped, beta as f32, floor as f32);
+        // p and p_T of a word, and their log-probs minus that of the mixture.
+        #[inline(always)]
+        fn ratios(log_prob: f32, teacher: f32, beta: f32) -> [f32; 4] {
+            let (prob, teacher_prob) = (exp(log_prob), exp(teacher));
+            // Both probabilities can be 0.
+            let log_mixture = largest(beta * teacher_prob + (1.0 - beta) * prob, 1e-30).ln();
+            [prob, teacher_prob, log_prob - log_mixture, teacher - log_mixture]
+        }
+        let own = Arc::clone(&rows);
+        let [student_kl, value] = rows.logits.clone().columns(
+            60.0,
+            #[inline(always)]
+            move |_, row| {
+                let (student, teacher) =
+                    (without(own.logits.row(row), skipped), without(own.teacher.row(row), skipped));
+                let normaliser = own.normaliser[row];
+                let [student_kl, teacher_kl] = sums(student, teacher, |logit, teacher| {
+                    let [prob, teacher_prob, ratio, teacher_ratio] =
+                        ratios(logit - normaliser, largest(teacher, floor), beta);
+                    [prob * ratio, teacher_prob * teacher_ratio]
+                });
+                [student_kl, beta * teacher_kl + (1.0 - beta) * student_kl]
+            },
+        );
+        let gradient = rows.logits.clone().parts(
+            dims[1],
+            60.0,
+            #[inline(always)]
+            move |_, row, found| {
+                let (normaliser, student_kl) = (rows.normaliser[row], student_kl[row]);
+                for ((found, &logit), &teacher) in found.iter_mut().zip(rows.logits.row(row)).zip(rows.teacher.row(row))
+                {
+                    let [prob, _, ratio, _] = ratios(logit - normaliser, largest(teacher, floor), beta);
+                    *found = (1.0 - beta) * prob * (ratio - student_kl);
+                }
+                if let Some(skipped) = skipped {
+                    found[skipped] = 0.0;
+                }
+            },
+        );
+        Some([column(value, &device), Tensor::from_data(TensorData::new(gradient, dims), &device)])
     }
 
     /// The gradient in the logits that these coefficients describe, `[rows, columns]`.

@@ -49,16 +49,8 @@ impl Objective for GeneralizedJsd {
             let (words, divergence) = words_loss(&distributions, f64::NEG_INFINITY);
             LossTerm { value: distributions.masked_sum(divergence), ..words }
         } else {
-            let (student_log_probs, teacher_log_probs) =
-                (distributions.words.log_probs(), distributions.words.teacher_log_probs());
-            let (student, teacher) = (distributions.words.probs(), teacher_log_probs.clone().exp());
-            // In the help column both probabilities can be 0.
-            let log_mixture = (teacher.clone() * beta + student.clone() * (1.0 - beta)).clamp_min(1e-30).log();
-            let student_terms = student.clone() * (student_log_probs - log_mixture.clone());
-            let student_kl = student_terms.clone().sum_dim(1);
-            let teacher_kl = (teacher * (teacher_log_probs - log_mixture)).sum_dim(1);
-            let gradient = (student_terms - student * student_kl.clone()) * (1.0 - beta);
-            distributions.dense_term(teacher_kl * beta + student_kl * (1.0 - beta), gradient)
+            let [divergence, gradient] = distributions.words.generalized_jsd(beta);
+            distributions.dense_term(divergence, gradient)
         };
         distributions.into_loss(scored, term, vec![])
     }

@@ -92,6 +92,24 @@ impl Words {
         (teacher.clone().exp() * (teacher - self.log_probs())).sum_dim(1)
     }
 
+    /// With the mixture `m = beta p_T + (1 - beta) p`: `beta KL(p_T || m) + (1 - beta) KL(p || m)`, nats, `[n, 1]`, and its
+    /// gradient in the logits, `[n, vocab]`.
+    pub(super) fn generalized_jsd(&self, beta: f64) -> [Tensor<2>; 2] {
+        #[cfg(feature = "cpu")]
+        if let Some(found) = self.on_cpu().generalized_jsd(beta, MIN_LOG_PROB) {
+            return found;
+        }
+        let (log_probs, teacher_log_probs) = (self.log_probs(), self.teacher_log_probs());
+        let (student, teacher) = (self.probs(), teacher_log_probs.clone().exp());
+        // In the help column both probabilities can be 0.
+        let log_mixture = (teacher.clone() * beta + student.clone() * (1.0 - beta)).clamp_min(1e-30).log();
+        let student_terms = student.clone() * (log_probs - log_mixture.clone());
+        let student_kl = student_terms.clone().sum_dim(1);
+        let teacher_kl = (teacher * (teacher_log_probs - log_mixture)).sum_dim(1);
+        let gradient = (student_terms - student * student_kl.clone()) * (1.0 - beta);
+        [teacher_kl * beta + student_kl * (1.0 - beta), gradient]
+    }
+
     /// The gradient of a term in the logits, `[n, vocab]`; 0 where `mask`, `[n, 1]`, is 0.
     pub(super) fn gradient(&self, term: LossTerm, targets: &Tensor<2, Int>, mask: &Tensor<2>) -> Tensor<2> {
         let LossTerm { dense, policy, excess, teacher, target, help, .. } = term;
@@ -126,15 +144,11 @@ impl Words {
             }
             (policy, None) => policy,
         };
-        let mut gradient = factor.map_or_else(|| self.logits.zeros_like(), |factor| self.probs() * factor);
-        if let Some(weight) = teacher {
-            gradient = gradient + self.teacher_log_probs().exp() * weight;
-        }
-        if let Some(dense) = dense {
-            gradient = gradient + dense;
-        }
-        if let Some(token) = self.help_token {
-            let help = help.unwrap_or_else(|| mask.zeros_like());
+        let of_policy = factor.map(|factor| self.probs() * factor);
+        let of_teacher = teacher.map(|weight| self.teacher_log_probs().exp() * weight);
+        let sum = [of_policy, of_teacher, dense].into_iter().flatten().reduce(|sum, part| sum + part);
+        let mut gradient = sum.unwrap_or_else(|| self.logits.zeros_like());
+        if let Some((token, help)) = self.help_token.zip(help) {
             gradient = gradient.slice_assign([0..n, token..token + 1], help);
         }
         if let Some(target) = target {
@@ -228,6 +242,10 @@ mod tests {
                 }
             }
             assert_close(single.forward_kl(), exact.forward_kl());
+            let (found, expected) = (single.generalized_jsd(0.3), exact.generalized_jsd(0.3));
+            for (found, expected) in found.into_iter().zip(expected) {
+                assert_close(found, expected);
+            }
             let term = |part: &dyn Fn(&Tensor<2>) -> Tensor<2>| LossTerm {
                 policy: Some(part(&policy)),
                 excess: Some((part(&weight), -10.0)),
