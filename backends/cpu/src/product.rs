@@ -7,7 +7,7 @@
 use pulp::bytemuck::{NoUninit, cast_slice};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::weight::{Weight, avx512};
+use crate::weight::{Avx512, Weight, avx512};
 
 /// The most rows that are multiplied as dot products.
 const FEW: usize = 4;
@@ -112,18 +112,22 @@ impl<W: Weight> Product<'_, W> {
     fn few<S: Simd, const R: usize>(self, simd: S) {
         let Self { inputs, x, weight, y, .. } = self;
         let outputs = weight.len() / inputs;
-        let (x, rest) = x.split_at(R * (inputs - inputs % S::F32_LANES));
+        let whole = inputs - inputs % S::F32_LANES;
+        let (x, rest) = x.split_at(R * whole);
         let x = S::as_simd_f32s(x).0.as_chunks::<R>().0;
         let (mut scratch, avx512) = (vec![], avx512());
-        for (weight, first) in weight.chunks(4 * inputs).zip((0..).step_by(4)) {
-            let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
-            let sums = dots(simd, x, weight);
-            for (output, weight) in (first..outputs).zip(weight) {
-                let weight = &weight[inputs - rest.len() / R..];
+        // Four parts of the matrix are read side by side: the memory reads ahead in more pages at a time.
+        let quarter = outputs.div_ceil(4);
+        for first in 0..quarter {
+            let output = |part: usize| (part * quarter + first).min(outputs - 1);
+            let tile: [_; 4] = std::array::from_fn(|part| &weight[output(part) * inputs..][..inputs]);
+            let sums = dots(simd, x, tile, avx512);
+            for (part, weight) in tile.iter().enumerate() {
+                let weight = W::widen(&weight[whole..], &mut scratch, avx512);
                 for row in 0..R {
                     let rest = rest[row * weight.len()..].iter().zip(weight);
-                    y[row * outputs + output] =
-                        rest.fold(sums[output - first][row], |sum, (x, weight)| sum + x * weight);
+                    y[row * outputs + output(part)] =
+                        rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
                 }
             }
         }
@@ -160,7 +164,7 @@ const fn panel_vectors<S: Simd>() -> usize {
 
 /// The weights of `T` outputs. If there are fewer, the last one is repeated.
 #[inline(always)]
-fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
+fn tile<W, const T: usize>(weight: &[W], inputs: usize) -> [&[W]; T] {
     let last = weight.len() / inputs - 1;
     std::array::from_fn(|output| &weight[output.min(last) * inputs..][..inputs])
 }
@@ -168,19 +172,25 @@ fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
 // Plain loops over indices: closures and iterators would be compiled without the instructions of `S`.
 
 /// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
+///
+/// Weights are widened in registers: a copy of them would let the memory wait during the multiplications.
 #[inline(always)]
-fn dots<S: Simd, const R: usize>(simd: S, x: &[[S::f32s; R]], [a, b, c, d]: [&[f32]; 4]) -> [[f32; R]; 4] {
-    let vectors = x.len();
-    let (a, b) = (&S::as_simd_f32s(a).0[..vectors], &S::as_simd_f32s(b).0[..vectors]);
-    let (c, d) = (&S::as_simd_f32s(c).0[..vectors], &S::as_simd_f32s(d).0[..vectors]);
+fn dots<S: Simd, W: Weight, const R: usize>(
+    simd: S,
+    x: &[[S::f32s; R]],
+    weight: [&[W]; 4],
+    avx512: Option<Avx512>,
+) -> [[f32; R]; 4] {
+    let [a, b, c, d] = weight.map(|weight| weight.chunks_exact(S::F32_LANES));
     let mut sums = [[simd.splat_f32s(0.0); R]; 4];
-    for i in 0..vectors {
+    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+        let (a, b) = (W::vector(simd, a, avx512), W::vector(simd, b, avx512));
+        let (c, d) = (W::vector(simd, c, avx512), W::vector(simd, d, avx512));
         for row in 0..R {
-            let x = x[i][row];
-            sums[0][row] = simd.mul_add_f32s(x, a[i], sums[0][row]);
-            sums[1][row] = simd.mul_add_f32s(x, b[i], sums[1][row]);
-            sums[2][row] = simd.mul_add_f32s(x, c[i], sums[2][row]);
-            sums[3][row] = simd.mul_add_f32s(x, d[i], sums[3][row]);
+            sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
+            sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
+            sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
+            sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
         }
     }
     let mut dots = [[0.0; R]; 4];
