@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::weight::{Avx512, Weight, avx512};
 
 /// The most rows that are multiplied as dot products.
-const FEW: usize = 4;
+pub(crate) const FEW: usize = 4;
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
 
@@ -28,6 +28,12 @@ impl Rows {
     /// Packs `x`, `[rows, inputs]`.
     pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
         Self { count: x.len() / inputs, inputs, packed: Arch::new().dispatch(Pack { x, inputs }) }
+    }
+
+    /// Packs the transpose of `x`, `[inputs, rows]`, for more than [`FEW`] rows.
+    pub(crate) fn transposed(x: &[f32], rows: usize) -> Self {
+        assert!(rows > FEW, "a few rows are not packed into panels");
+        Self { count: rows, inputs: x.len() / rows, packed: Arch::new().dispatch(PackTransposed { x, rows }) }
     }
 
     /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
@@ -72,6 +78,32 @@ impl WithSimd for Pack<'_> {
         for (x, panel) in x.chunks(width * inputs).zip(packed.chunks_mut(width * inputs)) {
             for (input, line) in panel.chunks_exact_mut(panel.len() / inputs).enumerate() {
                 line.iter_mut().zip(x[input..].iter().step_by(inputs)).for_each(|(slot, x)| *slot = *x);
+            }
+        }
+        packed
+    }
+}
+
+/// Packs the transpose of a matrix as [`Pack`] packs many rows.
+struct PackTransposed<'a> {
+    /// `[inputs, rows]`.
+    x: &'a [f32],
+    rows: usize,
+}
+
+impl WithSimd for PackTransposed<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let Self { x, rows } = self;
+        let (lanes, inputs) = (S::F32_LANES, x.len() / rows);
+        let width = panel_vectors::<S>() * lanes;
+        let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
+        for (panel, first) in packed.chunks_mut(width * inputs).zip((0..rows).step_by(width)) {
+            let count = (rows - first).min(width);
+            for (line, x) in panel.chunks_exact_mut(panel.len() / inputs).zip(x.chunks_exact(rows)) {
+                line[..count].copy_from_slice(&x[first..first + count]);
             }
         }
         packed
@@ -126,8 +158,7 @@ impl<W: Weight> Product<'_, W> {
                 let weight = W::widen(&weight[whole..], &mut scratch, avx512);
                 for row in 0..R {
                     let rest = rest[row * weight.len()..].iter().zip(weight);
-                    y[row * outputs + output(part)] =
-                        rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
+                    y[row * outputs + output(part)] = rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
                 }
             }
         }
@@ -312,6 +343,15 @@ mod tests {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_transpose_of_a_matrix_is_packed_like_its_rows() {
+        for (rows, inputs) in [(5, 3), (16, 9), (33, 4), (64, 7), (80, 2)] {
+            let x = numbers(rows * inputs, 7);
+            let columns: Vec<f32> = (0..inputs).flat_map(|input| x[input..].iter().copied().step_by(inputs)).collect();
+            assert_eq!(Rows::transposed(&columns, rows).packed, Rows::new(&x, inputs).packed);
         }
     }
 
