@@ -16,10 +16,12 @@
 
 mod attention;
 mod exp;
+mod gate;
 mod linear;
 mod norm;
 mod parallel;
 mod product;
+mod rotary;
 mod softmax;
 mod vectors;
 mod weight;
@@ -31,8 +33,10 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
 pub use attention::{CacheView, attention, attention_to};
-pub use linear::linear;
+pub use gate::silu_gate;
+pub use linear::{linear, linears};
 pub use norm::{layer_norm, rms_norm};
+pub use rotary::rotate;
 pub use softmax::{Coefficients, RowFacts, Words, log_softmax, row_facts};
 
 /// The platform of this machine's CPU.

@@ -54,7 +54,7 @@ impl Call {
             x.extend_from_slice(self.queries.at([row, head, t], d_head));
         }
         let slots = self.visible_slots(row, head, queries.clone());
-        let mut weights = Rows::new(&x, d_head).times(&*self.keys.lines(cache_head, slots, d_head));
+        let mut weights = Rows::new(&x, d_head).times::<f32>(&self.keys.lines(cache_head, slots, d_head));
         if let Some(bias) = &self.bias {
             for (t, weights) in queries.zip(weights.chunks_exact_mut(slots)) {
                 for (weight, bias) in weights.iter_mut().zip(bias.at([row, head, t], slots)) {
