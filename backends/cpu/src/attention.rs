@@ -1,4 +1,6 @@
-//! Attention of a few queries on the CPU, which reads the caches where they are.
+//! Attention on the CPU, which reads the caches where they are.
+
+mod many;
 
 use std::ops::Range;
 
@@ -7,18 +9,22 @@ use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::parallel::in_parallel;
+use crate::product::FEW;
 use crate::vectors::dot;
 
-/// With more queries per head, burn's matrix products are faster.
+/// Up to this number of queries per head, each one reads the keys and values by itself.
 const FEW_QUERIES: usize = 16;
+/// From this number of queries per head on, blocks of them are multiplied with the keys and values.
+const MANY_QUERIES: usize = 32;
 
 /// A slot with such a bias is masked. The other scores of a row are far larger, so that its weight is 0 in f32.
 const MASKED: f32 = -1e4;
 
-/// `softmax(queries keys^T + bias) values` for up to 16 queries per head. The heads of a group share keys and values.
+/// `softmax(queries keys^T + bias) values` for up to 16 or at least 32 queries per head. The heads of a group share keys and
+/// values.
 ///
-/// None if burn must compute it: on another device, with autodiff, in another number format than f32, for more queries, or
-/// if the last dimension of a tensor is not contiguous.
+/// None if burn must compute it: on another device, with autodiff, in another number format than f32, for another number of
+/// queries, for many queries with heads of up to 4 numbers, or if the last dimension of a tensor is not contiguous.
 ///
 /// # Shapes
 /// `queries`: `[rows, heads, time, d_head]`; `keys`, `values`: `[rows, heads / group, slots, d_head]`; `bias`: a shape that
@@ -57,7 +63,9 @@ pub fn attention_to(queries: &Tensor<4>, cache: CacheView<'_>, bias: Option<&Ten
     let size = rows * heads * time * d_head;
     assert!(slots <= capacity, "a cache of {capacity} slots has no {slots} slots");
     assert_eq!(cache_rows.map_or(batch, <[usize]>::len), rows, "one row of the cache for each row of queries");
-    if device.is_autodiff() || time > FEW_QUERIES || size * slots == 0 || keys.dims() != values.dims() {
+    let many = time >= MANY_QUERIES && d_head > FEW;
+    let fast = time <= FEW_QUERIES || many;
+    if device.is_autodiff() || !fast || size * slots == 0 || keys.dims() != values.dims() {
         return None;
     }
     let call = Call {
@@ -71,6 +79,10 @@ pub fn attention_to(queries: &Tensor<4>, cache: CacheView<'_>, bias: Option<&Ten
         cache_rows: cache_rows.map_or_else(|| (0..rows).collect(), <[usize]>::to_vec),
         sizes: [heads, heads / kv_heads, time, slots, d_head],
     };
+    if many {
+        let found = many::attend(call);
+        return Some(Tensor::from_data(TensorData::new(found, [rows, time, heads, d_head]), &device));
+    }
     let part = move |rows: Range<usize>| {
         let mut found = vec![0.0; rows.len() * heads * time * d_head];
         Arch::new().dispatch(Rows { call: &call, rows, found: &mut found });
@@ -270,8 +282,78 @@ mod tests {
         assert_eq!(found.map(Tensor::into_data), expected.map(Tensor::into_data));
     }
 
+    /// Attention by its formula, of `[rows, heads, time, d_head]` queries; the result is `[rows, time, heads, d_head]`.
+    fn formula(queries: &Tensor<4>, keys: &Tensor<4>, values: &Tensor<4>, bias: Option<&Tensor<4>>) -> Tensor<4> {
+        let ([rows, heads, _, d_head], [_, kv_heads, slots, _]) = (queries.dims(), keys.dims());
+        let repeated = |tensor: &Tensor<4>| {
+            let grouped = tensor.clone().unsqueeze_dim::<5>(2).repeat_dim(2, heads / kv_heads);
+            grouped.reshape([rows, heads, slots, d_head])
+        };
+        let scores = queries.clone().matmul(repeated(keys).transpose());
+        let scores = bias.map_or(scores.clone(), |bias| scores + bias.clone());
+        softmax(scores, 3).matmul(repeated(values)).swap_dims(1, 2)
+    }
+
+    #[test]
+    fn attention_of_many_queries_equals_its_formula() {
+        for ([rows, heads, time, d_head], kv_heads, slots) in [
+            ([1, 6, MANY_QUERIES, 32], 6, 9),
+            ([3, 4, 67, 24], 2, 80),
+            ([2, 2, 130, 64], 1, 130),
+            ([1, 1, 40, 5], 1, 1),
+        ] {
+            let queries = random([rows, time, heads, d_head]).swap_dims(1, 2);
+            for keys_and_values in [
+                [(); 2].map(|()| random([rows, kv_heads, slots + 7, d_head]).narrow(2, 3, slots)),
+                [(); 2].map(|()| random([rows, slots, kv_heads, d_head]).swap_dims(1, 2)),
+            ] {
+                let [keys, values] = keys_and_values;
+                for bias in [None, Some([1, heads, time, slots]), Some([rows, 1, 1, slots]), Some([1, 1, time, slots])]
+                {
+                    let bias = bias.map(random);
+                    let expected = formula(&queries, &keys, &values, bias.as_ref());
+                    let found = attention(&queries, &keys, &values, bias.as_ref()).expect("tensors on the CPU");
+                    let difference = (found - expected).abs().max().into_scalar::<f32>();
+                    assert!(difference < 1e-5, "{rows} rows: {difference}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_queries_with_a_causal_mask_see_rows_and_slots_of_a_cache() {
+        let (time, first, slots) = (150, 3, 153);
+        let queries = random([2, 4, time, 16]);
+        let [keys, values] = [(); 2].map(|()| random([5, 2, slots + 9, 16]));
+        let mut mask = vec![0.0; time * slots];
+        for (query, mask) in mask.chunks_exact_mut(slots).enumerate() {
+            mask[query + first + 1..].fill(-3e4);
+        }
+        let mask = Tensor::from_data(TensorData::new(mask, [1, 1, time, slots]), &Device::flex());
+        let rows = [4, 1];
+        let selected = |tensor: &Tensor<4>| {
+            let rows = rows.map(|row| tensor.clone().narrow(0, row, 1));
+            Tensor::cat(rows.to_vec(), 0).narrow(2, 0, slots)
+        };
+        let expected = formula(&queries, &selected(&keys), &selected(&values), Some(&mask));
+        let cache = CacheView { keys: &keys, values: &values, rows: Some(&rows), slots };
+        let found = attention_to(&queries, cache, Some(&mask)).expect("tensors on the CPU");
+        let difference = (found - expected).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "{difference}");
+    }
+
     #[test]
     fn nan_is_not_lost() {
+        let mut many = random([1, 1, MANY_QUERIES, 8]);
+        many = many.slice_assign([0..1, 0..1, 3..4, 0..1], Tensor::full([1, 1, 1, 1], f32::NAN, &Device::flex()));
+        let [plain, other] = [(); 2].map(|()| random([1, 1, 40, 8]));
+        let found = attention(&many, &plain, &other, None).expect("tensors on the CPU");
+        let numbers = found.into_data().try_to_vec::<f32>().unwrap_or_default();
+        assert!(
+            numbers[24..32].iter().all(|number| number.is_nan())
+                && numbers[..24].iter().all(|number| number.is_finite())
+        );
+
         let mut scores = [1.0, f32::NAN, 2.0];
         super::softmax(&mut scores);
         assert!(scores.iter().all(|score| score.is_nan()));

@@ -16,11 +16,13 @@
 
 mod attention;
 mod exp;
+mod gate;
 mod gradient;
 mod linear;
 mod norm;
 mod parallel;
 mod product;
+mod rotary;
 mod softmax;
 mod vectors;
 mod weight;
@@ -32,9 +34,11 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
 pub use attention::{CacheView, attention, attention_to};
+pub use gate::silu_gate;
 pub use gradient::with_gradient;
-pub use linear::linear;
+pub use linear::{linear, linears};
 pub use norm::{layer_norm, rms_norm};
+pub use rotary::rotate;
 pub use softmax::{Coefficients, CrossEntropy, RowFacts, Words, computes, cross_entropy, log_softmax, row_facts};
 
 /// The platform of this machine's CPU.

@@ -15,8 +15,9 @@ use crate::gradient::{Primitive, Tracked};
 use crate::parallel::in_parallel;
 use crate::product::{Rows, TILE};
 
-/// From this number of positions on, burn's products in f32 are faster...
-const MANY: usize = 256;
+/// From this number of positions on, burn's products in f32 are taken. With 512, those of this crate read a prompt 1.2 times as
+/// fast, although burn's are faster by themselves: its threads and ours would share the cores...
+const MANY: usize = 1024;
 /// ...with more inputs than this.
 const NARROW: usize = 256;
 
@@ -41,34 +42,64 @@ const NARROW: usize = 256;
 /// assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [11.0, 17.0]);
 /// ```
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
-    let device = x.device();
-    if device.is_autodiff() {
+    if x.device().is_autodiff() {
         let y = linear(&x.clone().without_autodiff(), &weight.clone().without_autodiff())?;
         return tracked(y, x, weight);
     }
-    let ([positions, inputs], [outputs, expected]) = (x.dims(), weight.dims());
-    let format = weight.dtype();
-    let known = matches!(format, DType::F32 | DType::F16 | DType::BF16) && x.dtype() == DType::F32;
-    let fast = format != DType::F32 || positions < MANY || inputs <= NARROW;
-    if !known || !fast || inputs != expected || positions * inputs * outputs == 0 {
+    linears(x, [weight]).map(|[y]| y)
+}
+
+/// The products of `x` with several matrices, as [`linear`] computes them. The threads share the rows of all matrices, so that
+/// they hand over work once and not for each matrix.
+///
+/// None if burn must compute one of the products, or with autodiff.
+pub fn linears<const N: usize>(x: &Tensor<2>, weights: [&Tensor<2>; N]) -> Option<[Tensor<2>; N]> {
+    let (device, [positions, inputs]) = (x.device(), x.dims());
+    if device.is_autodiff() || x.dtype() != DType::F32 || positions * inputs == 0 {
         return None;
     }
-    let x = x.clone().try_into_primitive::<Flex>().ok()?;
-    let weight = weight.clone().try_into_primitive::<Flex>().ok()?;
-    let rows = Rows::new(x.as_slice()?, inputs);
-    let (start, _) = weight.layout().contiguous_offsets()?;
-    let part = move |outputs: Range<usize>| {
-        let range = start + outputs.start * inputs..start + outputs.end * inputs;
-        match format {
-            DType::F32 => rows.times::<f32>(&weight.storage()[range]),
-            DType::F16 => rows.times::<f16>(&weight.storage()[range]),
-            _ => rows.times::<bf16>(&weight.storage()[range]),
+    let mut matrices = Vec::with_capacity(N);
+    let (mut total, mut nanos) = (0, 0.0);
+    for weight in weights {
+        let ([outputs, expected], format) = (weight.dims(), weight.dtype());
+        let known = matches!(format, DType::F32 | DType::F16 | DType::BF16);
+        let fast = format != DType::F32 || positions < MANY || inputs <= NARROW;
+        if !known || !fast || inputs != expected || outputs == 0 {
+            return None;
         }
+        let tensor = weight.clone().try_into_primitive::<Flex>().ok()?;
+        let (start, _) = tensor.layout().contiguous_offsets()?;
+        matrices.push((tensor, start, total..total + outputs));
+        total += outputs;
+        // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
+        nanos += (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
+    }
+    let x = x.clone().try_into_primitive::<Flex>().ok()?;
+    let rows = Rows::new(x.as_slice()?, inputs);
+    let sizes: Vec<usize> = matrices.iter().map(|(_, _, outputs)| outputs.len()).collect();
+    let part = move |range: Range<usize>| {
+        let mut products = Vec::with_capacity(N);
+        for (weight, start, outputs) in &matrices {
+            let own = range.start.max(outputs.start)..range.end.min(outputs.end);
+            if own.is_empty() {
+                products.push(vec![]);
+                continue;
+            }
+            let own = start + (own.start - outputs.start) * inputs..start + (own.end - outputs.start) * inputs;
+            products.push(match weight.dtype() {
+                DType::F32 => rows.times::<f32>(&weight.storage()[own]),
+                DType::F16 => rows.times::<f16>(&weight.storage()[own]),
+                _ => rows.times::<bf16>(&weight.storage()[own]),
+            });
+        }
+        products
     };
-    // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
-    let nanos = (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
-    let y = side_by_side(in_parallel(outputs, TILE, nanos, part), positions);
-    Some(Tensor::from_data(TensorData::new(y, [positions, outputs]), &device))
+    let mut parts = in_parallel(total, TILE, nanos, part);
+    Some(std::array::from_fn(|index| {
+        let own = parts.iter_mut().map(|products| std::mem::take(&mut products[index]));
+        let y = side_by_side(own.filter(|product| !product.is_empty()).collect(), positions);
+        Tensor::from_data(TensorData::new(y, [positions, sizes[index]]), &device)
+    }))
 }
 
 /// The product `y` of two tracked tensors, with its backward pass.
@@ -143,6 +174,22 @@ mod tests {
             let difference = (ours - x.matmul(weight.clone().transpose())).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-4, "{difference}");
         }
+    }
+
+    #[test]
+    fn several_products_at_once_equal_each_by_itself() {
+        let device = Device::flex();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        let weights = [random([1003, 320]), random([5, 320]).cast(DType::F16), random([777, 320]).cast(DType::BF16)];
+        for positions in [1, 3, 40] {
+            let x = random([positions, 320]);
+            let found = linears(&x, weights.each_ref()).expect("tensors on the CPU");
+            for (found, weight) in found.into_iter().zip(&weights) {
+                let alone = linear(&x, weight).expect("tensors on the CPU");
+                assert_eq!(found.into_data(), alone.into_data());
+            }
+        }
+        assert!(linears(&random([1, 320]), [&weights[0], &random([4, 7])]).is_none(), "other inputs");
     }
 
     #[test]

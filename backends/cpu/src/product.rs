@@ -7,10 +7,10 @@
 use pulp::bytemuck::{NoUninit, cast_slice};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::weight::{Weight, avx512};
+use crate::weight::{Avx512, Weight, avx512};
 
 /// The most rows that are multiplied as dot products.
-const FEW: usize = 4;
+pub(crate) const FEW: usize = 4;
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
 
@@ -28,6 +28,12 @@ impl Rows {
     /// Packs `x`, `[rows, inputs]`.
     pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
         Self { count: x.len() / inputs, inputs, packed: Arch::new().dispatch(Pack { x, inputs }) }
+    }
+
+    /// Packs the transpose of `x`, `[inputs, rows]`, for more than [`FEW`] rows.
+    pub(crate) fn transposed(x: &[f32], rows: usize) -> Self {
+        assert!(rows > FEW, "a few rows are not packed into panels");
+        Self { count: rows, inputs: x.len() / rows, packed: Arch::new().dispatch(PackTransposed { x, rows }) }
     }
 
     /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
@@ -78,6 +84,32 @@ impl WithSimd for Pack<'_> {
     }
 }
 
+/// Packs the transpose of a matrix as [`Pack`] packs many rows.
+struct PackTransposed<'a> {
+    /// `[inputs, rows]`.
+    x: &'a [f32],
+    rows: usize,
+}
+
+impl WithSimd for PackTransposed<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let Self { x, rows } = self;
+        let (lanes, inputs) = (S::F32_LANES, x.len() / rows);
+        let width = panel_vectors::<S>() * lanes;
+        let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
+        for (panel, first) in packed.chunks_mut(width * inputs).zip((0..rows).step_by(width)) {
+            let count = (rows - first).min(width);
+            for (line, x) in panel.chunks_exact_mut(panel.len() / inputs).zip(x.chunks_exact(rows)) {
+                line[..count].copy_from_slice(&x[first..first + count]);
+            }
+        }
+        packed
+    }
+}
+
 /// The product of some outputs, by one thread.
 struct Product<'a, W> {
     rows: usize,
@@ -112,18 +144,21 @@ impl<W: Weight> Product<'_, W> {
     fn few<S: Simd, const R: usize>(self, simd: S) {
         let Self { inputs, x, weight, y, .. } = self;
         let outputs = weight.len() / inputs;
-        let (x, rest) = x.split_at(R * (inputs - inputs % S::F32_LANES));
+        let whole = inputs - inputs % S::F32_LANES;
+        let (x, rest) = x.split_at(R * whole);
         let x = S::as_simd_f32s(x).0.as_chunks::<R>().0;
         let (mut scratch, avx512) = (vec![], avx512());
-        for (weight, first) in weight.chunks(4 * inputs).zip((0..).step_by(4)) {
-            let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
-            let sums = dots(simd, x, weight);
-            for (output, weight) in (first..outputs).zip(weight) {
-                let weight = &weight[inputs - rest.len() / R..];
+        // Four parts of the matrix are read side by side: the memory reads ahead in more pages at a time.
+        let quarter = outputs.div_ceil(4);
+        for first in 0..quarter {
+            let output = |part: usize| (part * quarter + first).min(outputs - 1);
+            let tile: [_; 4] = std::array::from_fn(|part| &weight[output(part) * inputs..][..inputs]);
+            let sums = dots(simd, x, tile, avx512);
+            for (part, weight) in tile.iter().enumerate() {
+                let weight = W::widen(&weight[whole..], &mut scratch, avx512);
                 for row in 0..R {
                     let rest = rest[row * weight.len()..].iter().zip(weight);
-                    y[row * outputs + output] =
-                        rest.fold(sums[output - first][row], |sum, (x, weight)| sum + x * weight);
+                    y[row * outputs + output(part)] = rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
                 }
             }
         }
@@ -160,7 +195,7 @@ const fn panel_vectors<S: Simd>() -> usize {
 
 /// The weights of `T` outputs. If there are fewer, the last one is repeated.
 #[inline(always)]
-fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
+fn tile<W, const T: usize>(weight: &[W], inputs: usize) -> [&[W]; T] {
     let last = weight.len() / inputs - 1;
     std::array::from_fn(|output| &weight[output.min(last) * inputs..][..inputs])
 }
@@ -168,19 +203,25 @@ fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
 // Plain loops over indices: closures and iterators would be compiled without the instructions of `S`.
 
 /// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
+///
+/// Weights are widened in registers: a copy of them would let the memory wait during the multiplications.
 #[inline(always)]
-fn dots<S: Simd, const R: usize>(simd: S, x: &[[S::f32s; R]], [a, b, c, d]: [&[f32]; 4]) -> [[f32; R]; 4] {
-    let vectors = x.len();
-    let (a, b) = (&S::as_simd_f32s(a).0[..vectors], &S::as_simd_f32s(b).0[..vectors]);
-    let (c, d) = (&S::as_simd_f32s(c).0[..vectors], &S::as_simd_f32s(d).0[..vectors]);
+fn dots<S: Simd, W: Weight, const R: usize>(
+    simd: S,
+    x: &[[S::f32s; R]],
+    weight: [&[W]; 4],
+    avx512: Option<Avx512>,
+) -> [[f32; R]; 4] {
+    let [a, b, c, d] = weight.map(|weight| weight.chunks_exact(S::F32_LANES));
     let mut sums = [[simd.splat_f32s(0.0); R]; 4];
-    for i in 0..vectors {
+    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+        let (a, b) = (W::vector(simd, a, avx512), W::vector(simd, b, avx512));
+        let (c, d) = (W::vector(simd, c, avx512), W::vector(simd, d, avx512));
         for row in 0..R {
-            let x = x[i][row];
-            sums[0][row] = simd.mul_add_f32s(x, a[i], sums[0][row]);
-            sums[1][row] = simd.mul_add_f32s(x, b[i], sums[1][row]);
-            sums[2][row] = simd.mul_add_f32s(x, c[i], sums[2][row]);
-            sums[3][row] = simd.mul_add_f32s(x, d[i], sums[3][row]);
+            sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
+            sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
+            sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
+            sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
         }
     }
     let mut dots = [[0.0; R]; 4];
@@ -302,6 +343,15 @@ mod tests {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_transpose_of_a_matrix_is_packed_like_its_rows() {
+        for (rows, inputs) in [(5, 3), (16, 9), (33, 4), (64, 7), (80, 2)] {
+            let x = numbers(rows * inputs, 7);
+            let columns: Vec<f32> = (0..inputs).flat_map(|input| x[input..].iter().copied().step_by(inputs)).collect();
+            assert_eq!(Rows::transposed(&columns, rows).packed, Rows::new(&x, inputs).packed);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use pulp::Simd;
+use pulp::bytemuck::cast_slice_mut;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) type Avx512 = pulp::x86::V4;
@@ -22,6 +24,9 @@ pub(crate) fn avx512() -> Option<Avx512> {
 pub(crate) trait Weight: Copy + Send + Sync {
     /// Weights in f32: these themselves, or copied into `scratch`.
     fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32];
+
+    /// As many weights as a vector holds, in f32.
+    fn vector<S: Simd>(simd: S, weights: &[Self], avx512: Option<Avx512>) -> S::f32s;
 }
 
 impl Weight for f32 {
@@ -29,16 +34,26 @@ impl Weight for f32 {
     fn widen<'a>(weights: &'a [Self], _: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
         weights
     }
+
+    #[inline(always)]
+    fn vector<S: Simd>(_: S, weights: &[Self], _: Option<Avx512>) -> S::f32s {
+        S::as_simd_f32s(weights).0[0]
+    }
 }
 
 impl Weight for bf16 {
     #[inline(always)]
     fn widen<'a>(weights: &'a [Self], scratch: &'a mut Vec<f32>, _: Option<Avx512>) -> &'a [f32] {
         scratch.resize(weights.len(), 0.0);
-        for (weight, wide) in weights.iter().zip(&mut *scratch) {
-            *wide = f32::from_bits(u32::from(weight.to_bits()) << 16);
-        }
+        widen_bf16(weights, scratch);
         scratch
+    }
+
+    #[inline(always)]
+    fn vector<S: Simd>(simd: S, weights: &[Self], _: Option<Avx512>) -> S::f32s {
+        let mut wide = [simd.splat_f32s(0.0)];
+        widen_bf16(weights, cast_slice_mut(&mut wide));
+        wide[0]
     }
 }
 
@@ -48,6 +63,20 @@ impl Weight for f16 {
         scratch.resize(weights.len(), 0.0);
         widen_halves(weights, scratch, avx512);
         scratch
+    }
+
+    #[inline(always)]
+    fn vector<S: Simd>(simd: S, weights: &[Self], avx512: Option<Avx512>) -> S::f32s {
+        let mut wide = [simd.splat_f32s(0.0)];
+        widen_halves(weights, cast_slice_mut(&mut wide), avx512);
+        wide[0]
+    }
+}
+
+#[inline(always)]
+fn widen_bf16(weights: &[bf16], floats: &mut [f32]) {
+    for (weight, wide) in weights.iter().zip(floats) {
+        *wide = f32::from_bits(u32::from(weight.to_bits()) << 16);
     }
 }
 

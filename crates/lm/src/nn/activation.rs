@@ -31,6 +31,20 @@ impl Activation {
         ["gelu", "gelu_new", "relu", "silu", "swish"].map(|name| json!(name))
     }
 
+    /// Applies the function to each value of `gate`, and multiplies the results with `up`.
+    ///
+    /// # Shapes
+    /// All have the same shape.
+    pub(crate) fn gated<const D: usize>(self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "cpu")]
+        if self == Self::Silu
+            && let Some(y) = wheels_cpu::silu_gate(&gate, &up)
+        {
+            return y;
+        }
+        self.forward(gate) * up
+    }
+
     /// Applies the function to each value.
     pub(crate) fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{Dropout, Linear, MASKED, Packing};
+use super::{Dropout, Linear, MASKED, Packing, forward_all};
 use crate::TokenBatch;
 use crate::cache::KeysValues;
 
@@ -70,8 +70,8 @@ impl Attention {
     /// # Shapes
     /// `x`: `[positions, d_model]`; keys and values: `[batch, heads, time, d_head]`.
     pub(crate) fn keys_values(&self, x: Tensor<2>, packing: &Packing, dropout: &mut Dropout) -> (Tensor<4>, Tensor<4>) {
-        let keys = self.k.forward(x.clone(), dropout);
-        (self.split(keys, packing), self.split(self.v.forward(x, dropout), packing))
+        let [keys, values] = forward_all([&self.k, &self.v], x, dropout);
+        (self.split(keys, packing), self.split(values, packing))
     }
 
     /// Attends from the positions of `x` to keys and values.

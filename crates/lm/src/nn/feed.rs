@@ -1,11 +1,11 @@
 //! The feed-forward layers of a transformer block.
 
 use burn::module::Module;
-use burn::tensor::activation::{gelu_approximate, relu, silu};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, Linear};
+use super::{Activation, Dropout, Linear, forward_all};
 
 /// The kinds of feed-forward layers that T5 checkpoints have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,9 +57,10 @@ impl Feed {
         let inner = match (&self.wi, &self.wi_0, &self.wi_1) {
             (Some(wi), ..) => relu(wi.forward(x, dropout)),
             (None, Some(gate), Some(up)) => {
-                let gate = gate.forward(x.clone(), dropout);
-                let gate = if self.kind == FeedForward::GatedSilu { silu(gate) } else { gelu_approximate(gate) };
-                gate * up.forward(x, dropout)
+                let [gate, up] = forward_all([gate, up], x, dropout);
+                let activation =
+                    if self.kind == FeedForward::GatedSilu { Activation::Silu } else { Activation::GeluNew };
+                activation.gated(gate, up)
             }
             _ => unreachable!("`init` makes plain or gated layers"),
         };

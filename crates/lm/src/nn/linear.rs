@@ -46,11 +46,31 @@ impl Linear {
             Some(adapter) => product(x.clone(), self.weight.base()) + low_rank(dropout.apply_to_adapter(x), adapter),
             None => product(x, self.weight.val()),
         };
+        self.add_bias(y)
+    }
+
+    fn add_bias(&self, y: Tensor<2>) -> Tensor<2> {
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
         }
     }
+}
+
+/// Applies several layers to the same positions. A CPU computes their products together.
+///
+/// # Shapes
+/// `[positions, inputs]` to `[positions, outputs]` of each layer.
+pub(crate) fn forward_all<const N: usize>(layers: [&Linear; N], x: Tensor<2>, dropout: &mut Dropout) -> [Tensor<2>; N] {
+    #[cfg(feature = "cpu")]
+    if layers.iter().all(|layer| layer.weight.adapter().is_none())
+        && let weights = layers.map(|layer| layer.weight.val())
+        && let Some(products) = wheels_cpu::linears(&x, weights.each_ref())
+    {
+        let mut layers = layers.into_iter();
+        return products.map(|y| layers.next().expect("one product for each layer").add_bias(y));
+    }
+    layers.map(|layer| layer.forward(x.clone(), dropout))
 }
 
 /// `scale x (a b)^T` for the factors of an adapter, without the product of the factors, which is as large as the weights.
@@ -140,6 +160,21 @@ mod tests {
         assert!(table.weight.val().is_require_grad());
         let grown = table.grow(1).weight;
         assert_eq!((grown.val().dims(), grown.val().is_require_grad()), ([4, 2], true));
+    }
+
+    #[test]
+    fn layers_that_are_applied_together_give_what_each_gives() {
+        let device = Device::flex();
+        let layers = [3, 5].map(|outputs| {
+            let bias = Param::from_tensor(Tensor::random([outputs], Distribution::Normal(0.0, 1.0), &device));
+            Linear { bias: (outputs == 5).then_some(bias), ..Linear::init(4, outputs, 1.0, &device) }
+        });
+        let x = Tensor::<2>::random([2, 4], Distribution::Normal(0.0, 1.0), &device);
+        let mut dropout = Dropout::new(None, 0);
+        let found = forward_all(layers.each_ref(), x.clone(), &mut dropout);
+        for (found, layer) in found.into_iter().zip(&layers) {
+            assert_eq!(found.into_data(), layer.forward(x.clone(), &mut dropout).into_data());
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) use bias::RelativeBias;
 pub(crate) use dropout::Dropout;
 pub(crate) use feed::Feed;
 pub use feed::FeedForward;
-pub(crate) use linear::{Embedding, Linear, first_rows, grow, product};
+pub(crate) use linear::{Embedding, Linear, first_rows, forward_all, grow, product};
 pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use packing::Packing;
 pub(crate) use rotary::{Rotary, rotate};

@@ -145,6 +145,10 @@ impl Rotary {
 /// # Shapes
 /// `[positions, heads, d_head]` to the same.
 pub(crate) fn rotate(x: Tensor<3>, [cos, sin]: &[Tensor<3>; 2]) -> Tensor<3> {
+    #[cfg(feature = "cpu")]
+    if let Some(rotated) = wheels_cpu::rotate(&x, cos, sin) {
+        return rotated;
+    }
     let [positions, heads, width] = x.dims();
     let half = [positions, heads, width / 2];
     let (cos, sin) = (cos.clone().expand(half), sin.clone().expand(half));

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::cache::{KeysValues, Slots};
-use crate::nn::{Activation, Dropout, Linear, Packing, RmsNorm, attend, rotate};
+use crate::nn::{Activation, Dropout, Linear, Packing, RmsNorm, attend, forward_all, rotate};
 
 #[derive(Module, Debug)]
 pub(super) struct Block {
@@ -51,9 +51,8 @@ impl Mlp {
     /// # Shapes
     /// `[positions, hidden_size]` to the same.
     fn forward(&self, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
-        let gate = self.activation.forward(self.gate_proj.forward(x.clone(), dropout));
-        let up = self.up_proj.forward(x, dropout);
-        self.down_proj.forward(gate * up, dropout)
+        let [gate, up] = forward_all([&self.gate_proj, &self.up_proj], x, dropout);
+        self.down_proj.forward(self.activation.gated(gate, up), dropout)
     }
 }
 
@@ -99,9 +98,10 @@ impl SelfAttention {
         angles: &[Tensor<3>; 2],
         dropout: &mut Dropout,
     ) -> [Tensor<4>; 3] {
-        let queries = self.heads(self.q_proj.forward(x.clone(), dropout), self.q_norm.as_ref(), Some(angles), packing);
-        let keys = self.heads(self.k_proj.forward(x.clone(), dropout), self.k_norm.as_ref(), Some(angles), packing);
-        let values = self.heads(self.v_proj.forward(x, dropout), None, None, packing);
+        let [queries, keys, values] = forward_all([&self.q_proj, &self.k_proj, &self.v_proj], x, dropout);
+        let queries = self.heads(queries, self.q_norm.as_ref(), Some(angles), packing);
+        let keys = self.heads(keys, self.k_norm.as_ref(), Some(angles), packing);
+        let values = self.heads(values, None, None, packing);
         [queries * (self.d_head as f64).powf(-0.5), keys, values]
     }
 

@@ -1,0 +1,82 @@
+//! The gate of a feed-forward layer on the CPU, in one pass over memory.
+
+use std::ops::Range;
+
+use burn::backend::Flex;
+use burn::tensor::{DType, Tensor, TensorData};
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::exp::exp;
+use crate::parallel::in_parallel;
+
+/// `silu(gate) * up` with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, arXiv 2002.05202).
+///
+/// None if burn must compute it: on another device, with autodiff, in another number format than f32, or for tensors that
+/// are not contiguous.
+///
+/// # Shapes
+/// All have the same shape.
+pub fn silu_gate<const D: usize>(gate: &Tensor<D>, up: &Tensor<D>) -> Option<Tensor<D>> {
+    let (device, shape) = (gate.device(), gate.shape());
+    let f32s = gate.dtype() == DType::F32 && up.dtype() == DType::F32;
+    if device.is_autodiff() || !f32s || up.shape() != shape || shape.num_elements() == 0 {
+        return None;
+    }
+    let gate = gate.clone().try_into_primitive::<Flex>().ok()?;
+    let up = up.clone().try_into_primitive::<Flex>().ok()?;
+    let count = shape.num_elements();
+    let ((gate_start, _), (up_start, _)) = (gate.layout().contiguous_offsets()?, up.layout().contiguous_offsets()?);
+    let part = move |range: Range<usize>| {
+        let gate = &gate.storage()[gate_start..][range.clone()];
+        Arch::new().dispatch(Silu { gate, up: &up.storage()[up_start..][range] })
+    };
+    // A value takes 0.7 nanoseconds on a current core.
+    let mut parts = in_parallel(count, 16, 0.7 * count as f64, part);
+    let y = if parts.len() == 1 { parts.remove(0) } else { parts.concat() };
+    Some(Tensor::from_data(TensorData::new(y, shape), &device))
+}
+
+struct Silu<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+}
+
+impl WithSimd for Silu<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let mut y = self.up.to_vec();
+        for (y, gate) in y.iter_mut().zip(self.gate) {
+            // `exp` is defined up to 88, where the result is 0 in any case.
+            let negative = if -gate > 88.0 { 88.0 } else { -gate };
+            *y *= gate / (1.0 + exp(negative));
+        }
+        y
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::silu;
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn the_gate_equals_its_formula() {
+        let device = Device::flex();
+        for shape in [[1, 5], [3, 67], [300, 1001]] {
+            let [gate, up] = [30.0, 1.0].map(|std| Tensor::<2>::random(shape, Distribution::Normal(0.0, std), &device));
+            let found = silu_gate(&gate, &up).expect("tensors on the CPU");
+            let expected = silu(gate) * up;
+            let difference = ((found - expected.clone()).abs() / (expected.abs() + 1.0)).max().into_scalar::<f32>();
+            assert!(difference < 1e-6, "{difference}");
+        }
+        let extreme = Tensor::<1>::from_floats([-1e9, -100.0, 0.0, 100.0, f32::NAN], &device);
+        let found = silu_gate(&extreme, &Tensor::ones([5], &device)).expect("tensors on the CPU");
+        let found = found.into_data().try_to_vec::<f32>().unwrap_or_default();
+        assert!(found[0].abs() < 1e-25 && found[1].abs() < 1e-30 && found[4].is_nan(), "{found:?}");
+        assert_eq!(found[2..4], [0.0, 100.0]);
+    }
+}
