@@ -38,6 +38,26 @@ pub fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: &Tensor<D>) -> Opt
     Some(Tensor::from_primitive::<Tracked>(scalar))
 }
 
+/// `y` as the result of an operation on two tracked tensors that has this backward pass, whose state are both tensors.
+pub(crate) fn with_backward<const D: usize, const E: usize, O>(
+    y: Tensor<D>,
+    (x, weight): (&Tensor<D>, &Tensor<E>),
+    backward: O,
+) -> Option<Tensor<D>>
+where
+    O: Backward<Flex, 2, State = [Primitive; 2]>,
+{
+    let y = y.try_into_primitive::<Flex>().ok()?;
+    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
+    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
+    let prepared = backward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
+    let y = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    Some(Tensor::from_primitive::<Tracked>(y))
+}
+
 #[derive(Debug)]
 struct WithGradient;
 

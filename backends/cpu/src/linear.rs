@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 
-use crate::gradient::{Primitive, Tracked};
+use crate::gradient::{Primitive, with_backward};
 use crate::parallel::in_parallel;
 use crate::product::{Rows, TILE};
 
@@ -44,7 +43,7 @@ const NARROW: usize = 256;
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     if x.device().is_autodiff() {
         let y = linear(&x.clone().without_autodiff(), &weight.clone().without_autodiff())?;
-        return tracked(y, x, weight);
+        return with_backward(y, (x, weight), LinearBackward);
     }
     linears(x, [weight]).map(|[y]| y)
 }
@@ -100,19 +99,6 @@ pub fn linears<const N: usize>(x: &Tensor<2>, weights: [&Tensor<2>; N]) -> Optio
         let y = side_by_side(own.filter(|product| !product.is_empty()).collect(), positions);
         Tensor::from_data(TensorData::new(y, [positions, sizes[index]]), &device)
     }))
-}
-
-/// The product `y` of two tracked tensors, with its backward pass.
-fn tracked(y: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
-    let y = y.try_into_primitive::<Flex>().ok()?;
-    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
-    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
-    let prepared = LinearBackward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
-    let y = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
-        OpsKind::UnTracked(prepared) => prepared.finish(y),
-    };
-    Some(Tensor::from_primitive::<Tracked>(y))
 }
 
 #[derive(Debug)]

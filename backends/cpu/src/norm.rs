@@ -3,14 +3,13 @@
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::gradient::{Primitive, Tracked};
+use crate::gradient::{Primitive, with_backward};
 use crate::vectors::{dot, sum};
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension (Zhang and Sennrich 2019, arXiv 1910.07467).
@@ -27,16 +26,8 @@ pub fn rms_norm<const D: usize>(x: &Tensor<D>, weight: &Tensor<1>, epsilon: f64)
         return norm(x, weight, None, epsilon);
     }
     let (inner, inner_weight) = (x.clone().without_autodiff(), weight.clone().without_autodiff());
-    let y = norm(&inner, &inner_weight, None, epsilon)?.try_into_primitive::<Flex>().ok()?;
-    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
-    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
-    let backward = RmsNormBackward { epsilon };
-    let prepared = backward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
-    let y = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
-        OpsKind::UnTracked(prepared) => prepared.finish(y),
-    };
-    Some(Tensor::from_primitive::<Tracked>(y))
+    let y = norm(&inner, &inner_weight, None, epsilon)?;
+    with_backward(y, (x, weight), RmsNormBackward { epsilon })
 }
 
 #[derive(Debug)]

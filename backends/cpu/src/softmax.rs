@@ -294,9 +294,11 @@ impl Words {
     fn rows(&self) -> Option<WordRows> {
         let (logits, teacher) = (Matrix::new(&self.logits)?, Matrix::new(&self.teacher)?);
         let normaliser = Matrix::new(&self.normaliser)?;
-        let fits = teacher.dims == logits.dims && normaliser.dims == [logits.dims[0], 1];
+        if teacher.dims != logits.dims || normaliser.dims != [logits.dims[0], 1] {
+            return None;
+        }
         let normaliser = (0..logits.dims[0]).map(|row| normaliser.row(row)[0]).collect();
-        fits.then_some(WordRows { logits, teacher, normaliser })
+        Some(WordRows { logits, teacher, normaliser })
     }
 }
 
