@@ -19,6 +19,7 @@ mod exp;
 mod gate;
 mod gradient;
 mod linear;
+mod matrix;
 mod norm;
 mod parallel;
 mod product;
@@ -26,6 +27,7 @@ mod rotary;
 mod softmax;
 mod vectors;
 mod weight;
+mod words;
 
 use std::thread::available_parallelism;
 
@@ -39,7 +41,8 @@ pub use gradient::with_gradient;
 pub use linear::{linear, linears};
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::rotate;
-pub use softmax::{Coefficients, CrossEntropy, RowFacts, Words, computes, cross_entropy, log_softmax, row_facts};
+pub use softmax::{CrossEntropy, RowFacts, computes, cross_entropy, log_softmax, row_facts};
+pub use words::{Coefficients, Words};
 
 /// The platform of this machine's CPU.
 #[derive(Clone, Copy, Debug, Default)]
