@@ -9,7 +9,8 @@ use burn::tensor::{Tensor, TensorData};
 use crate::exp::exp;
 use crate::matrix::{Matrix, column, sums, two_largest, without};
 
-/// Whether [`row_facts`], [`log_softmax`], [`cross_entropy`] and [`Words`](crate::Words) compute with these logits. To ask costs nothing on any device.
+/// Whether [`row_facts`], [`log_softmax`], [`cross_entropy`] and [`Words`](crate::Words) compute with these logits. To ask
+/// costs nothing on any device.
 pub fn computes(logits: &Tensor<2>) -> bool {
     Matrix::new(logits).is_some()
 }
