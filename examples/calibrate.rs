@@ -1,9 +1,9 @@
-//! Finds, on held-out texts, the thresholds at which a student uses given rates of help.
+//! Finds, on held-out texts, when a student asks and what its teacher accepts at given rates of help.
 //!
 //!     cargo run --release --example calibrate -- --student DIR --teacher DIR --data valid.jsonl
 //!
-//! Help changes a text, and so how often the student asks in the rest of it. The search is therefore a bisection with
-//! the teacher in the loop, without enforced budgets. It writes `calibration.json` into the student's folder.
+//! Help changes a text, and so how often the student asks in the rest of it. Each trial therefore decodes the texts with
+//! the teacher in the loop, without enforced budgets. `calibration.json` in the student's folder has the results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "support/calibration_bar.rs"]
@@ -17,11 +17,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use training_wheels::HelpCost;
 use training_wheels::prelude::*;
 
 use crate::model::ModelFlags;
 
-/// Finds the thresholds at which a student uses given rates of help, and writes calibration.json into its folder.
+/// Finds when a student asks and what its teacher accepts at given rates of help, and writes calibration.json into the
+/// student's folder.
 ///
 /// `distill` calibrates its student at the end of a run. Calibrate again for other texts, for other rates, or to let a
 /// student ask that has not learned it (--measure max-prob).
@@ -54,6 +56,13 @@ struct Flags {
     /// The search for a threshold ends when the help used is this close to the rate, percent of the tokens.
     #[arg(long, default_value_t = 0.3)]
     tolerance: f64,
+    /// What help costs. At each rate, the teacher may verify the student's tokens if that gives better texts and costs no more
+    /// than plain answers.
+    #[arg(long, value_enum, default_value = "calls")]
+    optimise: Optimise,
+    /// Let the teacher only answer, and verify nothing.
+    #[arg(long)]
+    no_verification: bool,
     /// Print the thresholds without writing calibration.json.
     #[arg(long)]
     dry_run: bool,
@@ -71,6 +80,16 @@ enum Measure {
     Entropy,
     /// The log-odds of the student's own help token.
     Help,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Optimise {
+    /// Calls of the teacher, as for a teacher on another machine.
+    Calls,
+    /// Tokens that the teacher reads.
+    Tokens,
+    /// Time at batch size 1, from the measured costs of both models on this device.
+    Time,
 }
 
 fn main() -> ExitCode {
@@ -97,12 +116,21 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         Measure::Entropy => Confidence::Entropy,
         Measure::Help => Confidence::HelpLogOdds,
     };
-    let config = CalibrationConfig::new()
+    let cost = match flags.optimise {
+        Optimise::Calls => HelpCost::Calls,
+        Optimise::Tokens => HelpCost::Tokens,
+        Optimise::Time => HelpCost::Time,
+    };
+    let mut config = CalibrationConfig::new()
         .with_confidence(confidence)
+        .with_cost(cost)
         .with_texts(flags.texts)
         .with_rates(flags.rates.iter().map(|percent| percent / 100.0).collect())
         .with_tolerance(flags.tolerance / 100.0)
         .with_max_trials(flags.max_trials);
+    if flags.no_verification {
+        config.verifications.clear();
+    }
     let data = flags.fields.open(&flags.data)?.shuffled(Seed(1));
     let bar = calibration_bar::new(config.rates.len())?;
     let calibration =

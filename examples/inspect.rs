@@ -120,7 +120,13 @@ impl HelpReport {
         match &self.calibration {
             Some(calibration) => {
                 let points = calibration.points().iter();
-                let points = points.map(|point| format!("{}: {:.3}", program::percent(point.rate), point.threshold));
+                let points = points.map(|point| {
+                    let accepts = match point.verification {
+                        Verification { tolerance_nats: f64::INFINITY, .. } => String::new(),
+                        Verification { tolerance_nats, .. } => format!(" (accepts {tolerance_nats} nats)"),
+                    };
+                    format!("{}: {:.3}{accepts}", program::percent(point.rate), point.threshold)
+                });
                 println!(
                     "calibration asks {} the threshold, by help used: {}",
                     rule_of(calibration.confidence),

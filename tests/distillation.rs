@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use training_wheels::lm::{FloatFormat, LanguageModel, TokenBatch};
 use training_wheels::prelude::*;
 use training_wheels::student::StudentConfig;
-use training_wheels::{CalibrationConfig, DistillationConfig};
+use training_wheels::{CalibrationConfig, DistillationConfig, HelpCost};
 use wheels_embedded::TRANSLATION;
 
 fn teacher() -> TextModel {
@@ -60,6 +60,34 @@ fn a_distilled_student_keeps_its_budgets_on_validation_texts() {
     for file in ["distillation.json", "budgets.json", "metrics.jsonl", "student_config.json"] {
         assert!(folder.path().join(file).exists(), "{file} is missing");
     }
+}
+
+#[test]
+fn a_teacher_verifies_if_that_gives_better_texts_for_the_same_help() {
+    let pair = Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, &Device::flex()).unwrap();
+    let (_, valid) = data();
+    let config = CalibrationConfig::new().with_rates(vec![0.3]).with_tolerance(0.01).with_max_trials(8);
+    let calibrate = |config: &CalibrationConfig| {
+        let mut result = None;
+        let calibration = pair.calibrate(&valid, config, &mut |trial| result = Some(*trial)).unwrap();
+        let result = result.unwrap();
+        assert!(result.is_result);
+        assert_eq!(calibration.verification(0.3), result.verification);
+        assert!(result.used <= 0.31, "{result:?}");
+        result
+    };
+    let plain = calibrate(&config.clone().with_verifications(vec![]));
+    assert!(plain.verification.is_none());
+    for cost in [HelpCost::Calls, HelpCost::Tokens, HelpCost::Time] {
+        let verified = calibrate(&config.clone().with_cost(cost));
+        assert!(verified.chrf >= plain.chrf, "{cost:?}: {verified:?} and {plain:?}");
+        if cost == HelpCost::Calls {
+            assert!(!verified.verification.is_none(), "{verified:?}");
+        }
+    }
+    let invalid = config.with_verifications(vec![Verification::regret(-1.0)]);
+    let error = pair.calibrate(&valid, &invalid, &mut |trial| panic!("{trial:?}")).unwrap_err();
+    assert!(error.to_string().contains("-1"), "{error}");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_student_must_have_learned_to_ask_and_another_calibration_replaces_that() {
     let budget = HelpBudget::percent(20);
     assert!(matches!(pair.generate("a text editor", budget), Err(Error::CannotAsk { .. })));
     assert!(pair.generate("a text editor", HelpBudget::percent(0)).is_ok(), "no help needs no help token");
-    let points = vec![CalibrationPoint { rate: 0.2, threshold: 0.5 }];
+    let points = vec![CalibrationPoint::new(0.2, 0.5)];
     pair.student.calibration = Some(Calibration::new(Confidence::MaxProb, points).unwrap());
     assert!(pair.check_asks().is_ok() && pair.check_help_token().is_err());
     assert!(pair.generate("a text editor", budget).is_ok());

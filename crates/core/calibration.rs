@@ -1,10 +1,14 @@
-//! Calibration: finding the thresholds at which a student uses given rates of help.
+//! Calibration: finding when a student asks, and what its teacher accepts, at given rates of help.
 
 use burn::config::Config;
+use serde::{Deserialize, Serialize};
 
-use crate::decode::{Calibration, CalibrationPoint, Confidence, Decoder, Enforcement, ThresholdSearch};
-use crate::eval::Evaluation;
-use crate::text::{Dataset, HelpBudget, Seed};
+use crate::decode::{
+    Calibration, CalibrationPoint, Confidence, DecodeStats, Decoder, Enforcement, FoundThreshold, ThresholdSearch,
+    Verification,
+};
+use crate::eval::{CallCost, Evaluation, PairCost};
+use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Error, Pair};
 
 /// The configuration of [`Pair::calibrate`].
@@ -19,15 +23,42 @@ pub struct CalibrationConfig {
     /// The rates of help, as fractions of the tokens between 0 and 1, in rising order.
     #[config(default = "vec![0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7]")]
     pub rates: Vec<f64>,
+    /// What the teacher may verify, from the most lenient to the strictest. For each rate they are tried in this order,
+    /// from the one that was chosen for the rate before, until two in a row give worse texts. Without any, the teacher only
+    /// answers.
+    #[config(
+        default = "vec![Verification { verify_end: false, ..Verification::regret(5.0) }, Verification::regret(5.0), Verification::regret(3.0), Verification::regret(2.0), Verification::regret(1.0), Verification::LOSSLESS]"
+    )]
+    pub verifications: Vec<Verification>,
+    /// What help costs. A verification is chosen only if it does not cost more than plain answers at the same rate.
+    #[config(default = "HelpCost::Calls")]
+    pub cost: HelpCost,
     /// The search for a threshold ends when the help used differs from the rate by at most this fraction of the tokens.
     #[config(default = 0.005)]
     pub tolerance: f64,
-    /// The largest number of thresholds to try for each rate.
+    /// The largest number of thresholds to try for each rate and verification.
     #[config(default = 14)]
     pub max_trials: usize,
     /// The number of texts that are decoded together.
     #[config(default = 32)]
     pub batch_size: usize,
+}
+
+/// The search for a verification ends when this many in a row did not give better texts.
+const PATIENCE: usize = 2;
+
+/// What help costs, for the choice of a verification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HelpCost {
+    /// The calls of the teacher, as for a teacher on another machine.
+    #[default]
+    Calls,
+    /// The tokens that the teacher reads in its calls, prompts not counted.
+    Tokens,
+    /// The time at batch size 1, from the measured costs of the calls of both models on this machine
+    /// ([`PairCost::latency`]). Tokens that are rolled back cost time.
+    Time,
 }
 
 /// One threshold that was tried.
@@ -41,16 +72,21 @@ pub struct CalibrationTrial {
     pub rate: f64,
     /// The threshold, in the unit of the measure of confidence.
     pub threshold: f64,
+    /// What the teacher verified.
+    pub verification: Verification,
     /// The help used with this threshold, a fraction of the tokens.
     pub used: f64,
+    /// chrF of the texts against the references, 0 to 100.
+    pub chrf: f64,
 }
 
 impl Pair {
-    /// Finds the threshold at which the student uses each rate of help.
+    /// Finds when the student asks, and what the teacher accepts, for each rate of help: the threshold and the
+    /// [`Verification`] with the best texts (chrF) that the rate pays for.
     ///
-    /// The search is a bisection. Each trial decodes the texts with the teacher in the loop and without enforcing
-    /// budgets. The budget of the prompts is the rate, in whole percent. `on_trial` is called after each trial, and at
-    /// the end of each search with its result.
+    /// Each trial of a threshold decodes the texts with the teacher in the loop and without enforcing budgets. The budget
+    /// of the prompts is the rate, in whole percent. `on_trial` is called after each trial, and for the result of each
+    /// rate.
     ///
     /// # Errors
     /// If there are no texts, the rates do not rise between 0 and 1, a prompt cannot be made or decoding fails.
@@ -64,41 +100,150 @@ impl Pair {
         if dataset.is_empty() {
             return Err(Error::TooFewTexts { what: "calibration", needed: 1, found: 0 });
         }
-        // Rates that are not valid are refused before any text is decoded.
-        Calibration::new(
-            config.confidence,
-            config.rates.iter().map(|&rate| CalibrationPoint { rate, threshold: 0.0 }).collect(),
-        )?;
+        // Rates and verifications that are not valid are refused before any text is decoded.
+        let rates = config.rates.iter().map(|&rate| CalibrationPoint::new(rate, 0.0)).collect();
+        Calibration::new(config.confidence, rates)?;
+        for &verification in &config.verifications {
+            let point = CalibrationPoint { verification, ..CalibrationPoint::new(0.5, 0.0) };
+            Calibration::new(config.confidence, vec![point])?;
+        }
+
         let evaluation = Evaluation::new(&dataset, &self.student.tokenizer, &self.student.template);
-        let search = ThresholdSearch {
-            tolerance: config.tolerance,
-            max_trials: config.max_trials.max(1),
-            ..ThresholdSearch::new(config.confidence, self.vocab_size())
-        };
-        let mut points = Vec::with_capacity(config.rates.len());
-        for (index, &rate) in config.rates.iter().enumerate() {
-            let budget = HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8);
-            let prompts = evaluation.prompts(budget)?;
-            let found = search.find(rate, |threshold| {
-                let decoder = self
-                    .decoder_with(self.policy().with_help_rule(config.confidence.below(threshold)))
-                    .with_enforcement(Enforcement::Off)
-                    .with_batch_size(config.batch_size);
-                let used = decoder.decode(&prompts, Seed(7))?.stats.help_rate();
-                on_trial(&CalibrationTrial { index, is_result: false, rate, threshold, used });
-                Ok::<_, Error>((used, ()))
-            })?;
-            let trial = CalibrationTrial { index, is_result: true, rate, threshold: found.threshold, used: found.rate };
-            if (trial.used - rate).abs() > 0.03 {
-                log::warn!(
-                    "no threshold gives about {:.1}% help; the nearest that was found gives {:.1}% of the tokens",
-                    100.0 * rate,
-                    100.0 * trial.used
-                );
-            }
-            on_trial(&trial);
-            points.push(CalibrationPoint { rate, threshold: found.threshold });
+        let first = &evaluation.prompts(HelpBudget::percent(1))?[0];
+        let costs = (config.cost == HelpCost::Time).then(|| PairCost {
+            student: CallCost::measure(&self.student.model, &first.student),
+            teacher: CallCost::measure(&self.teacher.model, &first.expert),
+        });
+        let mut search = Search { pair: self, config, evaluation, costs, on_trial };
+        let mut points: Vec<CalibrationPoint> = Vec::with_capacity(config.rates.len());
+        for index in 0..config.rates.len() {
+            let chosen_before = points.last().map(|point| point.verification);
+            points.push(search.point(index, chosen_before)?);
         }
         Ok(Calibration::new(config.confidence, points)?)
+    }
+}
+
+/// The search for the points of a calibration.
+struct Search<'a> {
+    pair: &'a Pair,
+    config: &'a CalibrationConfig,
+    evaluation: Evaluation<'a>,
+    /// The measured costs of both models, if time counts.
+    costs: Option<PairCost>,
+    on_trial: &'a mut dyn FnMut(&CalibrationTrial),
+}
+
+/// What the help of a trial bought, and what it cost.
+#[derive(Clone, Copy)]
+struct Outcome {
+    chrf: f64,
+    help_rate: f64,
+    cost: f64,
+}
+
+/// What a verification may cost, per token, and the first threshold to try with it.
+#[derive(Clone, Copy)]
+struct Limit {
+    cost: f64,
+    start: f64,
+}
+
+impl Search<'_> {
+    /// The point for a rate. `chosen_before` is the verification of the rate before.
+    fn point(&mut self, index: usize, chosen_before: Option<Verification>) -> Result<CalibrationPoint, Error> {
+        let Self { config, .. } = *self;
+        let rate = config.rates[index];
+        let budget = HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8);
+        let prompts = self.evaluation.prompts(budget)?;
+        let plain = self.threshold(index, Verification::default(), None, &prompts)?;
+        let mut limit = Limit { cost: plain.output.cost, start: plain.threshold };
+        let mut best = (Verification::default(), plain);
+        let mut worse = 0;
+        let from = config.verifications.iter().position(|&other| Some(other) == chosen_before).unwrap_or(0);
+        for &verification in &config.verifications[from..] {
+            let found = self.threshold(index, verification, Some(limit), &prompts)?;
+            if found.rate > rate + config.tolerance {
+                // Stricter verifications make even more calls.
+                break;
+            }
+            limit.start = found.threshold;
+            if found.output.chrf > best.1.output.chrf {
+                (best, worse) = ((verification, found), 0);
+            } else {
+                worse += 1;
+            }
+            if worse == PATIENCE {
+                break;
+            }
+        }
+        let (verification, found) = best;
+        let trial = self.trial(index, true, verification, found.threshold, found.output);
+        if trial.used > rate + 0.03 || verification.is_none() && trial.used < rate - 0.03 {
+            log::warn!(
+                "no threshold gives about {:.1}% help; the nearest that was found gives {:.1}% of the tokens",
+                100.0 * rate,
+                100.0 * trial.used
+            );
+        }
+        Ok(CalibrationPoint { rate, threshold: found.threshold, verification })
+    }
+
+    /// The threshold at which a verification uses the rate, or what `limit` says if that is less.
+    fn threshold(
+        &mut self,
+        index: usize,
+        verification: Verification,
+        limit: Option<Limit>,
+        prompts: &[Prompt],
+    ) -> Result<FoundThreshold<Outcome>, Error> {
+        let Self { pair, config, .. } = *self;
+        let rate = config.rates[index];
+        let mut search = ThresholdSearch {
+            tolerance: config.tolerance,
+            max_trials: config.max_trials.max(1),
+            ..ThresholdSearch::new(config.confidence, pair.vocab_size())
+        };
+        search.start = limit.map_or(search.start, |limit| limit.start);
+        search.find(rate, |threshold| {
+            let decoder = pair
+                .decoder_with(pair.policy().with_help_rule(config.confidence.below(threshold)))
+                .with_verification(verification)
+                .with_enforcement(Enforcement::Off)
+                .with_batch_size(config.batch_size);
+            let output = self.evaluation.output(decoder.decode(prompts, Seed(7))?)?;
+            let help_rate = output.stats.help_rate();
+            let chrf = self.evaluation.stats(&output).scores().chrf;
+            let outcome = Outcome { chrf, help_rate, cost: self.cost(&output.stats) };
+            self.trial(index, false, verification, threshold, outcome);
+            // In the unit of the rate: whichever of help and cost is nearer to its limit.
+            let used = limit.map_or(help_rate, |limit| help_rate.max(rate * outcome.cost / limit.cost));
+            Ok::<_, Error>((used, outcome))
+        })
+    }
+
+    /// What the help of some texts cost, per token. Only ratios matter.
+    fn cost(&self, stats: &DecodeStats) -> f64 {
+        match (self.config.cost, &self.costs) {
+            (HelpCost::Time, Some(costs)) => costs.latency(stats),
+            (HelpCost::Tokens, _) => stats.teacher_tokens_processed_per_token(),
+            _ => stats.help_rate(),
+        }
+    }
+
+    /// Reports a trial.
+    fn trial(
+        &mut self,
+        index: usize,
+        is_result: bool,
+        verification: Verification,
+        threshold: f64,
+        outcome: Outcome,
+    ) -> CalibrationTrial {
+        let Outcome { help_rate: used, chrf, .. } = outcome;
+        let rate = self.config.rates[index];
+        let trial = CalibrationTrial { index, is_result, rate, threshold, verification, used, chrf };
+        (self.on_trial)(&trial);
+        trial
     }
 }

@@ -31,7 +31,7 @@ mod training_data;
 
 pub use answer::{Answer, AnswerSpan};
 pub use budget_report::BudgetReport;
-pub use calibration::{CalibrationConfig, CalibrationTrial};
+pub use calibration::{CalibrationConfig, CalibrationTrial, HelpCost};
 pub use distillation::{Distillation, Distilled, Trained};
 pub use distillation_config::DistillationConfig;
 pub use error::{Error, report};

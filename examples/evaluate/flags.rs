@@ -33,8 +33,8 @@ pub(crate) struct Flags {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) fields: program::DataFlags,
-    /// Validation data, on which the thresholds of max-prob, margin, entropy, oracle and bild are found. The other decoders
-    /// do not need it.
+    /// Validation data, on which the thresholds of learned, max-prob, margin, entropy, oracle and bild are found. The
+    /// other decoders do not need it.
     #[arg(long)]
     pub(crate) valid: Option<PathBuf>,
     /// The number of validation texts to use.

@@ -13,7 +13,7 @@ pub(crate) enum System {
     Student,
     /// The teacher alone.
     Teacher,
-    /// The student asks by its help token, with the calibrated threshold of each budget.
+    /// The student asks and the teacher verifies as the student's calibration says for each budget.
     Calibrated,
     /// The student asks by its help token, as it was trained.
     Uncalibrated,
@@ -41,18 +41,19 @@ pub(crate) enum System {
 /// The systems for `--help`.
 pub(crate) const DESCRIPTIONS: &str = "\
 Decoders:
-  calibrated       The student asks by its help token, with the calibrated threshold of each budget
-  uncalibrated     The same without calibration: it asks as it was trained
+  calibrated       The student asks and the teacher verifies as calibration.json says for each budget
+  uncalibrated     Without calibration: the student asks as it was trained, and the teacher verifies nothing
   enforced         As calibrated, and the decoder closes help while the budget is spent
   random           The student asks at random, at the rate that calibrated used. All decoders with a budget are
                    compared with random help at their own rate
+  learned          The student asks by its help token, and the teacher verifies nothing [needs --valid]
   max-prob         It asks when its most likely token has a low probability [needs --valid]
   margin           It asks when its two most likely tokens have similar probabilities [needs --valid]
   entropy          It asks when the entropy of its distribution is high [needs --valid]
   oracle           The teacher reads every token, and corrects those that it regrets most [needs --valid]
   bild:NATS        As max-prob, and the teacher rolls back tokens with -log p above NATS [needs --valid]
-  rollback:NATS    As calibrated, with the rollback of bild
-  verify:NATS      As calibrated, and the teacher rolls back tokens that are NATS less likely than its own
+  rollback:NATS    Asks as calibrated, with the rollback of bild
+  verify:NATS      Asks as calibrated, and the teacher rolls back tokens that are NATS less likely than its own
   draft:TOKENS     Lossless speculative decoding with drafts of TOKENS tokens
   adaptive:TOKENS  The same, with drafts that start at TOKENS tokens and adapt to what is accepted
 Budgets are stated to the student. Only \"enforced\" makes sure that they are kept, as `translate` does.
@@ -60,7 +61,7 @@ max-prob is the usual baseline for a learned help token. It is not a default, be
 decodings of the validation texts: --decoders calibrated,random,max-prob --valid FILE";
 
 /// The systems whose thresholds are found on validation texts.
-pub(crate) const SEARCHING: &str = "max-prob, margin, entropy, oracle and bild";
+pub(crate) const SEARCHING: &str = "learned, max-prob, margin, entropy, oracle and bild";
 
 /// The numbers that the help rules of some systems need.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +118,6 @@ impl System {
         let Tuning { threshold, random_rate } = tuning;
         let decoder_with = |rule| pair.decoder_with(policy.with_help_rule(rule));
         let bild = |tolerance_nats| Verification { rule: AcceptanceRule::Surprise, tolerance_nats, verify_end: false };
-        let verify = |tolerance_nats| Verification { tolerance_nats, ..Verification::LOSSLESS };
         let decoder = match self {
             Self::Student => pair.student_alone(),
             Self::Teacher => pair.teacher_alone(),
@@ -131,7 +131,7 @@ impl System {
             ),
             Self::Bild(nats) => decoder_with(Confidence::MaxProb.below(threshold)).with_verification(bild(nats)),
             Self::Rollback(nats) => pair.decoder_with(policy).with_verification(bild(nats)),
-            Self::Verify(nats) => pair.decoder_with(policy).with_verification(verify(nats)),
+            Self::Verify(nats) => pair.decoder_with(policy).with_verification(Verification::regret(nats)),
             Self::Draft(tokens) => decoder_with(HelpRule::Every(tokens)).with_verification(Verification::LOSSLESS),
             Self::Adaptive(tokens) => {
                 decoder_with(HelpRule::Adaptive(tokens)).with_verification(Verification::LOSSLESS)
@@ -142,13 +142,14 @@ impl System {
 }
 
 /// The systems without a number, and their names.
-const PLAIN: [(&str, System); 10] = [
+const PLAIN: [(&str, System); 11] = [
     ("student", System::Student),
     ("teacher", System::Teacher),
     ("calibrated", System::Calibrated),
     ("uncalibrated", System::Uncalibrated),
     ("enforced", System::Enforced),
     ("random", System::Random),
+    ("learned", System::Confidence(Confidence::HelpLogOdds)),
     ("max-prob", System::Confidence(Confidence::MaxProb)),
     ("margin", System::Confidence(Confidence::Margin)),
     ("entropy", System::Confidence(Confidence::Entropy)),
@@ -156,8 +157,7 @@ const PLAIN: [(&str, System); 10] = [
 ];
 
 /// Names of earlier versions, which commands in older notes still use.
-const ALIASES: [(&str, System); 3] =
-    [("learned", System::Calibrated), ("as-trained", System::Uncalibrated), ("ledger", System::Enforced)];
+const ALIASES: [(&str, System); 2] = [("as-trained", System::Uncalibrated), ("ledger", System::Enforced)];
 
 impl FromStr for System {
     type Err = String;
@@ -179,8 +179,8 @@ impl FromStr for System {
             _ => None,
         };
         system.ok_or_else(|| {
-            "choose from calibrated, uncalibrated, enforced, random, max-prob, margin, entropy, oracle, bild:NATS, \
-             rollback:NATS, verify:NATS, draft:TOKENS and adaptive:TOKENS (NATS from 0, TOKENS from 1)"
+            "choose from calibrated, uncalibrated, enforced, random, learned, max-prob, margin, entropy, oracle, \
+             bild:NATS, rollback:NATS, verify:NATS, draft:TOKENS and adaptive:TOKENS (NATS from 0, TOKENS from 1)"
                 .to_owned()
         })
     }

@@ -7,10 +7,10 @@ use wheels_text::{GenerationConfig, Prompt, Seed};
 
 use crate::batch::Batch;
 use crate::policy::check_prompt;
-use crate::settings::DecodeSettings;
+use crate::settings::{DecodeSettings, TextRules};
 use crate::{
-    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, Readout, RequestInfo,
-    Step, Trajectory, Verification,
+    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy, Readout, RequestInfo, Step,
+    Trajectory, Verification,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -35,7 +35,7 @@ impl<'a> BudgetedDecoder<'a> {
             help_batch: 1,
             refill: None,
             enforcement: Enforcement::On,
-            verification: Verification::default(),
+            verification: None,
             readout: Readout::Auto,
         };
         Self { policy, experts, settings }
@@ -134,10 +134,10 @@ impl<'a> BudgetedDecoder<'a> {
     }
 
     /// Lets experts check the tokens that the student wrote since the last call, and roll them back; see
-    /// [`Verification`].
+    /// [`Verification`]. It holds for all texts, and replaces what the policy's calibration says.
     #[must_use]
     pub fn with_verification(mut self, verification: Verification) -> Self {
-        self.settings.verification = verification;
+        self.settings.verification = Some(verification);
         self
     }
 
@@ -163,9 +163,14 @@ impl<'a> BudgetedDecoder<'a> {
         if let Some(token) = forced.find(|&token| !vocabulary.contains(token)) {
             return Err(DecodeError::ForcedToken { token });
         }
-        let rules: Vec<HelpRule> = prompts.iter().map(|prompt| policy.help_rule(prompt)).collect();
+        let rules: Vec<TextRules> = prompts
+            .iter()
+            .map(|prompt| TextRules {
+                help_rule: policy.help_rule(prompt),
+                verification: settings.verification.unwrap_or_else(|| policy.verification(prompt)),
+            })
+            .collect();
         policy.check(&vocabulary, &rules)?;
-        settings.verification.check()?;
         for (row, prompt) in prompts.iter().enumerate() {
             check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
         }

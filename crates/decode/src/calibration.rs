@@ -1,18 +1,15 @@
-//! Calibration: from a wanted help rate to a threshold on a student's confidence.
+//! Calibration: from a wanted help rate to a threshold on a student's confidence and a verification by the teacher.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Confidence, DecodeError, HelpRule};
+use crate::{Confidence, DecodeError, HelpRule, Verification};
 
-/// Thresholds on a measure of confidence, each with the help rate that it gave on held-out texts.
+/// Thresholds on a measure of confidence, each with a verification and the help rate that both gave on held-out texts.
 ///
 /// ```
 /// use wheels_decode::{Calibration, CalibrationPoint, Confidence, HelpRule};
 ///
-/// let points = vec![
-///     CalibrationPoint { rate: 0.1, threshold: 0.3 },
-///     CalibrationPoint { rate: 0.2, threshold: 0.5 },
-/// ];
+/// let points = vec![CalibrationPoint::new(0.1, 0.3), CalibrationPoint::new(0.2, 0.5)];
 /// let calibration = Calibration::new(Confidence::MaxProb, points)?;
 /// assert_eq!(calibration.help_rule(0.2), Confidence::MaxProb.below(0.5));
 /// assert_eq!(calibration.help_rule(0.0), HelpRule::Never);
@@ -26,7 +23,7 @@ pub struct Calibration {
     points: Vec<CalibrationPoint>,
 }
 
-/// One measurement of a calibration: a threshold and its help rate.
+/// One measurement of a calibration: when to ask and what to accept, with the help rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationPoint {
     /// The help rate with this threshold: helped tokens per token, between 0 and 1. It is measured with a teacher that
@@ -34,6 +31,16 @@ pub struct CalibrationPoint {
     pub rate: f64,
     /// The threshold, in the unit of the measure.
     pub threshold: f64,
+    /// What the teacher accepts of the student's tokens when it is called. Files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Verification::is_none")]
+    pub verification: Verification,
+}
+
+impl CalibrationPoint {
+    /// A point without verification.
+    pub fn new(rate: f64, threshold: f64) -> Self {
+        Self { rate, threshold, verification: Verification::default() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,12 +63,15 @@ impl Calibration {
     ///
     /// # Errors
     /// [`DecodeError::Calibration`] if there are no points, the rates do not rise strictly between 0 and 1, or a
-    /// threshold is not finite.
+    /// threshold is not finite. [`DecodeError::Tolerance`] if a tolerance is negative or NaN.
     pub fn new(confidence: Confidence, points: Vec<CalibrationPoint>) -> Result<Self, DecodeError> {
         let valid = |point: &CalibrationPoint| point.rate > 0.0 && point.rate < 1.0 && point.threshold.is_finite();
         let rising = points.is_sorted_by(|a, b| a.rate < b.rate);
         if points.is_empty() || !rising || !points.iter().all(valid) {
             return Err(DecodeError::Calibration);
+        }
+        for point in &points {
+            point.verification.check()?;
         }
         Ok(Self { confidence, points })
     }
@@ -71,29 +81,44 @@ impl Calibration {
         &self.points
     }
 
-    /// The help rule whose help rate is about `rate`. Between two points the threshold is interpolated linearly. Below
-    /// the first and above the last point it is the threshold of that point. The rule for 0 never asks, and the rule
-    /// for 1 always asks.
+    /// The help rule whose help rate is about `rate`, with the verification for this rate
+    /// ([`verification`](Self::verification)).
+    ///
+    /// Between two points with the same verification, the threshold is interpolated linearly. Between other points, it is
+    /// that of the lower rate. Below the first and above the last point, it is the threshold of that point. The rule for
+    /// 0 never asks, and the rule for 1 always asks.
     pub fn help_rule(&self, rate: f64) -> HelpRule {
-        if rate <= 0.0 {
-            return HelpRule::Never;
+        match rate {
+            ..=0.0 => HelpRule::Never,
+            1.0.. => HelpRule::Always,
+            _ => self.confidence.below(self.point(rate).threshold),
         }
-        if rate >= 1.0 {
-            return HelpRule::Always;
-        }
+    }
+
+    /// The verification for a help rate: that of the nearest point that does not exceed it, or of the first point. Rates
+    /// of 0 and 1 need none.
+    pub fn verification(&self, rate: f64) -> Verification {
+        if rate > 0.0 && rate < 1.0 { self.point(rate).verification } else { Verification::default() }
+    }
+
+    fn point(&self, rate: f64) -> CalibrationPoint {
         let above = self.points.partition_point(|point| point.rate < rate);
-        let threshold = match (above.checked_sub(1).map(|below| self.points[below]), self.points.get(above)) {
+        match (above.checked_sub(1).map(|below| self.points[below]), self.points.get(above)) {
+            (Some(low), Some(high)) if high.rate > rate && high.verification != low.verification => low,
             (Some(low), Some(high)) => {
-                low.threshold + (high.threshold - low.threshold) * (rate - low.rate) / (high.rate - low.rate)
+                let part = (rate - low.rate) / (high.rate - low.rate);
+                CalibrationPoint { threshold: low.threshold + (high.threshold - low.threshold) * part, ..*high }
             }
-            (None, Some(only)) => only.threshold,
-            (low, None) => low.expect("there is a point").threshold,
-        };
-        self.confidence.below(threshold)
+            (None, Some(only)) => *only,
+            (low, None) => low.expect("there is a point"),
+        }
     }
 }
 
-/// Finds by bisection the threshold that gives a wanted help rate.
+/// Finds the threshold that gives a wanted help rate.
+///
+/// The search looks near its start first, in steps that double until they have passed the wanted rate. Then it
+/// interpolates between the nearest rates on both sides (regula falsi).
 ///
 /// Help changes the rest of the text, and so the rate of asking. The rate of a threshold must therefore be measured by
 /// decoding with the teacher, once for each threshold.
@@ -103,11 +128,18 @@ pub struct ThresholdSearch {
     pub lowest_rate: f64,
     /// The end of the search interval at which the help rate is highest.
     pub highest_rate: f64,
+    /// The first threshold to try.
+    pub start: f64,
+    /// The first step from the start.
+    pub step: f64,
     /// The search ends when the help rate differs from the wanted one by no more than this.
     pub tolerance: f64,
     /// The largest number of thresholds to try.
     pub max_trials: usize,
 }
+
+/// Each interpolation leaves out at least this part of the interval, even if one of its ends has almost the wanted rate.
+const MIN_PART: f64 = 0.2;
 
 /// What a [`ThresholdSearch`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,12 +156,16 @@ impl ThresholdSearch {
     /// A search for thresholds on `confidence`, for a vocabulary of `vocab_size` tokens. Its tolerance is 0.003, and it
     /// tries at most 14 thresholds.
     pub fn new(confidence: Confidence, vocab_size: usize) -> Self {
-        let (lowest_rate, highest_rate) = match confidence {
-            Confidence::MaxProb | Confidence::Margin => (0.0, 1.0),
-            Confidence::Entropy => ((vocab_size as f64).ln(), 0.0),
-            Confidence::HelpLogOdds => (16.0, -16.0),
+        let (lowest_rate, highest_rate, start, step) = match confidence {
+            Confidence::MaxProb | Confidence::Margin => (0.0, 1.0, 0.5, 0.25),
+            Confidence::Entropy => {
+                let largest = (vocab_size as f64).ln();
+                (largest, 0.0, largest / 2.0, largest / 4.0)
+            }
+            // A student asks at log-odds of 0 as it was trained.
+            Confidence::HelpLogOdds => (16.0, -16.0, 0.0, 0.25),
         };
-        Self { lowest_rate, highest_rate, tolerance: 0.003, max_trials: 14 }
+        Self { lowest_rate, highest_rate, start, step, tolerance: 0.003, max_trials: 14 }
     }
 
     /// Finds the threshold for a help rate. `try_threshold` returns the help rate with a threshold, and any other
@@ -146,10 +182,11 @@ impl ThresholdSearch {
         mut try_threshold: impl FnMut(f64) -> Result<(f64, T), E>,
     ) -> Result<FoundThreshold<T>, E> {
         assert!(self.max_trials > 0, "a search needs at least one trial");
-        let (mut low, mut high) = (self.lowest_rate, self.highest_rate);
+        // The nearest thresholds whose rates are too low and too high, with these rates.
+        let (mut low, mut high): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+        let (mut threshold, mut step) = (self.start, self.step);
         let mut best: Option<FoundThreshold<T>> = None;
         for _ in 0..self.max_trials {
-            let threshold = f64::midpoint(low, high);
             let (found, output) = try_threshold(threshold)?;
             if best.as_ref().is_none_or(|best| (found - rate).abs() <= (best.rate - rate).abs()) {
                 best = Some(FoundThreshold { threshold, rate: found, output });
@@ -157,7 +194,23 @@ impl ThresholdSearch {
             if (found - rate).abs() <= self.tolerance {
                 break;
             }
-            if found > rate { high = threshold } else { low = threshold }
+            *(if found > rate { &mut high } else { &mut low }) = Some((threshold, found));
+            let next = match (low, high) {
+                (Some((low, low_rate)), Some((high, high_rate))) => {
+                    let part = ((rate - low_rate) / (high_rate - low_rate)).clamp(MIN_PART, 1.0 - MIN_PART);
+                    low + (high - low) * part
+                }
+                _ => {
+                    let end = if found > rate { self.lowest_rate } else { self.highest_rate };
+                    let towards_end = step.min((end - threshold).abs()).copysign(end - threshold);
+                    step *= 2.0;
+                    threshold + towards_end
+                }
+            };
+            if next == threshold {
+                break;
+            }
+            threshold = next;
         }
         Ok(best.expect("there was a trial"))
     }
@@ -168,7 +221,7 @@ mod tests {
     use super::*;
 
     fn points(points: &[(f64, f64)]) -> Vec<CalibrationPoint> {
-        points.iter().map(|&(rate, threshold)| CalibrationPoint { rate, threshold }).collect()
+        points.iter().map(|&(rate, threshold)| CalibrationPoint::new(rate, threshold)).collect()
     }
 
     #[test]
@@ -185,6 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn thresholds_of_different_verifications_are_not_mixed() {
+        let [plain, lenient] = [(0.1, 0.3), (0.2, 0.5)].map(|(rate, threshold)| CalibrationPoint::new(rate, threshold));
+        let strict = CalibrationPoint { rate: 0.3, threshold: 0.4, verification: Verification::regret(1.0) };
+        let calibration = Calibration::new(Confidence::MaxProb, vec![plain, lenient, strict]).expect("rising");
+        let at = |rate| (calibration.help_rule(rate), calibration.verification(rate));
+        assert_eq!(at(0.29), (Confidence::MaxProb.below(0.5), Verification::default()));
+        assert_eq!(at(0.3), (Confidence::MaxProb.below(0.4), Verification::regret(1.0)));
+        assert_eq!(at(0.9), at(0.3));
+        assert_eq!(at(1.0), (HelpRule::Always, Verification::default()));
+        let json = serde_json::to_string(&calibration).expect("numbers");
+        assert_eq!(serde_json::from_str::<Calibration>(&json).expect("a calibration"), calibration, "{json}");
+    }
+
+    #[test]
     fn invalid_points_are_rejected_also_from_json() {
         for bad in [&[][..], &[(0.2, 0.5), (0.1, 0.3)], &[(0.0, 0.5)], &[(0.5, f64::NAN)]] {
             assert!(matches!(Calibration::new(Confidence::Entropy, points(bad)), Err(DecodeError::Calibration)));
@@ -198,9 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn a_search_finds_thresholds_far_from_its_start_and_ends_where_there_are_none() {
+        let search = ThresholdSearch::new(Confidence::HelpLogOdds, 10);
+        for wanted in [-9.0, -0.1, 0.1, 13.0] {
+            let found = search.find(0.3, |threshold| Ok::<_, DecodeError>((0.3 - 0.01 * (threshold - wanted), ())));
+            let found = found.expect("nothing fails");
+            assert!((found.threshold - wanted).abs() <= 0.3, "{wanted}: {found:?}");
+        }
+        let mut trials = 0;
+        let always = search.find(0.3, |_| {
+            trials += 1;
+            Ok::<_, DecodeError>((0.9, ()))
+        });
+        assert_eq!((always.expect("nothing fails").threshold, trials), (16.0, 8));
+    }
+
+    #[test]
     fn a_search_ends_near_the_rate_or_with_its_best_trial() {
         let mut tried = Vec::new();
-        let search = ThresholdSearch { lowest_rate: 1.0, highest_rate: 0.0, tolerance: 0.02, max_trials: 9 };
+        let search =
+            ThresholdSearch { tolerance: 0.02, max_trials: 9, ..ThresholdSearch::new(Confidence::MaxProb, 10) };
+        let search = ThresholdSearch { lowest_rate: 1.0, highest_rate: 0.0, ..search };
         let found = search
             .find(0.3, |threshold: f64| {
                 tried.push(threshold);

@@ -4,7 +4,8 @@ use wheels_lm::LanguageModel;
 use wheels_student::Prices;
 use wheels_text::{HelpBudget, Prompt};
 
-use crate::{Calibration, Confidence, DecodeError, HelpRule, Sampler, Vocabulary};
+use crate::settings::TextRules;
+use crate::{Calibration, Confidence, DecodeError, HelpRule, Sampler, Verification, Vocabulary};
 
 /// A model, the sampler that chooses its tokens, and the rule by which it asks for help.
 ///
@@ -25,7 +26,8 @@ pub struct Policy<'a> {
 enum Rules<'a> {
     /// One rule for all texts.
     Same(HelpRule),
-    /// A rule for each text, from its budget: a calibrated threshold, or the help token if there is no calibration.
+    /// A rule for each text, from its budget: a calibrated threshold and verification, or the help token if there is no
+    /// calibration.
     ByBudget { calibration: Option<&'a Calibration>, stated: Option<Stated<'a>> },
 }
 
@@ -74,8 +76,9 @@ impl<'a> Policy<'a> {
         Self { rules: Rules::Same(rule), ..self }
     }
 
-    /// The same policy, in which each text asks by the threshold of a calibration for its budget. Without a
-    /// calibration, the help token decides. A budget of 0 never asks, and a budget of 100% always asks.
+    /// The same policy, in which each text asks by the threshold of a calibration for its budget, and the teacher verifies
+    /// what the calibration says. Without a calibration, the help token decides. A budget of 0 never asks, and a budget of
+    /// 100% always asks.
     ///
     /// A budget in tokens is converted to a rate as if the text were as long as its expert prompt.
     #[must_use]
@@ -89,7 +92,8 @@ impl<'a> Policy<'a> {
 
     /// The same policy for prompts that state `budget` instead of the budget that each text has. The threshold on the
     /// help log-odds moves by the difference of the prices of the two budgets ([`Prices::offset`]). A calibration on
-    /// another measure is not used; the learned threshold of 0 moves instead.
+    /// another measure is not used; the learned threshold of 0 moves instead. Nothing is verified, because the
+    /// verifications of a calibration hold for the budgets that it stated.
     #[must_use]
     pub fn with_stated_budget(self, budget: HelpBudget, prices: &'a Prices) -> Self {
         let calibration = match self.rules {
@@ -131,13 +135,25 @@ impl<'a> Policy<'a> {
         }
     }
 
+    /// What the teacher verifies in a text, unless the decoder has a verification of its own.
+    pub fn verification(&self, prompt: &Prompt) -> Verification {
+        match self.rules {
+            Rules::ByBudget { calibration: Some(calibration), stated: None } => {
+                calibration.verification(prompt.budget.share(prompt.expert.len()))
+            }
+            _ => Verification::default(),
+        }
+    }
+
     /// # Errors
-    /// If a setting of the sampler or of a rule is invalid, or a rule reads a help token that the model lacks.
-    pub(crate) fn check(&self, vocabulary: &Vocabulary, rules: &[HelpRule]) -> Result<(), DecodeError> {
+    /// If a setting of the sampler, of a rule or of a verification is invalid, or a rule reads a help token that the
+    /// model lacks.
+    pub(crate) fn check(&self, vocabulary: &Vocabulary, rules: &[TextRules]) -> Result<(), DecodeError> {
         self.sampler.check()?;
         let missing = vocabulary.expert_tokens().iter().find(|&&token| token as usize >= vocabulary.size());
-        for rule in rules {
+        for TextRules { help_rule: rule, verification } in rules {
             rule.check()?;
+            verification.check()?;
             if let Some(&token) = missing
                 && rule.reads_help_token()
             {
@@ -182,7 +198,7 @@ mod tests {
 
     /// Thresholds of 0.3 at a rate of 10% and 0.5 at a rate of 20%.
     fn calibration(confidence: Confidence) -> Calibration {
-        let points = [(0.1, 0.3), (0.2, 0.5)].map(|(rate, threshold)| CalibrationPoint { rate, threshold });
+        let points = [(0.1, 0.3), (0.2, 0.5)].map(|(rate, threshold)| CalibrationPoint::new(rate, threshold));
         Calibration::new(confidence, points.to_vec()).expect("rising rates")
     }
 
@@ -252,6 +268,20 @@ mod tests {
             let stated = policy.with_calibration(calibration).with_stated_budget(HelpBudget::percent(50), &prices);
             assert!((threshold(stated, HelpBudget::percent(20)) - (8.0 - 5.0)).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn each_text_has_the_verification_of_its_budget() {
+        let model = model();
+        let strict = CalibrationPoint { verification: Verification::regret(2.0), ..CalibrationPoint::new(0.3, 0.5) };
+        let points = vec![CalibrationPoint::new(0.1, 0.3), strict];
+        let calibration = Calibration::new(Confidence::MaxProb, points).expect("rising rates");
+        let policy = Policy::greedy(&model).with_calibration(Some(&calibration));
+        let at = |policy: Policy<'_>, percent| policy.verification(&prompt(10, HelpBudget::percent(percent)));
+        assert_eq!([0, 10, 20, 100].map(|percent| at(policy, percent)), [Verification::default(); 4]);
+        assert_eq!([30, 50].map(|percent| at(policy, percent)), [Verification::regret(2.0); 2]);
+        assert_eq!(at(policy.with_help_rule(HelpRule::Always), 30), Verification::default());
+        assert_eq!(at(policy.with_stated_budget(HelpBudget::percent(30), &prices()), 30), Verification::default());
     }
 
     #[test]

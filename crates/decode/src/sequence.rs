@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::cursor::Span;
 use crate::ledger::BudgetLedger;
-use crate::settings::DecodeSettings;
+use crate::settings::{DecodeSettings, TextRules};
 use crate::{
     Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, HelpRequest, HelpResponse,
     HelpRule, Policy, PromptSide, RequestInfo, SampledToken, Source, Step, Trajectory, Verification, Vocabulary,
@@ -79,9 +79,10 @@ impl Sequence {
     pub(crate) fn new(
         request: &RequestInfo<'_>,
         policy: &Policy<'_>,
-        help_rule: HelpRule,
+        rules: TextRules,
         settings: &DecodeSettings,
     ) -> Self {
+        let TextRules { help_rule, verification } = rules;
         let max_tokens = settings.limit(request, policy.model.spec());
         Self {
             prompt_index: request.prompt_index,
@@ -94,7 +95,7 @@ impl Sequence {
             end: (max_tokens == 0).then_some(End::Length),
             max_tokens,
             help_rule,
-            verification: settings.verification,
+            verification,
             writer: match policy.prompt_side {
                 PromptSide::Student => Source::Student,
                 PromptSide::Expert => Source::Expert(0),

@@ -6,7 +6,14 @@ use wheels_text::GenerationConfig;
 use crate::{Enforcement, HelpRule, Readout, RequestInfo, Verification};
 
 /// Texts that are to be written, with their help rules.
-pub(crate) type Texts<'a> = [(RequestInfo<'a>, HelpRule)];
+pub(crate) type Texts<'a> = [(RequestInfo<'a>, TextRules)];
+
+/// When a text asks, and what its experts verify.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextRules {
+    pub(crate) help_rule: HelpRule,
+    pub(crate) verification: Verification,
+}
 
 /// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
 #[derive(Clone, Debug)]
@@ -20,7 +27,8 @@ pub(crate) struct DecodeSettings {
     /// The number of free rows at which new texts take them. None if a batch takes no new texts.
     pub(crate) refill: Option<usize>,
     pub(crate) enforcement: Enforcement,
-    pub(crate) verification: Verification,
+    /// The verification of all texts. None if the policy has one for each text.
+    pub(crate) verification: Option<Verification>,
     pub(crate) readout: Readout,
 }
 

@@ -1,5 +1,7 @@
 //! Verification: whether an expert accepts the tokens that the student wrote since the last call.
 
+use serde::{Deserialize, Serialize};
+
 use crate::DecodeError;
 
 /// How an expert verifies the tokens that the student wrote since the last call.
@@ -23,12 +25,14 @@ use crate::DecodeError;
 /// al. 2023, arXiv 2211.17192), in which the help rule sets the draft length.
 /// [`HelpRule::Every`](crate::HelpRule::Every) fixes that length, and [`HelpRule::Adaptive`](crate::HelpRule::Adaptive)
 /// adapts it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Verification {
     /// How tokens are judged.
     pub rule: AcceptanceRule,
-    /// The largest number of nats that is accepted. Infinity accepts everything. [`AcceptanceRule::Sampling`] does not
-    /// use it.
+    /// The largest number of nats that is accepted. Infinity accepts everything; it is `null` in JSON.
+    /// [`AcceptanceRule::Sampling`] does not use it.
+    #[serde(with = "infinity_as_null")]
     pub tolerance_nats: f64,
     /// Whether an expert is called once more when the student ends its text or reaches the length limit, to verify the
     /// tokens that no expert has read. It is the expert that the student would have asked at the last token. Its answer
@@ -37,7 +41,8 @@ pub struct Verification {
 }
 
 /// How an expert judges a token `y_t` of the student. `p` is its own next-token distribution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AcceptanceRule {
     /// By its regret, the difference between the log-prob of the expert's most likely token and that of this token,
     /// nats: `max_a log p(a | x, y_<t) - log p(y_t | x, y_<t)`.
@@ -63,6 +68,17 @@ impl Verification {
     /// 100%, the result is the expert's greedy text.
     pub const LOSSLESS: Self = Self { rule: AcceptanceRule::Regret, tolerance_nats: 0.0, verify_end: true };
 
+    /// Accepts tokens whose regret is at most this number of nats, and verifies ends
+    /// ([`verify_end`](Self::verify_end)).
+    pub fn regret(tolerance_nats: f64) -> Self {
+        Self { tolerance_nats, ..Self::LOSSLESS }
+    }
+
+    /// Whether it accepts everything without looking, which is the default.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether this verification can roll tokens back.
     pub(crate) fn can_roll_back(&self) -> bool {
         self.rule == AcceptanceRule::Sampling || self.tolerance_nats < f64::INFINITY
@@ -72,5 +88,32 @@ impl Verification {
     /// [`DecodeError::Tolerance`] if the tolerance is negative or NaN.
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
         if self.tolerance_nats >= 0.0 { Ok(()) } else { Err(DecodeError::Tolerance { nats: self.tolerance_nats }) }
+    }
+}
+
+/// JSON has no infinity.
+mod infinity_as_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(nats: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        nats.is_finite().then_some(*nats).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_round_trips_through_json_with_an_infinite_tolerance_too() {
+        for verification in [Verification::default(), Verification::LOSSLESS, Verification::regret(2.5)] {
+            let json = serde_json::to_string(&verification).expect("a verification is JSON");
+            assert_eq!(serde_json::from_str::<Verification>(&json).expect("it is read back"), verification, "{json}");
+        }
+        assert!(Verification::default().is_none() && !Verification::regret(5.0).is_none());
     }
 }

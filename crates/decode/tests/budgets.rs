@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
     BudgetedDecoder, Calibration, CalibrationPoint, Confidence, Decoder, Enforcement, Experts, HelpRule, Policy,
-    Sampler, Source, Teacher,
+    Sampler, Source, Teacher, Verification,
 };
 use wheels_student::{LagrangeMultiplier, Prices};
 use wheels_text::{HelpBudget, Prompt, Seed};
@@ -36,11 +36,9 @@ fn the_student_writes_its_own_token_while_the_ledger_is_closed() {
 #[test]
 fn each_budget_of_a_batch_has_its_own_rate_of_help() {
     let (student, teacher) = (table(1, 21), table(0, 22));
-    let calibration = Calibration::new(
-        Confidence::MaxProb,
-        vec![CalibrationPoint { rate: 0.1, threshold: 0.3 }, CalibrationPoint { rate: 0.6, threshold: 0.5 }],
-    )
-    .unwrap();
+    let calibration =
+        Calibration::new(Confidence::MaxProb, vec![CalibrationPoint::new(0.1, 0.3), CalibrationPoint::new(0.6, 0.5)])
+            .unwrap();
     let budgets = [0, 10, 60, 100].map(HelpBudget::percent);
     let prompts = prompts_with(&budgets.repeat(50));
     let experts = Experts::new().with(HELP, Teacher::new(&teacher).with_sampler(Sampler::plain()));
@@ -57,13 +55,18 @@ fn each_budget_of_a_batch_has_its_own_rate_of_help() {
     assert!(0.05 < rates[1] && rates[1] + 0.2 < rates[2] && rates[2] < 0.95, "{rates:?}");
 }
 
-/// A calibration on one of two measures, with thresholds at which the random tables sometimes ask.
+/// A calibration on one of two measures, with thresholds at which the random tables sometimes ask, and verifications that
+/// sometimes roll back.
 fn any_calibration() -> impl Strategy<Value = Calibration> {
     let max_prob = (Just(Confidence::MaxProb), prop::collection::vec(0.2_f64..0.8, 3));
     let log_odds = (Just(Confidence::HelpLogOdds), prop::collection::vec(-4.0_f64..0.0, 3));
-    prop_oneof![max_prob, log_odds].prop_map(|(confidence, thresholds)| {
-        let rates = [0.1, 0.3, 0.7].into_iter();
-        let points = rates.zip(thresholds).map(|(rate, threshold)| CalibrationPoint { rate, threshold }).collect();
+    let strict = (0.0_f64..2.0).prop_map(Verification::regret);
+    let verifications = prop::collection::vec(prop_oneof![Just(Verification::default()), strict], 3);
+    (prop_oneof![max_prob, log_odds], verifications).prop_map(|((confidence, thresholds), verifications)| {
+        let mut points = Vec::new();
+        for ((rate, threshold), verification) in [0.1, 0.3, 0.7].into_iter().zip(thresholds).zip(verifications) {
+            points.push(CalibrationPoint { rate, threshold, verification });
+        }
         Calibration::new(confidence, points).unwrap()
     })
 }

@@ -25,7 +25,7 @@ pub struct ConstraintConfig {
     /// `frozen_steps` steps.
     #[config(default = 80)]
     pub frozen_steps: usize,
-    /// The number of texts for the search by bisection before the first step. With 0 there is no search, and a run
+    /// The number of texts for the search before the first step. With 0 there is no search, and a run
     /// starts with the prices that the student learned earlier, or with quantiles of its divergences. In both cases
     /// dual ascent starts after `frozen_steps`.
     #[config(default = 0)]

@@ -2,7 +2,7 @@
 //!
 //! The first prices are quantiles of the student's divergences from its teacher. While the student trains, dual ascent
 //! raises the price of a budget if texts use more help than it allows, and lowers the price if they use less. For a
-//! student that is not trained further, a search by bisection finds the prices.
+//! student that is not trained further, a search finds the prices.
 
 pub(crate) mod ascent;
 mod search;

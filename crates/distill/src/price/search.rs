@@ -1,4 +1,4 @@
-//! The search for the prices of help by bisection.
+//! The search for the prices of help.
 
 use burn::module::Module;
 use wheels_decode::{Confidence, DecodeStats, Decoder, Sampler, ThresholdSearch};
@@ -27,7 +27,7 @@ struct TextBatch {
 
 /// Finds the prices with which a student uses each budget exactly, without further training.
 ///
-/// Each level is searched alone, by bisection: at the optimum of a constraint with a positive multiplier, the help rate
+/// Each level is searched alone: at the optimum of a constraint with a positive multiplier, the help rate
 /// equals the budget (complementary slackness). Dual ascent estimates help rates from a few rollouts, so its prices are
 /// noisy. This search measures the help rate with each price on [`search_texts`](super::ConstraintConfig::search_texts)
 /// texts, which the student writes greedily. Their prompts state the budget in all wordings of the config. The progress
@@ -62,8 +62,14 @@ where
         let budget = prices.levels()[level].budget;
         let texts = text_batches(sampler, &plans, HelpBudget::percent((100.0 * budget).round() as u8))?;
         let stated = mean_price(student, &texts, sampler.pad());
-        let search =
-            ThresholdSearch { lowest_rate: REACH, highest_rate: -REACH, tolerance: TOLERANCE, max_trials: MAX_TRIALS };
+        let search = ThresholdSearch {
+            lowest_rate: REACH,
+            highest_rate: -REACH,
+            start: 0.0,
+            step: REACH / 2.0,
+            tolerance: TOLERANCE,
+            max_trials: MAX_TRIALS,
+        };
         let found = search.find(budget, |threshold| {
             let rate = help_rate(sampler, student, &texts, threshold, workers)?;
             progress.done += 1;

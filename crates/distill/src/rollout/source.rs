@@ -140,7 +140,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         Ok(chunks.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// The first prices: from a search by bisection if the config asks for it, and otherwise quantiles of the
+    /// The first prices: from a search if the config asks for it, and otherwise quantiles of the
     /// divergences at the tokens of the first rollouts.
     fn first_prices<M: Module + LanguageModel + Sync>(
         &mut self,
