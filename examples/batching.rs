@@ -6,11 +6,6 @@
 //! first one of the same turn, so that other work on the machine changes the ratios little.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "support/batching.rs"]
-#[allow(dead_code)]
-mod flags;
-#[path = "support/model.rs"]
-mod model;
 #[path = "support/program.rs"]
 mod program;
 
@@ -22,8 +17,6 @@ use clap::{Parser, ValueEnum};
 use training_wheels::decode::{DecodeStats, Enforcement};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
-
-use crate::flags::BatchingFlags;
 
 /// Measures decoding of the embedded translation models with several settings of `--help-batch` and `--refill`.
 #[derive(Parser)]
@@ -51,8 +44,19 @@ struct Flags {
     /// The number of runs of each setting; the median of the ratios is printed.
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     repeats: usize,
-    #[command(flatten)]
-    models: model::ModelFlags,
+    /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// The format of the models' matrices in memory: f32, f16 or bf16.
+    #[arg(long, default_value_t)]
+    dtype: FloatFormat,
+}
+
+/// When texts wait for help together, and when new ones begin.
+#[derive(Clone, Copy)]
+struct Setting {
+    help_batch: usize,
+    refill: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -68,13 +72,13 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
-    let (device, dtype) = flags.models.open()?;
-    let pair = Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, (&device, dtype))?;
+    let device = device::open(&flags.device)?.device;
+    let pair = Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, (&device, flags.dtype))?;
     let data = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the embedded sample")?.take(flags.limit);
     let texts: Vec<&str> = data.iter().map(|example| example.source.as_str()).collect();
     let mut settings = Vec::new();
     for refill in std::iter::once(None).chain(flags.refills.iter().copied().map(Some)) {
-        settings.extend(flags.help_batches.iter().map(|&help_batch| BatchingFlags { help_batch, refill }));
+        settings.extend(flags.help_batches.iter().map(|&help_batch| Setting { help_batch, refill }));
     }
     for &percent in &flags.budgets {
         let budget = HelpBudget::percent(percent);
@@ -86,7 +90,11 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         let mut decoders = Vec::with_capacity(settings.len());
         for setting in &settings {
             let decoder = pair.decoder_with(policy).with_batch_size(flags.batch).with_enforcement(Enforcement::Off);
-            decoders.push(setting.set(decoder));
+            let decoder = decoder.with_help_batch(setting.help_batch);
+            decoders.push(match setting.refill {
+                Some(rows) => decoder.with_refill(rows),
+                None => decoder,
+            });
         }
         measure(flags, budget, &decoders, &settings, &prompts)?;
     }
@@ -98,7 +106,7 @@ fn measure(
     flags: &Flags,
     budget: HelpBudget,
     decoders: &[BudgetedDecoder<'_>],
-    settings: &[BatchingFlags],
+    settings: &[Setting],
     prompts: &[Prompt],
 ) -> Result<(), Box<dyn Error>> {
     // The first turn warms up. Its texts are compared: rounding can change a near tie.

@@ -58,7 +58,7 @@ pub enum Error {
     /// The same id means different tokens to a student and a teacher.
     #[error(
         "token {id} is {} to the student and {} to the teacher: both need the same tokenizer. Train the \
-         student with it (`train --tokenizer`), or on texts of the teacher (`texts`, `TextModel::write_texts`)",
+         student with it (`wheels train --tokenizer`), or on texts of the teacher (`wheels texts`, `TextModel::write_texts`)",
         token_name(student.as_deref()), token_name(teacher.as_deref())
     )]
     Vocabularies {
@@ -83,8 +83,8 @@ pub enum Error {
     NoHelpToken,
     /// The student has not learned to ask for help.
     #[error(
-        "the student has not learned to ask for help: it has no {missing}. Distil it (`distill`), or find thresholds on \
-         its confidence (`calibrate --measure max-prob`)"
+        "the student has not learned to ask for help: it has no {missing}. Distil it (`wheels distill`), or find thresholds \
+         on its confidence (`wheels calibrate --measure max-prob`)"
     )]
     CannotAsk {
         /// What a student that has learned it would have.

@@ -321,10 +321,10 @@ fn read_help_files(
         if calibration.is_none()
             && let Some(json) = text(name)?
         {
-            calibration = Some(parse(&json, &folder.join(name), "make it again with the example `calibrate`")?);
+            calibration = Some(parse(&json, &folder.join(name), "make it again with `wheels calibrate`")?);
         }
     }
-    let remedy = "copy it again from the folder that `distill` wrote";
+    let remedy = "copy it again from the folder that `wheels distill` wrote";
     let prices = text(PRICES)?.map(|json| parse(&json, &folder.join(PRICES), remedy)).transpose()?;
     Ok((calibration, prices))
 }

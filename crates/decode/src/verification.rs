@@ -1,5 +1,7 @@
 //! Verification: whether an expert accepts the tokens that the student wrote since the last call.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::DecodeError;
@@ -91,6 +93,20 @@ impl Verification {
     }
 }
 
+impl fmt::Display for Verification {
+    /// Such as "accepts 3 nats of regret, verifies ends", or "verifies nothing".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, tolerance_nats, verify_end } = self;
+        match rule {
+            _ if !self.can_roll_back() => return f.write_str("verifies nothing"),
+            AcceptanceRule::Regret => write!(f, "accepts {tolerance_nats} nats of regret")?,
+            AcceptanceRule::Surprise => write!(f, "accepts {tolerance_nats} nats of surprise")?,
+            AcceptanceRule::Sampling => f.write_str("verifies by sampling")?,
+        }
+        f.write_str(if *verify_end { ", verifies ends" } else { "" })
+    }
+}
+
 /// JSON has no infinity.
 mod infinity_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -115,5 +131,13 @@ mod tests {
             assert_eq!(serde_json::from_str::<Verification>(&json).expect("it is read back"), verification, "{json}");
         }
         assert!(Verification::default().is_none() && !Verification::regret(5.0).is_none());
+    }
+
+    #[test]
+    fn a_verification_says_what_it_accepts() {
+        let lenient = Verification { verify_end: false, ..Verification::regret(2.5) };
+        let printed = [Verification::default(), lenient, Verification::LOSSLESS].map(|each| each.to_string());
+        let expected = ["verifies nothing", "accepts 2.5 nats of regret", "accepts 0 nats of regret, verifies ends"];
+        assert_eq!(printed, expected);
     }
 }

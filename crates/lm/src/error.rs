@@ -175,8 +175,8 @@ pub enum LmError {
     },
     /// A model has adapters and cannot get others.
     #[error(
-        "the model has adapters already: train these on, or add them to the weights first (`Pretrained::merged`, or the \
-         example `student`, which saves a whole model)"
+        "the model has adapters already: train these on, or add them to the weights first (`Pretrained::merged`, or \
+         `wheels student`, which saves a whole model)"
     )]
     HasAdapters,
     /// A model has no layer of a name that should get an adapter.

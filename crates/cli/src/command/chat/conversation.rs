@@ -1,0 +1,197 @@
+//! A conversation within the context of the models, and what of the budgets was spent.
+
+use std::error::Error;
+
+use serde::Serialize;
+use training_wheels::prelude::*;
+use training_wheels::text::{ChatPrompt, Example, Message, Role, TextError};
+
+use crate::flags::{Writer, Writers};
+use crate::screen::{self, LiveText, Output, console};
+
+/// A conversation, and what of the budgets was spent in it.
+pub(crate) struct Conversation {
+    writers: Writers,
+    turns: Vec<Message>,
+    has_turns: bool,
+    seed: Seed,
+    answers: usize,
+    tokens: usize,
+    helped: usize,
+}
+
+/// An answer, for programs.
+#[derive(Serialize)]
+struct AnswerLine<'a> {
+    source: &'a str,
+    budget: HelpBudget,
+    /// The tokens that the teacher may still have written in this answer.
+    left: usize,
+    /// The earlier messages that no longer fit into the context.
+    forgotten: usize,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+impl Conversation {
+    /// An empty conversation of at most `context` tokens.
+    ///
+    /// # Errors
+    /// If the context has no room for an answer.
+    pub(crate) fn new(
+        mut writers: Writers,
+        system: Option<&str>,
+        context: usize,
+        seed: Seed,
+    ) -> Result<Self, Box<dyn Error>> {
+        let Pair { student, teacher, .. } = &mut writers.pair;
+        let template = &mut student.template;
+        if template.chat.is_none() && student.tokenizer.chat_template().is_some() {
+            template.chat = Some(ChatPrompt::default());
+        }
+        match (&mut template.chat, system) {
+            (Some(chat), Some(system)) => chat.system = Some(system.to_owned()),
+            (None, Some(_)) => return Err("--system needs a model with a chat template".into()),
+            _ => {}
+        }
+        let has_turns = template.chat.is_some();
+        if has_turns {
+            let context = teacher.text_limit(student.text_limit(context));
+            let answer = if student.model.model.is_encoder_decoder() { 0 } else { student.generation.max_new_tokens };
+            let prompt = context.checked_sub(answer).filter(|prompt| *prompt > 0).ok_or_else(|| {
+                format!(
+                    "a context of {context} tokens has no room for a message and an answer of {answer} tokens: \
+                     raise --context, or lower --max-new-tokens"
+                )
+            })?;
+            student.template.max_tokens = prompt;
+        }
+        Ok(Self { writers, turns: vec![], has_turns, seed, answers: 0, tokens: 0, helped: 0 })
+    }
+
+    pub(crate) fn writer(&self) -> Writer {
+        self.writers.writer
+    }
+
+    pub(crate) fn budget(&self) -> HelpBudget {
+        self.writers.budget
+    }
+
+    /// Whether earlier messages are part of a prompt.
+    pub(crate) fn has_turns(&self) -> bool {
+        self.has_turns
+    }
+
+    /// Forgets all messages.
+    pub(crate) fn reset(&mut self) {
+        self.turns.clear();
+    }
+
+    /// Sets the budget of the next answers.
+    ///
+    /// # Errors
+    /// If it is invalid, or a model writes alone.
+    pub(crate) fn set_budget(&mut self, text: &str) -> Result<(), Box<dyn Error>> {
+        let budget = text.parse()?;
+        if self.writer() != Writer::Pair {
+            return Err("a model alone gets no help: start with --student and --teacher".into());
+        }
+        self.writers.budget = budget;
+        console::say(format_args!("The teacher may write {budget} of each answer from now on."));
+        Ok(())
+    }
+
+    /// What was spent in all answers.
+    pub(crate) fn spent_in_all(&self) -> String {
+        let Self { answers, tokens, helped, .. } = self;
+        let rate = 100.0 * *helped as f64 / (*tokens).max(1) as f64;
+        let plural = if *answers == 1 { "" } else { "s" };
+        format!(
+            "budget {} of each answer; in {answers} answer{plural} the teacher wrote {helped} of {tokens} tokens ({rate:.1}%)",
+            self.budget()
+        )
+    }
+
+    /// Answers a message, and prints the answer while it is written.
+    ///
+    /// # Errors
+    /// If the message is too long, or decoding fails. The conversation is then as before.
+    pub(crate) fn answer(&mut self, text: &str, output: Output) -> Result<(), Box<dyn Error>> {
+        let (prompt, forgotten) = self.prompt(text)?;
+        let Pair { student, .. } = &self.writers.pair;
+        let decoder = self.writers.decoder();
+        let seed = self.seed.nth(self.answers as u64);
+        let prompts = std::slice::from_ref(&prompt);
+        let decoded = if output.is_terminal() {
+            let mut live = LiveText::new(output, &student.tokenizer);
+            let decoded = decoder.decode_with(prompts, seed, &mut live)?;
+            live.finish()?;
+            decoded
+        } else {
+            decoder.decode(prompts, seed)?
+        };
+        let answer = self.writers.pair.answers(&decoded)?.remove(0);
+        let budget = self.budget();
+        let left = allowed(budget, answer.tokens).saturating_sub(answer.helped);
+        if !output.is_terminal() {
+            output.line(&answer.text)?;
+        }
+        output.json(&AnswerLine { source: text, budget, left, forgotten, answer: &answer })?;
+
+        self.answers += 1;
+        self.tokens += answer.tokens;
+        self.helped += answer.helped;
+        self.turns.drain(..forgotten);
+        if output.is_terminal() {
+            console::say(format_args!("{}", screen::note(&self.status(&answer, left, forgotten))));
+        }
+        if self.has_turns {
+            self.turns.push(Message::new(Role::User, text));
+            self.turns.push(Message::new(Role::Assistant, answer.text));
+        }
+        Ok(())
+    }
+
+    /// What was spent and what is left, in one line.
+    fn status(&self, answer: &Answer, left: usize, forgotten: usize) -> String {
+        let mut status = match self.writer() {
+            Writer::Pair => {
+                let Answer { tokens, helped, .. } = answer;
+                let Self { tokens: all, helped: all_helped, .. } = self;
+                format!(
+                    "[teacher: {helped} of {tokens} tokens; {left} left of {}; in the chat {all_helped} of {all}",
+                    self.budget()
+                )
+            }
+            _ => format!("[{} tokens", answer.tokens),
+        };
+        if answer.truncated {
+            status += "; cut at the length limit";
+        }
+        if forgotten > 0 {
+            status += &format!("; the oldest {forgotten} messages no longer fit into the context");
+        }
+        status + "]"
+    }
+
+    /// The prompt for a message, and the number of oldest messages that do not fit into it.
+    fn prompt(&self, text: &str) -> Result<(Prompt, usize), Box<dyn Error>> {
+        let Pair { student, .. } = &self.writers.pair;
+        let mut forgotten = 0;
+        loop {
+            let example = Example::new(text, "").with_turns(self.turns[forgotten..].to_vec());
+            match student.template.prompt_of(&student.tokenizer, &example, self.budget()) {
+                Err(TextError::TooLong { .. }) if forgotten < self.turns.len() => forgotten += 2,
+                prompt => return Ok((prompt?, forgotten)),
+            }
+        }
+    }
+}
+
+/// The tokens of an answer that the teacher may write.
+fn allowed(budget: HelpBudget, tokens: usize) -> usize {
+    match budget {
+        HelpBudget::Percent(percent) => (usize::from(percent) * tokens).div_ceil(100),
+        HelpBudget::Tokens(number) => number as usize,
+    }
+}

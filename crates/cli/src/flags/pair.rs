@@ -1,0 +1,120 @@
+//! The models that write: a student and its teacher, one of them alone, or the sample models.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use training_wheels::prelude::*;
+
+use super::{GenerationFlags, ModelFlags, Task};
+use crate::run;
+
+/// The budget if none is given.
+const BUDGET: HelpBudget = HelpBudget::Percent(20);
+
+/// The models that write, and their budget.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Models")]
+pub(crate) struct PairFlags {
+    /// The student: a folder or a model of the hub. Without --teacher, it writes alone.
+    #[arg(long, value_name = "MODEL")]
+    student: Option<PathBuf>,
+    /// The teacher: a folder or a model of the hub. Without --student, it writes alone.
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<PathBuf>,
+    /// Without --student and --teacher: the task of the sample models, which are part of the program.
+    #[arg(long, value_enum, default_value = "translation", conflicts_with_all = ["student", "teacher"])]
+    task: Task,
+    /// The most that the teacher may write in each text: "20%" or "20" of the tokens, rounded up, or "3 tokens". If absent:
+    /// 20%.
+    ///
+    /// The prompt states the budget, and a student that has spent it gets no help.
+    #[arg(long, allow_hyphen_values = true)]
+    budget: Option<HelpBudget>,
+    /// Ask when the most likely token has a lower probability than this. For a student that has not learned to ask.
+    #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
+    ask_below: Option<f64>,
+    #[command(flatten)]
+    pub(crate) generation: GenerationFlags,
+    #[command(flatten)]
+    models: ModelFlags,
+}
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Writer {
+    Pair,
+    Student,
+    Teacher,
+}
+
+/// The models that write, opened. A model alone is a pair with itself.
+pub(crate) struct Writers {
+    pub(crate) writer: Writer,
+    pub(crate) pair: Pair,
+    /// The budget of each text. 0% for a model alone.
+    pub(crate) budget: HelpBudget,
+    ask_below: Option<f64>,
+}
+
+impl PairFlags {
+    /// The task of the sample models, if they write.
+    pub(crate) fn sample(&self) -> Option<Task> {
+        (self.student.is_none() && self.teacher.is_none()).then_some(self.task)
+    }
+
+    /// Opens the models.
+    ///
+    /// # Errors
+    /// If a model does not open, if the student cannot ask, or if there is a budget and nobody to ask.
+    pub(crate) fn open(&self) -> Result<Writers, Box<dyn Error>> {
+        let (writer, alone) = match (&self.student, &self.teacher) {
+            (Some(student), None) => (Writer::Student, Some(student)),
+            (None, Some(teacher)) => (Writer::Teacher, Some(teacher)),
+            _ => (Writer::Pair, None),
+        };
+        for (flag, is_given) in [("--budget", self.budget.is_some()), ("--ask-below", self.ask_below.is_some())] {
+            if is_given && alone.is_some() {
+                return Err(format!("{flag} needs --student and --teacher: a model alone gets no help").into());
+            }
+        }
+        let (device, dtype) = self.models.open()?;
+        let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
+            Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
+        };
+        let embedded = self.task.embedded();
+        let mut pair = match (alone, &self.student, &self.teacher) {
+            (Some(name), ..) => {
+                let model = open(name)?;
+                Pair::new(model.clone(), model)?
+            }
+            (None, Some(student), Some(teacher)) => Pair::new(open(student)?, open(teacher)?)?,
+            _ => Pair::from_files(embedded.student, embedded.teacher, (&device, dtype))?,
+        };
+        if alone.is_none() && self.ask_below.is_none() {
+            pair.check_asks()?;
+        }
+        self.generation.set(&mut pair.student.generation);
+        let budget = if alone.is_some() { HelpBudget::percent(0) } else { self.budget.unwrap_or(BUDGET) };
+        Ok(Writers { writer, pair, budget, ask_below: self.ask_below })
+    }
+}
+
+impl Writers {
+    /// The decoder of these models.
+    pub(crate) fn decoder(&self) -> BudgetedDecoder<'_> {
+        match (self.writer, self.ask_below) {
+            (Writer::Student, _) => self.pair.student_alone(),
+            (Writer::Teacher, _) => self.pair.teacher_alone(),
+            (Writer::Pair, None) => self.pair.decoder(),
+            (Writer::Pair, Some(probability)) => {
+                let rule = Confidence::MaxProb.below(probability);
+                self.pair.decoder_with(self.pair.policy().with_help_rule(rule))
+            }
+        }
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a probability lies between 0 and 1".into()) }
+}
