@@ -54,7 +54,6 @@ pub(crate) struct App {
 
 /// A new command is one file in `command/`, one variant here and one line in [`Command::run`].
 #[derive(Subcommand)]
-#[command(disable_help_subcommand = true)]
 pub(crate) enum Command {
     Generate(command::generate::Flags),
     Chat(command::chat::Flags),

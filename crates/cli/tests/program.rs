@@ -77,7 +77,7 @@ fn invalid_files_are_usage_errors_that_name_the_nearest_key() {
 fn settings_of_a_distillation_are_checked_before_anything_is_opened() {
     let scratch = tempfile::tempdir().expect("a folder");
     let distill = |flags: &[&str]| code(wheels("distill").current_dir(scratch.path()).args(flags));
-    let (exit, message) = distill(&["--set", "trainer.lerning_rate=1"]);
+    let (exit, message) = distill(&["--set", "trainer.learnrate=1"]);
     assert!(exit == 2 && message.contains("did you mean `trainer.learning_rate`?"), "{message}");
     let (exit, message) = distill(&["--set", "lora.rnk=4"]);
     assert!(exit == 2 && message.contains("did you mean `lora.rank`?"), "{message}");

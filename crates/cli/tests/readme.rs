@@ -8,9 +8,10 @@ use burn::config::Config;
 use training_wheels::{CalibrationConfig, DistillationConfig};
 use wheels_embedded::TRANSLATION;
 
-use support::{succeeds, wheels};
+use support::{succeeds, unpack, wheels};
 
 const README: &str = include_str!("../../../README.md");
+const DISTILLING: &str = include_str!("../distilling.md");
 
 /// The commands of this program in a text: the lines that start with its name.
 fn commands(text: &'static str) -> impl Iterator<Item = &'static str> {
@@ -22,7 +23,10 @@ fn shortened(command: &str, flags: &str) -> &'static str {
     match command {
         "train" if flags.contains("--tokenizer") => "--steps 2 --batch-tokens 600 --valid-texts 2",
         "train" => "--steps 2 --vocab 600 --d-model 32 --layers 1 --batch-tokens 600 --valid-texts 2",
-        "distill" => "--settings tiny.json",
+        // The second run goes on with the first one, which has these settings.
+        "distill" if flags.contains("--config") => "--steps 3",
+        "distill" | "plan" => "--settings tiny.json",
+        "calibrate" => "--texts 4 --rates 20 --max-trials 2",
         "evaluate" => "--limit 6 --valid-texts 3 --budgets 20",
         _ => "",
     }
@@ -42,12 +46,10 @@ fn furnish(folder: &Path) {
     config.save(folder.join("tiny.json")).expect("room");
 }
 
-#[test]
-fn every_command_of_the_readme_runs() {
-    let scratch = tempfile::tempdir().expect("a folder");
-    furnish(scratch.path());
+/// Runs all commands of a text in a folder, and returns their number.
+fn run(text: &'static str, folder: &Path) -> usize {
     let mut ran = 0;
-    for line in commands(README) {
+    for line in commands(text) {
         let (name, flags) = line.split_once(' ').unwrap_or((line, ""));
         // Only quoted flags and texts contain spaces.
         let mut arguments = Vec::new();
@@ -58,9 +60,25 @@ fn every_command_of_the_readme_runs() {
             }
         }
         arguments.extend(shortened(name, flags).split_whitespace());
-        let [printed, _] = succeeds(wheels(name).current_dir(scratch.path()).args(arguments));
-        assert!(!printed.is_empty() || name == "train", "`wheels {line}` prints nothing");
+        let [printed, _] = succeeds(wheels(name).current_dir(folder).args(arguments));
+        let makes_a_folder = ["train", "student", "cache-teacher"].contains(&name) || line.contains("--teacher-cache");
+        assert!(!printed.is_empty() || makes_a_folder, "`wheels {line}` prints nothing");
         ran += 1;
     }
-    assert_eq!(ran, 6, "the README shows the commands");
+    ran
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    furnish(scratch.path());
+    assert_eq!(run(README, scratch.path()), 6);
+}
+
+#[test]
+fn every_command_of_the_page_on_distilling_runs() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    furnish(scratch.path());
+    unpack(TRANSLATION.teacher, &[], &scratch.path().join("teacher"));
+    assert_eq!(run(DISTILLING, scratch.path()), 10);
 }

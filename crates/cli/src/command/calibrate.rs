@@ -102,6 +102,10 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
         return Err(format!("--rates needs rising rates: write {}", rates.join(",")).into());
     }
+    if !flags.dry_run && !flags.student.is_dir() {
+        let student = flags.student.display();
+        return Err(format!("{student} is no folder, and calibration.json is written into it: give a folder").into());
+    }
     let (device, dtype) = flags.models.open()?;
     let student = run::trained_model_folder(&flags.student)?;
     let pair = Pair::open(&student, run::trained_model_folder(&flags.teacher)?, (&device, dtype))?;

@@ -20,7 +20,7 @@ Examples:
   wheels generate \"a text editor\"
   wheels generate --task summary < descriptions.txt > summaries.txt
   wheels generate --student distilled --teacher teacher --budget 10% --file texts.txt --json
-  wheels generate --teacher HuggingFaceTB/SmolLM2-135M-Instruct \"Name three colours.\"";
+  wheels generate --teacher HuggingFaceTB/SmolLM2-135M-Instruct --chat \"Name three colours.\"";
 
 /// The number of texts that are read and answered together. Their answers are printed before the next ones are read.
 const TOGETHER: usize = 256;
@@ -41,6 +41,12 @@ pub(crate) struct Flags {
     /// Answer each sentence of a text by itself: small models translate sentences better than paragraphs.
     #[arg(long)]
     sentences: bool,
+    /// Make prompts with the chat template of the model: each text is the user's turn of a conversation.
+    #[arg(long)]
+    chat: bool,
+    /// The text of the system turn. If absent: that of prompt.json, or what the chat template writes by itself.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
     #[command(flatten)]
     models: PairFlags,
     #[command(flatten)]
@@ -64,7 +70,10 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     if flags.sentences {
         texts = texts.iter().flat_map(|text| text.split_sentence_bounds()).map(|text| text.trim().to_owned()).collect();
     }
-    let writers = flags.models.open()?;
+    let mut writers = flags.models.open()?;
+    if flags.chat && !writers.use_chat_template(flags.system.as_deref())? {
+        return Err("--chat needs a model with a chat template: `wheels inspect` shows whether it has one".into());
+    }
     let job = Job { flags, writers: &writers, output: app.output };
     // A text that cannot become a prompt is an error before anything is written.
     let prompts = writers.pair.prompts(&texts, writers.budget)?;
@@ -139,7 +148,7 @@ impl Job<'_> {
             if texts.len() > 1 {
                 self.output.line(screen::note(text))?;
             }
-            let mut live = LiveText::new(self.output, &pair.student.tokenizer);
+            let mut live = LiveText::new(self.output, &pair.student.tokenizer, self.writers.writer == Writer::Pair);
             let decoded = decoder.decode_with(std::slice::from_ref(prompt), self.seed().nth(row as u64), &mut live)?;
             live.finish()?;
             if decoded.trajectories[0].is_truncated() {

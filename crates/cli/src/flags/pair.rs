@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use training_wheels::prelude::*;
+use training_wheels::text::ChatPrompt;
 
 use super::{GenerationFlags, ModelFlags, Task};
 use crate::run;
@@ -100,6 +101,23 @@ impl PairFlags {
 }
 
 impl Writers {
+    /// Makes prompts with the chat template of the model, if it has one. Returns whether it has.
+    ///
+    /// # Errors
+    /// If there is a system text and no chat template.
+    pub(crate) fn use_chat_template(&mut self, system: Option<&str>) -> Result<bool, Box<dyn Error>> {
+        let TextModel { template, tokenizer, .. } = &mut self.pair.student;
+        if template.chat.is_none() && tokenizer.chat_template().is_some() {
+            template.chat = Some(ChatPrompt::default());
+        }
+        match (&mut template.chat, system) {
+            (Some(chat), Some(system)) => chat.system = Some(system.to_owned()),
+            (None, Some(_)) => return Err("--system needs a model with a chat template".into()),
+            _ => {}
+        }
+        Ok(template.chat.is_some())
+    }
+
     /// The decoder of these models.
     pub(crate) fn decoder(&self) -> BudgetedDecoder<'_> {
         match (self.writer, self.ask_below) {

@@ -25,6 +25,8 @@ pub(crate) fn note(text: &str) -> String {
 /// Prints one text while it is written.
 pub(crate) struct LiveText<'a> {
     output: Output,
+    /// Whether the teacher's parts are marked.
+    has_marks: bool,
     stream: TextStream<'a>,
     /// Whether the last part is the teacher's.
     in_help: bool,
@@ -41,8 +43,9 @@ pub(crate) enum LiveTextError {
 }
 
 impl<'a> LiveText<'a> {
-    pub(crate) fn new(output: Output, tokenizer: &'a Tokenizer) -> Self {
-        Self { output, stream: tokenizer.stream(), in_help: false, failure: Ok(()) }
+    /// A text of a student and its teacher has marks, and that of a model alone has none.
+    pub(crate) fn new(output: Output, tokenizer: &'a Tokenizer, has_marks: bool) -> Self {
+        Self { output, has_marks, stream: tokenizer.stream(), in_help: false, failure: Ok(()) }
     }
 
     /// Ends the text and its line.
@@ -60,7 +63,7 @@ impl<'a> LiveText<'a> {
 
     fn show(&mut self, step: &Step) -> Result<(), LiveTextError> {
         if let Some(text) = self.stream.push(step.token)? {
-            self.mark(step.source != Source::Student)?;
+            self.mark(self.has_marks && step.source != Source::Student)?;
             self.output.part(text)?;
         }
         Ok(())

@@ -86,8 +86,8 @@ mod tests {
         let message = |base: &mut Value, text: &str| {
             overlay(base, &assignment(text).expect("an assignment"), "--set").expect_err("it is refused").to_string()
         };
-        let unknown = message(&mut base, "trainer.lerning_rate=1");
-        assert!(unknown.contains("`trainer.lerning_rate`: did you mean `trainer.learning_rate`?"), "{unknown}");
+        let unknown = message(&mut base, "trainer.learnrate=1");
+        assert!(unknown.contains("`trainer.learnrate`: did you mean `trainer.learning_rate`?"), "{unknown}");
         let unknown = message(&mut base, "triner.steps=1");
         assert!(unknown.contains("did you mean `trainer`?"), "{unknown}");
         let other = message(&mut base, "trainer.steps=many");

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use serde::Serialize;
 use training_wheels::prelude::*;
-use training_wheels::text::{ChatPrompt, Example, Message, Role, TextError};
+use training_wheels::text::{Example, Message, Role, TextError};
 
 use crate::flags::{Writer, Writers};
 use crate::screen::{self, LiveText, Output, console};
@@ -44,18 +44,9 @@ impl Conversation {
         context: usize,
         seed: Seed,
     ) -> Result<Self, Box<dyn Error>> {
-        let Pair { student, teacher, .. } = &mut writers.pair;
-        let template = &mut student.template;
-        if template.chat.is_none() && student.tokenizer.chat_template().is_some() {
-            template.chat = Some(ChatPrompt::default());
-        }
-        match (&mut template.chat, system) {
-            (Some(chat), Some(system)) => chat.system = Some(system.to_owned()),
-            (None, Some(_)) => return Err("--system needs a model with a chat template".into()),
-            _ => {}
-        }
-        let has_turns = template.chat.is_some();
+        let has_turns = writers.use_chat_template(system)?;
         if has_turns {
+            let Pair { student, teacher, .. } = &mut writers.pair;
             let context = teacher.text_limit(student.text_limit(context));
             let answer = if student.model.model.is_encoder_decoder() { 0 } else { student.generation.max_new_tokens };
             let prompt = context.checked_sub(answer).filter(|prompt| *prompt > 0).ok_or_else(|| {
@@ -123,7 +114,7 @@ impl Conversation {
         let seed = self.seed.nth(self.answers as u64);
         let prompts = std::slice::from_ref(&prompt);
         let decoded = if output.is_terminal() {
-            let mut live = LiveText::new(output, &student.tokenizer);
+            let mut live = LiveText::new(output, &student.tokenizer, self.writer() == Writer::Pair);
             let decoded = decoder.decode_with(prompts, seed, &mut live)?;
             live.finish()?;
             decoded
