@@ -2,9 +2,9 @@
 
 use crate::cursor::{Cursor, Span};
 use crate::experts::{Call, ExpertSessions};
-use crate::readout::Logits;
+use crate::readout::{Choice, Logits};
 use crate::sequence::{Decision, Sequence};
-use crate::settings::{DecodeSettings, Texts};
+use crate::settings::{DecodeSettings, Text};
 use crate::{
     DecodeError, DecodeStats, Distribution, Experts, HelpResponse, Observer, Policy, PromptSide, RequestInfo,
     Trajectory, Vocabulary,
@@ -16,7 +16,8 @@ pub(crate) struct Batch<'a> {
     policy: &'a Policy<'a>,
     vocabulary: &'a Vocabulary,
     settings: &'a DecodeSettings,
-    student: Cursor<'a>,
+    /// None if there are no rows.
+    student: Option<Cursor<'a>>,
     experts: ExpertSessions<'a>,
     sequences: Vec<Sequence>,
     finished: Vec<(usize, Trajectory)>,
@@ -24,7 +25,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Opens a batch: the student reads the prompts.
+    /// Opens a batch: the student reads the prompts, if there are texts.
     ///
     /// # Errors
     /// If an expert does not fit the student or a prompt.
@@ -33,19 +34,21 @@ impl<'a> Batch<'a> {
         experts: &'a Experts<'a>,
         vocabulary: &'a Vocabulary,
         settings: &'a DecodeSettings,
-        texts: &Texts<'a>,
+        texts: &[Text<'a>],
     ) -> Result<Self, DecodeError> {
-        let (requests, prompts, longest) = to_read(policy, settings, texts);
-        Ok(Self {
+        let requests: Vec<RequestInfo<'a>> = texts.iter().map(|text| text.request).collect();
+        let mut batch = Self {
             policy,
             vocabulary,
             settings,
-            student: Cursor::open(policy.model, &prompts, longest, settings.readout),
+            student: None,
             experts: experts.open_sessions(&requests, vocabulary)?,
-            sequences: texts.iter().map(|(request, rule)| Sequence::new(request, policy, *rule, settings)).collect(),
+            sequences: Vec::new(),
             finished: Vec::with_capacity(texts.len()),
             stats: DecodeStats::default(),
-        })
+        };
+        batch.begin(texts);
+        Ok(batch)
     }
 
     /// Decodes all texts to their ends, and returns each one with the index of its prompt. If free rows are refilled, it
@@ -56,25 +59,76 @@ impl<'a> Batch<'a> {
     /// a prompt.
     pub(crate) fn write(
         mut self,
-        pending: &mut &Texts<'a>,
+        pending: &mut &[Text<'a>],
         observer: &mut dyn Observer,
     ) -> Result<(Vec<(usize, Trajectory)>, DecodeStats), DecodeError> {
         self.change_rows(pending)?;
-        while !self.sequences.is_empty() {
+        while !self.is_empty() {
             self.round(observer)?;
             self.change_rows(pending)?;
         }
-        let mut stats = DecodeStats { student: self.student.used(), teacher: self.experts.used(), ..self.stats };
+        let stats = self.stats();
+        Ok((self.finished, stats))
+    }
+
+    pub(crate) fn policy(&self) -> &'a Policy<'a> {
+        self.policy
+    }
+
+    pub(crate) fn vocabulary(&self) -> &'a Vocabulary {
+        self.vocabulary
+    }
+
+    pub(crate) fn settings(&self) -> &'a DecodeSettings {
+        self.settings
+    }
+
+    /// Whether the batch has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// The number of texts that are not done.
+    pub(crate) fn active(&self) -> usize {
+        self.sequences.iter().filter(|sequence| !sequence.is_done()).count()
+    }
+
+    /// Whether new texts can be added to those that are being decoded.
+    pub(crate) fn can_append(&self) -> bool {
+        self.student.as_ref().is_none_or(Cursor::can_append) && self.experts.can_append()
+    }
+
+    /// Whether all texts that were done have been taken.
+    pub(crate) fn has_no_results(&self) -> bool {
+        self.finished.is_empty()
+    }
+
+    /// The texts that were done since the last call, each with the index of its prompt.
+    pub(crate) fn take_finished(&mut self) -> Vec<(usize, Trajectory)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Ends a text, whose row is then removed like that of a finished one.
+    pub(crate) fn cancel(&mut self, prompt_index: usize) {
+        if let Some(sequence) = self.sequences.iter_mut().find(|sequence| sequence.prompt_index == prompt_index) {
+            sequence.cancel();
+        }
+    }
+
+    /// The work so far.
+    pub(crate) fn stats(&self) -> DecodeStats {
+        let student = [self.stats.student].into_iter().chain(self.student.as_ref().map(Cursor::used)).sum();
+        let mut stats = DecodeStats { student, teacher: self.experts.used(), ..self.stats };
         if self.policy.prompt_side == PromptSide::Expert {
             // The policy is the expert itself, so all tokens and all work count as help.
             stats.teacher += std::mem::take(&mut stats.student);
             (stats.help_asked, stats.help_given) = (stats.tokens, stats.tokens);
         }
-        Ok((self.finished, stats))
+        stats
     }
 
     /// At most one forward pass of the student, and at most one call of each expert session.
-    fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
+    pub(crate) fn round(&mut self, observer: &mut dyn Observer) -> Result<(), DecodeError> {
         // 1. Each text that does not wait decides whether to ask. If it does not ask, it appends its own token.
         let running = |row: &usize| self.sequences[*row].call.is_none() && !self.sequences[*row].is_finished();
         let rows: Vec<usize> = (0..self.sequences.len()).filter(running).collect();
@@ -113,29 +167,25 @@ impl<'a> Batch<'a> {
     /// The student reads the new tokens of some rows, and each of them appends its own token or waits for a call. Returns
     /// the logits, unless there are no rows.
     fn advance(&mut self, rows: &[usize], observer: &mut dyn Observer) -> Result<Option<Logits>, DecodeError> {
-        if rows.is_empty() {
-            return Ok(None);
-        }
+        let Some(student) = self.student.as_mut().filter(|_| !rows.is_empty()) else { return Ok(None) };
         let spans: Vec<Span<'_>> = rows.iter().map(|&row| self.sequences[row].span(row)).collect();
-        let logits = self.student.read(&spans, self.vocabulary)?;
+        let logits = student.read(&spans, self.vocabulary)?;
         let distributions = logits.distributions();
         let mut decisions = Vec::with_capacity(rows.len());
-        let (mut alone, mut uniforms) = (Vec::new(), Vec::new());
+        let mut choices = Vec::new();
         for (index, (&row, distribution)) in rows.iter().zip(&distributions).enumerate() {
             let sequence = &mut self.sequences[row];
             observer.distribution(sequence.prompt_index, distribution);
             let decision = sequence.decide(distribution, self.vocabulary);
             sequence.wait(decision, distribution);
             if decision.expert.is_none() {
-                alone.push(index);
-                uniforms.push(sequence.uniform(self.policy));
+                choices.push(Choice { index, sampler: sequence.sampler(), uniform: sequence.uniform() });
             }
             decisions.push(decision);
         }
-        let tokens = logits.choose(self.policy.sampler, &alone, &uniforms);
-        for (&index, token) in alone.iter().zip(tokens) {
+        for (&Choice { index, .. }, token) in choices.iter().zip(logits.choose(&choices)) {
             let (sequence, distribution) = (&mut self.sequences[rows[index]], &distributions[index]);
-            let own = sequence.own_token(self.policy, distribution, token);
+            let own = sequence.own_token(distribution, token);
             sequence.push_own(own, decisions[index], self.vocabulary);
             if sequence.wants_end_verified(self.vocabulary) {
                 decisions[index] = Decision::verify_end(distribution.expert());
@@ -163,16 +213,18 @@ impl<'a> Batch<'a> {
     /// logits are those of `rows`.
     fn keep_own_tokens(&mut self, rows: &[usize], called: &[bool], logits: &Logits) {
         let waits_on = |row: usize| self.sequences[row].call.is_some() && !self.sequences[row].is_finished();
-        let left: Vec<usize> = (0..rows.len()).filter(|&index| !called[rows[index]] && waits_on(rows[index])).collect();
-        if left.is_empty() {
+        let mut choices = Vec::new();
+        for index in (0..rows.len()).filter(|&index| !called[rows[index]] && waits_on(rows[index])) {
+            let sequence = &self.sequences[rows[index]];
+            choices.push(Choice { index, sampler: sequence.sampler(), uniform: sequence.next_uniform() });
+        }
+        if choices.is_empty() {
             return;
         }
         let distributions = logits.distributions();
-        let uniforms: Vec<f64> =
-            left.iter().map(|&index| self.sequences[rows[index]].next_uniform(self.policy)).collect();
-        for (&index, token) in left.iter().zip(logits.choose(self.policy.sampler, &left, &uniforms)) {
+        for (&Choice { index, .. }, token) in choices.iter().zip(logits.choose(&choices)) {
             let sequence = &mut self.sequences[rows[index]];
-            let own = sequence.own_token(self.policy, &distributions[index], token);
+            let own = sequence.own_token(&distributions[index], token);
             if let Some(call) = &mut sequence.call {
                 call.own = Some(own);
             }
@@ -204,12 +256,12 @@ impl<'a> Batch<'a> {
         let (at_end, declined) = (sequence.is_finished(), response.tokens.is_empty());
         if declined && !at_end {
             // A token that was kept was chosen with the same random number.
-            let uniform = sequence.uniform(self.policy);
+            let uniform = sequence.uniform();
             let own = match (call.own.take(), distribution) {
                 (Some(own), _) => own,
                 (None, Some(distribution)) => {
-                    let token = self.policy.sampler.choose_at(distribution, uniform);
-                    sequence.own_token(self.policy, distribution, token)
+                    let token = sequence.sampler().choose_at(distribution, uniform);
+                    sequence.own_token(distribution, token)
                 }
                 (None, None) => unreachable!("a call that is made in a later round has kept a token"),
             };
@@ -227,11 +279,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Removes texts that are done, and begins new ones in the free rows, if there are enough of them for the setting.
-    fn change_rows(&mut self, pending: &mut &Texts<'a>) -> Result<(), DecodeError> {
-        let active = self.sequences.iter().filter(|sequence| !sequence.is_done()).count();
+    fn change_rows(&mut self, pending: &mut &[Text<'a>]) -> Result<(), DecodeError> {
+        let active = self.active();
         let free = self.settings.batch_size - active;
         let refill = self.settings.refill.filter(|_| active > 0 && !pending.is_empty());
-        let refill = refill.filter(|_| self.student.can_append() && self.experts.can_append());
+        let refill = refill.filter(|_| self.can_append());
         if refill.is_some_and(|refill| free < refill.min(self.settings.batch_size)) {
             // Each change of the rows copies all caches. A pass leaves out the rows that are done in the meantime.
             return Ok(());
@@ -240,13 +292,48 @@ impl<'a> Batch<'a> {
         if refill.is_none() {
             return Ok(());
         }
-        let texts = pending.split_off(..free.min(pending.len())).unwrap_or_default();
-        let (requests, prompts, longest) = to_read(self.policy, self.settings, texts);
-        self.experts.append(&requests)?;
-        self.student.append(&prompts, longest);
-        let new = texts.iter().map(|(request, rule)| Sequence::new(request, self.policy, *rule, self.settings));
-        self.sequences.extend(new);
+        self.append(pending.split_off(..free.min(pending.len())).unwrap_or_default())
+    }
+
+    /// Begins new texts in new rows.
+    ///
+    /// # Errors
+    /// If an expert does not fit a prompt. The batch is then as it was.
+    pub(crate) fn append(&mut self, texts: &[Text<'_>]) -> Result<(), DecodeError> {
+        let requests: Vec<RequestInfo<'_>> = texts.iter().map(|text| text.request).collect();
+        if let Err(error) = self.experts.append(&requests) {
+            // Some sessions may have taken rows.
+            self.experts.select_rows(&(0..self.sequences.len()).collect::<Vec<_>>());
+            return Err(error);
+        }
+        self.begin(texts);
         Ok(())
+    }
+
+    /// The student reads the prompts of new texts, whose rows the experts have.
+    fn begin(&mut self, texts: &[Text<'_>]) {
+        if texts.is_empty() {
+            return;
+        }
+        let prompts: Vec<&[u32]> = texts.iter().map(|text| self.policy.prompt_side.of(text.request.prompt)).collect();
+        // A capacity of 0 would make a context that remembers nothing, to which no rows can be added.
+        let longest = texts.iter().map(|text| text.limit).max().unwrap_or(0).max(1);
+        match &mut self.student {
+            Some(student) => student.append(&prompts, longest),
+            None => self.student = Some(Cursor::open(self.policy.model, &prompts, longest, self.settings.readout)),
+        }
+        self.sequences.extend(texts.iter().map(|text| Sequence::new(text, self.policy, self.settings)));
+    }
+
+    /// Removes the rows that are left after the last text, so that the batch can begin again.
+    pub(crate) fn clear(&mut self) {
+        self.drop_done();
+        if self.is_empty()
+            && let Some(student) = self.student.take()
+        {
+            self.stats.student += student.used();
+            self.experts.select_rows(&[]);
+        }
     }
 
     /// Removes texts that are done from the batch.
@@ -256,25 +343,15 @@ impl<'a> Batch<'a> {
             return;
         }
         if !active.is_empty() {
-            self.student.select_rows(&active);
+            self.student.iter_mut().for_each(|student| student.select_rows(&active));
             self.experts.select_rows(&active);
         }
         for sequence in self.sequences.extract_if(.., |sequence| sequence.is_done()) {
             self.stats.tokens += sequence.steps.len() as u64;
             self.stats.help_given += sequence.ledger.spent() as u64;
-            self.finished.push((sequence.prompt_index, sequence.into_trajectory()));
+            if !sequence.is_cancelled {
+                self.finished.push((sequence.prompt_index, sequence.into_trajectory()));
+            }
         }
     }
-}
-
-/// The requests of texts, their prompts for the student, and the largest limit of their lengths.
-fn to_read<'a>(
-    policy: &Policy<'_>,
-    settings: &DecodeSettings,
-    texts: &Texts<'a>,
-) -> (Vec<RequestInfo<'a>>, Vec<&'a [u32]>, usize) {
-    let requests: Vec<RequestInfo<'a>> = texts.iter().map(|(request, _)| *request).collect();
-    let prompts = requests.iter().map(|request| policy.prompt_side.of(request.prompt)).collect();
-    let longest = requests.iter().map(|request| settings.limit(request, policy.model.spec())).max().unwrap_or(0);
-    (requests, prompts, longest)
 }

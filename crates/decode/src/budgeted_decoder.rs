@@ -7,10 +7,10 @@ use wheels_text::{GenerationConfig, Prompt, Seed};
 
 use crate::batch::Batch;
 use crate::policy::check_prompt;
-use crate::settings::{DecodeSettings, TextRules};
+use crate::settings::{DecodeSettings, Text};
 use crate::{
-    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy, Readout, RequestInfo, Step,
-    Trajectory, Verification,
+    DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy, Readout,
+    RequestInfo, Step, Trajectory, Verification, Vocabulary,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -141,6 +141,40 @@ impl<'a> BudgetedDecoder<'a> {
         self
     }
 
+    /// The vocabulary of the student, with the tokens that the settings force or forbid.
+    ///
+    /// # Errors
+    /// [`DecodeError::ForcedToken`] if a text must begin or end with a token that the student cannot write.
+    pub fn vocabulary(&self) -> Result<Vocabulary, DecodeError> {
+        let Self { policy, experts, settings } = self;
+        let forced_eos = settings.generation.forced_eos_token_id();
+        let vocabulary = experts
+            .vocabulary(policy.model.spec())
+            .with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size)
+            .with_forced_bos(settings.forced_bos)
+            .with_forced_eos(forced_eos);
+        let mut forced = settings.forced_bos.into_iter().chain(forced_eos);
+        match forced.find(|&token| !vocabulary.contains(token)) {
+            Some(token) => Err(DecodeError::ForcedToken { token }),
+            None => Ok(vocabulary),
+        }
+    }
+
+    /// A session, in which texts can arrive while others are decoded. `vocabulary` is that of
+    /// [`vocabulary`](Self::vocabulary).
+    ///
+    /// # Errors
+    /// [`DecodeError::FixedTexts`] if an expert cannot take texts that arrive later. As [`Decoder::decode`] if the
+    /// settings or an expert do not fit the student.
+    pub fn session<'s>(&'s self, vocabulary: &'s Vocabulary) -> Result<DecodeSession<'s>, DecodeError> {
+        self.policy.check(vocabulary, &[])?;
+        let batch = Batch::open(&self.policy, &self.experts, vocabulary, &self.settings, &[])?;
+        if !batch.can_append() {
+            return Err(DecodeError::FixedTexts);
+        }
+        Ok(DecodeSession::new(batch))
+    }
+
     /// Decodes, and tells an observer of every step. The observer can be a closure that prints tokens as they come.
     ///
     /// # Errors
@@ -153,33 +187,17 @@ impl<'a> BudgetedDecoder<'a> {
     ) -> Result<Decoded, DecodeError> {
         let started = Instant::now();
         let Self { policy, experts, settings } = self;
-        let forced_eos = settings.generation.forced_eos_token_id();
-        let vocabulary = experts
-            .vocabulary(policy.model.spec())
-            .with_no_repeat_ngram_size(settings.generation.no_repeat_ngram_size)
-            .with_forced_bos(settings.forced_bos)
-            .with_forced_eos(forced_eos);
-        let mut forced = settings.forced_bos.into_iter().chain(forced_eos);
-        if let Some(token) = forced.find(|&token| !vocabulary.contains(token)) {
-            return Err(DecodeError::ForcedToken { token });
+        let vocabulary = self.vocabulary()?;
+        let mut texts = Vec::with_capacity(prompts.len());
+        for (row, prompt) in prompts.iter().enumerate() {
+            let request = RequestInfo { prompt_index: row, prompt, seed: seed.nth(row as u64) };
+            texts.push(Text::new(request, policy, settings));
         }
-        let rules: Vec<TextRules> = prompts
-            .iter()
-            .map(|prompt| TextRules {
-                help_rule: policy.help_rule(prompt),
-                verification: settings.verification.unwrap_or_else(|| policy.verification(prompt)),
-            })
-            .collect();
-        policy.check(&vocabulary, &rules)?;
+        policy.check(&vocabulary, &texts)?;
         for (row, prompt) in prompts.iter().enumerate() {
             check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
         }
-
-        let mut texts = Vec::with_capacity(prompts.len());
-        for (row, (prompt, rule)) in prompts.iter().zip(rules).enumerate() {
-            texts.push((RequestInfo { prompt_index: row, prompt, seed: seed.nth(row as u64) }, rule));
-        }
-        texts.sort_by_key(|(request, _)| Reverse(policy.prompt_side.of(request.prompt).len()));
+        texts.sort_by_key(|text| Reverse(policy.prompt_side.of(text.request.prompt).len()));
 
         let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
         let mut stats = DecodeStats::default();

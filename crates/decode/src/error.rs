@@ -128,6 +128,20 @@ pub enum DecodeError {
         /// The number of tokens that it may roll back.
         open: usize,
     },
+    /// An expert takes no texts that arrive later.
+    #[error(
+        "an expert's session takes no texts that arrive while others are decoded; implement `ExpertSession::append`, or \
+         decode a fixed list of prompts"
+    )]
+    FixedTexts,
+    /// More texts were added than there are free rows.
+    #[error("{texts} texts cannot begin, because {room} rows are free; add the others later")]
+    NoRoom {
+        /// The number of texts.
+        texts: usize,
+        /// The number of free rows.
+        room: usize,
+    },
     /// An expert could not answer.
     #[error("an expert could not answer")]
     Expert(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -29,7 +29,7 @@ pub trait ExpertSession {
     /// [`DecodeError::Expert`], which carries any cause, if the expert cannot answer.
     fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError>;
 
-    /// Keeps the given rows, in that order, and drops the others, whose texts are finished.
+    /// Keeps the given rows, in that order, and drops the others, whose texts are finished. There may be none to keep.
     fn select_rows(&mut self, rows: &[usize]);
 
     /// Whether [`append`](Self::append) works now. It does not by default: the decoder then finishes all texts of a batch

@@ -14,7 +14,7 @@
 //!
 //! Many texts are decoded together. Two settings decide which ones, and change no text: texts that want help can wait until
 //! enough of them do ([`BudgetedDecoder::with_help_batch`]), and new texts can take the place of finished ones
-//! ([`BudgetedDecoder::with_refill`]).
+//! ([`BudgetedDecoder::with_refill`]). In a [`DecodeSession`], texts arrive while others are decoded, and can be cancelled.
 //!
 //! This crate works on token ids only. It trains nothing, loads nothing and prints nothing.
 //!
@@ -119,6 +119,7 @@ mod policy;
 mod readout;
 mod sampler;
 mod sequence;
+mod session;
 mod settings;
 mod stats;
 mod teacher;
@@ -140,6 +141,7 @@ pub use observer::Observer;
 pub use policy::{Policy, PromptSide};
 pub use readout::Readout;
 pub use sampler::{Candidates, SampledToken, Sampler};
+pub use session::{DecodeSession, NewText};
 pub use stats::{DecodeStats, ModelUse};
 pub use teacher::Teacher;
 pub use trajectory::{Action, End, Source, Step, Trajectory};

@@ -4,7 +4,7 @@ use wheels_lm::LanguageModel;
 use wheels_student::Prices;
 use wheels_text::{HelpBudget, Prompt};
 
-use crate::settings::TextRules;
+use crate::settings::Text;
 use crate::{Calibration, Confidence, DecodeError, HelpRule, Sampler, Verification, Vocabulary};
 
 /// A model, the sampler that chooses its tokens, and the rule by which it asks for help.
@@ -148,10 +148,11 @@ impl<'a> Policy<'a> {
     /// # Errors
     /// If a setting of the sampler, of a rule or of a verification is invalid, or a rule reads a help token that the
     /// model lacks.
-    pub(crate) fn check(&self, vocabulary: &Vocabulary, rules: &[TextRules]) -> Result<(), DecodeError> {
+    pub(crate) fn check(&self, vocabulary: &Vocabulary, texts: &[Text<'_>]) -> Result<(), DecodeError> {
         self.sampler.check()?;
         let missing = vocabulary.expert_tokens().iter().find(|&&token| token as usize >= vocabulary.size());
-        for TextRules { help_rule: rule, verification } in rules {
+        for Text { rule, verification, sampler, .. } in texts {
+            sampler.check()?;
             rule.check()?;
             verification.check()?;
             if let Some(&token) = missing

@@ -58,6 +58,16 @@ pub(crate) struct LogitsReader {
     closed: OnceLock<Option<Tensor<2>>>,
 }
 
+/// A token that is to be chosen at a position.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice {
+    /// The index of the position among those that were read.
+    pub(crate) index: usize,
+    pub(crate) sampler: Sampler,
+    /// The random number of the choice.
+    pub(crate) uniform: f64,
+}
+
 /// The logits of a forward pass at some positions, ready for decisions.
 pub(crate) enum Logits {
     Host { values: TensorData, width: usize, facts: Vec<Facts> },
@@ -129,13 +139,18 @@ impl Logits {
         }
     }
 
-    /// Chooses a token in each of some rows, for a uniform number each.
-    pub(crate) fn choose(&self, sampler: Sampler, rows: &[usize], uniforms: &[f64]) -> Vec<SampledToken> {
-        if let (Self::Device(device), Sampler::Sample { temperature, top_k: None, top_p: None }) = (self, sampler) {
-            return device.draw(rows, uniforms, temperature);
+    /// Makes some choices. On a device, those of one plain sampler are made together, because each draw is a read.
+    pub(crate) fn choose(&self, choices: &[Choice]) -> Vec<SampledToken> {
+        if let Some(Choice { sampler, .. }) = choices.first()
+            && let (Self::Device(device), Sampler::Sample { temperature, top_k: None, top_p: None }) = (self, *sampler)
+            && choices.iter().all(|choice| choice.sampler == *sampler)
+        {
+            let (rows, uniforms): (Vec<usize>, Vec<f64>) =
+                choices.iter().map(|choice| (choice.index, choice.uniform)).unzip();
+            return device.draw(&rows, &uniforms, temperature);
         }
         let distributions = self.distributions();
-        let choices = rows.iter().zip(uniforms);
-        choices.map(|(&row, &uniform)| sampler.choose_at(&distributions[row], uniform)).collect()
+        let chosen = |choice: &Choice| choice.sampler.choose_at(&distributions[choice.index], choice.uniform);
+        choices.iter().map(chosen).collect()
     }
 }

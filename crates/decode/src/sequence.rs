@@ -4,10 +4,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::cursor::Span;
 use crate::ledger::BudgetLedger;
-use crate::settings::{DecodeSettings, TextRules};
+use crate::settings::{DecodeSettings, Text};
 use crate::{
     Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, HelpRequest, HelpResponse,
-    HelpRule, Policy, PromptSide, RequestInfo, SampledToken, Source, Step, Trajectory, Verification, Vocabulary,
+    HelpRule, Policy, PromptSide, SampledToken, Sampler, Source, Step, Trajectory, Verification, Vocabulary,
 };
 
 /// A text while it is written, with its ledger and its random generators.
@@ -25,7 +25,10 @@ pub(crate) struct Sequence {
     /// The number of steps that the observer knows.
     pub(crate) reported: usize,
     end: Option<End>,
+    /// Whether the text was cancelled: nobody waits for it any more.
+    pub(crate) is_cancelled: bool,
     max_tokens: usize,
+    sampler: Sampler,
     /// The help rule of this text. An adaptive rule changes after each call.
     help_rule: HelpRule,
     verification: Verification,
@@ -76,14 +79,8 @@ pub(crate) struct OwnToken {
 }
 
 impl Sequence {
-    pub(crate) fn new(
-        request: &RequestInfo<'_>,
-        policy: &Policy<'_>,
-        rules: TextRules,
-        settings: &DecodeSettings,
-    ) -> Self {
-        let TextRules { help_rule, verification } = rules;
-        let max_tokens = settings.limit(request, policy.model.spec());
+    pub(crate) fn new(text: &Text<'_>, policy: &Policy<'_>, settings: &DecodeSettings) -> Self {
+        let Text { request, rule, verification, sampler, limit } = *text;
         Self {
             prompt_index: request.prompt_index,
             steps: Vec::new(),
@@ -92,9 +89,11 @@ impl Sequence {
             verified: 0,
             call: None,
             reported: 0,
-            end: (max_tokens == 0).then_some(End::Length),
-            max_tokens,
-            help_rule,
+            end: (limit == 0).then_some(End::Length),
+            is_cancelled: false,
+            max_tokens: limit,
+            sampler,
+            help_rule: rule,
             verification,
             writer: match policy.prompt_side {
                 PromptSide::Student => Source::Student,
@@ -125,6 +124,18 @@ impl Sequence {
     /// Whether nothing can change this text any more.
     pub(crate) fn is_done(&self) -> bool {
         self.is_finished() && self.call.is_none()
+    }
+
+    /// Ends the text where it is, with the call that it may wait for.
+    pub(crate) fn cancel(&mut self) {
+        self.is_cancelled = true;
+        self.call = None;
+        self.end = Some(End::Length);
+    }
+
+    /// How the policy's own tokens are chosen.
+    pub(crate) fn sampler(&self) -> Sampler {
+        self.sampler
     }
 
     /// Decides whether to call an expert.
@@ -166,24 +177,18 @@ impl Sequence {
     }
 
     /// The random number for the policy's own token.
-    pub(crate) fn uniform(&mut self, policy: &Policy<'_>) -> f64 {
-        policy.sampler.uniform(&mut self.token_rng)
+    pub(crate) fn uniform(&mut self) -> f64 {
+        self.sampler.uniform(&mut self.token_rng)
     }
 
     /// The random number that [`uniform`](Self::uniform) will return.
-    pub(crate) fn next_uniform(&self, policy: &Policy<'_>) -> f64 {
-        policy.sampler.uniform(&mut self.token_rng.clone())
+    pub(crate) fn next_uniform(&self) -> f64 {
+        self.sampler.uniform(&mut self.token_rng.clone())
     }
 
     /// A token that the policy has chosen from a distribution.
-    pub(crate) fn own_token(
-        &self,
-        policy: &Policy<'_>,
-        distribution: &Distribution<'_>,
-        sampled: SampledToken,
-    ) -> OwnToken {
-        let draft =
-            (self.verification.rule == AcceptanceRule::Sampling).then(|| policy.sampler.candidates(distribution));
+    pub(crate) fn own_token(&self, distribution: &Distribution<'_>, sampled: SampledToken) -> OwnToken {
+        let draft = (self.verification.rule == AcceptanceRule::Sampling).then(|| self.sampler.candidates(distribution));
         OwnToken { sampled, draft }
     }
 

@@ -3,16 +3,43 @@
 use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, HelpRule, Readout, RequestInfo, Verification};
+use crate::{Enforcement, HelpRule, Policy, Readout, RequestInfo, Sampler, Verification};
 
-/// Texts that are to be written, with their help rules.
-pub(crate) type Texts<'a> = [(RequestInfo<'a>, TextRules)];
-
-/// When a text asks, and what its experts verify.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TextRules {
-    pub(crate) help_rule: HelpRule,
+/// A text that is to be written, with what holds for it alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Text<'a> {
+    pub(crate) request: RequestInfo<'a>,
+    pub(crate) rule: HelpRule,
     pub(crate) verification: Verification,
+    pub(crate) sampler: Sampler,
+    /// The largest number of tokens.
+    pub(crate) limit: usize,
+}
+
+impl<'a> Text<'a> {
+    /// A text that the policy writes with the settings of the decoder.
+    pub(crate) fn new(request: RequestInfo<'a>, policy: &Policy<'_>, settings: &DecodeSettings) -> Self {
+        let RequestInfo { prompt, .. } = request;
+        Self {
+            request,
+            rule: policy.help_rule(prompt),
+            verification: settings.verification.unwrap_or_else(|| policy.verification(prompt)),
+            sampler: policy.sampler,
+            limit: settings.generation.limit(prompt.expert.len()),
+        }
+        .within(policy.model.spec())
+    }
+
+    /// The same text, if a limit is given, with this limit in place of that of the settings.
+    pub(crate) fn with_limit(self, limit: Option<usize>, writer: &ModelSpec) -> Self {
+        Self { limit: limit.unwrap_or(self.limit), ..self }.within(writer)
+    }
+
+    /// The same text, which never exceeds the positions of the model that writes it.
+    fn within(self, writer: &ModelSpec) -> Self {
+        // The start token has a position too, and the last token of a text is not read.
+        Self { limit: writer.max_positions.map_or(self.limit, |positions| self.limit.min(positions)), ..self }
+    }
 }
 
 /// The settings of a [`BudgetedDecoder`](crate::BudgetedDecoder).
@@ -30,14 +57,4 @@ pub(crate) struct DecodeSettings {
     /// The verification of all texts. None if the policy has one for each text.
     pub(crate) verification: Option<Verification>,
     pub(crate) readout: Readout,
-}
-
-impl DecodeSettings {
-    /// The largest number of tokens in the text for a prompt, which never exceeds the positions of the model that writes
-    /// it.
-    pub(crate) fn limit(&self, request: &RequestInfo<'_>, writer: &ModelSpec) -> usize {
-        let limit = self.generation.limit(request.prompt.expert.len());
-        // The start token has a position too, and the last token of a text is not read.
-        writer.max_positions.map_or(limit, |positions| limit.min(positions))
-    }
 }

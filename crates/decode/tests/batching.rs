@@ -10,40 +10,14 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
-    AcceptanceRule, BudgetedDecoder, DecodeError, DecodeStats, Distribution, Expert, ExpertSession, Experts,
-    HelpRequest, HelpResponse, HelpRule, ModelUse, Observer, Policy, Readout, RequestInfo, Sampler, Step, Teacher,
-    Trajectory, Verification, Vocabulary,
+    BudgetedDecoder, DecodeError, DecodeStats, Expert, ExpertSession, Experts, HelpRequest, HelpResponse, HelpRule,
+    ModelUse, Policy, Readout, RequestInfo, Sampler, Teacher, Trajectory, Verification, Vocabulary,
 };
 use wheels_lm::testing::Endless;
 use wheels_lm::{Context, Hidden, LanguageModel, ModelSpec, ModelState, Positions, TabularLm, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 const LIMIT: usize = 12;
-
-/// What an observer is told about one row.
-#[derive(Clone, Debug, PartialEq)]
-enum Told {
-    Distribution(u32),
-    RolledBack(usize),
-    Step(Step),
-}
-
-/// Keeps what it is told, for each row.
-struct Listener(Vec<Vec<Told>>);
-
-impl Observer for Listener {
-    fn distribution(&mut self, row: usize, distribution: &Distribution<'_>) {
-        self.0[row].push(Told::Distribution(distribution.best()));
-    }
-
-    fn rolled_back(&mut self, row: usize, length: usize) {
-        self.0[row].push(Told::RolledBack(length));
-    }
-
-    fn step(&mut self, row: usize, step: &Step) {
-        self.0[row].push(Told::Step(*step));
-    }
-}
 
 /// Which rows are read and answered together.
 #[derive(Clone, Copy, Debug)]
@@ -77,28 +51,6 @@ fn any_batching() -> impl Strategy<Value = Batching> {
         batch_size,
         help_batch,
         refill,
-    })
-}
-
-fn any_rule() -> impl Strategy<Value = HelpRule> {
-    prop_oneof![
-        Just(HelpRule::Always),
-        Just(HelpRule::Never),
-        Just(HelpRule::Learned),
-        (0.0_f64..=1.0).prop_map(HelpRule::Random),
-        (1_usize..5).prop_map(HelpRule::Every),
-        (1_usize..5).prop_map(HelpRule::Adaptive),
-    ]
-}
-
-fn any_verification() -> impl Strategy<Value = Verification> {
-    let rule =
-        prop_oneof![Just(AcceptanceRule::Regret), Just(AcceptanceRule::Surprise), Just(AcceptanceRule::Sampling)];
-    let tolerance = prop_oneof![Just(0.0), Just(1.0), Just(f64::INFINITY)];
-    (rule, tolerance, any::<bool>()).prop_map(|(rule, tolerance_nats, verify_end)| Verification {
-        rule,
-        tolerance_nats,
-        verify_end,
     })
 }
 
@@ -145,35 +97,6 @@ proptest! {
         prop_assert_eq!(&together.0, &alone.0);
         prop_assert_eq!(&together.1, &alone.1);
         prop_assert_eq!(together.2, alone.2, "each row makes the same calls");
-    }
-}
-
-/// An expert whose sessions can take new rows.
-struct Patient(FixedResponse);
-
-impl Expert for Patient {
-    fn open_session<'a>(
-        &'a self,
-        _: Vec<RequestInfo<'a>>,
-        _: &'a Vocabulary,
-    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
-        Ok(Box::new(Self(self.0.clone())))
-    }
-}
-
-impl ExpertSession for Patient {
-    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
-        self.0.answer(requests)
-    }
-
-    fn select_rows(&mut self, _: &[usize]) {}
-
-    fn can_append(&self) -> bool {
-        true
-    }
-
-    fn append(&mut self, _: &[RequestInfo<'_>]) -> Result<(), DecodeError> {
-        Ok(())
     }
 }
 

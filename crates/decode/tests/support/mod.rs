@@ -5,7 +5,8 @@ use burn::tensor::Device;
 use proptest::prelude::*;
 use rand::RngExt;
 use wheels_decode::{
-    DecodeError, Decoded, Expert, ExpertSession, HelpRequest, HelpResponse, RequestInfo, Source, Trajectory, Vocabulary,
+    AcceptanceRule, DecodeError, Decoded, Distribution, Expert, ExpertSession, HelpRequest, HelpResponse, HelpRule,
+    Observer, RequestInfo, Source, Step, Trajectory, Verification, Vocabulary,
 };
 use wheels_lm::{LanguageModel, TabularLm, TabularLmConfig, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
@@ -157,4 +158,80 @@ impl ExpertSession for Unavailable {
     }
 
     fn select_rows(&mut self, _: &[usize]) {}
+}
+
+/// An expert whose sessions can take new rows.
+pub struct Patient(pub FixedResponse);
+
+impl Expert for Patient {
+    fn open_session<'a>(
+        &'a self,
+        _: Vec<RequestInfo<'a>>,
+        _: &'a Vocabulary,
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+impl ExpertSession for Patient {
+    fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError> {
+        self.0.answer(requests)
+    }
+
+    fn select_rows(&mut self, _: &[usize]) {}
+
+    fn can_append(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, _: &[RequestInfo<'_>]) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+/// What an observer is told about one row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    Distribution(u32),
+    RolledBack(usize),
+    Step(Step),
+}
+
+/// Keeps what it is told, for each row.
+pub struct Listener(pub Vec<Vec<Told>>);
+
+impl Observer for Listener {
+    fn distribution(&mut self, row: usize, distribution: &Distribution<'_>) {
+        self.0[row].push(Told::Distribution(distribution.best()));
+    }
+
+    fn rolled_back(&mut self, row: usize, length: usize) {
+        self.0[row].push(Told::RolledBack(length));
+    }
+
+    fn step(&mut self, row: usize, step: &Step) {
+        self.0[row].push(Told::Step(*step));
+    }
+}
+
+pub fn any_rule() -> impl Strategy<Value = HelpRule> {
+    prop_oneof![
+        Just(HelpRule::Always),
+        Just(HelpRule::Never),
+        Just(HelpRule::Learned),
+        (0.0_f64..=1.0).prop_map(HelpRule::Random),
+        (1_usize..5).prop_map(HelpRule::Every),
+        (1_usize..5).prop_map(HelpRule::Adaptive),
+    ]
+}
+
+pub fn any_verification() -> impl Strategy<Value = Verification> {
+    let rule =
+        prop_oneof![Just(AcceptanceRule::Regret), Just(AcceptanceRule::Surprise), Just(AcceptanceRule::Sampling)];
+    let tolerance = prop_oneof![Just(0.0), Just(1.0), Just(f64::INFINITY)];
+    (rule, tolerance, any::<bool>()).prop_map(|(rule, tolerance_nats, verify_end)| Verification {
+        rule,
+        tolerance_nats,
+        verify_end,
+    })
 }

@@ -1,0 +1,75 @@
+//! The budgets of requests, and the largest one that the server grants.
+
+use training_wheels::text::HelpBudget;
+
+/// Reads a budget. A call of the teacher brings one token here, so "8 calls" are "8 tokens".
+///
+/// # Errors
+/// What is wrong, to show to a client.
+pub(crate) fn parse(text: &str) -> Result<HelpBudget, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.strip_suffix("calls").or_else(|| lower.strip_suffix("call"));
+    let budget = number.map_or_else(|| text.to_owned(), |number| format!("{number} tokens"));
+    budget.parse().map_err(|error: training_wheels::text::TextError| error.to_string())
+}
+
+/// Checks that a budget of a text of at most `length` tokens is within the ceiling of the server.
+///
+/// # Errors
+/// What is wrong, to show to a client.
+pub(crate) fn check(budget: HelpBudget, ceiling: HelpBudget, length: usize) -> Result<(), String> {
+    let granted = match (budget, ceiling) {
+        (HelpBudget::Percent(budget), HelpBudget::Percent(ceiling)) => budget <= ceiling,
+        (HelpBudget::Tokens(budget), HelpBudget::Tokens(ceiling)) => budget <= ceiling,
+        // The text may end early, so that only a ceiling of 100% is never exceeded.
+        (HelpBudget::Tokens(budget), HelpBudget::Percent(ceiling)) => budget == 0 || ceiling == 100,
+        (HelpBudget::Percent(budget), HelpBudget::Tokens(ceiling)) => {
+            (usize::from(budget) * length).div_ceil(100) <= ceiling as usize
+        }
+    };
+    let unit = match ceiling {
+        HelpBudget::Percent(_) => "percent",
+        HelpBudget::Tokens(_) => "tokens",
+    };
+    let message =
+        format!("a budget of {budget} is above this server's ceiling of {ceiling}; state it in {unit}, up to it");
+    if granted { Ok(()) } else { Err(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_percentages_tokens_or_calls() {
+        for (text, budget) in [
+            ("20%", HelpBudget::percent(20)),
+            ("8 calls", HelpBudget::tokens(8)),
+            ("1 Call", HelpBudget::tokens(1)),
+            ("8 tokens", HelpBudget::tokens(8)),
+        ] {
+            assert_eq!(parse(text), Ok(budget), "{text}");
+        }
+        for wrong in ["calls", "many calls", "8 cats", "-1 calls"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_budget_is_granted_only_if_no_text_can_exceed_the_ceiling() {
+        let (percent, tokens) = (HelpBudget::Percent, HelpBudget::Tokens);
+        for (budget, ceiling, length, granted) in [
+            (percent(20), percent(20), 100, true),
+            (percent(21), percent(20), 100, false),
+            (tokens(8), tokens(8), 100, true),
+            (tokens(9), tokens(8), 100, false),
+            (tokens(1), percent(99), 100, false),
+            (tokens(0), percent(0), 100, true),
+            (tokens(500), percent(100), 100, true),
+            (percent(20), tokens(20), 100, true),
+            (percent(20), tokens(20), 101, false),
+        ] {
+            assert_eq!(check(budget, ceiling, length).is_ok(), granted, "{budget} of {length} within {ceiling}");
+        }
+    }
+}

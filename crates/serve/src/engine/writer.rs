@@ -1,0 +1,171 @@
+//! One text while it is decoded.
+
+use std::time::Instant;
+
+use training_wheels::decode::{self, Action, Distribution, NewText, Source, Step};
+
+use super::job::{Author, End, Event, Failure, Job, Piece, ScoredToken, Usage};
+use super::log_probs::{self, LogProbs};
+use super::transcript::Transcript;
+use crate::Served;
+use crate::metrics::Ending;
+
+/// A text while it is decoded: steps in, events out.
+pub(crate) struct Writer<'m> {
+    job: Job,
+    transcript: Transcript<'m>,
+    usage: Usage,
+    /// The log-probs of the next token, if they are wanted and known.
+    next: Option<LogProbs>,
+    /// The number of characters of the prompt before the text, if the answer begins with it.
+    echoed: usize,
+    /// Tokens whose text has not been sent.
+    unsent: Vec<ScoredToken>,
+    /// What the tokenizer could not decode.
+    failure: Option<Failure>,
+}
+
+impl<'m> Writer<'m> {
+    /// A text that is about to be decoded. Its prompt is sent, if the answer begins with it.
+    ///
+    /// # Errors
+    /// How the text ended, if its prompt cannot be read.
+    pub(crate) fn new(job: Job, served: &'m Served) -> Result<Self, Ending> {
+        let transcript = Transcript::new(&served.pair.student.tokenizer, job.options.stops.clone());
+        let usage = Usage { prompt_tokens: job.prompt.student.len(), ..Usage::default() };
+        let mut writer = Self { job, transcript, usage, next: None, echoed: 0, unsent: Vec::new(), failure: None };
+        if writer.job.options.echo {
+            match writer.prompt(served) {
+                Ok(piece) => {
+                    writer.echoed = piece.text.chars().count();
+                    writer.job.send(Event::Prompt(piece));
+                }
+                Err(reason) => return Err(writer.fail(Failure::Model(reason))),
+            }
+        }
+        Ok(writer)
+    }
+
+    /// The prompt with its log-probs, if they are wanted.
+    fn prompt(&self, served: &Served) -> Result<Piece, String> {
+        let (student, ids) = (&served.pair.student, &self.job.prompt.student);
+        let text = student.tokenizer.decode(ids).map_err(|error| error.to_string())?;
+        let Some(count) = self.job.options.log_probs else { return Ok(Piece { text, tokens: vec![] }) };
+        let mut tokens = log_probs::of_prompt(&student.model, ids, served.pair.help_token, count)?;
+        let mut stream = student.tokenizer.stream();
+        let mut offset = 0;
+        for token in &mut tokens {
+            token.offset = offset;
+            let text = stream.push(token.id).map_err(|error| error.to_string())?;
+            offset += text.map_or(0, |text| text.chars().count());
+        }
+        Ok(Piece { text, tokens })
+    }
+
+    /// What the session decodes.
+    pub(crate) fn text(&self) -> NewText<'_> {
+        let Job { prompt, options, seed, .. } = &self.job;
+        NewText { prompt, seed: *seed, sampler: options.sampler, max_new_tokens: options.max_new_tokens }
+    }
+
+    /// Keeps the log-probs of the next token, if they are wanted.
+    pub(crate) fn see(&mut self, distribution: &Distribution<'_>) {
+        if self.job.options.log_probs.is_some() {
+            self.next = Some(LogProbs::new(distribution));
+        }
+    }
+
+    /// Appends a step, and sends the text that is certain.
+    pub(crate) fn push(&mut self, step: &Step) {
+        if self.transcript.is_stopped() {
+            return;
+        }
+        let author = match step.source {
+            Source::Student => Author::Student,
+            Source::Expert(_) => Author::Teacher,
+        };
+        match author {
+            Author::Student => self.usage.student_tokens += 1,
+            Author::Teacher => self.usage.teacher_tokens += 1,
+        }
+        if matches!(step.action, Action::Help(_)) {
+            self.usage.teacher_calls += 1;
+            self.usage.teacher_prompt_tokens = self.job.prompt.expert.len();
+        }
+        if let Some(count) = self.job.options.log_probs {
+            let offset = self.echoed + self.transcript.chars();
+            self.unsent.push(match self.next.take() {
+                Some(log_probs) => log_probs.score(step.token, count, offset),
+                None => ScoredToken { id: step.token, log_prob: None, top: vec![], offset },
+            });
+        }
+        if let Err(error) = self.transcript.push(step.token, author) {
+            self.failure = Some(Failure::Model(error.to_string()));
+        }
+        self.send_text();
+    }
+
+    /// Whether the text is to be ended before the model ends it.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.transcript.is_stopped() || self.failure.is_some() || self.job.is_abandoned() || self.job.deadline <= now
+    }
+
+    /// Ends a text that [is over](Self::is_over).
+    pub(crate) fn leave(mut self) -> Ending {
+        if let Some(failure) = self.failure.take() {
+            return self.fail(failure);
+        }
+        if self.transcript.is_stopped() {
+            self.done(End::Stop)
+        } else if self.job.is_abandoned() {
+            Ending::Cancelled
+        } else {
+            self.fail(Failure::TimedOut)
+        }
+    }
+
+    /// Ends a text that the model has ended.
+    pub(crate) fn end(mut self, end: decode::End) -> Ending {
+        let finished = self.transcript.finish().map_err(|error| Failure::Model(error.to_string()));
+        if let Some(failure) = self.failure.take().or(finished.err()) {
+            return self.fail(failure);
+        }
+        match end {
+            _ if self.transcript.is_stopped() => self.done(End::Stop),
+            decode::End::Eos => self.done(End::Stop),
+            decode::End::Length => self.done(End::Length),
+        }
+    }
+
+    /// Ends a text that cannot be finished.
+    pub(crate) fn fail(self, failure: Failure) -> Ending {
+        let ending = match failure {
+            Failure::Overloaded | Failure::TimedOut => Ending::TimedOut,
+            Failure::Stopping => Ending::Cancelled,
+            Failure::Model(_) => Ending::Failed,
+        };
+        self.job.send(Event::Failed(failure));
+        ending
+    }
+
+    fn done(mut self, end: End) -> Ending {
+        self.send_text();
+        if !self.unsent.is_empty() {
+            // The tokens had no text, such as the end-of-text token.
+            let tokens = std::mem::take(&mut self.unsent);
+            self.job.send(Event::Piece(Author::Student, Piece { text: String::new(), tokens }));
+        }
+        self.job.send(Event::Done(end, self.usage));
+        match end {
+            End::Stop => Ending::Stop,
+            End::Length => Ending::Length,
+        }
+    }
+
+    fn send_text(&mut self) {
+        for (author, text) in self.transcript.take() {
+            let tokens = std::mem::take(&mut self.unsent);
+            self.job.send(Event::Piece(author, Piece { text, tokens }));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a server serves: a pair, or a model alone.
+
+use training_wheels::decode::BudgetedDecoder;
+use training_wheels::lm::LanguageModel;
+use training_wheels::{Pair, TextModel};
+
+use crate::{ServeError, ServerConfig};
+
+/// The models of a server: a student and its teacher, or a model alone.
+pub struct Served {
+    pub(crate) pair: Pair,
+    /// Whether the student can ask its teacher. A model alone is a pair with itself in which it cannot.
+    pub(crate) has_teacher: bool,
+}
+
+impl Served {
+    /// A student and its teacher.
+    ///
+    /// # Errors
+    /// [`ServeError::Model`] if the student can ask neither by its help token nor by a calibration.
+    pub fn pair(pair: Pair) -> Result<Self, ServeError> {
+        pair.check_asks()?;
+        Ok(Self { pair, has_teacher: true })
+    }
+
+    /// A model alone: every budget but "0%" is refused. It can be the teacher of a student on another machine.
+    ///
+    /// # Errors
+    /// [`ServeError::Model`] if the model does not fit itself, which no model that opens does.
+    pub fn model(model: TextModel) -> Result<Self, ServeError> {
+        Ok(Self { pair: Pair::new(model.clone(), model)?, has_teacher: false })
+    }
+
+    pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
+        let decoder = if self.has_teacher { self.pair.decoder() } else { self.pair.student_alone() };
+        decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
+    }
+
+    /// Whether a model reads its prompt as the beginning of its text. An encoder-decoder does not.
+    pub(crate) fn continues_prompts(&self) -> bool {
+        !self.pair.student.model.model.is_encoder_decoder()
+    }
+
+    /// The number of tokens that both models can read.
+    pub(crate) fn vocab_size(&self) -> usize {
+        let [student, teacher] = [&self.pair.student, &self.pair.teacher].map(|model| model.model.spec().vocab_size);
+        student.min(teacher)
+    }
+}
