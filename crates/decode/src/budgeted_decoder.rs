@@ -9,8 +9,8 @@ use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::settings::DecodeSettings;
 use crate::{
-    DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, Readout, RequestInfo,
-    Step, Trajectory, Verification,
+    BudgetUnit, DecodeError, DecodeStats, Decoded, Decoder, Enforcement, Experts, HelpRule, Observer, Policy, Readout,
+    RequestInfo, Step, Trajectory, Verification,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -35,6 +35,7 @@ impl<'a> BudgetedDecoder<'a> {
             help_batch: 1,
             refill: None,
             enforcement: Enforcement::On,
+            budget_unit: BudgetUnit::Tokens,
             verification: Verification::default(),
             readout: Readout::Auto,
         };
@@ -125,6 +126,13 @@ impl<'a> BudgetedDecoder<'a> {
         self
     }
 
+    /// Sets what budgets count. They count tokens by default, so that an answer of several tokens spends several.
+    #[must_use]
+    pub fn with_budget_unit(mut self, unit: BudgetUnit) -> Self {
+        self.settings.budget_unit = unit;
+        self
+    }
+
     /// Sets where the policy's logits become decisions. A teacher has a setting of its own
     /// ([`Teacher::with_readout`](crate::Teacher::with_readout)).
     #[must_use]
@@ -166,6 +174,9 @@ impl<'a> BudgetedDecoder<'a> {
         let rules: Vec<HelpRule> = prompts.iter().map(|prompt| policy.help_rule(prompt)).collect();
         policy.check(&vocabulary, &rules)?;
         settings.verification.check()?;
+        if settings.verification.can_roll_back() {
+            experts.check_verification(&settings.verification)?;
+        }
         for (row, prompt) in prompts.iter().enumerate() {
             check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
         }

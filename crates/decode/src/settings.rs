@@ -3,7 +3,7 @@
 use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, HelpRule, Readout, RequestInfo, Verification};
+use crate::{BudgetUnit, Enforcement, HelpRule, Readout, RequestInfo, Verification};
 
 /// Texts that are to be written, with their help rules.
 pub(crate) type Texts<'a> = [(RequestInfo<'a>, HelpRule)];
@@ -20,6 +20,7 @@ pub(crate) struct DecodeSettings {
     /// The number of free rows at which new texts take them. None if a batch takes no new texts.
     pub(crate) refill: Option<usize>,
     pub(crate) enforcement: Enforcement,
+    pub(crate) budget_unit: BudgetUnit,
     pub(crate) verification: Verification,
     pub(crate) readout: Readout,
 }
