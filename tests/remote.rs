@@ -8,6 +8,7 @@ mod server;
 use server::model::{Dialect, model_handler};
 use server::{Fault, MODEL, MockServer};
 use training_wheels::decode::{BudgetedDecoder, FailureReason, Trajectory};
+use training_wheels::distill::{CacheContent, TeacherCacheConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
 
@@ -65,4 +66,30 @@ fn an_answer_says_who_wrote_it_and_that_its_teacher_failed() {
     let alone = pair.student.generate_with(&remote, TEXTS[0], budget).unwrap();
     assert_eq!((alone.helped, alone.failures[0].reason), (0, FailureReason::Unreachable));
     assert!(!alone.text.is_empty());
+}
+
+#[test]
+fn a_student_is_trained_on_the_top_tokens_of_a_remote_teacher() {
+    let pair = models();
+    let (_server, remote) = connect(&pair, |config| config);
+    let lines: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 120).take(16).collect();
+    let data = Dataset::from_reader(lines.join("\n").as_bytes(), "the sample").unwrap();
+    let (valid, train) = data.split(4);
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, run) = (folder.path().join("cache"), folder.path().join("run"));
+    let config = TeacherCacheConfig::new().with_content(CacheContent::TopK(8)).with_teacher_temperature(1.0);
+    let student = pair.student.clone();
+    let found = student.cache_remote_teacher(&remote, &train, &config, &cache, &mut |_| ()).unwrap();
+    let local = pair.cache_teacher(&train, 256, &config, folder.path().join("local"), &mut |_| ()).unwrap();
+    assert_eq!((found.pairs, found.tokens, &found.data), (local.pairs, local.tokens, &local.data));
+    // The embedded teacher has a row for the help token, which no text has.
+    let help = pair.student.tokenizer.help_token("teacher").unwrap() as usize;
+    assert_eq!((found.vocab_size, &found.eos), (help, &local.eos));
+
+    let mut settings = DistillationConfig::new().with_steps(2).with_valid_texts(2);
+    settings.rollout.teacher_temperature = 1.0;
+    settings.rollout.batch_tokens = 600;
+    let trained =
+        Distillation::from_cache(student, &cache).objective(ForwardKl).config(settings).train(&train, &valid, run);
+    trained.unwrap();
 }

@@ -25,6 +25,8 @@ mod hub;
 mod method;
 mod pair;
 pub mod prelude;
+#[cfg(all(feature = "remote", not(target_family = "wasm")))]
+mod remote_training;
 mod setup;
 mod teacher_input;
 mod text_model;
