@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::Error;
-use crate::decode::{Source, Trajectory};
+use crate::decode::{HelpFailure, Source, Trajectory};
 use crate::text::Tokenizer;
 
 /// A decoded text that says which parts the student wrote and which an expert.
@@ -19,6 +19,9 @@ pub struct Answer {
     pub truncated: bool,
     /// The parts of the text, each by one author. Joined, they are equal to `text`.
     pub spans: Vec<AnswerSpan>,
+    /// The experts that failed while the text was written. The student finished it without them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<HelpFailure>,
 }
 
 /// A part of a text that one author wrote: the student or an expert.
@@ -53,6 +56,7 @@ impl Answer {
             helped: trajectory.helped(),
             truncated: trajectory.is_truncated(),
             spans,
+            failures: trajectory.failures.clone(),
         })
     }
 
@@ -84,7 +88,7 @@ mod tests {
     fn marks_stand_around_words_and_not_around_spaces() {
         let span = |text: &str, helped| AnswerSpan { text: text.into(), helped };
         let spans = vec![span("un", false), span(" editor di ", true), span("testo", false), span(" ", true)];
-        let answer = Answer { text: String::new(), tokens: 6, helped: 3, truncated: false, spans };
+        let answer = Answer { text: String::new(), tokens: 6, helped: 3, truncated: false, spans, failures: vec![] };
         assert_eq!(answer.marked("[", "]"), "un [editor di] testo ");
     }
 }

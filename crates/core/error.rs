@@ -42,6 +42,10 @@ pub enum Error {
     #[cfg(not(target_family = "wasm"))]
     #[error(transparent)]
     Hub(#[from] wheels_hub::HubError),
+    /// A remote teacher cannot be called.
+    #[cfg(all(feature = "remote", not(target_family = "wasm")))]
+    #[error(transparent)]
+    Remote(#[from] wheels_remote::RemoteError),
     /// A tokenizer does not fit its model.
     #[error(
         "{origin}: the tokenizer does not fit the model: it has {tokens} tokens, and the model only {rows} rows. Use the \

@@ -7,7 +7,7 @@
 //!
 //! The crates of the workspace are re-exported as modules: [`text`] (tokenizers, prompts, budgets, datasets), [`lm`]
 //! (language models), [`student`] (the help token and its heads), [`decode`] (decoding within a budget), [`distill`]
-//! (training) and [`eval`] (metrics and comparisons).
+//! (training), [`eval`] (metrics and comparisons), and with the feature `remote` also `remote` (a teacher behind a server).
 
 mod answer;
 mod budget_report;
@@ -18,12 +18,15 @@ pub mod device;
 mod distillation;
 mod distillation_config;
 mod error;
+mod expert_help;
 mod host;
 #[cfg(target_family = "wasm")]
 mod hub;
 mod method;
 mod pair;
 pub mod prelude;
+#[cfg(all(feature = "remote", not(target_family = "wasm")))]
+mod remote_training;
 mod setup;
 mod teacher_input;
 mod text_model;
@@ -46,6 +49,8 @@ pub use wheels_eval as eval;
 #[cfg(not(target_family = "wasm"))]
 pub use wheels_hub as hub;
 pub use wheels_lm as lm;
+#[cfg(all(feature = "remote", not(target_family = "wasm")))]
+pub use wheels_remote as remote;
 pub use wheels_student as student;
 pub use wheels_text as text;
 
@@ -53,3 +58,8 @@ pub use wheels_text as text;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Compiles the code of the README of `wheels-remote`.
+#[cfg(all(doctest, feature = "remote"))]
+#[doc = include_str!("../remote/README.md")]
+struct RemoteReadme;

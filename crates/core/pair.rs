@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::decode::{
-    BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Teacher,
+    BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, HelpRule, Policy, PromptSide, Sampler,
+    Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
 use crate::lm::{LanguageModel, LoadOptions, TokenBatch};
@@ -96,7 +97,7 @@ impl Pair {
     /// # Errors
     /// [`Error::Text`] if the text is empty or too long.
     pub fn prompt(&self, text: &str, budget: HelpBudget) -> Result<Prompt, Error> {
-        Ok(self.student.template.prompt(&self.student.tokenizer, text, budget)?)
+        self.student.prompt(text, budget)
     }
 
     /// The prompts for several texts, all with the same budget.
@@ -131,7 +132,7 @@ impl Pair {
     /// # Errors
     /// [`Error::Text`] if a token is not in the tokenizer's vocabulary.
     pub fn answers(&self, decoded: &Decoded) -> Result<Vec<Answer>, Error> {
-        decoded.trajectories.iter().map(|text| Answer::new(&self.student.tokenizer, text)).collect()
+        self.student.answers(decoded)
     }
 
     /// A decoder in which the student asks its teacher. It enforces the budget of each prompt.
@@ -144,18 +145,15 @@ impl Pair {
         self.decoder_of(policy, Teacher::new(&self.teacher.model))
     }
 
-    /// A decoder in which `policy` writes and asks `teacher`, which can have its own settings, such as a tolerance.
-    pub fn decoder_of<'a>(&'a self, policy: Policy<'a>, teacher: Teacher<'a>) -> BudgetedDecoder<'a> {
-        // Without a help token, a rule that does not read one can still ask. Any id outside the vocabulary serves.
-        let help_token = self.help_token.unwrap_or(self.vocab_size() as u32);
-        let experts = self.student.without_suppressed(Experts::new().with(help_token, teacher), Some(help_token));
-        BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
+    /// A decoder in which `policy` writes and asks `teacher`: a [`Teacher`] with its own settings, such as a tolerance, or
+    /// any other expert.
+    pub fn decoder_of<'a>(&'a self, policy: Policy<'a>, teacher: impl Expert + 'a) -> BudgetedDecoder<'a> {
+        self.student.decoder_by(self.help_token, policy, teacher)
     }
 
     /// The student's policy, with the sampler of its generation config and the calibrated threshold of each budget.
     pub fn policy(&self) -> Policy<'_> {
-        let policy = Policy::new(&self.student.model, Sampler::from(&self.student.generation));
-        policy.with_calibration(self.student.calibration.as_ref())
+        self.student.policy()
     }
 
     /// The student's policy for prompts that state the budget `stated` instead of their own budget. The threshold moves

@@ -12,6 +12,9 @@ pub use crate::distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, Ge
 pub use crate::eval::Evaluation;
 #[doc(no_inline)]
 pub use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
+#[cfg(all(feature = "remote", not(target_family = "wasm")))]
+#[doc(no_inline)]
+pub use crate::remote::{RemoteConfig, RemoteTeacher};
 #[doc(no_inline)]
 pub use crate::text::{Dataset, GenerationConfig, HelpBudget, Prompt, PromptTemplate, Seed, Tokenizer};
 #[doc(no_inline)]

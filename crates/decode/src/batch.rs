@@ -187,7 +187,7 @@ impl<'a> Batch<'a> {
             let (sequence, distribution) = (&mut self.sequences[rows[index]], &distributions[index]);
             let own = sequence.own_token(distribution, token);
             sequence.push_own(own, decisions[index], self.vocabulary);
-            if sequence.wants_end_verified(self.vocabulary) {
+            if sequence.wants_end_verified(distribution.expert(), self.vocabulary) {
                 decisions[index] = Decision::verify_end(distribution.expert());
                 sequence.wait(decisions[index], distribution);
             }
@@ -253,7 +253,14 @@ impl<'a> Batch<'a> {
         let sequence = &mut self.sequences[row];
         let reported = sequence.reported;
         let Some(mut call) = sequence.call.take() else { return Ok(reported) };
-        let (at_end, declined) = (sequence.is_finished(), response.tokens.is_empty());
+        let at_end = sequence.is_finished();
+        if let Some(reason) = response.failure {
+            sequence.fail(call.expert, reason);
+            if at_end {
+                return Ok(reported);
+            }
+        }
+        let declined = response.tokens.is_empty() || response.failure.is_some();
         if declined && !at_end {
             // A token that was kept was chosen with the same random number.
             let uniform = sequence.uniform();

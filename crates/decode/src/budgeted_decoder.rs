@@ -9,8 +9,8 @@ use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::settings::{DecodeSettings, Text};
 use crate::{
-    DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy, Readout,
-    RequestInfo, Step, Trajectory, Verification, Vocabulary,
+    BudgetUnit, DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy,
+    Readout, RequestInfo, Step, Trajectory, Verification, Vocabulary,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -35,6 +35,7 @@ impl<'a> BudgetedDecoder<'a> {
             help_batch: 1,
             refill: None,
             enforcement: Enforcement::On,
+            budget_unit: BudgetUnit::Tokens,
             verification: None,
             readout: Readout::Auto,
         };
@@ -125,6 +126,13 @@ impl<'a> BudgetedDecoder<'a> {
         self
     }
 
+    /// Sets what budgets count. They count tokens by default, so that an answer of several tokens spends several.
+    #[must_use]
+    pub fn with_budget_unit(mut self, unit: BudgetUnit) -> Self {
+        self.settings.budget_unit = unit;
+        self
+    }
+
     /// Sets where the policy's logits become decisions. A teacher has a setting of its own
     /// ([`Teacher::with_readout`](crate::Teacher::with_readout)).
     #[must_use]
@@ -172,7 +180,7 @@ impl<'a> BudgetedDecoder<'a> {
         if !batch.can_append() {
             return Err(DecodeError::FixedTexts);
         }
-        Ok(DecodeSession::new(batch))
+        Ok(DecodeSession::new(batch, &self.experts))
     }
 
     /// Decodes, and tells an observer of every step. The observer can be a closure that prints tokens as they come.
@@ -194,6 +202,9 @@ impl<'a> BudgetedDecoder<'a> {
             texts.push(Text::new(request, policy, settings));
         }
         policy.check(&vocabulary, &texts)?;
+        for text in &texts {
+            experts.check_verification(&text.verification)?;
+        }
         for (row, prompt) in prompts.iter().enumerate() {
             check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
         }

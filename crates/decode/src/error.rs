@@ -142,6 +142,14 @@ pub enum DecodeError {
         /// The number of free rows.
         room: usize,
     },
+    /// An expert cannot verify tokens.
+    #[error("{expert} cannot verify the student's tokens: {reason}")]
+    CannotVerify {
+        /// What the expert is.
+        expert: String,
+        /// Why it cannot, and what to try.
+        reason: String,
+    },
     /// An expert could not answer.
     #[error("an expert could not answer")]
     Expert(#[source] Box<dyn std::error::Error + Send + Sync>),

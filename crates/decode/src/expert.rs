@@ -2,7 +2,7 @@
 
 use wheels_text::{Prompt, Seed};
 
-use crate::{Candidates, DecodeError, ModelUse, Vocabulary};
+use crate::{Candidates, DecodeError, FailureReason, ModelUse, Verification, Vocabulary};
 
 /// A source of help, such as a larger model, a tool or a person.
 ///
@@ -19,14 +19,43 @@ pub trait Expert {
         requests: Vec<RequestInfo<'a>>,
         vocabulary: &'a Vocabulary,
     ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError>;
+
+    /// Checks that the expert can verify tokens in this way. A decoder with a [`Verification`] that can roll tokens back
+    /// calls it before it writes. By default every verification is allowed: an expert that never rolls back accepts all
+    /// tokens.
+    ///
+    /// # Errors
+    /// [`DecodeError::CannotVerify`] if the expert cannot judge tokens.
+    fn check_verification(&self, verification: &Verification) -> Result<(), DecodeError> {
+        let _ = verification;
+        Ok(())
+    }
+}
+
+/// A shared expert is an expert, so that several decoders can use one.
+impl<E: Expert + ?Sized> Expert for &E {
+    fn open_session<'a>(
+        &'a self,
+        requests: Vec<RequestInfo<'a>>,
+        vocabulary: &'a Vocabulary,
+    ) -> Result<Box<dyn ExpertSession + 'a>, DecodeError> {
+        (**self).open_session(requests, vocabulary)
+    }
+
+    fn check_verification(&self, verification: &Verification) -> Result<(), DecodeError> {
+        (**self).check_verification(verification)
+    }
 }
 
 /// The state of an expert for one batch of texts.
 pub trait ExpertSession {
     /// Answers the rows that ask: one [`HelpResponse`] for each request, in the order of the requests.
     ///
+    /// An expert that can fail at any time, such as one behind a network, reports it for each text
+    /// ([`HelpResponse::failed`]), and the student finishes these texts alone.
+    ///
     /// # Errors
-    /// [`DecodeError::Expert`], which carries any cause, if the expert cannot answer.
+    /// [`DecodeError::Expert`], which carries any cause, if the expert cannot answer. All texts of the decoder are lost.
     fn answer(&mut self, requests: &[HelpRequest<'_>]) -> Result<Vec<HelpResponse>, DecodeError>;
 
     /// Keeps the given rows, in that order, and drops the others, whose texts are finished. There may be none to keep.
@@ -89,6 +118,9 @@ pub struct HelpRequest<'a> {
     /// Whether the student has ended the text. The expert then only verifies: it accepts the end by rolling nothing
     /// back.
     pub at_end: bool,
+    /// The largest number of tokens of an answer after the text for which the length limit and the budget have room. An
+    /// answer after a rollback may have room for fewer. 0 at the end of a text.
+    pub room: usize,
 }
 
 /// An [`AcceptanceRule`](crate::AcceptanceRule) with the values that it needs.
@@ -115,4 +147,14 @@ pub struct HelpResponse {
     pub tokens: Vec<u32>,
     /// The cost of the response, in the expert's own unit.
     pub cost: f32,
+    /// Why the expert cannot help with this text any more. Everything else in the response is then ignored: nothing is
+    /// charged, the student writes its own token, and the text does not ask this expert again.
+    pub failure: Option<FailureReason>,
+}
+
+impl HelpResponse {
+    /// The response of an expert that cannot help with a text any more.
+    pub fn failed(reason: FailureReason) -> Self {
+        Self { failure: Some(reason), ..Self::default() }
+    }
 }

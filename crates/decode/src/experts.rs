@@ -2,7 +2,9 @@
 
 use wheels_lm::ModelSpec;
 
-use crate::{DecodeError, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo, Vocabulary};
+use crate::{
+    DecodeError, Expert, ExpertSession, HelpRequest, HelpResponse, ModelUse, RequestInfo, Verification, Vocabulary,
+};
 
 /// The experts that a student can ask. Each has a help token of its own.
 ///
@@ -52,6 +54,15 @@ impl<'a> Experts<'a> {
     pub fn vocabulary(&self, student: &ModelSpec) -> Vocabulary {
         let tokens = self.experts.iter().map(|(token, _)| *token).collect();
         Vocabulary::new(student, tokens, self.closed_tokens.clone())
+    }
+
+    /// # Errors
+    /// If tokens can be rolled back, and an expert cannot verify them in this way.
+    pub(crate) fn check_verification(&self, verification: &Verification) -> Result<(), DecodeError> {
+        if !verification.can_roll_back() {
+            return Ok(());
+        }
+        self.experts.iter().try_for_each(|(_, expert)| expert.check_verification(verification))
     }
 
     /// Opens a session with every expert.

@@ -136,7 +136,7 @@ pub use error::DecodeError;
 pub use expert::{Acceptance, Expert, ExpertSession, HelpRequest, HelpResponse, RequestInfo};
 pub use experts::Experts;
 pub use help_rule::HelpRule;
-pub use ledger::Enforcement;
+pub use ledger::{BudgetUnit, Enforcement};
 pub use observer::Observer;
 pub use policy::{Policy, PromptSide};
 pub use readout::Readout;
@@ -144,6 +144,11 @@ pub use sampler::{Candidates, SampledToken, Sampler};
 pub use session::{DecodeSession, NewText};
 pub use stats::{DecodeStats, ModelUse};
 pub use teacher::Teacher;
-pub use trajectory::{Action, End, Source, Step, Trajectory};
+pub use trajectory::{Action, End, FailureReason, HelpFailure, Source, Step, Trajectory};
 pub use verification::{AcceptanceRule, Verification};
 pub use vocabulary::Vocabulary;
+
+/// Runs the code of the README as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

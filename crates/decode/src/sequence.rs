@@ -6,8 +6,9 @@ use crate::cursor::Span;
 use crate::ledger::BudgetLedger;
 use crate::settings::{DecodeSettings, Text};
 use crate::{
-    Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, HelpRequest, HelpResponse,
-    HelpRule, Policy, PromptSide, SampledToken, Sampler, Source, Step, Trajectory, Verification, Vocabulary,
+    Acceptance, AcceptanceRule, Action, Candidates, DecodeError, Distribution, End, FailureReason, HelpFailure,
+    HelpRequest, HelpResponse, HelpRule, Policy, PromptSide, SampledToken, Sampler, Source, Step, Trajectory,
+    Verification, Vocabulary,
 };
 
 /// A text while it is written, with its ledger and its random generators.
@@ -25,6 +26,8 @@ pub(crate) struct Sequence {
     /// The number of steps that the observer knows.
     pub(crate) reported: usize,
     end: Option<End>,
+    /// The experts that cannot help with this text any more.
+    failures: Vec<HelpFailure>,
     /// Whether the text was cancelled: nobody waits for it any more.
     pub(crate) is_cancelled: bool,
     max_tokens: usize,
@@ -84,13 +87,14 @@ impl Sequence {
         Self {
             prompt_index: request.prompt_index,
             steps: Vec::new(),
-            ledger: BudgetLedger::new(request.prompt.budget, settings.enforcement),
+            ledger: BudgetLedger::new(request.prompt.budget, settings.enforcement, settings.budget_unit),
             text: Vec::new(),
             verified: 0,
             call: None,
             reported: 0,
             end: (limit == 0).then_some(End::Length),
             is_cancelled: false,
+            failures: Vec::new(),
             max_tokens: limit,
             sampler,
             help_rule: rule,
@@ -141,7 +145,7 @@ impl Sequence {
     /// Decides whether to call an expert.
     pub(crate) fn decide(&mut self, distribution: &Distribution<'_>, vocabulary: &Vocabulary) -> Decision {
         let has_experts = !vocabulary.expert_tokens().is_empty();
-        let open = has_experts && self.is_open();
+        let open = has_experts && self.is_open() && !self.has_failed(distribution.expert());
         let written = self.text.len() - self.verified;
         let asks = has_experts && self.help_rule.score(distribution, written, &mut self.help_rng) > 0.0;
         Decision {
@@ -151,10 +155,10 @@ impl Sequence {
         }
     }
 
-    /// Whether an expert must verify the end of this text, which the student has just finished.
-    pub(crate) fn wants_end_verified(&self, vocabulary: &Vocabulary) -> bool {
+    /// Whether this expert must verify the end of this text, which the student has just finished.
+    pub(crate) fn wants_end_verified(&self, expert: usize, vocabulary: &Vocabulary) -> bool {
         let verifies = self.verification.verify_end && self.verification.can_roll_back();
-        let wanted = verifies && !vocabulary.expert_tokens().is_empty();
+        let wanted = verifies && !vocabulary.expert_tokens().is_empty() && !self.has_failed(expert);
         wanted && self.is_finished() && self.ledger.is_open(self.text.len() - 1)
     }
 
@@ -173,7 +177,9 @@ impl Sequence {
             AcceptanceRule::Surprise => Acceptance::Surprise(self.verification.tolerance_nats),
             AcceptanceRule::Sampling => Acceptance::Sampling(&self.drafts[review_from - self.verified..]),
         };
-        HelpRequest { row, text: &self.text, review_from, acceptance, proposal: call.proposal, at_end }
+        let room = self.ledger.room(self.text.len(), self.max_tokens - self.text.len());
+        let (proposal, room) = (call.proposal, if at_end { 0 } else { room });
+        HelpRequest { row, text: &self.text, review_from, acceptance, proposal, at_end, room }
     }
 
     /// The random number for the policy's own token.
@@ -232,20 +238,31 @@ impl Sequence {
             log_prob: decision.log_prob as f32,
             cost: response.cost,
         };
-        for &token in &response.tokens {
-            if self.is_finished() || !self.is_open() {
+        for (index, &token) in response.tokens.iter().enumerate() {
+            if self.is_finished() || !self.ledger.continues(index, self.text.len()) {
                 break;
             }
             if !vocabulary.contains(token) {
                 return Err(DecodeError::Response { expert, row: self.prompt_index, token });
             }
-            self.ledger.charge();
+            if self.ledger.charges(index) {
+                self.ledger.charge();
+            }
             self.append(Step { token, ..step }, vocabulary);
             self.verified = self.text.len();
             self.drafts.clear();
             step = Step { action: Action::Forced, log_prob: 0.0, cost: 0.0, ..step };
         }
         Ok(())
+    }
+
+    /// Records that an expert cannot help with this text any more.
+    pub(crate) fn fail(&mut self, expert: usize, reason: FailureReason) {
+        self.failures.push(HelpFailure { expert, position: self.text.len(), reason });
+    }
+
+    fn has_failed(&self, expert: usize) -> bool {
+        self.failures.iter().any(|failure| failure.expert == expert)
     }
 
     /// Charges a call that accepted the end of the text.
@@ -258,7 +275,7 @@ impl Sequence {
 
     /// The finished text.
     pub(crate) fn into_trajectory(self) -> Trajectory {
-        Trajectory { steps: self.steps, end: self.end.unwrap_or(End::Length) }
+        Trajectory { steps: self.steps, end: self.end.unwrap_or(End::Length), failures: self.failures }
     }
 
     fn is_open(&self) -> bool {

@@ -7,7 +7,7 @@ use wheels_text::{Prompt, Seed};
 use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::settings::Text;
-use crate::{DecodeError, DecodeStats, Observer, RequestInfo, Sampler, Trajectory};
+use crate::{DecodeError, DecodeStats, Experts, Observer, RequestInfo, Sampler, Trajectory};
 
 /// A batch in which texts can arrive while others are decoded, and leave before they end: what a server needs.
 ///
@@ -42,6 +42,7 @@ use crate::{DecodeError, DecodeStats, Observer, RequestInfo, Sampler, Trajectory
 /// ```
 pub struct DecodeSession<'a> {
     batch: Batch<'a>,
+    experts: &'a Experts<'a>,
     /// The number of texts that have begun.
     begun: usize,
 }
@@ -79,8 +80,8 @@ impl<'p> NewText<'p> {
 }
 
 impl<'a> DecodeSession<'a> {
-    pub(crate) fn new(batch: Batch<'a>) -> Self {
-        Self { batch, begun: 0 }
+    pub(crate) fn new(batch: Batch<'a>, experts: &'a Experts<'a>) -> Self {
+        Self { batch, experts, begun: 0 }
     }
 
     /// Whether there is nothing to do: no text is being decoded, and [`round`](Self::round) has returned all finished ones.
@@ -104,7 +105,7 @@ impl<'a> DecodeSession<'a> {
     ///
     /// # Errors
     /// [`DecodeError::NoRoom`] if there are more texts than [`room`](Self::room). If a prompt, a sampler, a help rule
-    /// or a verification is invalid. No text has begun then, and the others go on as before.
+    /// or a verification is invalid, or an expert cannot verify tokens. No text has begun then, and the others go on as before.
     pub fn add(&mut self, texts: &[NewText<'_>]) -> Result<Range<usize>, DecodeError> {
         let room = self.room();
         if texts.len() > room {
@@ -117,6 +118,7 @@ impl<'a> DecodeSession<'a> {
             let request = RequestInfo { prompt_index: index, prompt, seed: *seed };
             let text = Text::new(request, policy, settings).with_limit(*max_new_tokens, policy.model.spec());
             let text = Text { sampler: sampler.unwrap_or(text.sampler), ..text };
+            self.experts.check_verification(&text.verification)?;
             checked.push(text);
         }
         policy.check(vocabulary, &checked)?;

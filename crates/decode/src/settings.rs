@@ -3,7 +3,7 @@
 use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{Enforcement, HelpRule, Policy, Readout, RequestInfo, Sampler, Verification};
+use crate::{BudgetUnit, Enforcement, HelpRule, Policy, Readout, RequestInfo, Sampler, Verification};
 
 /// A text that is to be written, with what holds for it alone.
 #[derive(Clone, Copy)]
@@ -54,6 +54,7 @@ pub(crate) struct DecodeSettings {
     /// The number of free rows at which new texts take them. None if a batch takes no new texts.
     pub(crate) refill: Option<usize>,
     pub(crate) enforcement: Enforcement,
+    pub(crate) budget_unit: BudgetUnit,
     /// The verification of all texts. None if the policy has one for each text.
     pub(crate) verification: Option<Verification>,
     pub(crate) readout: Readout,

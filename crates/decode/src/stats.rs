@@ -15,7 +15,8 @@ pub struct DecodeStats {
     /// Steps at which the policy asked, even if the budget had no room or the step was rolled back later, plus the
     /// calls that verified the end of a text.
     pub help_asked: u64,
-    /// The charges of all ledgers: steps whose token an expert chose, plus calls that accepted the end of a text.
+    /// The charges of all ledgers: steps whose token an expert chose (or answers, with
+    /// [`BudgetUnit::Calls`](crate::BudgetUnit)), plus calls that accepted the end of a text.
     pub help_given: u64,
     /// The student's tokens that experts rolled back; see [`Verification`](crate::Verification).
     #[serde(alias = "redrafted")]

@@ -208,7 +208,12 @@ impl Teacher<'_> {
                 }
             };
             if let Some(token) = answer {
-                return HelpResponse { rollback: request.text.len() - position, tokens: vec![token], cost: 1.0 };
+                return HelpResponse {
+                    rollback: request.text.len() - position,
+                    tokens: vec![token],
+                    cost: 1.0,
+                    failure: None,
+                };
             }
         }
         HelpResponse { cost: 1.0, ..HelpResponse::default() }

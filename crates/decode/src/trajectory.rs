@@ -1,5 +1,7 @@
 //! A decoded text, and who chose each token.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One decoded text as a list of steps. It does not contain steps that were rolled back.
@@ -12,6 +14,9 @@ pub struct Trajectory {
     pub steps: Vec<Step>,
     /// Why the text ends.
     pub end: End,
+    /// The experts that failed while the text was written. It was finished without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<HelpFailure>,
 }
 
 impl Trajectory {
@@ -94,6 +99,52 @@ pub enum End {
     Length,
 }
 
+/// An expert that failed in the middle of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelpFailure {
+    /// The index of the expert.
+    pub expert: usize,
+    /// The length of the text, tokens, when the expert failed. A rollback by another expert can make the text shorter.
+    pub position: usize,
+    /// What went wrong.
+    pub reason: FailureReason,
+}
+
+/// Why an expert cannot help with a text any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureReason {
+    /// It cannot be reached, or the connection broke.
+    Unreachable,
+    /// It did not answer in time.
+    TimedOut,
+    /// It refuses more requests for the moment.
+    RateLimited,
+    /// It reported an error of its own.
+    ServerError,
+    /// It refused the request, such as for a missing key or a text that is too long.
+    Refused,
+    /// Its answer cannot be used.
+    InvalidReply,
+    /// The cap on its costs leaves no room for another call.
+    SpendingCap,
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "it cannot be reached",
+            Self::TimedOut => "it did not answer in time",
+            Self::RateLimited => "it limits the rate of requests",
+            Self::ServerError => "it reported an error of its own",
+            Self::Refused => "it refused the request",
+            Self::InvalidReply => "its answer cannot be used",
+            Self::SpendingCap => "the cap on its costs is reached",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,9 +156,9 @@ mod tests {
     #[test]
     fn the_end_of_text_is_a_step_but_not_part_of_the_text() {
         let steps = vec![step(5, Source::Student), step(1, Source::Expert(0))];
-        let ended = Trajectory { steps: steps.clone(), end: End::Eos };
+        let ended = Trajectory { steps: steps.clone(), end: End::Eos, failures: vec![] };
         assert_eq!((ended.tokens(), ended.helped()), (vec![5], 1));
-        assert_eq!(Trajectory { steps, end: End::Length }.tokens(), [5, 1]);
-        assert!(Trajectory { steps: vec![], end: End::Length }.tokens().is_empty());
+        assert_eq!(Trajectory { steps, end: End::Length, failures: vec![] }.tokens(), [5, 1]);
+        assert!(Trajectory { steps: vec![], end: End::Length, failures: vec![] }.tokens().is_empty());
     }
 }

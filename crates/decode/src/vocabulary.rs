@@ -51,14 +51,19 @@ impl Vocabulary {
         self.forced_eos
     }
 
-    /// The token that `text` must go on with, if there is one.
-    pub(crate) fn forced(&self, text: &[u32]) -> Option<u32> {
+    /// The token that `text` must go on with, if there is one: a `forced_bos_token_id`.
+    pub fn forced(&self, text: &[u32]) -> Option<u32> {
         self.forced_bos.filter(|_| text.is_empty())
     }
 
     /// The number of columns of the student's logits, help tokens included.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The tokens that end a text.
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
     }
 
     /// Whether a token ends a text.
@@ -74,6 +79,13 @@ impl Vocabulary {
     /// Whether the student can write `token`.
     pub fn contains(&self, token: u32) -> bool {
         (token as usize) < self.size && !self.help_tokens().any(|help| help == token)
+    }
+
+    /// Whether `token` can follow `text`: the student can write it, no other token is forced, and it repeats no n-gram
+    /// that may not be repeated. An answer should have no other tokens.
+    pub fn allows(&self, text: &[u32], token: u32) -> bool {
+        let forced = self.forced(text).is_none_or(|forced| forced == token);
+        forced && self.contains(token) && !self.repeated(text).any(|repeated| repeated == token)
     }
 
     /// The highest token that the student can write, if there is one.
@@ -120,5 +132,10 @@ mod tests {
         assert_eq!(repeated(1, &[4, 5]), [4, 5]);
         assert!(repeated(3, &[4, 5, 6, 4]).is_empty());
         assert!(repeated(0, &[4, 4, 4]).is_empty());
+        let vocabulary = Vocabulary::new(&spec, vec![8], vec![]).with_no_repeat_ngram_size(2);
+        let allowed = |text: &[u32]| (0..9).filter(|&token| vocabulary.allows(text, token)).count();
+        assert_eq!([allowed(&[4, 5, 6]), allowed(&[4, 5, 6, 4])], [8, 7]);
+        let vocabulary = vocabulary.with_forced_bos(Some(3));
+        assert!(vocabulary.allows(&[], 3) && !vocabulary.allows(&[], 4) && vocabulary.allows(&[3], 4));
     }
 }

@@ -348,7 +348,7 @@ fn the_end_of_a_text_is_verified_also_at_the_limit() {
 fn any_expert_can_roll_back_tokens_that_are_not_verified_and_no_others() {
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0]);
     let decode = |rollback, verification| {
-        let response = HelpResponse { rollback, tokens: vec![4], cost: 1.0 };
+        let response = HelpResponse { rollback, tokens: vec![4], cost: 1.0, failure: None };
         let experts = Experts::new().with(HELP, FixedResponse(response));
         let decoder = BudgetedDecoder::new(Policy::greedy(&student).with_help_rule(HelpRule::Every(3)), experts);
         let decoder = decoder.with_verification(verification).with_max_new_tokens(5);

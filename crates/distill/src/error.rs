@@ -273,6 +273,9 @@ pub enum DistillError {
         /// The reason and what to do about it.
         reason: String,
     },
+    /// A teacher that is not on this machine could not score texts.
+    #[error("the teacher could not score the texts; the same call again goes on after the last file")]
+    Scoring(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Worker threads could not be started.
     #[error("cannot start {workers} worker threads: lower `TrainerConfig::workers`")]
     Workers {

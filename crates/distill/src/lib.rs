@@ -105,7 +105,7 @@ pub use scored::{PriceTargets, Scored, TeacherTensors};
 pub use targets::{HiddenData, PricePrompts, TeacherDistributions, TeacherHead, TeacherTargets};
 pub use teacher_cache::{
     CacheContent, CacheFile, CacheManifest, CacheProgress, TeacherCache, TeacherCacheConfig, TeacherCacheWriter,
-    weights_digest,
+    TopKCacheWriter, TopKTeacher, TopTokenList, weights_digest,
 };
 pub use top_k::{TopKData, TopKVocabulary};
 pub use traffic::StepTraffic;

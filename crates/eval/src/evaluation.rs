@@ -26,7 +26,7 @@ use crate::{CorpusStats, DecodedText, EvalError, SystemOutput};
 ///                 let (action, source) = (Action::Token, Source::Student);
 ///                 steps.push(Step { action, token, source, log_prob: 0.0, cost: 0.0 });
 ///             }
-///             trajectories.push(Trajectory { steps, end: End::Eos });
+///             trajectories.push(Trajectory { steps, end: End::Eos, failures: vec![] });
 ///         }
 ///         Ok(Decoded { trajectories, stats: DecodeStats::default() })
 ///     }

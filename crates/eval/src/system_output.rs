@@ -112,7 +112,7 @@ pub(crate) mod tests {
                 let source = if author == 't' { Source::Expert(0) } else { Source::Student };
                 steps.push(Step { action: Action::Token, token: 0, source, log_prob: 0.0, cost: 0.0 });
             }
-            decoded.push(DecodedText::new(String::new(), &Trajectory { steps, end }));
+            decoded.push(DecodedText::new(String::new(), &Trajectory { steps, end, failures: vec![] }));
         }
         SystemOutput { texts: decoded, stats: DecodeStats::default() }
     }

@@ -40,6 +40,7 @@ mod head;
 mod manifest;
 mod scorer;
 mod shard;
+mod top_k_writer;
 mod top_tokens;
 mod writer;
 
@@ -47,4 +48,5 @@ pub use cache::TeacherCache;
 pub use config::{CacheContent, TeacherCacheConfig};
 pub use digest::weights_digest;
 pub use manifest::{CacheFile, CacheManifest};
+pub use top_k_writer::{TopKCacheWriter, TopKTeacher, TopTokenList};
 pub use writer::{CacheProgress, TeacherCacheWriter};
