@@ -31,8 +31,6 @@ pub(crate) struct ReadBatch<'b> {
     mask: Tensor<2>,
     teacher: Option<TeacherRows<'b>>,
     price_targets: Option<PriceTargets>,
-    /// The [sums over the whole batch](crate::Objective::batch_sums).
-    pub(crate) batch_sums: Option<Tensor<1>>,
 }
 
 /// [`TeacherTensors`] without log-probs.
@@ -78,7 +76,6 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
             mask: flags(inside, [rows, width], &plain),
             teacher: batch.teacher.as_ref().map(|teacher| TeacherRows::new(teacher, width, &plain)),
             price_targets,
-            batch_sums: None,
         };
         (read, tape)
     }
@@ -110,12 +107,18 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
             mask: batch.mask.clone(),
             teacher,
             target_network,
-            batch_sums: batch.batch_sums.clone(),
+            batch_sums: None,
         }
     }
 }
 
 impl<'b> ReadBatch<'b> {
+    /// The number of positions, padding included.
+    pub(crate) fn positions(&self) -> usize {
+        let [rows, width] = self.mask.dims();
+        rows * width
+    }
+
     /// Splits a batch into chunks of at most `max_positions` positions. A chunk has at least one part of the `scope`,
     /// and a batch that fits one chunk is returned as it is.
     pub(crate) fn chunks(&self, scope: LossScope, max_positions: usize) -> Vec<Self> {
@@ -158,7 +161,6 @@ impl<'b> ReadBatch<'b> {
                 ..teacher.map(|_, column| column.narrow(0, range.start, range.len()))
             }),
             price_targets: self.price_targets.clone().filter(|_| range.start == 0),
-            batch_sums: self.batch_sums.clone(),
         }
     }
 

@@ -13,7 +13,7 @@ use wheels_student::Student;
 use wheels_text::Seed;
 
 use crate::checkpoint::{Best, Checkpoints, State};
-use crate::gradients::{BatchGradients, LOSS, NLL};
+use crate::gradients::{BatchGradients, LOSS, NLL, fast_positions};
 use crate::objective::{Objective, Requirements};
 use crate::read_batch::BatchModels;
 use crate::report::MetricsLog;
@@ -283,6 +283,7 @@ where
         let device = LanguageModel::device(student);
         let teacher = self.source.teacher_head();
         let max_positions = self.config.max_positions(student.spec().vocab_size);
+        let fast_positions = fast_positions(student.spec(), &device);
         let dropout = self.config.dropout.then(|| Seed(self.config.seed).stream("dropout").nth(self.step as u64));
         let checkpointing = self.config.checkpoints_gradients();
         let numbered: Vec<(u64, &TrainingBatch)> = (0..).zip(batches).collect();
@@ -297,7 +298,7 @@ where
                 };
                 let student = if checkpointing { student.with_gradient_checkpointing() } else { student };
                 let models = BatchModels { student: &student, target_network: target, teacher };
-                let gradients = BatchGradients { objective, models, max_positions, tokens };
+                let gradients = BatchGradients { objective, models, max_positions, fast_positions, tokens };
                 values.extend(gradients.add(batch, &mut sum));
             }
             (sum.grads(), values)
