@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use wheels_lm::{Hidden, LanguageModel, ModelSpec};
 use wheels_student::Student;
 
@@ -71,6 +71,7 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
             sum.accumulate(student, GradientsParams::from_grads(gradients, student));
             return values;
         }
+        let order: Vec<usize> = chunks.iter().flat_map(|chunk| chunk.positions.iter().copied()).collect();
         let (mut states, mut features) = (Vec::new(), Vec::new());
         for ScoredChunk { hidden, scored } in self.scored(chunks) {
             let mut gradients = self.loss(scored, &mut values).backward();
@@ -79,19 +80,22 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
             sum.accumulate(student, GradientsParams::from_grads(gradients, student));
         }
         let hidden = read.hidden;
+        let count = hidden.len();
+        let states = in_batch_order(states, &order, count);
+        let features = (!features.is_empty()).then(|| in_batch_order(features, &order, count));
         let mut add = |gradients| sum.accumulate(student, GradientsParams::from_grads(gradients, student));
         let mut carried = Vec::new();
         let below = if tape.is_none() { Some(hidden.states()) } else { None };
-        for (tensor, gradients) in [(below, &states), (hidden.features(), &features)] {
-            if let Some(tensor) = tensor.filter(Tensor::is_tracked) {
-                carried.push((tensor * Tensor::from_inner(Tensor::cat(gradients.clone(), 0))).sum());
+        for (tensor, gradient) in [(below, Some(&states)), (hidden.features(), features.as_ref())] {
+            if let (Some(tensor), Some(gradient)) = (tensor.filter(Tensor::is_tracked), gradient) {
+                carried.push((tensor * Tensor::from_inner(gradient.clone())).sum());
             }
         }
         if !carried.is_empty() {
             add(Tensor::cat(carried, 0).sum().backward());
         }
         if let Some(tape) = tape {
-            tape.backward(Tensor::cat(states, 0), &mut add);
+            tape.backward(states, &mut add);
         }
         values
     }
@@ -111,7 +115,7 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
     fn scored<'c>(&'c self, chunks: Vec<ReadBatch<'c>>) -> Box<dyn Iterator<Item = ScoredChunk> + 'c> {
         // A whole batch needs no other sums than its own.
         let needs_sums = self.objective.scope() == LossScope::TextAndSums && chunks.len() > 1;
-        let fits = chunks.iter().map(ReadBatch::positions).sum::<usize>() <= self.max_positions;
+        let fits = chunks.iter().map(|chunk| chunk.positions.len()).sum::<usize>() <= self.max_positions;
         if needs_sums && fits {
             let mut scored: Vec<ScoredChunk> = chunks.into_iter().map(|chunk| self.score(chunk)).collect();
             let sums = self.batch_sums(scored.iter().map(|chunk| &chunk.scored));
@@ -157,6 +161,22 @@ fn leaves(hidden: &Hidden) -> Hidden {
         Some(features) => states.with_features(leaf(features)),
         None => states,
     }
+}
+
+/// The gradients of the positions `order` as those of all `count` positions of the batch; 0 at the others.
+fn in_batch_order(parts: Vec<Tensor<2>>, order: &[usize], count: usize) -> Tensor<2> {
+    let gradients = Tensor::cat(parts, 0);
+    if order.iter().copied().eq(0..count) {
+        return gradients;
+    }
+    let mut places = vec![order.len() as i32; count];
+    for (place, &position) in (0..).zip(order) {
+        places[position] = place;
+    }
+    // The last row is for the positions that are in no chunk.
+    let none = gradients.clone().narrow(0, 0, 1).zeros_like();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &gradients.device());
+    Tensor::cat(vec![gradients, none], 0).select(0, places)
 }
 
 /// The gradient of a leaf; 0 if there is none.
