@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, Transaction};
 use wheels_lm::LanguageModel;
 use wheels_student::Student;
 use wheels_text::Seed;
 
+use crate::adamw::FastAdamW;
 use crate::checkpoint::{Best, Checkpoints, State};
 use crate::gradients::{BatchGradients, LOSS, NLL, fast_positions};
 use crate::objective::{Objective, Requirements};
@@ -321,11 +322,7 @@ where
 }
 
 fn optimizer(config: &TrainerConfig) -> ModuleOptimizer {
-    AdamWConfig::new()
-        .with_beta_2(config.beta_2)
-        .with_epsilon(config.epsilon)
-        .with_weight_decay(config.weight_decay)
-        .init()
+    ModuleOptimizer::from(FastAdamW::new(config))
 }
 
 /// Checks that the data and the student have what an objective needs.
@@ -349,15 +346,29 @@ fn check_requirements(needed: Requirements, provided: Requirements, heads: bool)
 
 /// The squared norm of all gradients together. It takes one read from the device.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
-    struct Squares<'g>(&'g GradientsParams, Vec<Tensor<1>>);
+    struct Squares<'g> {
+        gradients: &'g GradientsParams,
+        on_device: Vec<Tensor<1>>,
+        on_host: f64,
+    }
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.extend(self.0.get::<D>(param.id).map(|gradient| gradient.square().sum()));
+            let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+            #[cfg(feature = "cpu")]
+            if let Some(sum) = wheels_cpu::square_sum(&gradient) {
+                self.on_host += sum;
+                return;
+            }
+            self.on_device.push(gradient.square().sum());
         }
     }
-    let mut squares = Squares(gradients, Vec::new());
+    let mut squares = Squares { gradients, on_device: Vec::new(), on_host: 0.0 };
     model.visit(&mut squares);
-    Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
+    let Squares { on_device, on_host, .. } = squares;
+    match on_device.is_empty() {
+        true => on_host,
+        false => on_host + Tensor::cat(on_device, 0).into_data().iter::<f64>().sum::<f64>(),
+    }
 }
 
 /// One step of an exponential moving average: `decay` times the weights of `into` plus `1 - decay` times those of
