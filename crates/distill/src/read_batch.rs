@@ -91,7 +91,8 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
         let vocab_size = self.student.spec().vocab_size;
         let plain = LanguageModel::device(self.student).without_autodiff();
         let logits = |model: &Student<M>, hidden: &Hidden| model.head(hidden).reshape([rows, width, vocab_size]);
-        let teacher = batch.teacher.as_ref().map(|given| given.tensors(&batch.positions, self.teacher, vocab_size, &plain));
+        let teacher =
+            batch.teacher.as_ref().map(|given| given.tensors(&batch.positions, self.teacher, vocab_size, &plain));
         let target_network = self.target_network.zip(batch.target_network.as_ref()).map(|(network, hidden)| {
             Box::new(Scored {
                 logits: logits(network, hidden),

@@ -63,12 +63,7 @@ impl TeacherDistributions {
     ///
     /// # Panics
     /// If there are hidden states and no head, or fewer positions.
-    pub(crate) fn log_probs(
-        &self,
-        positions: &[usize],
-        head: Option<&dyn TeacherHead>,
-        device: &Device,
-    ) -> Tensor<2> {
+    pub(crate) fn log_probs(&self, positions: &[usize], head: Option<&dyn TeacherHead>, device: &Device) -> Tensor<2> {
         match self {
             Self::Hidden(hidden) => {
                 let head = head.expect("a source of hidden states has a teacher's head");
