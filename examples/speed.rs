@@ -54,9 +54,16 @@ struct Flags {
     /// The format of the model's matrices in decoding: f32, f16 or bf16.
     #[arg(long, default_value_t)]
     dtype: FloatFormat,
+    /// The rank of adapters at the queries and values, whose training is measured beside that of all weights. 0 leaves
+    /// this out.
+    #[arg(long, default_value_t = 0)]
+    lora_rank: usize,
     /// Measure decoding only.
     #[arg(long)]
     no_training: bool,
+    /// Measure training only.
+    #[arg(long, conflicts_with = "no_training")]
+    no_decoding: bool,
     /// The number of runs; the median is reported.
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     repeats: usize,
@@ -71,17 +78,22 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
-    for &batch in &flags.batches {
+    for &batch in flags.batches.iter().filter(|_| !flags.no_decoding) {
         let seconds = decode_seconds(flags, &device, [batch, flags.source_tokens], flags.new_tokens)?;
         let tokens = f64::from(batch) * flags.new_tokens as f64;
         report("decode", Some(batch), flags.dtype, tokens / seconds);
     }
-    if flags.prompt_tokens > 0 {
+    if flags.prompt_tokens > 0 && !flags.no_decoding {
         let seconds = decode_seconds(flags, &device, [1, flags.prompt_tokens], 1)?;
         report("prompt", Some(1), flags.dtype, f64::from(flags.prompt_tokens) / seconds);
     }
     if !flags.no_training {
-        report("train", None, FloatFormat::F32, training_speed(flags, &device)?);
+        let load = || Pretrained::load(&flags.model, &device.clone().autodiff());
+        report("train", None, FloatFormat::F32, training_speed(flags, load()?)?);
+        if flags.lora_rank > 0 {
+            let model = load()?.with_lora(&LoraConfig::new(flags.lora_rank))?;
+            report("train-lora", None, FloatFormat::F32, training_speed(flags, model)?);
+        }
     }
     Ok(())
 }
@@ -106,8 +118,7 @@ fn decode_seconds(
 }
 
 /// Target tokens per second in training.
-fn training_speed(flags: &Flags, device: &Device) -> Result<f64, Box<dyn Error>> {
-    let model = Pretrained::load(&flags.model, &device.clone().autodiff())?;
+fn training_speed(flags: &Flags, model: Pretrained) -> Result<f64, Box<dyn Error>> {
     let rows = (flags.batch_tokens / flags.target_tokens).max(1);
     let mut pairs = Vec::new();
     for row in 0..rows {

@@ -35,6 +35,7 @@ parser.add_argument("--new-tokens", type=int, default=64)
 parser.add_argument("--target-tokens", type=int, default=32, help="length of a target in training")
 parser.add_argument("--batch-tokens", type=int, default=1536, help="target tokens in a training batch")
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="batch sizes for decoding")
+parser.add_argument("--no-decoding", action="store_true", help="measure training only")
 parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
@@ -186,7 +187,8 @@ def main() -> None:
     model.generation_config.max_length = None
     parameters = sum(weight.numel() for weight in model.parameters())
     print(json.dumps(dict(peer="torch", what="model", name=args.model.name, parameters=parameters)), flush=True)
-    measure_decoding(model)
+    if not args.no_decoding:
+        measure_decoding(model)
     measure_training(model)
 
 

@@ -14,6 +14,7 @@
 //! # Ok::<(), wheels_device::DeviceError>(())
 //! ```
 
+mod adamw;
 mod attention;
 mod exp;
 mod gate;
@@ -35,6 +36,7 @@ use burn::tensor::Device;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
+pub use adamw::{AdamWStep, adamw, square_sum, steps};
 pub use attention::{CacheView, attention, attention_to};
 pub use gate::silu_gate;
 pub use gradient::with_gradient;

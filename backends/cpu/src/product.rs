@@ -178,9 +178,9 @@ impl<W: Weight> Product<'_, W> {
                 for (panel, y) in x.chunks(width * inputs).zip(y.chunks_mut(width * outputs)) {
                     let panel = S::as_simd_f32s(panel).0;
                     if panel.len() == 2 * inputs {
-                        store(&multiply::<S, 2>(simd, panel, weight), y, first, outputs);
+                        store(&multiply::<S, 2>(simd, panel, weight), y, first, outputs, avx512);
                     } else {
-                        store(&multiply::<S, 1>(simd, panel, weight), y, first, outputs);
+                        store(&multiply::<S, 1>(simd, panel, weight), y, first, outputs, avx512);
                     }
                 }
             }
@@ -263,14 +263,59 @@ fn multiply<S: Simd, const V: usize>(simd: S, panel: &[S::f32s], weight: [&[f32]
 
 /// Writes the outputs from `first` on into the rows of `y`, `[rows, outputs]`.
 #[inline(always)]
-fn store<V: NoUninit>(sums: &[V; TILE], y: &mut [f32], first: usize, outputs: usize) {
+fn store<V: NoUninit>(sums: &[V; TILE], y: &mut [f32], first: usize, outputs: usize, avx512: Option<Avx512>) {
     let sums: &[f32] = cast_slice(sums);
     let width = sums.len() / TILE;
-    for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx512.filter(|_| first + TILE <= outputs) {
+        let whole = width.min(y.len() / outputs) / 16 * 16;
+        while done < whole {
+            let tile = std::array::from_fn(|output| *sums[output * width + done..].first_chunk().expect("16 rows"));
+            for (row, values) in transposed(simd, tile).iter().enumerate() {
+                y[(done + row) * outputs + first..][..TILE].copy_from_slice(values);
+            }
+            done += 16;
+        }
+    }
+    let _ = avx512;
+    for (row, y) in y.chunks_exact_mut(outputs).enumerate().skip(done) {
         for (output, y) in y[first..].iter_mut().take(TILE).enumerate() {
             *y = sums[output * width + row];
         }
     }
+}
+
+/// The transpose of 16 rows of a tile.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transposed(simd: Avx512, tile: [[f32; 16]; TILE]) -> [[f32; TILE]; 16] {
+    let simd = simd.avx512f;
+    let [a, b, c, d, e, f, g, h] = tile.map(|output| pulp::cast(output));
+    // Every quarter of these vectors has two rows of two outputs...
+    let pairs = [(a, b), (c, d), (e, f), (g, h)];
+    let low = pairs.map(|(one, two)| pulp::cast(simd._mm512_unpacklo_ps(one, two)));
+    let high = pairs.map(|(one, two)| pulp::cast(simd._mm512_unpackhi_ps(one, two)));
+    // ...and every quarter of these one row of four outputs.
+    let quads = |first: usize| -> [[f32; 16]; 4] {
+        let (low, high) = ([low[first], low[first + 1]], [high[first], high[first + 1]]);
+        [
+            pulp::cast(simd._mm512_unpacklo_pd(low[0], low[1])),
+            pulp::cast(simd._mm512_unpackhi_pd(low[0], low[1])),
+            pulp::cast(simd._mm512_unpacklo_pd(high[0], high[1])),
+            pulp::cast(simd._mm512_unpackhi_pd(high[0], high[1])),
+        ]
+    };
+    let (left, right) = (quads(0), quads(2));
+    let mut rows = [[0.0; TILE]; 16];
+    for quarter in 0..4 {
+        for row in 0..4 {
+            let values = &mut rows[4 * quarter + row];
+            values[..4].copy_from_slice(&left[row][4 * quarter..][..4]);
+            values[4..].copy_from_slice(&right[row][4 * quarter..][..4]);
+        }
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use wheels_lm::LanguageModel;
 use wheels_student::{LagrangeMultiplier, Prices, Student};
 
 use crate::config::default_positions;
-use crate::objective::LossScope;
 use crate::objective::all_action_consistency::words_loss;
 use crate::objective::distributions::Distributions;
 use crate::read_batch::BatchModels;
@@ -40,7 +39,7 @@ where
     let models = BatchModels { student, target_network: None, teacher: Some(sampler) };
     let read = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<f64>>();
     let (mut log_odds, mut divergences) = (Vec::new(), Vec::new());
-    for chunk in models.read(&batch).chunks(LossScope::Position, default_positions(student.spec().vocab_size)) {
+    for chunk in models.read(&batch).positions_in_chunks(default_positions(student.spec().vocab_size)) {
         let distributions = Distributions::new(&models.score(&chunk));
         let divergence = read(words_loss(&distributions, REWARD_FLOOR).1);
         log_odds.extend(match distributions.help {
@@ -49,12 +48,6 @@ where
         });
         divergences.extend(divergence);
     }
-    let time = rollout.rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-    let mut samples = Vec::new();
-    for (index, row) in rollout.rows.iter().enumerate() {
-        for at in index * time..index * time + row.tokens.len() {
-            samples.push(AskSample { log_odds: log_odds[at], divergence: divergences[at] });
-        }
-    }
-    samples
+    let samples = log_odds.into_iter().zip(divergences);
+    samples.map(|(log_odds, divergence)| AskSample { log_odds, divergence }).collect()
 }

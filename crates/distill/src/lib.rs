@@ -63,6 +63,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adamw;
 mod checkpoint;
 mod config;
 #[cfg(feature = "dashboard")]

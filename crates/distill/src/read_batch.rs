@@ -1,8 +1,9 @@
 //! A batch that its models have read, but whose logits are not computed yet.
 
-use std::ops::Range;
+use std::cmp::Reverse;
 
 use burn::module::Module;
+use burn::tensor::kind::Basic;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use wheels_lm::{Hidden, LanguageModel, Positions, Tape, TokenBatch};
 use wheels_student::Student;
@@ -23,6 +24,10 @@ pub(crate) struct BatchModels<'m, M: Module> {
 /// A batch, or a chunk of one, with the last hidden states at every position of `[rows, width]`.
 #[derive(Clone)]
 pub(crate) struct ReadBatch<'b> {
+    /// The positions in the batch, row after row.
+    pub(crate) positions: Vec<usize>,
+    /// The numbers of target tokens in the rows of the batch.
+    lengths: &'b [usize],
     /// The student's hidden states, row after row. They track gradients if the student does.
     pub(crate) hidden: Hidden,
     /// Those of the target network.
@@ -31,16 +36,12 @@ pub(crate) struct ReadBatch<'b> {
     mask: Tensor<2>,
     teacher: Option<TeacherRows<'b>>,
     price_targets: Option<PriceTargets>,
-    /// The [sums over the whole batch](crate::Objective::batch_sums).
-    pub(crate) batch_sums: Option<Tensor<1>>,
 }
 
 /// [`TeacherTensors`] without log-probs.
 #[derive(Clone)]
 struct TeacherRows<'b> {
     distributions: &'b TeacherDistributions,
-    /// The index of the first position among those of the distributions.
-    start: usize,
     help_token: Option<usize>,
     /// `[rows, width]`.
     helped: Tensor<2>,
@@ -72,13 +73,14 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
         });
         let (hidden, tape) = teacher_forced_with_tape(self.student, &batch.prompts, inputs);
         let read = ReadBatch {
+            positions: (0..rows * width).collect(),
+            lengths: batch.targets.lengths(),
             hidden,
             target_network: self.target_network.map(|network| teacher_forced(network, &batch.prompts, inputs)),
             targets: batch.targets.tensor(&plain),
             mask: flags(inside, [rows, width], &plain),
             teacher: batch.teacher.as_ref().map(|teacher| TeacherRows::new(teacher, width, &plain)),
             price_targets,
-            batch_sums: None,
         };
         (read, tape)
     }
@@ -89,7 +91,8 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
         let vocab_size = self.student.spec().vocab_size;
         let plain = LanguageModel::device(self.student).without_autodiff();
         let logits = |model: &Student<M>, hidden: &Hidden| model.head(hidden).reshape([rows, width, vocab_size]);
-        let teacher = batch.teacher.as_ref().map(|given| given.tensors(self.teacher, vocab_size, &plain));
+        let teacher =
+            batch.teacher.as_ref().map(|given| given.tensors(&batch.positions, self.teacher, vocab_size, &plain));
         let target_network = self.target_network.zip(batch.target_network.as_ref()).map(|(network, hidden)| {
             Box::new(Scored {
                 logits: logits(network, hidden),
@@ -110,25 +113,47 @@ impl<M: Module + LanguageModel> BatchModels<'_, M> {
             mask: batch.mask.clone(),
             teacher,
             target_network,
-            batch_sums: batch.batch_sums.clone(),
+            batch_sums: None,
         }
     }
 }
 
 impl<'b> ReadBatch<'b> {
-    /// Splits a batch into chunks of at most `max_positions` positions. A chunk has at least one part of the `scope`,
-    /// and a batch that fits one chunk is returned as it is.
+    /// Splits a batch into chunks of at most `max_positions` positions, or of one part of the `scope`. The chunks leave out
+    /// padding where they can: single positions have none, and texts share a chunk with texts of about their length. A batch
+    /// that fits one chunk is returned as it is.
     pub(crate) fn chunks(&self, scope: LossScope, max_positions: usize) -> Vec<Self> {
-        let [rows, width] = self.mask.dims();
-        let whole = match scope {
-            _ if rows * width <= max_positions => return vec![self.clone()],
-            LossScope::Batch => return vec![self.clone()],
-            LossScope::Position => self.with_rows_of_one_position(),
-            LossScope::Text | LossScope::TextAndSums => self.clone(),
-        };
-        let [rows, width] = whole.mask.dims();
-        let size = (max_positions / width).max(1);
-        (0..rows).step_by(size).map(|start| whole.rows(start..rows.min(start + size))).collect()
+        match scope {
+            _ if self.positions.len() <= max_positions => vec![self.clone()],
+            LossScope::Batch => vec![self.clone()],
+            LossScope::Position => self.positions_in_chunks(max_positions),
+            LossScope::Text | LossScope::TextAndSums => self.texts_in_chunks(max_positions),
+        }
+    }
+
+    /// The positions with a target, each in a row of its own.
+    pub(crate) fn positions_in_chunks(&self, max_positions: usize) -> Vec<Self> {
+        let rows: Vec<usize> = (0..self.lengths.len()).collect();
+        let [_, width] = self.mask.dims();
+        let positions = rows.into_iter().flat_map(|row| row * width..row * width + self.lengths[row]);
+        let positions: Vec<usize> = positions.collect();
+        positions.chunks(max_positions).map(|chunk| self.select(chunk.to_vec(), chunk.len())).collect()
+    }
+
+    /// The texts, the longest ones first, without padding behind the longest text of a chunk.
+    fn texts_in_chunks(&self, max_positions: usize) -> Vec<Self> {
+        let [_, width] = self.mask.dims();
+        let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
+        rows.sort_by_key(|&row| Reverse(self.lengths[row]));
+        let (mut chunks, mut left) = (Vec::new(), rows.as_slice());
+        while let Some(&longest) = left.first() {
+            let time = self.lengths[longest];
+            let (rows, others) = left.split_at((max_positions / time).clamp(1, left.len()));
+            let positions = rows.iter().flat_map(|row| row * width..row * width + time).collect();
+            chunks.push(self.select(positions, rows.len()));
+            left = others;
+        }
+        chunks
     }
 
     /// The same batch without the graph of its hidden states and without price prompts.
@@ -141,40 +166,40 @@ impl<'b> ReadBatch<'b> {
         Self { hidden, price_targets: None, ..self.clone() }
     }
 
-    /// Some of the rows.
-    fn rows(&self, range: Range<usize>) -> Self {
-        let [rows, width] = self.mask.dims();
-        if range.len() == rows {
-            return self.clone();
-        }
-        let narrow = |hidden: &Hidden| hidden.narrow(range.start * width, range.len() * width);
+    /// Some positions of a batch as a grid of `rows` rows. The positions of a row are from one row of the batch.
+    fn select(&self, positions: Vec<usize>, rows: usize) -> Self {
+        let [_, width] = self.mask.dims();
+        let time = positions.len() / rows;
+        let numbers = |numbers: Vec<i32>| {
+            let shape = [numbers.len()];
+            Tensor::<1, Int>::from_data(TensorData::new(numbers, shape), &self.mask.device())
+        };
+        let grid = GridIndex { places: numbers(positions.iter().map(|&place| place as i32).collect()), rows, time };
+        let rows = numbers(positions.iter().step_by(time).map(|place| (place / width) as i32).collect());
         Self {
-            hidden: narrow(&self.hidden),
-            target_network: self.target_network.as_ref().map(narrow),
-            targets: self.targets.clone().narrow(0, range.start, range.len()),
-            mask: self.mask.clone().narrow(0, range.start, range.len()),
-            teacher: self.teacher.as_ref().map(|teacher| TeacherRows {
-                start: teacher.start + range.start * width,
-                ..teacher.map(|_, column| column.narrow(0, range.start, range.len()))
-            }),
-            price_targets: self.price_targets.clone().filter(|_| range.start == 0),
-            batch_sums: self.batch_sums.clone(),
+            hidden: self.hidden.select(&positions),
+            target_network: self.target_network.as_ref().map(|hidden| hidden.select(&positions)),
+            targets: grid.of(&self.targets),
+            mask: grid.of(&self.mask),
+            teacher: self.teacher.as_ref().map(|teacher| teacher.select(&grid, &rows)),
+            price_targets: self.price_targets.clone().filter(|_| positions.contains(&0)),
+            positions,
+            lengths: self.lengths,
         }
     }
+}
 
-    /// The same positions, each in a row of its own.
-    fn with_rows_of_one_position(&self) -> Self {
-        let [_, width] = self.mask.dims();
-        let teacher = self
-            .teacher
-            .as_ref()
-            .map(|teacher| teacher.map(|columns, values| values.repeat_dim(1, width / columns).reshape([-1, 1])));
-        Self {
-            targets: self.targets.clone().reshape([-1, 1]),
-            mask: self.mask.clone().reshape([-1, 1]),
-            teacher,
-            ..self.clone()
-        }
+/// Some positions of a batch as a grid.
+struct GridIndex {
+    places: Tensor<1, Int>,
+    rows: usize,
+    time: usize,
+}
+
+impl GridIndex {
+    /// The values at these positions, `[rows, time]`.
+    fn of<K: Basic>(&self, values: &Tensor<2, K>) -> Tensor<2, K> {
+        values.clone().flatten::<1>(0, 1).select(0, self.places.clone()).reshape([self.rows, self.time])
     }
 }
 
@@ -191,7 +216,6 @@ impl<'b> TeacherRows<'b> {
         });
         Self {
             distributions: &teacher.distributions,
-            start: 0,
             help_token: teacher.help_token.map(|token| token as usize),
             helped: flags(helped, [rows, width], device),
             price: column(|row| row.price),
@@ -200,23 +224,28 @@ impl<'b> TeacherRows<'b> {
         }
     }
 
-    /// The same rows with changed tensors. `change` gets the number of columns and the tensor.
-    fn map(&self, change: impl Fn(usize, Tensor<2>) -> Tensor<2>) -> Self {
-        let changed = |tensor: &Tensor<2>| change(tensor.dims()[1], tensor.clone());
+    /// Some positions, and the rows of the batch that they are from.
+    fn select(&self, grid: &GridIndex, rows: &Tensor<1, Int>) -> Self {
+        let of_rows = |column: &Tensor<2>| column.clone().select(0, rows.clone());
         Self {
-            helped: changed(&self.helped),
-            price: changed(&self.price),
-            deployed: changed(&self.deployed),
-            ended: changed(&self.ended),
-            ..self.clone()
+            helped: grid.of(&self.helped),
+            price: of_rows(&self.price),
+            deployed: of_rows(&self.deployed),
+            ended: of_rows(&self.ended),
+            ..*self
         }
     }
 
     /// The tensors for a student whose vocabulary has `vocab_size` columns. Columns that the teacher lacks get the
     /// lowest log-prob, and columns that the student lacks are dropped.
-    fn tensors(&self, head: Option<&dyn TeacherHead>, vocab_size: usize, device: &Device) -> TeacherTensors {
+    fn tensors(
+        &self,
+        positions: &[usize],
+        head: Option<&dyn TeacherHead>,
+        vocab_size: usize,
+        device: &Device,
+    ) -> TeacherTensors {
         let [rows, width] = self.helped.dims();
-        let positions = self.start..self.start + rows * width;
         let mut log_probs = self.distributions.log_probs(positions, head, device);
         let [count, columns] = log_probs.dims();
         if columns < vocab_size {

@@ -1,7 +1,5 @@
 //! The teacher's targets for a batch.
 
-use std::ops::Range;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use wheels_lm::{Hidden, TokenBatch};
 
@@ -60,21 +58,16 @@ pub struct PricePrompts {
 }
 
 impl TeacherDistributions {
-    /// The log-probs at some positions, row after row, nats, `[positions, vocab]`. They are on `device`, or on that of
+    /// The log-probs at some positions, nats, `[positions, vocab]`. They are on `device`, or on that of
     /// the teacher's head.
     ///
     /// # Panics
     /// If there are hidden states and no head, or fewer positions.
-    pub(crate) fn log_probs(
-        &self,
-        positions: Range<usize>,
-        head: Option<&dyn TeacherHead>,
-        device: &Device,
-    ) -> Tensor<2> {
+    pub(crate) fn log_probs(&self, positions: &[usize], head: Option<&dyn TeacherHead>, device: &Device) -> Tensor<2> {
         match self {
             Self::Hidden(hidden) => {
                 let head = head.expect("a source of hidden states has a teacher's head");
-                head.log_probs(&hidden.slice(positions))
+                head.log_probs(&hidden.select(positions))
             }
             Self::LogProbs(log_probs) => {
                 let vocab = *log_probs.shape().last().expect("log-probs have three dimensions");
@@ -120,12 +113,12 @@ impl HiddenData {
     /// # Panics
     /// If there are fewer positions.
     #[must_use]
-    pub fn slice(&self, positions: Range<usize>) -> Self {
-        let slice = |data: &TensorData| {
+    pub fn select(&self, positions: &[usize]) -> Self {
+        let select = |data: &TensorData| {
             let [_, width] = data.shape().dims();
-            rows(data, width, positions.clone())
+            rows(data, width, positions)
         };
-        Self { states: slice(&self.states), features: self.features.as_ref().map(slice) }
+        Self { states: select(&self.states), features: self.features.as_ref().map(select) }
     }
 
     /// The size in memory, bytes.
@@ -135,10 +128,13 @@ impl HiddenData {
 }
 
 /// Some rows of data that have `width` numbers in each row.
-pub(crate) fn rows(data: &TensorData, width: usize, range: Range<usize>) -> TensorData {
+pub(crate) fn rows(data: &TensorData, width: usize, rows: &[usize]) -> TensorData {
     let size = width * data.dtype().size();
-    let bytes = data.as_bytes()[range.start * size..range.end * size].to_vec();
-    TensorData::from_bytes_vec(bytes, [range.len(), width], data.dtype())
+    let mut bytes = Vec::with_capacity(rows.len() * size);
+    for row in rows {
+        bytes.extend_from_slice(&data.as_bytes()[row * size..][..size]);
+    }
+    TensorData::from_bytes_vec(bytes, [rows.len(), width], data.dtype())
 }
 
 #[cfg(test)]
@@ -146,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_of_hidden_states_has_the_features_of_its_positions() {
+    fn selected_hidden_states_have_the_features_of_their_positions() {
         let device = Device::flex();
         let numbers = |width: usize| {
             let values: Vec<f32> = (0..4 * width).map(|value| value as f32).collect();
@@ -155,9 +151,10 @@ mod tests {
         let hidden = Hidden::new(numbers(3)).with_features(numbers(2));
         let data = HiddenData::new(&hidden);
         assert_eq!(data.bytes(), 4 * 5 * 4);
-        let slice = data.slice(1..3).hidden(&device);
-        assert_eq!(slice.states().into_data(), numbers(3).narrow(0, 1, 2).into_data());
-        assert_eq!(slice.features().map(Tensor::into_data), Some(numbers(2).narrow(0, 1, 2).into_data()));
+        let selected = data.select(&[1, 2]).hidden(&device);
+        assert_eq!(selected.states().into_data(), numbers(3).narrow(0, 1, 2).into_data());
+        assert_eq!(selected.features().map(Tensor::into_data), Some(numbers(2).narrow(0, 1, 2).into_data()));
+        assert_eq!(data.select(&[2, 0]), HiddenData::new(&hidden.select(&[2, 0])));
         assert_eq!(HiddenData::new(&data.hidden(&device)), data);
     }
 }

@@ -1,6 +1,5 @@
 //! The most likely tokens of a teacher.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
@@ -49,11 +48,11 @@ impl TopKData {
     ///
     /// # Panics
     /// If there are fewer positions.
-    pub(crate) fn log_probs(&self, positions: Range<usize>, device: &Device) -> Tensor<2> {
+    pub(crate) fn log_probs(&self, positions: &[usize], device: &Device) -> Tensor<2> {
         let [_, k] = self.log_probs.shape().dims();
-        let ids = rows(&self.ids, k, positions.clone()).convert_dtype(DType::I32);
+        let ids = rows(&self.ids, k, positions).convert_dtype(DType::I32);
         let ids = Tensor::<2, Int>::from_data(ids, device);
-        let top = Tensor::<2>::from_data(rows(&self.log_probs, k, positions.clone()), device);
+        let top = Tensor::<2>::from_data(rows(&self.log_probs, k, positions), device);
         let tail = Tensor::<2>::from_data(rows(&self.tail, 1, positions), device);
 
         let TopKVocabulary { size, excluded } = &*self.vocabulary;
@@ -92,12 +91,12 @@ mod tests {
         let tail = numbers(&[0.3_f32.ln(), MIN_LOG_PROB as f32], 1);
         let data = TopKData::new(ids, numbers(&top, 2), tail, vocabulary);
         assert_eq!(data.bytes(), 4 * 2 + 4 * 4 + 2 * 4);
-        let found: Vec<f32> = data.log_probs(0..2, &Device::flex()).exp().into_data().iter().collect();
+        let found: Vec<f32> = data.log_probs(&[0, 1], &Device::flex()).exp().into_data().iter().collect();
         let expected = [0.0, 0.2, 0.1, 0.5, 0.1, 0.1, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0, 0.4, 0.0];
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
         }
-        let second: Vec<f32> = data.log_probs(1..2, &Device::flex()).exp().into_data().iter().collect();
+        let second: Vec<f32> = data.log_probs(&[1], &Device::flex()).exp().into_data().iter().collect();
         assert_eq!(second, found[7..]);
     }
 }

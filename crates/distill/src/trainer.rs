@@ -6,14 +6,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::module::{Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, Transaction};
 use wheels_lm::LanguageModel;
 use wheels_student::Student;
 use wheels_text::Seed;
 
+use crate::adamw::FastAdamW;
 use crate::checkpoint::{Best, Checkpoints, State};
-use crate::gradients::{BatchGradients, LOSS, NLL};
+use crate::gradients::{BatchGradients, LOSS, NLL, fast_positions};
 use crate::objective::{Objective, Requirements};
 use crate::read_batch::BatchModels;
 use crate::report::MetricsLog;
@@ -283,6 +284,7 @@ where
         let device = LanguageModel::device(student);
         let teacher = self.source.teacher_head();
         let max_positions = self.config.max_positions(student.spec().vocab_size);
+        let fast_positions = fast_positions(student.spec(), &device);
         let dropout = self.config.dropout.then(|| Seed(self.config.seed).stream("dropout").nth(self.step as u64));
         let checkpointing = self.config.checkpoints_gradients();
         let numbered: Vec<(u64, &TrainingBatch)> = (0..).zip(batches).collect();
@@ -297,7 +299,7 @@ where
                 };
                 let student = if checkpointing { student.with_gradient_checkpointing() } else { student };
                 let models = BatchModels { student: &student, target_network: target, teacher };
-                let gradients = BatchGradients { objective, models, max_positions, tokens };
+                let gradients = BatchGradients { objective, models, max_positions, fast_positions, tokens };
                 values.extend(gradients.add(batch, &mut sum));
             }
             (sum.grads(), values)
@@ -320,11 +322,7 @@ where
 }
 
 fn optimizer(config: &TrainerConfig) -> ModuleOptimizer {
-    AdamWConfig::new()
-        .with_beta_2(config.beta_2)
-        .with_epsilon(config.epsilon)
-        .with_weight_decay(config.weight_decay)
-        .init()
+    ModuleOptimizer::from(FastAdamW::new(config))
 }
 
 /// Checks that the data and the student have what an objective needs.
@@ -348,15 +346,29 @@ fn check_requirements(needed: Requirements, provided: Requirements, heads: bool)
 
 /// The squared norm of all gradients together. It takes one read from the device.
 fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
-    struct Squares<'g>(&'g GradientsParams, Vec<Tensor<1>>);
+    struct Squares<'g> {
+        gradients: &'g GradientsParams,
+        on_device: Vec<Tensor<1>>,
+        on_host: f64,
+    }
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.extend(self.0.get::<D>(param.id).map(|gradient| gradient.square().sum()));
+            let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+            #[cfg(feature = "cpu")]
+            if let Some(sum) = wheels_cpu::square_sum(&gradient) {
+                self.on_host += sum;
+                return;
+            }
+            self.on_device.push(gradient.square().sum());
         }
     }
-    let mut squares = Squares(gradients, Vec::new());
+    let mut squares = Squares { gradients, on_device: Vec::new(), on_host: 0.0 };
     model.visit(&mut squares);
-    Tensor::cat(squares.1, 0).into_data().iter::<f64>().sum()
+    let Squares { on_device, on_host, .. } = squares;
+    match on_device.is_empty() {
+        true => on_host,
+        false => on_host + Tensor::cat(on_device, 0).into_data().iter::<f64>().sum::<f64>(),
+    }
 }
 
 /// One step of an exponential moving average: `decay` times the weights of `into` plus `1 - decay` times those of

@@ -215,6 +215,6 @@ fn chunks_hold_the_given_number_of_positions_or_one_text() {
     let whole = Recorder::shapes(&ForwardKl, Some(LossScope::Batch));
     assert_eq!(whole.len(), 3 * 2, "three steps of two workers");
     let positions = |shapes: &[[usize; 3]]| shapes.iter().map(|&[rows, time, _]| rows * time).sum::<usize>();
-    assert_eq!(positions(&cut), positions(&whole));
-    assert_eq!(positions(&texts), positions(&whole));
+    assert!(positions(&cut) <= positions(&texts), "single positions have no padding");
+    assert!(positions(&texts) < positions(&whole), "a text is padded to the longest one of its chunk");
 }

@@ -134,6 +134,18 @@ impl Hidden {
         }
     }
 
+    /// The states and features at some positions.
+    ///
+    /// # Panics
+    /// If there are fewer positions.
+    #[must_use]
+    pub fn select(&self, positions: &[usize]) -> Self {
+        Self {
+            states: select(self.states.clone(), positions),
+            features: self.features.clone().map(|features| select(features, positions)),
+        }
+    }
+
     /// Splits into chunks of at most `size` positions, so that a caller need not hold the logits of all positions.
     ///
     /// # Panics

@@ -237,18 +237,23 @@ impl<M: Module + LanguageModel + Sync, T: LanguageModel + Sync> BatchSource<M> f
         let seed = seed.stream("price-prompts").nth(self.step as u64);
         self.step += 1;
         let prices = self.prices.as_ref().expect("the first rollouts set the prices");
-        let mut batches = Vec::with_capacity(rollouts.len());
-        for (index, rollout) in rollouts.iter().enumerate() {
-            let mut batch = self.sampler.batch(rollout, prices);
-            if self.sampler.config().price_prompts > 0
-                && let Some(teacher) = &mut batch.teacher
-            {
-                let mut rng = seed.nth(index as u64).rng();
-                teacher.price_prompts = Some(self.sampler.price_prompts(prices, &mut rng)?);
+        let sampler = &self.sampler;
+        let numbered: Vec<(u64, Arc<Rollout>)> = (0..).zip(rollouts).collect();
+        let chunks = workers.map_chunks(&numbered, |chunk| {
+            let mut batches = Vec::with_capacity(chunk.len());
+            for (index, rollout) in chunk {
+                let mut batch = sampler.batch(rollout, prices);
+                if sampler.config().price_prompts > 0
+                    && let Some(teacher) = &mut batch.teacher
+                {
+                    let mut rng = seed.nth(*index).rng();
+                    teacher.price_prompts = Some(sampler.price_prompts(prices, &mut rng)?);
+                }
+                batches.push(batch);
             }
-            batches.push(batch);
-        }
-        Ok(batches)
+            Ok::<_, DistillError>(batches)
+        });
+        Ok(chunks.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     fn teacher_head(&self) -> Option<&dyn TeacherHead> {
