@@ -102,7 +102,7 @@ fn the_price_search_and_the_budget_report_show_their_progress() {
     let mut seen = Vec::new();
     let run = Distillation::new(student(), &teacher).config(config).on_progress(|progress| seen.push(progress));
     run.run(&train, &valid, folder.path()).unwrap();
-    for (work, total) in [("price search", 2 * 12), ("budget report", 2 * 3)] {
+    for (work, total) in [("price search", 2 * 12), ("budget report", 2 * 4)] {
         let done: Vec<usize> = seen.iter().filter(|progress| progress.work == work).map(|p| p.done).collect();
         assert!(seen.iter().all(|progress| progress.work != work || progress.total == total), "{seen:?}");
         assert_eq!((done.first(), done.last()), (Some(&0), Some(&total)), "{work}");

@@ -21,9 +21,10 @@ pub struct BudgetReport {
     pub used_uncalibrated: f64,
     /// chrF against the references, with calibrated thresholds.
     pub chrf: f64,
-    /// The mean absolute error of the number of helped tokens that the value head V_C predicts for a text, tokens.
+    /// The mean absolute error of the number of calls that are predicted for a text with enforced budgets
+    /// ([`Pair::forecast`]).
     pub forecast_error: f64,
-    /// Pearson's correlation of the predicted and the used help, over texts.
+    /// Pearson's correlation of the predicted and the used calls, over texts.
     pub forecast_correlation: f64,
     /// Spearman's correlation of the log-odds of asking and the divergence from the teacher, over tokens.
     pub ask_correlation: f64,
@@ -31,7 +32,7 @@ pub struct BudgetReport {
 
 impl BudgetReport {
     /// The number of parts of a measurement.
-    pub(crate) const PARTS: usize = 3;
+    pub(crate) const PARTS: usize = 4;
 
     /// Measures how the student of a calibrated pair uses one budget. `uncalibrated` is the same pair without thresholds.
     /// `on_part` is called after each of the [`PARTS`](Self::PARTS).
@@ -51,8 +52,10 @@ impl BudgetReport {
         let as_trained = uncalibrated.unenforced().decode(&prompts, Seed(0))?.stats.help_rate();
         on_part();
         let decoded = pair.unenforced().decode(&prompts, Seed(0))?;
-        let used: Vec<f64> = decoded.trajectories.iter().map(|text| text.helped() as f64).collect();
         let output = evaluation.output(decoded)?;
+        on_part();
+        let enforced = pair.decoder().decode(&prompts, Seed(0))?;
+        let used: Vec<f64> = enforced.trajectories.iter().map(|text| f64::from(text.cost())).collect();
         let forecast = pair.forecast(&prompts).unwrap_or_else(|| vec![0.0; used.len()]);
         let errors: f64 = used.iter().zip(&forecast).map(|(used, forecast)| (used - forecast).abs()).sum();
         on_part();

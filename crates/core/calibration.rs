@@ -4,8 +4,8 @@ use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{
-    Calibration, CalibrationPoint, Confidence, DecodeStats, Decoder, Enforcement, FoundThreshold, ThresholdSearch,
-    Verification,
+    Calibration, CalibrationPoint, Confidence, DecodeStats, Decoder, Enforcement, FoundThreshold, HelpForecast,
+    ThresholdSearch, Verification,
 };
 use crate::eval::{CallCost, Evaluation, PairCost};
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
@@ -82,7 +82,8 @@ pub struct CalibrationTrial {
 
 impl Pair {
     /// Finds when the student asks, and what the teacher accepts, for each rate of help: the threshold and the
-    /// [`Verification`] with the best texts (chrF) that the rate pays for.
+    /// [`Verification`] with the best texts (chrF) that the rate pays for. From the help that these texts then use with
+    /// enforced budgets, it fits a forecast for each rate ([`Pair::forecast`]).
     ///
     /// Each trial of a threshold decodes the texts with the teacher in the loop and without enforcing budgets. The budget
     /// of the prompts is the rate, in whole percent. `on_trial` is called after each trial, and for the result of each
@@ -120,7 +121,9 @@ impl Pair {
             let chosen_before = points.last().map(|point| point.verification);
             points.push(search.point(index, chosen_before)?);
         }
-        Ok(Calibration::new(config.confidence, points)?)
+        let calibration = Calibration::new(config.confidence, points)?;
+        let forecasts = search.forecasts(&calibration)?;
+        Ok(calibration.with_forecasts(forecasts))
     }
 }
 
@@ -149,13 +152,17 @@ struct Limit {
     start: f64,
 }
 
+/// The budget that a prompt states for a rate of help.
+fn budget(rate: f64) -> HelpBudget {
+    HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8)
+}
+
 impl Search<'_> {
     /// The point for a rate. `chosen_before` is the verification of the rate before.
     fn point(&mut self, index: usize, chosen_before: Option<Verification>) -> Result<CalibrationPoint, Error> {
         let Self { config, .. } = *self;
         let rate = config.rates[index];
-        let budget = HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8);
-        let prompts = self.evaluation.prompts(budget)?;
+        let prompts = self.evaluation.prompts(budget(rate))?;
         let plain = self.threshold(index, Verification::default(), None, &prompts)?;
         let mut limit = Limit { cost: plain.output.cost, start: plain.threshold };
         let mut best = (Verification::default(), plain);
@@ -220,6 +227,21 @@ impl Search<'_> {
             let used = limit.map_or(help_rate, |limit| help_rate.max(rate * outcome.cost / limit.cost));
             Ok::<_, Error>((used, outcome))
         })
+    }
+
+    /// Forecasts of the charges of a text at each rate, from the charges of all texts with enforced budgets.
+    fn forecasts(&self, calibration: &Calibration) -> Result<Vec<HelpForecast>, Error> {
+        let Self { pair, config, evaluation, .. } = self;
+        let mut forecasts = Vec::with_capacity(config.rates.len());
+        for &rate in &config.rates {
+            let prompts = evaluation.prompts(budget(rate))?;
+            let policy = pair.policy().with_calibration(Some(calibration));
+            let decoder = pair.decoder_with(policy).with_batch_size(config.batch_size);
+            let decoded = decoder.decode(&prompts, Seed(7))?;
+            let used: Vec<f64> = decoded.trajectories.iter().map(|text| f64::from(text.cost())).collect();
+            forecasts.extend(HelpForecast::fit(rate, &pair.forecast_inputs(&prompts), &used));
+        }
+        Ok(forecasts)
     }
 
     /// What the help of some texts cost, per token. Only ratios matter.

@@ -94,6 +94,12 @@ pub enum Error {
         /// What a student that has learned it would have.
         missing: &'static str,
     },
+    /// A student without forecasts is asked how much help a text will use.
+    #[error(
+        "the student has no forecasts of its help: calibrate it again on at least 20 texts (`wheels calibrate`), or give a \
+         budget"
+    )]
+    NoForecast,
     /// The teacher has learned to ask for help, and the student has not.
     #[error(
         "student and teacher are swapped: the teacher has learned to ask for help, and the student has not. Give the \

@@ -179,10 +179,48 @@ impl Pair {
         BudgetedDecoder::new(policy, experts).with_generation(&self.student.generation)
     }
 
-    /// The number of helped tokens that the student's value head V_C predicts for each prompt. None without heads.
+    /// The number of calls of the teacher that are predicted for the text of each prompt, with enforced budgets. It is the
+    /// forecast of the calibration ([`calibrate`](Self::calibrate)). Without one, it is the number of helped tokens that the
+    /// student's value head V_C predicts, which is a rough guide. None without heads and forecasts.
     pub fn forecast(&self, prompts: &[Prompt]) -> Option<Vec<f64>> {
+        let inputs = self.forecast_inputs(prompts);
+        let calibrated = self.student.calibration.as_ref().and_then(|calibration| {
+            let of_prompt = |(prompt, input): (&Prompt, &ForecastInput)| {
+                calibration.forecast(prompt.budget.share(input.prompt_tokens), *input)
+            };
+            prompts.iter().zip(&inputs).map(of_prompt).collect()
+        });
+        let has_heads = self.student.model.has_heads();
+        calibrated.or_else(|| has_heads.then(|| inputs.iter().map(|input| input.value.max(0.0)).collect()))
+    }
+
+    /// What a forecast knows of the texts of some prompts.
+    pub(crate) fn forecast_inputs(&self, prompts: &[Prompt]) -> Vec<ForecastInput> {
         let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
-        self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()))
+        let values = self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()));
+        let values = values.unwrap_or_else(|| vec![0.0; prompts.len()]);
+        let lengths = prompts.iter().map(|prompt| prompt.expert.len());
+        lengths.zip(values).map(|(prompt_tokens, value)| ForecastInput { prompt_tokens, value }).collect()
+    }
+
+    /// The largest of the calibrated budgets for whose text at most `calls` calls of the teacher are predicted, or a budget
+    /// of that number of calls if all are predicted to need more. The decoder then enforces that budget, not the prediction.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt), and [`Error::NoForecast`] if the student's calibration has no forecasts.
+    pub fn budget_for_calls(&self, text: &str, calls: u32) -> Result<HelpBudget, Error> {
+        let forecasts = self.student.calibration.as_ref().map_or(&[][..], |calibration| calibration.forecasts());
+        if forecasts.is_empty() {
+            return Err(Error::NoForecast);
+        }
+        let mut budgets = Vec::with_capacity(forecasts.len());
+        for forecast in forecasts {
+            budgets.push(HelpBudget::percent((100.0 * forecast.rate).round() as u8));
+        }
+        let prompts = budgets.iter().map(|&budget| self.prompt(text, budget)).collect::<Result<Vec<_>, _>>()?;
+        let predicted = self.forecast(&prompts).ok_or(Error::NoForecast)?;
+        let fits = budgets.iter().zip(predicted).rev().find(|(_, predicted)| *predicted <= f64::from(calls));
+        Ok(fits.map_or(HelpBudget::tokens(calls), |(budget, _)| *budget))
     }
 
     /// The student's log-odds of asking, and its divergence from the teacher, at each token of its greedy texts for a

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Confidence, DecodeError, HelpRule, Verification};
+use crate::{Confidence, DecodeError, ForecastInput, HelpForecast, HelpRule, Verification};
 
 /// Thresholds on a measure of confidence, each with a verification and the help rate that both gave on held-out texts.
 ///
@@ -21,6 +21,9 @@ pub struct Calibration {
     /// The measure of confidence.
     pub confidence: Confidence,
     points: Vec<CalibrationPoint>,
+    /// In rising order of their rates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forecasts: Vec<HelpForecast>,
 }
 
 /// One measurement of a calibration: when to ask and what to accept, with the help rate.
@@ -48,13 +51,16 @@ struct Unchecked {
     #[serde(alias = "measure")]
     confidence: Confidence,
     points: Vec<CalibrationPoint>,
+    /// Files of earlier versions have none.
+    #[serde(default)]
+    forecasts: Vec<HelpForecast>,
 }
 
 impl TryFrom<Unchecked> for Calibration {
     type Error = DecodeError;
 
-    fn try_from(Unchecked { confidence, points }: Unchecked) -> Result<Self, DecodeError> {
-        Self::new(confidence, points)
+    fn try_from(Unchecked { confidence, points, forecasts }: Unchecked) -> Result<Self, DecodeError> {
+        Ok(Self::new(confidence, points)?.with_forecasts(forecasts))
     }
 }
 
@@ -73,12 +79,24 @@ impl Calibration {
         for point in &points {
             point.verification.check()?;
         }
-        Ok(Self { confidence, points })
+        Ok(Self { confidence, points, forecasts: Vec::new() })
+    }
+
+    /// The same calibration with forecasts of the help that a text will use, at some rates.
+    #[must_use]
+    pub fn with_forecasts(self, mut forecasts: Vec<HelpForecast>) -> Self {
+        forecasts.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        Self { forecasts, ..self }
     }
 
     /// The points, in rising order of their rates.
     pub fn points(&self) -> &[CalibrationPoint] {
         &self.points
+    }
+
+    /// The forecasts, in rising order of their rates.
+    pub fn forecasts(&self) -> &[HelpForecast] {
+        &self.forecasts
     }
 
     /// The help rule whose help rate is about `rate`, with the verification for this rate
@@ -99,6 +117,21 @@ impl Calibration {
     /// of 0 and 1 need none.
     pub fn verification(&self, rate: f64) -> Verification {
         if rate > 0.0 && rate < 1.0 { self.point(rate).verification } else { Verification::default() }
+    }
+
+    /// The number of charges that are predicted for a text whose budget is a rate. Between two rates with forecasts, it is
+    /// interpolated. Outside of them, it is proportional to the rate. None without forecasts.
+    pub fn forecast(&self, rate: f64, text: ForecastInput) -> Option<f64> {
+        let above = self.forecasts.partition_point(|forecast| forecast.rate < rate);
+        let low = above.checked_sub(1).map(|below| &self.forecasts[below]);
+        match (low, self.forecasts.get(above)) {
+            (Some(low), Some(high)) => {
+                let part = (rate - low.rate) / (high.rate - low.rate);
+                Some(low.predict(text) * (1.0 - part) + high.predict(text) * part)
+            }
+            (None, Some(only)) | (Some(only), None) => Some(only.predict(text) * rate / only.rate),
+            (None, None) => None,
+        }
     }
 
     fn point(&self, rate: f64) -> CalibrationPoint {
@@ -247,6 +280,25 @@ mod tests {
         assert_eq!(at(0.3), (Confidence::MaxProb.below(0.4), Verification::regret(1.0)));
         assert_eq!(at(0.9), at(0.3));
         assert_eq!(at(1.0), (HelpRule::Always, Verification::default()));
+        let json = serde_json::to_string(&calibration).expect("numbers");
+        assert_eq!(serde_json::from_str::<Calibration>(&json).expect("a calibration"), calibration, "{json}");
+    }
+
+    #[test]
+    fn forecasts_between_rates_are_interpolated_and_kept_in_json() {
+        let texts: Vec<_> = (1..60).map(|prompt_tokens| ForecastInput { prompt_tokens, value: 0.0 }).collect();
+        let fit = |rate: f64| {
+            let used: Vec<f64> = texts.iter().map(|text| rate * text.prompt_tokens as f64).collect();
+            HelpForecast::fit(rate, &texts, &used).expect("enough texts")
+        };
+        let calibration = Calibration::new(Confidence::MaxProb, points(&[(0.1, 0.3), (0.3, 0.5)])).expect("rising");
+        assert_eq!(calibration.forecast(0.2, texts[30]), None);
+        let calibration = calibration.with_forecasts(vec![fit(0.3), fit(0.1)]);
+        for rate in [0.05, 0.1, 0.2, 0.3, 0.6] {
+            let found = calibration.forecast(rate, texts[30]).expect("forecasts");
+            assert!((found - 31.0 * rate).abs() < 0.1, "{rate}: {found}");
+        }
+        assert_eq!(calibration.forecast(0.0, texts[30]), Some(0.0));
         let json = serde_json::to_string(&calibration).expect("numbers");
         assert_eq!(serde_json::from_str::<Calibration>(&json).expect("a calibration"), calibration, "{json}");
     }

@@ -105,7 +105,8 @@ impl<'a> DecodeSession<'a> {
     ///
     /// # Errors
     /// [`DecodeError::NoRoom`] if there are more texts than [`room`](Self::room). If a prompt, a sampler, a help rule
-    /// or a verification is invalid, or an expert cannot verify tokens. No text has begun then, and the others go on as before.
+    /// or a verification is invalid, or an expert cannot verify tokens. No text has begun then, and the others go on as
+    /// before.
     pub fn add(&mut self, texts: &[NewText<'_>]) -> Result<Range<usize>, DecodeError> {
         let room = self.room();
         if texts.len() > room {

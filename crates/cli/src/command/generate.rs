@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   wheels generate \"a text editor\"
   wheels generate --task summary < descriptions.txt > summaries.txt
+  wheels generate --most-calls 3 \"a library for reading and writing image files\"
   wheels generate --student distilled --teacher teacher --budget 10% --file texts.txt --json
   wheels generate --teacher HuggingFaceTB/SmolLM2-135M-Instruct --chat \"Name three colours.\"";
 
@@ -47,6 +48,9 @@ pub(crate) struct Flags {
     /// The text of the system turn. If absent: that of prompt.json, or what the chat template writes by itself.
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
+    /// Give each text the largest calibrated budget for which at most this many calls of the teacher are predicted.
+    #[arg(long, value_name = "CALLS", conflicts_with = "budget")]
+    most_calls: Option<u32>,
     #[command(flatten)]
     models: PairFlags,
     #[command(flatten)]
@@ -76,7 +80,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     }
     let job = Job { flags, writers: &writers, output: app.output };
     // A text that cannot become a prompt is an error before anything is written.
-    let prompts = writers.pair.prompts(&texts, writers.budget)?;
+    let prompts = prompts(flags, &writers, &texts)?;
     let stats = if app.output.is_terminal() && flags.file.is_empty() && texts.len() <= TOGETHER {
         job.live(&texts, &prompts)?
     } else {
@@ -84,9 +88,22 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     };
     app.output.json(&stats)?;
     if !app.output.is_json() {
-        tell(&writers, &stats);
+        tell(flags, &writers, &stats);
     }
     Ok(())
+}
+
+/// The prompts, each with its budget.
+fn prompts(flags: &Flags, writers: &Writers, texts: &[String]) -> Result<Vec<Prompt>, Box<dyn Error>> {
+    let Some(calls) = flags.most_calls else { return Ok(writers.pair.prompts(texts, writers.budget)?) };
+    if writers.writer != Writer::Pair {
+        return Err("--most-calls needs --student and --teacher: a model alone gets no help".into());
+    }
+    let mut prompts = Vec::with_capacity(texts.len());
+    for text in texts {
+        prompts.push(writers.pair.prompt(text, writers.pair.budget_for_calls(text, calls)?)?);
+    }
+    Ok(prompts)
 }
 
 /// The texts of the command. Empty if there is none.
@@ -143,10 +160,17 @@ impl Job<'_> {
             let (open, close) = screen::teacher_marks();
             self.output.line(format_args!("The teacher wrote the parts {open}like this{close}.\n"))?;
         }
+        let calibration = pair.student.calibration.as_ref();
+        let has_forecast = self.writers.writer == Writer::Pair
+            && calibration.is_some_and(|calibration| !calibration.forecasts().is_empty());
         let mut stats = DecodeStats::default();
         for (row, (text, prompt)) in texts.iter().zip(prompts).enumerate() {
             if texts.len() > 1 {
                 self.output.line(screen::note(text))?;
+            }
+            if let Some([calls]) = pair.forecast(std::slice::from_ref(prompt)).filter(|_| has_forecast).as_deref() {
+                let note = format!("(budget {}: about {calls:.0} calls of the teacher)", prompt.budget);
+                self.output.line(screen::note(&note))?;
             }
             let mut live = LiveText::new(self.output, &pair.student.tokenizer, self.writers.writer == Writer::Pair);
             let decoded = decoder.decode_with(std::slice::from_ref(prompt), self.seed().nth(row as u64), &mut live)?;
@@ -189,7 +213,7 @@ impl Job<'_> {
 }
 
 /// Tells the statistics of all texts together.
-fn tell(writers: &Writers, stats: &DecodeStats) {
+fn tell(flags: &Flags, writers: &Writers, stats: &DecodeStats) {
     let alone = match writers.writer {
         Writer::Pair => None,
         Writer::Student => Some("The student wrote everything, without a teacher."),
@@ -200,12 +224,10 @@ fn tell(writers: &Writers, stats: &DecodeStats) {
         console::say(format_args!("\n{alone}\ntime     {tokens} tokens in {seconds:.2} s, {rate:.0} tokens/s"));
         return;
     }
-    let budget = writers.budget;
-    let of_what = match budget {
-        HelpBudget::Percent(_) => " of the tokens in each text, rounded up",
-        HelpBudget::Tokens(_) => " in each text",
+    let budget = match (flags.most_calls, writers.budget) {
+        (Some(calls), _) => format!("for about {calls} calls in each text at most"),
+        (None, percent @ HelpBudget::Percent(_)) => format!("{percent} of the tokens in each text, rounded up"),
+        (None, tokens @ HelpBudget::Tokens(_)) => format!("{tokens} in each text"),
     };
-    console::say(format_args!(
-        "\nbudget   {budget}{of_what}; enforced: the student gets no help while it is spent\n{stats}"
-    ));
+    console::say(format_args!("\nbudget   {budget}; enforced: the student gets no help while it is spent\n{stats}"));
 }
