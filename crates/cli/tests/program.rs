@@ -220,12 +220,12 @@ fn a_chat_in_a_pipe_answers_each_line_and_keeps_its_budget() {
     assert_eq!((&first["source"], &first["budget"]), (&"a text editor".into(), &"20%".into()));
     let number = |answer: &Value, field: &str| answer[field].as_u64().expect("a number");
     let allowed = (20 * number(first, "tokens")).div_ceil(100);
-    assert_eq!(number(first, "helped") + number(first, "left"), allowed);
+    assert_eq!(number(first, "spent") + number(first, "left"), allowed);
     assert_eq!((number(second, "helped"), number(second, "left")), (0, 0), "nothing is allowed");
 
     let output = chat(&[], "a game\n/help\n/budget\n");
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(messages.contains("/reset") && messages.contains("in 1 answer the teacher wrote"), "{messages}");
+    assert!(messages.contains("/reset") && messages.contains("in 1 answer, "), "{messages}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
     for (lines, part) in [("/bugdet 3\n", "line 1: /bugdet is no command"), ("a map\n/budget x\n", "line 2: ")] {
         let output = chat(&[], lines);

@@ -72,7 +72,7 @@ fn run(text: &'static str, folder: &Path) -> usize {
 fn every_command_of_the_readme_runs() {
     let scratch = tempfile::tempdir().expect("a folder");
     furnish(scratch.path());
-    assert_eq!(run(README, scratch.path()), 6);
+    assert_eq!(run(README, scratch.path()), 5);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use wheels_embedded::TRANSLATION;
 use super::Outcome;
 use crate::command_line::App;
 use crate::flags::{DataFlags, ModelFlags};
-use crate::run::{self, RUN_FILE};
+use crate::run::{self, RUN_FILE, interrupt};
 use crate::screen::console;
 
 const EXAMPLES: &str = "\
@@ -90,6 +90,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         .with_shard_bytes(flags.file_mb << 20);
     let mut bar = None;
     let manifest = pair.cache_teacher(data, flags.max_tokens, &config, &flags.out, &mut |progress| {
+        interrupt::enter(interrupt::Phase::Writing);
         // The cache has passed its checks, so that no other command is replaced.
         if bar.is_none()
             && let Err(error) = app.invocation.save(&flags.out, None)

@@ -278,15 +278,15 @@ fn check_cache(flags: &Flags) -> Result<(), Box<dyn Error>> {
     .into())
 }
 
-/// The configuration: the default, `--settings`, the file for `--config`, `--set` and the other flags. Later ones win.
+/// The configuration: the default, the file for `--config`, `--settings`, `--set` and the other flags. Later ones win.
 fn configuration(flags: &Flags, app: &App) -> Result<DistillationConfig, Box<dyn Error>> {
     let settings = &app.invocation.settings;
     let mut json = serde_json::to_value(DistillationConfig::new())?;
+    overlay(&mut json, &serde_json::to_value(settings)?, "the table `settings` of --config")?;
     if let Some(path) = &flags.settings {
         let origin = format!("--settings {}", path.display());
         overlay(&mut json, &read_json(path)?, &origin)?;
     }
-    overlay(&mut json, &serde_json::to_value(settings)?, "the table `settings` of --config")?;
     for text in &flags.set {
         overlay(&mut json, &settings::assignment(text)?, "--set")?;
     }

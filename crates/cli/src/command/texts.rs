@@ -12,7 +12,7 @@ use training_wheels::text::{Example, write_atomically};
 use super::Outcome;
 use crate::command_line::App;
 use crate::flags::{DataFlags, ModelFlags};
-use crate::run;
+use crate::run::{self, interrupt};
 use crate::screen::console;
 
 const EXAMPLES: &str = "\
@@ -83,6 +83,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let bar = console::bar(Some(data.len() as u64), "{bar:30} {pos}/{len} texts, {per_sec}, {eta} left");
     bar.set_position(done as u64);
     bar.reset_eta();
+    interrupt::enter(interrupt::Phase::Writing);
     for (index, chunk) in rest.chunks(flags.save_every as usize).enumerate() {
         let seed = Seed(flags.seed).nth((done + index * flags.save_every as usize) as u64);
         texts.extend(model.write_texts(chunk, seed)?);

@@ -27,6 +27,8 @@ pub(crate) enum Phase {
     Calibration,
     /// Each output is saved when its texts are decoded.
     Evaluation,
+    /// What is written goes into a file, part by part.
+    Writing,
 }
 
 /// Handles Ctrl-C from here on.
@@ -47,6 +49,9 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
             console::say(format_args!("{CALIBRATION_WAITS}"));
         } else if in_phase(Phase::Evaluation) {
             console::say(format_args!("stopped; the same command goes on with the outputs that are decoded"));
+        }
+        if in_phase(Phase::Writing) {
+            console::say(format_args!("stopped; the same command goes on after what is written"));
         }
         exit(INTERRUPTED);
     })

@@ -17,7 +17,7 @@ pub(crate) struct Conversation {
     seed: Seed,
     answers: usize,
     tokens: usize,
-    helped: usize,
+    spent: usize,
 }
 
 /// An answer, for programs.
@@ -25,6 +25,8 @@ pub(crate) struct Conversation {
 struct AnswerLine<'a> {
     source: &'a str,
     budget: HelpBudget,
+    /// What was spent of the budget: the tokens that the teacher wrote, and its calls that accepted the end of a text.
+    spent: usize,
     /// The tokens that the teacher may still have written in this answer.
     left: usize,
     /// The earlier messages that no longer fit into the context.
@@ -57,7 +59,7 @@ impl Conversation {
             })?;
             student.template.max_tokens = prompt;
         }
-        Ok(Self { writers, turns: vec![], has_turns, seed, answers: 0, tokens: 0, helped: 0 })
+        Ok(Self { writers, turns: vec![], has_turns, seed, answers: 0, tokens: 0, spent: 0 })
     }
 
     pub(crate) fn writer(&self) -> Writer {
@@ -94,11 +96,11 @@ impl Conversation {
 
     /// What was spent in all answers.
     pub(crate) fn spent_in_all(&self) -> String {
-        let Self { answers, tokens, helped, .. } = self;
-        let rate = 100.0 * *helped as f64 / (*tokens).max(1) as f64;
+        let Self { answers, tokens, spent, .. } = self;
+        let rate = 100.0 * *spent as f64 / (*tokens).max(1) as f64;
         let plural = if *answers == 1 { "" } else { "s" };
         format!(
-            "budget {} of each answer; in {answers} answer{plural} the teacher wrote {helped} of {tokens} tokens ({rate:.1}%)",
+            "budget {} of each answer; in {answers} answer{plural}, {spent} of {tokens} tokens were spent ({rate:.1}%)",
             self.budget()
         )
     }
@@ -123,18 +125,19 @@ impl Conversation {
         };
         let answer = self.writers.pair.answers(&decoded)?.remove(0);
         let budget = self.budget();
-        let left = allowed(budget, answer.tokens).saturating_sub(answer.helped);
+        let spent = decoded.stats.help_given as usize;
+        let left = allowed(budget, answer.tokens).saturating_sub(spent);
         if !output.is_terminal() {
             output.line(&answer.text)?;
         }
-        output.json(&AnswerLine { source: text, budget, left, forgotten, answer: &answer })?;
+        output.json(&AnswerLine { source: text, budget, spent, left, forgotten, answer: &answer })?;
 
         self.answers += 1;
         self.tokens += answer.tokens;
-        self.helped += answer.helped;
+        self.spent += spent;
         self.turns.drain(..forgotten);
         if output.is_terminal() {
-            console::say(format_args!("{}", screen::note(&self.status(&answer, left, forgotten))));
+            console::say(format_args!("{}", screen::note(&self.status(&answer, [spent, left], forgotten))));
         }
         if self.has_turns {
             self.turns.push(Message::new(Role::User, text));
@@ -144,13 +147,13 @@ impl Conversation {
     }
 
     /// What was spent and what is left, in one line.
-    fn status(&self, answer: &Answer, left: usize, forgotten: usize) -> String {
+    fn status(&self, answer: &Answer, [spent, left]: [usize; 2], forgotten: usize) -> String {
         let mut status = match self.writer() {
             Writer::Pair => {
-                let Answer { tokens, helped, .. } = answer;
-                let Self { tokens: all, helped: all_helped, .. } = self;
+                let Self { tokens: all, spent: all_spent, .. } = self;
                 format!(
-                    "[teacher: {helped} of {tokens} tokens; {left} left of {}; in the chat {all_helped} of {all}",
+                    "[spent {spent} of {} tokens, {left} left of {}; in the chat {all_spent} of {all}",
+                    answer.tokens,
                     self.budget()
                 )
             }
