@@ -27,6 +27,8 @@ mod parallel;
 mod product;
 mod rotary;
 mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod vectors;
 mod weight;
 mod words;
