@@ -24,8 +24,8 @@ pub struct AdamWStep {
     pub time: usize,
 }
 
-/// Whether [`adamw`] and [`square_sum`] compute with this tensor: on the CPU, in f32 and without autodiff.
-pub fn steps<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// Whether a tensor is on the CPU, in f32 and without autodiff, so that [`adamw`] computes with it.
+pub fn is_f32<const D: usize>(tensor: &Tensor<D>) -> bool {
     !tensor.device().is_autodiff()
         && tensor.dtype() == DType::F32
         && tensor.clone().try_into_primitive::<burn::backend::Flex>().is_ok()
@@ -80,7 +80,7 @@ fn update(weights: &mut [f32], [first, second]: [&mut [f32]; 2], gradient: &[f32
 ///
 /// None if burn must compute it.
 pub fn square_sum<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
-    if !steps(tensor) {
+    if !is_f32(tensor) {
         return None;
     }
     let tensor = tensor.clone().try_into_primitive::<burn::backend::Flex>().ok()?;

@@ -2,24 +2,35 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::exp::exp;
+use crate::gradient::{Primitive, with_backward};
 use crate::parallel::in_parallel;
 
 /// `silu(gate) * up` with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, arXiv 2002.05202).
 ///
-/// None if burn must compute it: on another device, with autodiff, in another number format than f32, or for tensors that
-/// are not contiguous.
+/// With autodiff it is one operation, whose backward pass is one pass over memory, too.
+///
+/// None if burn must compute it: on another device, in another number format than f32, or for tensors that are not
+/// contiguous.
 ///
 /// # Shapes
 /// All have the same shape.
 pub fn silu_gate<const D: usize>(gate: &Tensor<D>, up: &Tensor<D>) -> Option<Tensor<D>> {
     let (device, shape) = (gate.device(), gate.shape());
+    if device.is_autodiff() {
+        let y = silu_gate(&gate.clone().without_autodiff(), &up.clone().without_autodiff())?;
+        return with_backward(y, (gate, up), SiluGateBackward);
+    }
     let f32s = gate.dtype() == DType::F32 && up.dtype() == DType::F32;
-    if device.is_autodiff() || !f32s || up.shape() != shape || shape.num_elements() == 0 {
+    if !f32s || up.shape() != shape || shape.num_elements() == 0 {
         return None;
     }
     let gate = gate.clone().try_into_primitive::<Flex>().ok()?;
@@ -56,6 +67,56 @@ impl WithSimd for Silu<'_> {
     }
 }
 
+#[derive(Debug)]
+struct SiluGateBackward;
+
+impl Backward<Flex, 2> for SiluGateBackward {
+    /// The gate and what it multiplies.
+    type State = [Primitive; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let incoming = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let shape = incoming.shape();
+        let [gate, up] = ops.state.map(|tensor| tensor.to_contiguous());
+        let [mut of_gate, mut of_up] = [(); 2].map(|()| slice(&incoming).to_vec());
+        let (gate, up) = (slice(&gate), slice(&up));
+        Arch::new().dispatch(SiluGradients { of_gate: &mut of_gate, of_up: &mut of_up, gate, up });
+        for (node, gradient) in ops.parents.into_iter().zip([of_gate, of_up]) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(gradient, shape.clone())));
+            }
+        }
+    }
+}
+
+/// The numbers of a contiguous tensor in f32.
+fn slice(tensor: &Primitive) -> &[f32] {
+    tensor.as_slice().expect("the tensors of a gate are contiguous and in f32")
+}
+
+/// Replaces two copies of the gradient of the result by the gradients of the gate and of what it multiplies.
+struct SiluGradients<'a> {
+    of_gate: &'a mut [f32],
+    of_up: &'a mut [f32],
+    gate: &'a [f32],
+    up: &'a [f32],
+}
+
+impl WithSimd for SiluGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let numbers = self.of_gate.iter_mut().zip(self.of_up).zip(self.gate).zip(self.up);
+        for (((of_gate, of_up), gate), up) in numbers {
+            let negative = if -gate > 88.0 { 88.0 } else { -gate };
+            let sigmoid = 1.0 / (1.0 + exp(negative));
+            *of_up *= gate * sigmoid;
+            *of_gate *= up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::activation::silu;
@@ -78,5 +139,20 @@ mod tests {
         let found = found.into_data().try_to_vec::<f32>().unwrap_or_default();
         assert!(found[0].abs() < 1e-25 && found[1].abs() < 1e-30 && found[4].is_nan(), "{found:?}");
         assert_eq!(found[2..4], [0.0, 100.0]);
+    }
+
+    #[test]
+    fn gradients_equal_those_of_the_formula() {
+        let device = Device::flex().autodiff();
+        let random = |std| Tensor::<2>::random([7, 37], Distribution::Normal(0.0, std), &device);
+        let (gate, up, factor) = (random(5.0).require_grad(), random(1.0).require_grad(), random(1.0));
+        let found = silu_gate(&gate, &up).expect("tensors on the CPU");
+        // A view as the incoming gradient.
+        let found = (found.transpose() * factor.clone().transpose()).sum().backward();
+        let expected = (silu(gate.clone()) * up.clone() * factor).sum().backward();
+        for tensor in [gate, up] {
+            let [found, expected] = [&found, &expected].map(|grads| tensor.grad(grads).expect("it is tracked"));
+            assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-5);
+        }
     }
 }

@@ -16,6 +16,7 @@
 
 mod adamw;
 mod attention;
+mod attention_weights;
 mod exp;
 mod gate;
 mod gradient;
@@ -26,6 +27,8 @@ mod parallel;
 mod product;
 mod rotary;
 mod softmax;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod vectors;
 mod weight;
 mod words;
@@ -36,8 +39,9 @@ use burn::tensor::Device;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError, DeviceSpec, Platform, PlatformName};
 
-pub use adamw::{AdamWStep, adamw, square_sum, steps};
+pub use adamw::{AdamWStep, adamw, is_f32, square_sum};
 pub use attention::{CacheView, attention, attention_to};
+pub use attention_weights::softmax;
 pub use gate::silu_gate;
 pub use gradient::with_gradient;
 pub use linear::{linear, linears};

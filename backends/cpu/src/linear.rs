@@ -10,6 +10,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 
+use crate::adamw::is_f32;
 use crate::gradient::{Primitive, with_backward};
 use crate::parallel::in_parallel;
 use crate::product::{Rows, TILE};
@@ -19,11 +20,15 @@ use crate::product::{Rows, TILE};
 const MANY: usize = 1024;
 /// ...with more inputs than this.
 const NARROW: usize = 256;
+/// From this number of positions on, burn's products in f32 are taken in training, unless the result is much wider than `x`. They
+/// are up to 1.2 times as fast.
+const MANY_TRAINED: usize = 256;
 
 /// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
 /// result does not depend on the number of threads.
 ///
-/// With autodiff, burn computes the products of the backward pass. Weights in 16 bits are widened for it.
+/// With autodiff, burn computes the products of the backward pass, and those of many positions. Weights in 16 bits are widened
+/// for the backward pass.
 ///
 /// None if burn must compute the product: on another device, with other number formats, for tensors that are not
 /// contiguous, or for many positions and inputs in f32.
@@ -42,7 +47,13 @@ const NARROW: usize = 256;
 /// ```
 pub fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     if x.device().is_autodiff() {
-        let y = linear(&x.clone().without_autodiff(), &weight.clone().without_autodiff())?;
+        let (inner, inner_weight) = (x.clone().without_autodiff(), weight.clone().without_autodiff());
+        let ([positions, inputs], [outputs, _]) = (x.dims(), weight.dims());
+        let burns = positions >= MANY_TRAINED && outputs <= 4 * inputs && is_f32(&inner) && is_f32(&inner_weight);
+        let y = match burns {
+            true => inner.matmul(inner_weight.transpose()),
+            false => linear(&inner, &inner_weight)?,
+        };
         return with_backward(y, (x, weight), LinearBackward);
     }
     linears(x, [weight]).map(|[y]| y)
@@ -196,14 +207,18 @@ mod tests {
     fn gradients_equal_burns() {
         let device = Device::flex().autodiff();
         let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
-        let (x, weight, factor) = (random([7, 19]).require_grad(), random([11, 19]).require_grad(), random([7, 11]));
-        let found = linear(&x, &weight).expect("tensors on the CPU");
-        let found = (found * factor.clone()).sum().backward();
-        let expected = (x.clone().matmul(weight.clone().transpose()) * factor.clone()).sum().backward();
-        for tensor in [&x, &weight] {
-            let [found, expected] = [&found, &expected].map(|grads| tensor.grad(grads).expect("it is tracked"));
-            assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-5);
+        let weight = random([11, 19]).require_grad();
+        for positions in [MANY_TRAINED, 7] {
+            let (x, factor) = (random([positions, 19]).require_grad(), random([positions, 11]));
+            let found = linear(&x, &weight).expect("tensors on the CPU");
+            let found = (found * factor.clone()).sum().backward();
+            let expected = (x.clone().matmul(weight.clone().transpose()) * factor.clone()).sum().backward();
+            for tensor in [&x, &weight] {
+                let [found, expected] = [&found, &expected].map(|grads| tensor.grad(grads).expect("it is tracked"));
+                assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-4);
+            }
         }
+        let (x, factor) = (random([7, 19]).require_grad(), random([7, 11]));
         // Frozen weights in half precision.
         let half = weight.clone().detach().cast(DType::F16);
         let grads = (linear(&x, &half).expect("tensors on the CPU") * factor.clone()).sum().backward();

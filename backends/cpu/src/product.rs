@@ -7,6 +7,8 @@
 use pulp::bytemuck::{NoUninit, cast_slice};
 use pulp::{Arch, Simd, WithSimd};
 
+#[cfg(target_arch = "x86_64")]
+use crate::transpose::transposed;
 use crate::weight::{Avx512, Weight, avx512};
 
 /// The most rows that are multiplied as dot products.
@@ -284,38 +286,6 @@ fn store<V: NoUninit>(sums: &[V; TILE], y: &mut [f32], first: usize, outputs: us
             *y = sums[output * width + row];
         }
     }
-}
-
-/// The transpose of 16 rows of a tile.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn transposed(simd: Avx512, tile: [[f32; 16]; TILE]) -> [[f32; TILE]; 16] {
-    let simd = simd.avx512f;
-    let [a, b, c, d, e, f, g, h] = tile.map(|output| pulp::cast(output));
-    // Every quarter of these vectors has two rows of two outputs...
-    let pairs = [(a, b), (c, d), (e, f), (g, h)];
-    let low = pairs.map(|(one, two)| pulp::cast(simd._mm512_unpacklo_ps(one, two)));
-    let high = pairs.map(|(one, two)| pulp::cast(simd._mm512_unpackhi_ps(one, two)));
-    // ...and every quarter of these one row of four outputs.
-    let quads = |first: usize| -> [[f32; 16]; 4] {
-        let (low, high) = ([low[first], low[first + 1]], [high[first], high[first + 1]]);
-        [
-            pulp::cast(simd._mm512_unpacklo_pd(low[0], low[1])),
-            pulp::cast(simd._mm512_unpackhi_pd(low[0], low[1])),
-            pulp::cast(simd._mm512_unpacklo_pd(high[0], high[1])),
-            pulp::cast(simd._mm512_unpackhi_pd(high[0], high[1])),
-        ]
-    };
-    let (left, right) = (quads(0), quads(2));
-    let mut rows = [[0.0; TILE]; 16];
-    for quarter in 0..4 {
-        for row in 0..4 {
-            let values = &mut rows[4 * quarter + row];
-            values[..4].copy_from_slice(&left[row][4 * quarter..][..4]);
-            values[4..].copy_from_slice(&right[row][4 * quarter..][..4]);
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

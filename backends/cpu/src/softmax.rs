@@ -5,6 +5,8 @@
 //! or for tensors that are not contiguous.
 
 use burn::tensor::{Tensor, TensorData};
+use pulp::Arch;
+use rayon::prelude::*;
 
 use crate::exp::exp;
 use crate::matrix::{Matrix, column, sums, two_largest, without};
@@ -54,33 +56,40 @@ pub fn row_facts(logits: &Tensor<2>, skipped: Option<usize>) -> Option<RowFacts>
     Some(RowFacts { best, second, normaliser, entropy })
 }
 
-/// `log_softmax(logits / temperature)` over each row. The columns `closed` are lowered by 1e9 first.
+/// `log_softmax(logits / temperature)` over each row. The columns `closed` are lowered by 1e9 first. Logits that nobody else
+/// holds are changed in place.
 ///
 /// # Shapes
 /// `logits` and the result: `[rows, columns]`.
-pub fn log_softmax(logits: &Tensor<2>, closed: &[u32], temperature: f64) -> Option<Tensor<2>> {
-    let logits = Matrix::new(logits)?;
-    let ([rows, columns], device, scale) = (logits.dims, logits.device.clone(), 1.0 / temperature as f32);
+///
+/// # Errors
+/// The logits, if burn must compute it.
+pub fn log_softmax(logits: Tensor<2>, closed: &[u32], temperature: f64) -> Result<Tensor<2>, Tensor<2>> {
+    if !computes(&logits) {
+        return Err(logits);
+    }
+    let ([_, columns], device, scale) = (logits.dims(), logits.device(), 1.0 / temperature as f32);
     let closed: Vec<usize> = closed.iter().map(|&id| id as usize).filter(|&id| id < columns).collect();
-    let found = logits.parts(
-        columns,
-        5.0,
-        #[inline(always)]
-        move |logits, row, found| {
-            found.copy_from_slice(logits.row(row));
-            for &id in &closed {
-                found[id] -= 1e9;
-            }
-            let parts = [&*found, &[]];
-            let [best, _] = two_largest(parts);
-            let [mass] = sums(parts, parts, |logit, _| [exp((logit - best) * scale)]);
-            let log_mass = mass.ln();
-            for logit in found {
-                *logit = (*logit - best) * scale - log_mass;
-            }
-        },
-    );
-    Some(Tensor::from_data(TensorData::new(found, [rows, columns]), &device))
+    let mut data = logits.into_data();
+    let rows = data.as_mut_slice::<f32>().expect("logits in f32").par_chunks_mut(columns);
+    rows.for_each(|row| {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for &id in &closed {
+                    row[id] -= 1e9;
+                }
+                let parts = [&*row, &[]];
+                let [best, _] = two_largest(parts);
+                let [mass] = sums(parts, parts, |logit, _| [exp((logit - best) * scale)]);
+                let log_mass = mass.ln();
+                for logit in row {
+                    *logit = (*logit - best) * scale - log_mass;
+                }
+            },
+        );
+    });
+    Ok(Tensor::from_data(data, &device))
 }
 
 /// Cross-entropy at each row.
@@ -185,7 +194,7 @@ mod tests {
     #[test]
     fn log_probs_equal_their_formula_under_a_temperature_and_with_closed_columns() {
         let logits = random(9);
-        let found = log_softmax(&logits, &[2, SKIPPED as u32, 1000], 0.7).expect("tensors on the CPU");
+        let found = log_softmax(logits.clone(), &[2, SKIPPED as u32, 1000], 0.7).expect("tensors on the CPU");
         let lowered = |logits: Tensor<2>, id: usize| {
             logits.slice_assign([0..9, id..id + 1], Tensor::full([9, 1], -1e9, &Device::flex()))
         };
@@ -250,14 +259,14 @@ mod tests {
         let logits = Tensor::<2>::from_data(TensorData::new(values, [1, COLUMNS]), &Device::flex());
         let facts = row_facts(&logits, Some(SKIPPED)).expect("tensors on the CPU");
         assert!(facts.normaliser.into_scalar::<f32>().is_nan());
-        let found = log_softmax(&logits, &[], 1.0).expect("tensors on the CPU");
+        let found = log_softmax(logits, &[], 1.0).expect("tensors on the CPU");
         assert!(found.into_data().iter::<f32>().all(f32::is_nan));
     }
 
     #[test]
     fn burn_computes_what_has_gradients() {
         let tracked = Tensor::<2>::ones([2, 3], &Device::flex().autodiff());
-        assert!(row_facts(&tracked, None).is_none() && log_softmax(&tracked, &[], 1.0).is_none());
+        assert!(row_facts(&tracked, None).is_none() && log_softmax(tracked, &[], 1.0).is_err());
         let view = Tensor::<2>::ones([2, 3], &Device::flex()).transpose();
         assert!(row_facts(&view, None).is_none(), "burn reads views");
     }

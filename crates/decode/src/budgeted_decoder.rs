@@ -202,6 +202,9 @@ impl<'a> BudgetedDecoder<'a> {
             texts.push(Text::new(request, policy, settings));
         }
         policy.check(&vocabulary, &texts)?;
+        if let Some(samplers) = policy.samplers.filter(|samplers| samplers.len() != prompts.len()) {
+            return Err(DecodeError::Samplers { samplers: samplers.len(), prompts: prompts.len() });
+        }
         for text in &texts {
             experts.check_verification(&text.verification)?;
         }

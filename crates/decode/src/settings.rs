@@ -24,7 +24,7 @@ impl<'a> Text<'a> {
             request,
             rule: policy.help_rule(prompt),
             verification: settings.verification.unwrap_or_else(|| policy.verification(prompt)),
-            sampler: policy.sampler,
+            sampler: policy.sampler_of(request.prompt_index),
             limit: settings.generation.limit(prompt.expert.len()),
         }
         .within(policy.model.spec())

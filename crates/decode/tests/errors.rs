@@ -41,6 +41,9 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
     assert!(matches!(error(invalid, taught(), &[2]), DecodeError::HelpRule { .. }));
     let cold = Sampler::Sample { temperature: 0.0, top_k: None, top_p: None };
     assert!(matches!(error(Policy::new(&student, cold), taught(), &[2]), DecodeError::Sampler { .. }));
+    assert!(matches!(error(policy.with_samplers(&[cold]), taught(), &[2]), DecodeError::Sampler { .. }));
+    let others = policy.with_samplers(&[Sampler::Greedy, Sampler::Greedy]);
+    assert!(matches!(error(others, taught(), &[2]), DecodeError::Samplers { samplers: 2, prompts: 1 }));
 }
 
 #[test]

@@ -30,6 +30,23 @@ fn without_experts_the_text_is_the_students_greedy_text() {
 }
 
 #[test]
+fn each_prompt_is_decoded_with_its_own_sampler() {
+    let model = table(0, 1);
+    let prompts = prompts(9, FULL);
+    let decode = |policy: Policy<'_>| {
+        let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(LIMIT);
+        texts(decoder.decode(&prompts, Seed(0)))
+    };
+    let of = |row: usize| if row % 3 == 0 { SAMPLED } else { Sampler::Greedy };
+    let samplers: Vec<Sampler> = (0..prompts.len()).map(of).collect();
+    let (greedy, sampled) = (decode(Policy::greedy(&model)), decode(Policy::new(&model, SAMPLED)));
+    assert_ne!(greedy, sampled);
+    for (row, text) in decode(Policy::greedy(&model).with_samplers(&samplers)).iter().enumerate() {
+        assert_eq!(text, if row % 3 == 0 { &sampled[row] } else { &greedy[row] });
+    }
+}
+
+#[test]
 fn a_help_token_without_an_expert_is_never_written() {
     // The help token has the largest logit of all.
     let student = constant(&[0.0, -9.0, 1.0, 0.0, 0.0, 0.0, 5.0]);

@@ -44,7 +44,7 @@ impl Optimizer for FastAdamW {
         state: Option<AdamWState<D>>,
     ) -> (Tensor<D>, Option<AdamWState<D>>) {
         #[cfg(feature = "cpu")]
-        if wheels_cpu::steps(&weight) && wheels_cpu::steps(&gradient) {
+        if wheels_cpu::is_f32(&weight) && wheels_cpu::is_f32(&gradient) {
             let time = state.as_ref().map_or(0, |state| state.momentum.time) + 1;
             let moments = state.map(|AdamWState { momentum }| [momentum.moment_1, momentum.moment_2]);
             let Self { beta_2, epsilon, weight_decay, .. } = *self;

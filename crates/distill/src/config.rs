@@ -36,8 +36,8 @@ pub struct TrainerConfig {
     #[config(default = 1)]
     pub workers: usize,
     /// The largest size of one tensor of logits in training, `[positions, vocab]` in f32, bytes; None is 64 MiB.
-    /// Micro-batches with more positions are computed in chunks, which takes less memory. A worker needs about seven
-    /// such tensors at once. The size is exceeded only by a single position, or by a single text if the objective
+    /// Micro-batches with more positions are computed in chunks, which takes less memory. On the CPU, chunks are smaller still,
+    /// because that is faster. A worker needs about seven such tensors at once. The size is exceeded only by a single position, or by a single text if the objective
     /// depends on whole texts ([`LossScope`](crate::LossScope)).
     pub logits_bytes: Option<usize>,
     /// Whether each block of the student is computed again in the backward pass, and only the inputs of blocks are kept in the

@@ -65,6 +65,7 @@
 
 mod adamw;
 mod checkpoint;
+mod clipping;
 mod config;
 #[cfg(feature = "dashboard")]
 mod dashboard;

@@ -133,10 +133,9 @@ impl<'b> ReadBatch<'b> {
 
     /// The positions with a target, each in a row of its own.
     pub(crate) fn positions_in_chunks(&self, max_positions: usize) -> Vec<Self> {
-        let rows: Vec<usize> = (0..self.lengths.len()).collect();
         let [_, width] = self.mask.dims();
-        let positions = rows.into_iter().flat_map(|row| row * width..row * width + self.lengths[row]);
-        let positions: Vec<usize> = positions.collect();
+        let in_row = |(row, &length): (usize, &usize)| row * width..row * width + length;
+        let positions: Vec<usize> = self.lengths.iter().enumerate().flat_map(in_row).collect();
         positions.chunks(max_positions).map(|chunk| self.select(chunk.to_vec(), chunk.len())).collect()
     }
 

@@ -14,6 +14,7 @@ use wheels_text::Seed;
 
 use crate::adamw::FastAdamW;
 use crate::checkpoint::{Best, Checkpoints, State};
+use crate::clipping::{scale, square_norm};
 use crate::gradients::{BatchGradients, LOSS, NLL, fast_positions};
 use crate::objective::{Objective, Requirements};
 use crate::read_batch::BatchModels;
@@ -344,33 +345,6 @@ fn check_requirements(needed: Requirements, provided: Requirements, heads: bool)
     Ok(())
 }
 
-/// The squared norm of all gradients together. It takes one read from the device.
-fn square_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
-    struct Squares<'g> {
-        gradients: &'g GradientsParams,
-        on_device: Vec<Tensor<1>>,
-        on_host: f64,
-    }
-    impl ModuleVisitor for Squares<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-            #[cfg(feature = "cpu")]
-            if let Some(sum) = wheels_cpu::square_sum(&gradient) {
-                self.on_host += sum;
-                return;
-            }
-            self.on_device.push(gradient.square().sum());
-        }
-    }
-    let mut squares = Squares { gradients, on_device: Vec::new(), on_host: 0.0 };
-    model.visit(&mut squares);
-    let Squares { on_device, on_host, .. } = squares;
-    match on_device.is_empty() {
-        true => on_host,
-        false => on_host + Tensor::cat(on_device, 0).into_data().iter::<f64>().sum::<f64>(),
-    }
-}
-
 /// One step of an exponential moving average: `decay` times the weights of `into` plus `1 - decay` times those of
 /// `from`.
 fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
@@ -391,19 +365,4 @@ fn blend<M: Module>(into: M, from: &M, decay: f64) -> M {
     let mut weights = Weights(GradientsParams::new());
     from.visit(&mut weights);
     into.map(&mut Blend(weights.0, decay))
-}
-
-/// All gradients, multiplied by `factor`.
-fn scale<M: Module>(model: &M, gradients: GradientsParams, factor: f64) -> GradientsParams {
-    struct Scale(GradientsParams, GradientsParams, f64);
-    impl ModuleVisitor for Scale {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.remove::<D>(param.id) {
-                self.1.register::<D>(param.id, gradient * self.2);
-            }
-        }
-    }
-    let mut scale = Scale(gradients, GradientsParams::new(), factor);
-    model.visit(&mut scale);
-    scale.1
 }

@@ -73,9 +73,9 @@ impl Heads {
     /// # Shapes
     /// `logits` and the result: `[positions, vocab]`.
     pub(crate) fn add_help_logit(&self, hidden: &Hidden, logits: Tensor<2>) -> Tensor<2> {
-        let positions = logits.dims()[0];
+        let (positions, is_autodiff) = (logits.dims()[0], logits.device().is_autodiff());
         let WordFacts { best, second, normaliser, entropy } = self.word_facts(logits.clone().without_autodiff());
-        let tracked = |fact: Tensor<2>| if logits.device().is_autodiff() { Tensor::from_inner(fact) } else { fact };
+        let tracked = |fact: Tensor<2>| if is_autodiff { Tensor::from_inner(fact) } else { fact };
         let seen_facts = [best.clone() - normaliser.clone(), entropy, best - second].map(tracked);
         let [max_log_prob, entropy, margin] = seen_facts;
 
@@ -85,7 +85,8 @@ impl Heads {
         let seen = Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1);
         let log_odds = self.distance.forward(seen) - features.narrow(1, PRICE, 1);
         let column = [0..positions, self.help_token..self.help_token + 1];
-        logits.clone().slice_assign(column, tracked(normaliser) + log_odds)
+        // Nobody else holds the logits, so that they are changed in place.
+        logits.slice_assign(column, tracked(normaliser) + log_odds)
     }
 
     /// The facts of the words, without the help token.

@@ -1,7 +1,7 @@
 //! The search for the prices of help.
 
 use burn::module::Module;
-use wheels_decode::{Confidence, DecodeStats, Decoder, Sampler, ThresholdSearch};
+use wheels_decode::{Confidence, DecodeStats, Decoder, Policy, ThresholdSearch};
 use wheels_lm::{LanguageModel, TokenBatch};
 use wheels_student::{Prices, Student};
 use wheels_text::{HelpBudget, Prompt, Seed};
@@ -127,7 +127,7 @@ where
     let chunks = workers.map_chunks(texts, |chunk| {
         let mut stats = DecodeStats::default();
         for TextBatch { prompts, max_new_tokens } in chunk {
-            let decoder = sampler.decoder(student, Sampler::Greedy, rule)?;
+            let decoder = sampler.decoder(Policy::greedy(student).with_help_rule(rule))?;
             let decoder = decoder.with_max_new_tokens(*max_new_tokens).with_batch_size(prompts.len());
             stats += decoder.decode(prompts, Seed(sampler.config().seed))?.stats;
         }

@@ -139,16 +139,16 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
             sources.push(self.config.mixture.draw(&mut rng));
             rows.push(RolloutRow { prompt, tokens, helped, budget, price: 0.0, deployed: false, ended: true });
         }
-        for source in [TextSource::Teacher, TextSource::StudentGreedy, TextSource::StudentSampled] {
-            let mut chosen = Vec::new();
-            for (row, &wrote) in rows.iter_mut().zip(&sources) {
-                if wrote == source {
-                    chosen.push(row);
-                }
+        let (mut of_teacher, mut of_student) = (Vec::new(), Vec::new());
+        for (row, &source) in rows.iter_mut().zip(&sources) {
+            match source {
+                TextSource::Reference => {}
+                TextSource::Teacher => of_teacher.push((row, source)),
+                TextSource::StudentGreedy | TextSource::StudentSampled => of_student.push((row, source)),
             }
-            if !chosen.is_empty() {
-                self.rewrite(student, source, chosen, seed)?;
-            }
+        }
+        for rows in [of_teacher, of_student] {
+            self.rewrite(student, rows, seed)?;
         }
         self.with_teacher(Rollout::new(rows, pairs.to_vec()))
     }
@@ -177,7 +177,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
                 ended: true,
             });
         }
-        self.rewrite(student, TextSource::StudentGreedy, rows.iter_mut().collect(), Seed(0))?;
+        self.rewrite(student, rows.iter_mut().map(|row| (row, TextSource::StudentGreedy)).collect(), Seed(0))?;
         self.with_teacher(Rollout::new(rows, pairs.to_vec()))
     }
 
@@ -230,21 +230,15 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok(Rollout { teacher: Some(distributions), ..rollout })
     }
 
-    /// A decoder in which the student can ask the teacher. Budgets are not enforced.
+    /// A decoder in which a student's policy can ask the teacher. Budgets are not enforced.
     ///
     /// # Errors
     /// [`DistillError::CacheNeedsTeacher`].
-    pub(crate) fn decoder<'m, M: Module + LanguageModel>(
-        &'m self,
-        student: &'m Student<M>,
-        sampler: Sampler,
-        rule: HelpRule,
-    ) -> Result<BudgetedDecoder<'m>, DistillError> {
+    pub(crate) fn decoder<'m>(&'m self, policy: Policy<'m>) -> Result<BudgetedDecoder<'m>, DistillError> {
         let experts = match self.help_token {
             Some(token) => Experts::new().with(token, Teacher::new(self.teacher.model()?)),
             None => Experts::new(),
         };
-        let policy = Policy::new(student, sampler).with_help_rule(rule);
         Ok(self.with_settings(BudgetedDecoder::new(policy, experts)))
     }
 
@@ -264,16 +258,22 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         Ok((self.prompts.prompt(index, budget, wording)?, budget.share(length)))
     }
 
-    /// Replaces the texts of `rows` by texts that `source` writes.
+    /// Replaces the texts of `rows` by texts of these sources: of the teacher, or of the student, whose greedy and sampled texts
+    /// are written together.
     fn rewrite<M: Module + LanguageModel>(
         &self,
         student: &Student<M>,
-        source: TextSource,
-        rows: Vec<&mut RolloutRow>,
+        rows: Vec<(&mut RolloutRow, TextSource)>,
         seed: Seed,
     ) -> Result<(), DistillError> {
-        let longest = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-        let decoder = match source {
+        let Some(&(_, first)) = rows.first() else { return Ok(()) };
+        let longest = rows.iter().map(|(row, _)| row.tokens.len()).max().unwrap_or(0);
+        let sampler = |&(_, source): &(_, TextSource)| match source {
+            TextSource::StudentSampled => Sampler::plain(),
+            _ => Sampler::Greedy,
+        };
+        let samplers: Vec<Sampler> = rows.iter().map(sampler).collect();
+        let decoder = match first {
             TextSource::Teacher => {
                 let policy = Policy::greedy(self.teacher.model()?)
                     .with_help_rule(HelpRule::Never)
@@ -281,16 +281,13 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
                 let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
                 self.with_settings(BudgetedDecoder::new(policy, experts))
             }
-            TextSource::StudentSampled => self.decoder(student, Sampler::plain(), HelpRule::Learned)?,
-            TextSource::StudentGreedy | TextSource::Reference => {
-                self.decoder(student, Sampler::Greedy, HelpRule::Learned)?
-            }
+            _ => self.decoder(Policy::greedy(student).with_samplers(&samplers))?,
         };
         let decoder = decoder.with_max_new_tokens(self.config.max_new_tokens(longest)).with_batch_size(rows.len());
-        let prompts: Vec<Prompt> = rows.iter().map(|row| row.prompt.clone()).collect();
+        let prompts: Vec<Prompt> = rows.iter().map(|(row, _)| row.prompt.clone()).collect();
         let decoded = decoder.decode(&prompts, seed)?;
         let mut rng = seed.stream("flags").rng();
-        for (row, trajectory) in rows.into_iter().zip(&decoded.trajectories) {
+        for ((row, source), trajectory) in rows.into_iter().zip(&decoded.trajectories) {
             row.tokens = trajectory.steps.iter().map(|step| step.token).collect();
             row.ended = trajectory.end == End::Eos;
             row.deployed = source == TextSource::StudentGreedy;

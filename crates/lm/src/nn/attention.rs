@@ -136,8 +136,17 @@ pub(crate) fn attend(
         Some(bias) => scores + bias,
         None => scores,
     };
-    let weights = dropout.apply(softmax(scores, 3), rate);
+    let weights = dropout.apply(attention_weights(scores), rate);
     weights.matmul(values).reshape([rows, heads, time, d_head]).swap_dims(1, 2).flatten(2, 3)
+}
+
+/// Softmax over the last dimension.
+fn attention_weights(scores: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "cpu")]
+    if let Some(weights) = wheels_cpu::softmax(&scores) {
+        return weights;
+    }
+    softmax(scores, 3)
 }
 
 /// The causal mask, to be added to the scores. Query `i` of row `r` is at slot `offsets[r] + i` and sees

@@ -1,0 +1,146 @@
+//! Softmax on the CPU with a backward pass of its own.
+
+use burn::backend::Flex;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::adamw::is_f32;
+use crate::exp::exp;
+use crate::gradient::{Primitive, Tracked};
+use crate::matrix::largest;
+use crate::vectors::dot;
+
+/// The numbers of whole rows that a thread takes at a time.
+const BLOCK: usize = 1 << 14;
+
+/// Softmax over the last dimension, with autodiff.
+///
+/// It is one operation, and its backward pass another. burn composes it of five.
+///
+/// None if burn must compute it: without autodiff, on another device, or in another number format than f32.
+pub fn softmax<const D: usize>(scores: &Tensor<D>) -> Option<Tensor<D>> {
+    let plain = scores.clone().without_autodiff();
+    let width = *scores.dims().last()?;
+    if !scores.device().is_autodiff() || !is_f32(&plain) || width == 0 {
+        return None;
+    }
+    let device = plain.device();
+    let mut data = plain.into_data();
+    for_rows(data.as_mut_slice().ok()?, width, |_, row| Arch::new().dispatch(Softmax(row)));
+    let weights = Tensor::<D>::from_data(data, &device).try_into_primitive::<Flex>().ok()?;
+    let tracked = scores.clone().try_into_primitive::<Tracked>().ok()?;
+    let prepared = SoftmaxBackward { width }.prepare::<NoCheckpointing>([tracked.node()]).compute_bound().stateful();
+    let weights = match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(weights.clone(), weights),
+        OpsKind::UnTracked(prepared) => prepared.finish(weights),
+    };
+    Some(Tensor::from_primitive::<Tracked>(weights))
+}
+
+/// Calls `change` with the index of each row and the row, on all threads of the caller's pool.
+fn for_rows(numbers: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = (BLOCK / width).max(1);
+    numbers.par_chunks_mut(rows * width).enumerate().for_each(|(block, numbers)| {
+        for (row, numbers) in (block * rows..).zip(numbers.chunks_exact_mut(width)) {
+            change(row, numbers);
+        }
+    });
+}
+
+/// Replaces a row by its softmax.
+struct Softmax<'a>(&'a mut [f32]);
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let best = self.0.iter().copied().fold(f32::NEG_INFINITY, largest);
+        for score in self.0.iter_mut() {
+            *score = exp(*score - best);
+        }
+        let scale = 1.0 / crate::vectors::sum(simd, self.0);
+        for weight in self.0 {
+            *weight *= scale;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SoftmaxBackward {
+    width: usize,
+}
+
+impl Backward<Flex, 1> for SoftmaxBackward {
+    /// The weights.
+    type State = Primitive;
+
+    fn backward(self, ops: Ops<Primitive, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let incoming = grads.consume::<Flex>(&ops.node);
+        let [Some(node)] = ops.parents else { return };
+        let mut data = incoming.into_data();
+        let weights = ops.state.to_contiguous();
+        let weights: &[f32] = weights.as_slice().expect("weights in f32");
+        let found = data.as_mut_slice().expect("a gradient in f32");
+        for_rows(found, self.width, |row, gradient| {
+            let weights = &weights[row * gradient.len()..][..gradient.len()];
+            Arch::new().dispatch(Gradient { gradient, weights });
+        });
+        grads.register::<Flex>(node.id, FlexTensor::from_data(data));
+    }
+}
+
+/// Replaces the gradient of a row of weights by that of its scores.
+struct Gradient<'a> {
+    gradient: &'a mut [f32],
+    weights: &'a [f32],
+}
+
+impl WithSimd for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mean = dot(simd, self.gradient, self.weights);
+        for (gradient, weight) in self.gradient.iter_mut().zip(self.weights) {
+            *gradient = weight * (*gradient - mean);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, activation};
+
+    use super::*;
+
+    #[test]
+    fn weights_and_gradients_equal_burns() {
+        let device = Device::flex().autodiff();
+        for shape in [[2, 3, 7, 5], [1, 2, 40, 70], [3, 1, 1, 1]] {
+            let random = || Tensor::<4>::random(shape, Distribution::Normal(0.0, 3.0), &device);
+            let (scores, factor) = (random().require_grad(), random());
+            // Some slots are masked.
+            let mask = random().greater_elem(4.0).float() * -1e9;
+            let of = |softmax: fn(Tensor<4>) -> Tensor<4>| {
+                let weights = softmax(scores.clone() + mask.clone());
+                // A view as the incoming gradient.
+                let product = weights.clone().swap_dims(1, 2) * factor.clone().swap_dims(1, 2);
+                [weights.without_autodiff(), scores.grad(&product.sum().backward()).expect("the scores are tracked")]
+            };
+            let expected = of(|scores| activation::softmax(scores, 3));
+            for (found, expected) in
+                of(|scores| softmax(&scores).expect("tensors on the CPU")).into_iter().zip(expected)
+            {
+                assert!((found - expected).abs().max().into_scalar::<f32>() < 2e-6);
+            }
+        }
+        assert!(softmax(&Tensor::<2>::ones([2, 2], &Device::flex())).is_none(), "without autodiff burn computes it");
+    }
+}
