@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::decode::{
-    BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, HelpRule, Policy, PromptSide, Sampler,
-    Teacher,
+    BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, ForecastInput, HelpRule, Policy,
+    PromptSide, Sampler, Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
 use crate::lm::{LanguageModel, LoadOptions, TokenBatch};

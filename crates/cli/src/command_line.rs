@@ -57,6 +57,7 @@ pub(crate) struct App {
 pub(crate) enum Command {
     Generate(command::generate::Flags),
     Chat(command::chat::Flags),
+    Serve(command::serve::Flags),
     Pull(command::pull::Flags),
     Inspect(command::inspect::Flags),
     Train(command::train::Flags),
@@ -77,6 +78,7 @@ impl Command {
         match self {
             Self::Generate(flags) => command::generate::run(flags, app),
             Self::Chat(flags) => command::chat::run(flags, app),
+            Self::Serve(flags) => command::serve::run(flags, app),
             Self::Pull(flags) => command::pull::run(flags, app),
             Self::Inspect(flags) => command::inspect::run(flags, app),
             Self::Train(flags) => command::train::run(flags, app),

@@ -30,6 +30,9 @@ pub struct ServerConfig {
     pub max_prompt_tokens: usize,
     /// The largest number of tokens of an answer. Default: 1024.
     pub max_new_tokens: usize,
+    /// The seed of requests that have none. The same requests in the same order then get the same texts. Default: none,
+    /// a seed that nobody knows.
+    pub seed: Option<u64>,
     /// The largest size of a request, bytes. Default: 1 MiB.
     pub max_body_bytes: usize,
     /// The longest time from the arrival of a request to the end of its answer, seconds. Default: 120.
@@ -53,6 +56,7 @@ impl Default for ServerConfig {
             queue: 128,
             max_prompt_tokens: 2048,
             max_new_tokens: 1024,
+            seed: None,
             max_body_bytes: 1 << 20,
             request_timeout_s: 120,
             shutdown_grace_s: 30,
@@ -79,7 +83,7 @@ impl ServerConfig {
             }
         }
         crate::budget::check(self.default_budget, self.max_budget, self.max_new_tokens)
-            .map_err(|problem| ServeError::Setting { setting: "default_budget", problem })
+            .map_err(|problem| ServeError::Setting { setting: "max_budget", problem })
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

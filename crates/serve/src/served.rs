@@ -1,6 +1,6 @@
 //! What a server serves: a pair, or a model alone.
 
-use training_wheels::decode::BudgetedDecoder;
+use training_wheels::decode::{BudgetedDecoder, HelpRule};
 use training_wheels::lm::LanguageModel;
 use training_wheels::{Pair, TextModel};
 
@@ -11,6 +11,8 @@ pub struct Served {
     pub(crate) pair: Pair,
     /// Whether the student can ask its teacher. A model alone is a pair with itself in which it cannot.
     pub(crate) has_teacher: bool,
+    /// The rule by which the student asks. None for its calibration or its help token.
+    help_rule: Option<HelpRule>,
 }
 
 impl Served {
@@ -20,7 +22,13 @@ impl Served {
     /// [`ServeError::Model`] if the student can ask neither by its help token nor by a calibration.
     pub fn pair(pair: Pair) -> Result<Self, ServeError> {
         pair.check_asks()?;
-        Ok(Self { pair, has_teacher: true })
+        Ok(Self { pair, has_teacher: true, help_rule: None })
+    }
+
+    /// A student and its teacher, and the rule by which the student asks, whatever the budget: for a student that has not
+    /// learned to ask. Each text still keeps to its budget.
+    pub fn pair_with_help_rule(pair: Pair, rule: HelpRule) -> Self {
+        Self { pair, has_teacher: true, help_rule: Some(rule) }
     }
 
     /// A model alone: every budget but "0%" is refused. It can be the teacher of a student on another machine.
@@ -28,11 +36,15 @@ impl Served {
     /// # Errors
     /// [`ServeError::Model`] if the model does not fit itself, which no model that opens does.
     pub fn model(model: TextModel) -> Result<Self, ServeError> {
-        Ok(Self { pair: Pair::new(model.clone(), model)?, has_teacher: false })
+        Ok(Self { pair: Pair::new(model.clone(), model)?, has_teacher: false, help_rule: None })
     }
 
     pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
-        let decoder = if self.has_teacher { self.pair.decoder() } else { self.pair.student_alone() };
+        let decoder = match self.help_rule {
+            _ if !self.has_teacher => self.pair.student_alone(),
+            Some(rule) => self.pair.decoder_with(self.pair.policy().with_help_rule(rule)),
+            None => self.pair.decoder(),
+        };
         decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
     }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -121,6 +122,12 @@ async fn serve(
     let stop = async {
         let _ = stopped.await;
     };
+    // Each token of a stream is a small packet, which must not wait for the next one.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            log::debug!("a connection delays small packets: {error}");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 

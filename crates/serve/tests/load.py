@@ -2,7 +2,7 @@
 
     python3 crates/serve/tests/load.py SERVER [--clients 64] [--seconds 120]
 
-SERVER is the program that serves, such as target/release/examples/serve. Every request must end in 200 or 429, and the
+SERVER is the command that serves, such as "target/release/wheels serve". Every request must end in 200 or 429, and the
 memory of the server must be flat. Throughput is reported as a ratio, because both parts run on the same machine.
 """
 
@@ -93,7 +93,8 @@ def main():
     flags = parser.parse_args()
     server = subprocess.Popen([*flags.server.split(), "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     try:
-        host, port = re.search(r"http://([^:]+):(\d+)", server.stderr.readline()).groups()
+        line = next(line for line in server.stderr if "http://" in line)
+        host, port = re.search(r"http://([^:]+):(\d+)", line).groups()
         address = (host, int(port))
         run(address, server.pid, 1, 2)
         _, alone, _, _ = run(address, server.pid, 1, min(10, flags.seconds))

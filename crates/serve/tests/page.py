@@ -2,7 +2,7 @@
 
     python3 crates/serve/tests/page.py SERVER [--out FOLDER]
 
-SERVER is the program that serves, such as target/release/examples/serve. It needs Chromium and the package playwright.
+SERVER is the command that serves, such as "target/release/wheels serve". It needs Chromium and the package playwright.
 Screenshots are written into FOLDER.
 """
 
@@ -99,7 +99,7 @@ def main():
     assert chromium, "no Chromium: install the package chromium"
     server = subprocess.Popen([*flags.server.split(), "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     try:
-        url = re.search(r"http://\S+", server.stderr.readline()).group()
+        url = re.search(r"http://\S+", next(line for line in server.stderr if "http://" in line)).group()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *QUIET.split()])
             for name, scheme, size in [

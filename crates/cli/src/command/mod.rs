@@ -14,6 +14,7 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod pull;
+pub(crate) mod serve;
 pub(crate) mod student;
 pub(crate) mod texts;
 pub(crate) mod train;

@@ -63,6 +63,17 @@ impl PairFlags {
         (self.student.is_none() && self.teacher.is_none()).then_some(self.task)
     }
 
+    /// Opens a model that writes alone, which these flags do not name.
+    ///
+    /// # Errors
+    /// If it does not open.
+    pub(crate) fn open_alone(&self, name: &Path) -> Result<TextModel, Box<dyn Error>> {
+        let (device, dtype) = self.models.open()?;
+        let mut model = TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?;
+        self.generation.set(&mut model.generation);
+        Ok(model)
+    }
+
     /// Opens the models.
     ///
     /// # Errors
@@ -118,16 +129,18 @@ impl Writers {
         Ok(template.chat.is_some())
     }
 
+    /// The rule by which the student asks in place of its own, if the flags say so.
+    pub(crate) fn help_rule(&self) -> Option<HelpRule> {
+        self.ask_below.map(|probability| Confidence::MaxProb.below(probability))
+    }
+
     /// The decoder of these models.
     pub(crate) fn decoder(&self) -> BudgetedDecoder<'_> {
-        match (self.writer, self.ask_below) {
+        match (self.writer, self.help_rule()) {
             (Writer::Student, _) => self.pair.student_alone(),
             (Writer::Teacher, _) => self.pair.teacher_alone(),
             (Writer::Pair, None) => self.pair.decoder(),
-            (Writer::Pair, Some(probability)) => {
-                let rule = Confidence::MaxProb.below(probability);
-                self.pair.decoder_with(self.pair.policy().with_help_rule(rule))
-            }
+            (Writer::Pair, Some(rule)) => self.pair.decoder_with(self.pair.policy().with_help_rule(rule)),
         }
     }
 }

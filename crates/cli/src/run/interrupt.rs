@@ -29,6 +29,8 @@ pub(crate) enum Phase {
     Evaluation,
     /// What is written goes into a file, part by part.
     Writing,
+    /// A server hears the signal too, and lets running texts end.
+    Serving,
 }
 
 /// Handles Ctrl-C from here on.
@@ -39,6 +41,10 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
             console::say(format_args!(
                 "stopping after this step; Ctrl-C again stops at once and loses the steps since the last checkpoint"
             ));
+            return;
+        }
+        if in_phase(Phase::Serving) && !STOP.swap(true, Ordering::SeqCst) {
+            console::say(format_args!("stopping when the running texts end; Ctrl-C again stops at once"));
             return;
         }
         console::clear();

@@ -50,7 +50,7 @@ pub(crate) fn start_log(command: &Command) {
     // wgpu logs an error for each driver that it skips. RUST_LOG=error shows them. Without the colons, the first name would be
     // that of all crates of the workspace.
     let runs = "warn,wheels::=info,training_wheels=info,wheels_text=info,wheels_distill=info,wgpu_hal=off";
-    let filter = if matches!(command.get_name(), "generate" | "chat") { "warn,wgpu_hal=off" } else { runs };
+    let filter = if matches!(command.get_name(), "generate" | "chat" | "serve") { "warn,wgpu_hal=off" } else { runs };
     let has_colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     Builder::from_env(Env::default().default_filter_or(filter))
         .format_timestamp(None)

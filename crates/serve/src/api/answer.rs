@@ -2,21 +2,9 @@
 
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
-use training_wheels::text::HelpBudget;
 
 use super::error::ApiError;
 use crate::engine::{Author, End, Event, ScoredToken, Usage};
-
-/// What all parts of an answer begin with.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    pub(crate) id: String,
-    /// Unix time, seconds.
-    pub(crate) created: u64,
-    pub(crate) model: String,
-    /// None without a teacher.
-    pub(crate) budget: Option<HelpBudget>,
-}
 
 /// The texts of a request.
 #[derive(Debug)]

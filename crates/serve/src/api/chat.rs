@@ -11,8 +11,8 @@ use training_wheels::text::{Message, Role};
 
 use super::App;
 use super::error::ApiError;
+use super::format::Shape;
 use super::request::Request;
-use super::shape::Shape;
 
 /// A message as clients send it.
 #[derive(Deserialize)]

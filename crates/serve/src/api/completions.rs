@@ -11,8 +11,8 @@ use training_wheels::text::{HelpBudget, Prompt};
 
 use super::App;
 use super::error::ApiError;
+use super::format::Shape;
 use super::request::Request;
-use super::shape::Shape;
 
 pub(super) async fn answer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let mut fields = super::body(&app, &headers, body).await?;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -11,17 +10,13 @@ use prometheus::HistogramTimer;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::App;
-use super::answer::Head;
 use super::error::ApiError;
-use super::shape::Shape;
-use crate::engine::{Author, Event, Piece, Usage};
+use super::format::{Format, Shape};
+use crate::engine::{Event, Usage};
 
 /// The texts of a request as they come.
 pub(crate) struct Frames {
-    app: Arc<App>,
-    shape: Shape,
-    head: Head,
+    format: Format,
     events: UnboundedReceiver<(usize, Event)>,
     /// Whether each text has begun.
     begun: Vec<bool>,
@@ -37,14 +32,14 @@ pub(crate) struct Frames {
 impl Frames {
     /// The frames of an answer to `texts` prompts.
     pub(crate) fn new(
-        app: Arc<App>,
-        (shape, head): (Shape, Head),
+        format: Format,
         events: UnboundedReceiver<(usize, Event)>,
-        (texts, include_usage): (usize, bool),
+        texts: usize,
+        include_usage: bool,
         timer: HistogramTimer,
     ) -> Self {
         let (begun, usage, ready) = (vec![false; texts], Usage::default(), VecDeque::new());
-        Self { app, shape, head, events, begun, open: texts, usage, include_usage, ready, _timer: timer }
+        Self { format, events, begun, open: texts, usage, include_usage, ready, _timer: timer }
     }
 
     /// Waits for the first event, so that the status tells of a failure before the first token.
@@ -77,19 +72,19 @@ impl Frames {
 
     fn receive(&mut self, (index, event): (usize, Event)) {
         match event {
-            Event::Prompt(piece) => self.push_part(index, None, &piece),
+            Event::Prompt(piece) => self.push(self.format.part(index, None, &piece)),
             Event::Piece(author, piece) => {
                 self.begin(index);
-                self.push_part(index, Some(author), &piece);
+                self.push(self.format.part(index, Some(author), &piece));
             }
             Event::Done(end, usage) => {
                 self.begin(index);
-                self.push(self.shape.end(&self.head, index, end));
+                self.push(self.format.end(index, end));
                 self.usage += usage;
                 self.open -= 1;
                 if self.open == 0 {
                     if self.include_usage {
-                        self.ready.push_back(self.shape.usage(&self.head, &self.usage).to_string());
+                        self.ready.push_back(self.format.usage_part(&self.usage).to_string());
                     }
                     self.ready.push_back("[DONE]".into());
                 }
@@ -106,14 +101,9 @@ impl Frames {
 
     /// A chat begins with a part that has no text.
     fn begin(&mut self, index: usize) {
-        if self.shape == Shape::Chat && !std::mem::replace(&mut self.begun[index], true) {
-            self.push_part(index, None, &Piece::default());
+        if self.format.shape == Shape::Chat && !std::mem::replace(&mut self.begun[index], true) {
+            self.push(self.format.beginning(index));
         }
-    }
-
-    fn push_part(&mut self, index: usize, author: Option<Author>, piece: &Piece) {
-        let part = self.shape.part(&self.head, &self.app.prompter.tokenizer, index, (author, piece));
-        self.push(part);
     }
 
     fn push(&mut self, mut part: Value) {

@@ -5,10 +5,10 @@ mod chat;
 mod completions;
 mod error;
 mod fields;
+mod format;
 mod frames;
 mod page;
 mod request;
-mod shape;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -25,13 +25,14 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tower_http::catch_panic::CatchPanicLayer;
+use training_wheels::text::Seed;
 
 use crate::engine::{Job, Queue};
 use crate::metrics::Metrics;
 use crate::prompter::Prompter;
 use crate::{Served, ServerConfig};
 use error::ApiError;
-use shape::Shape;
+use format::{Format, Shape};
 
 /// What all requests share.
 pub(crate) struct App {
@@ -49,6 +50,8 @@ pub(crate) struct App {
     /// Makes names and seeds that differ between requests and between servers.
     random: RandomState,
     requests: AtomicU64,
+    /// The number of requests without a seed.
+    seeds: AtomicU64,
     started: u64,
 }
 
@@ -65,6 +68,7 @@ impl App {
             temperature: generation.temperature,
             random: RandomState::new(),
             requests: AtomicU64::new(0),
+            seeds: AtomicU64::new(0),
             started: unix_time(),
             config,
         }
@@ -77,12 +81,19 @@ impl App {
         hasher.finish()
     }
 
+    /// The seed of a request that has none.
+    fn seed(&self) -> Seed {
+        match self.config.seed {
+            Some(seed) => Seed(seed).nth(self.seeds.fetch_add(1, Ordering::Relaxed)),
+            None => Seed(self.random()),
+        }
+    }
+
     /// Decodes the texts of a request, and answers with them at once or as they come.
     ///
     /// # Errors
     /// If there is no room for them, or if the first thing that happens is that one fails.
     async fn answer(self: Arc<Self>, request: request::Request, shape: Shape) -> Result<Response, ApiError> {
-        let timer = self.metrics.seconds.start_timer();
         let deadline = Instant::now() + self.config.request_timeout();
         let (reply, mut events) = unbounded_channel();
         let mut jobs = Vec::with_capacity(request.prompts.len());
@@ -98,18 +109,12 @@ impl App {
             return Err(ApiError::invalid("prompt", message));
         }
         self.queue.push(jobs)?;
-        let head = answer::Head {
-            id: format!("{}-{:016x}", shape.id_prefix(), self.random()),
-            created: unix_time(),
-            model: self.config.model_name.clone(),
-            budget: self.has_teacher.then_some(request.budget),
-        };
-        if !request.stream {
-            let answer = answer::collect(&mut events, texts).await?;
-            return Ok(Json(shape.whole(&head, &self.prompter.tokenizer, &answer)).into_response());
+        let timer = self.metrics.seconds.start_timer();
+        let format = Format::new(shape, self, request.budget);
+        if request.stream {
+            return frames::Frames::new(format, events, texts, request.include_usage, timer).into_response().await;
         }
-        let frames = frames::Frames::new(self, (shape, head), events, (texts, request.include_usage), timer);
-        frames.into_response().await
+        Ok(Json(format.whole(&answer::collect(&mut events, texts).await?)).into_response())
     }
 }
 

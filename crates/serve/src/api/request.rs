@@ -61,7 +61,7 @@ impl Request {
             }
             max_new_tokens = Some(tokens);
         }
-        let seed = fields.take::<i64>("seed")?.map_or_else(|| app.random(), |seed| seed as u64);
+        let seed = fields.take::<i64>("seed")?.map_or_else(|| app.seed(), |seed| Seed(seed as u64));
         let stream = fields.take("stream")?.unwrap_or(false);
         let stream_options: StreamOptions = fields.take("stream_options")?.unwrap_or_default();
         let budget = budget(fields, app, max_new_tokens)?;
@@ -76,7 +76,7 @@ impl Request {
                 echo: false,
             },
             budget,
-            seed: Seed(seed),
+            seed,
             stream,
             include_usage: stream_options.include_usage,
         })

@@ -28,7 +28,7 @@ fn bart() -> TextModel {
         ..BartConfig::default()
     };
     TextModel {
-        model: Student::new(Pretrained::Bart(config.init(&Device::flex()))),
+        model: Student::new(Pretrained::Bart(config.init(&Device::flex()).expect("a model"))),
         tokenizer: tokenizer.expect("a tokenizer"),
         template: PromptTemplate::default(),
         generation: GenerationConfig::default().with_max_new_tokens(4),
