@@ -55,8 +55,7 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
             console::say(format_args!("{CALIBRATION_WAITS}"));
         } else if in_phase(Phase::Evaluation) {
             console::say(format_args!("stopped; the same command goes on with the outputs that are decoded"));
-        }
-        if in_phase(Phase::Writing) {
+        } else if in_phase(Phase::Writing) {
             console::say(format_args!("stopped; the same command goes on after what is written"));
         }
         exit(INTERRUPTED);
