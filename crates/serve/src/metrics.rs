@@ -1,7 +1,8 @@
 //! What is counted, for Prometheus.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-use training_wheels::decode::{Action, Source, Step};
+
+use crate::engine::Author;
 
 /// The numbers of a server.
 pub(crate) struct Metrics {
@@ -12,7 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) seconds: Histogram,
     /// Tokens of answers, by author.
     tokens: IntCounterVec,
-    calls: IntCounter,
+    pub(crate) calls: IntCounter,
     /// Texts that ended, by the reason.
     texts: IntCounterVec,
     pub(crate) running: IntGauge,
@@ -68,11 +69,13 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts a step of a text.
-    pub(crate) fn wrote(&self, step: &Step) {
-        let author = if step.source == Source::Student { "student" } else { "teacher" };
+    /// Counts a token of an answer.
+    pub(crate) fn wrote(&self, author: Author) {
+        let author = match author {
+            Author::Student => "student",
+            Author::Teacher => "teacher",
+        };
         self.tokens.with_label_values(&[author]).inc();
-        self.calls.inc_by(u64::from(matches!(step.action, Action::Help(_))));
     }
 
     /// Counts a text that ended.

@@ -2,6 +2,7 @@
 
 use training_wheels::decode::{BudgetedDecoder, HelpRule};
 use training_wheels::lm::LanguageModel;
+use training_wheels::text::Prompt;
 use training_wheels::{Pair, TextModel};
 
 use crate::{ServeError, ServerConfig};
@@ -46,6 +47,11 @@ impl Served {
             None => self.pair.decoder(),
         };
         decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
+    }
+
+    /// Whether the teacher verifies the student's tokens in a text, and can roll them back.
+    pub(crate) fn verifies(&self, prompt: &Prompt) -> bool {
+        self.has_teacher && self.help_rule.is_none() && !self.pair.policy().verification(prompt).is_none()
     }
 
     /// Whether a model reads its prompt as the beginning of its text. An encoder-decoder does not.

@@ -22,8 +22,8 @@ impl LogProbs {
         Self { logits: logits.to_vec(), total }
     }
 
-    /// A token with its log-prob, and the `count` most likely tokens.
-    pub(crate) fn score(&self, id: u32, count: usize, offset: usize) -> ScoredToken {
+    /// A token with its log-prob, and the `count` most likely tokens. Its offset is 0.
+    pub(crate) fn score(&self, id: u32, count: usize) -> ScoredToken {
         let log_prob = |id: u32| self.logits.get(id as usize).map(|&logit| f64::from(logit) - self.total);
         let mut ids: Vec<u32> = (0..self.logits.len() as u32).collect();
         let falling = |a: &u32, b: &u32| self.logits[*b as usize].total_cmp(&self.logits[*a as usize]).then(a.cmp(b));
@@ -33,7 +33,7 @@ impl LogProbs {
         }
         ids.sort_unstable_by(falling);
         let top = ids.into_iter().filter_map(|id| Some((id, log_prob(id)?))).filter(|(_, nats)| nats.is_finite());
-        ScoredToken { id, log_prob: log_prob(id).filter(|nats| nats.is_finite()), top: top.collect(), offset }
+        ScoredToken { id, log_prob: log_prob(id).filter(|nats| nats.is_finite()), top: top.collect(), offset: 0 }
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn of_prompt(
         let mut values: Vec<f32> = values.map_err(|error| format!("the logits cannot be read: {error}"))?;
         for (row, &id) in values.chunks_exact_mut(width).zip(next.by_ref()) {
             let distribution = Distribution::read(row, &vocabulary, &[]).ok_or("the logits are NaN or infinite")?;
-            scored.push(LogProbs::new(&distribution).score(id, count, 0));
+            scored.push(LogProbs::new(&distribution).score(id, count));
         }
     }
     Ok(scored)

@@ -84,10 +84,9 @@ impl Engine {
             let Some(arrived) = arrived else { return Ok(()) };
             self.begin(arrived, &mut session, writers);
             self.metrics.running.set(writers.len() as i64);
-            let mut listener = Listener { writers, metrics: &self.metrics };
-            for (index, trajectory) in session.round(&mut listener)? {
+            for (index, trajectory) in session.round(&mut Listener(writers))? {
                 if let Some(writer) = writers.remove(&index) {
-                    self.metrics.ended(writer.end(trajectory.end));
+                    self.metrics.ended(writer.end(&trajectory));
                 }
             }
         }
@@ -107,7 +106,7 @@ impl Engine {
     fn begin<'s>(&'s self, arrived: Vec<Job>, session: &mut DecodeSession<'_>, writers: &mut Writers<'s>) {
         let mut ready = Vec::with_capacity(arrived.len());
         for job in arrived {
-            match Writer::new(job, &self.served) {
+            match Writer::new(job, &self.served, &self.metrics) {
                 Ok(writer) => ready.push(writer),
                 Err(ending) => self.metrics.ended(ending),
             }
@@ -132,22 +131,24 @@ impl Engine {
 }
 
 /// Gives each step to its text.
-struct Listener<'l, 'm> {
-    writers: &'l mut Writers<'m>,
-    metrics: &'l Metrics,
-}
+struct Listener<'l, 'm>(&'l mut Writers<'m>);
 
 impl Observer for Listener<'_, '_> {
     fn distribution(&mut self, row: usize, distribution: &Distribution<'_>) {
-        if let Some(writer) = self.writers.get_mut(&row) {
+        if let Some(writer) = self.0.get_mut(&row) {
             writer.see(distribution);
         }
     }
 
+    fn rolled_back(&mut self, row: usize, length: usize) {
+        if let Some(writer) = self.0.get_mut(&row) {
+            writer.roll_back(length);
+        }
+    }
+
     fn step(&mut self, row: usize, step: &Step) {
-        if let Some(writer) = self.writers.get_mut(&row) {
+        if let Some(writer) = self.0.get_mut(&row) {
             writer.push(step);
-            self.metrics.wrote(step);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use training_wheels::decode::{self, Action, Distribution, NewText, Source, Step};
+use training_wheels::decode::{self, Action, Distribution, NewText, Source, Step, Trajectory};
 
 use super::job::{Author, End, Event, Failure, Job, Piece, ScoredToken, Usage};
 use super::log_probs::{self, LogProbs};
 use super::transcript::Transcript;
 use crate::Served;
-use crate::metrics::Ending;
+use crate::metrics::{Ending, Metrics};
 
 /// A text while it is decoded: steps in, events out.
 pub(crate) struct Writer<'m> {
@@ -19,10 +19,17 @@ pub(crate) struct Writer<'m> {
     next: Option<LogProbs>,
     /// The number of characters of the prompt before the text, if the answer begins with it.
     echoed: usize,
+    /// Whether the teacher verifies the student's tokens, and can roll them back.
+    verifies: bool,
+    /// Steps that can still be rolled back, with the log-probs of their tokens.
+    held: Vec<(Step, Option<ScoredToken>)>,
+    /// The number of steps before them.
+    released: usize,
     /// Tokens whose text has not been sent.
     unsent: Vec<ScoredToken>,
     /// What the tokenizer could not decode.
     failure: Option<Failure>,
+    metrics: &'m Metrics,
 }
 
 impl<'m> Writer<'m> {
@@ -30,10 +37,22 @@ impl<'m> Writer<'m> {
     ///
     /// # Errors
     /// How the text ended, if its prompt cannot be read.
-    pub(crate) fn new(job: Job, served: &'m Served) -> Result<Self, Ending> {
+    pub(crate) fn new(job: Job, served: &'m Served, metrics: &'m Metrics) -> Result<Self, Ending> {
         let transcript = Transcript::new(&served.pair.student.tokenizer, job.options.stops.clone());
         let usage = Usage { prompt_tokens: job.prompt.student.len(), ..Usage::default() };
-        let mut writer = Self { job, transcript, usage, next: None, echoed: 0, unsent: Vec::new(), failure: None };
+        let mut writer = Self {
+            verifies: served.verifies(&job.prompt),
+            job,
+            transcript,
+            usage,
+            next: None,
+            echoed: 0,
+            held: Vec::new(),
+            released: 0,
+            unsent: Vec::new(),
+            failure: None,
+            metrics,
+        };
         if writer.job.options.echo {
             match writer.prompt(served) {
                 Ok(piece) => {
@@ -75,34 +94,56 @@ impl<'m> Writer<'m> {
         }
     }
 
-    /// Appends a step, and sends the text that is certain.
+    /// Appends a step, and sends the text that is certain. If the teacher verifies tokens, those of the student are not
+    /// certain before the teacher's next one.
     pub(crate) fn push(&mut self, step: &Step) {
-        if self.transcript.is_stopped() {
-            return;
+        let scored = self.job.options.log_probs.map(|count| match self.next.take() {
+            Some(log_probs) => log_probs.score(step.token, count),
+            None => ScoredToken { id: step.token, log_prob: None, top: vec![], offset: 0 },
+        });
+        self.held.push((*step, scored));
+        if !self.verifies || step.source != Source::Student {
+            self.release();
         }
-        let author = match step.source {
-            Source::Student => Author::Student,
-            Source::Expert(_) => Author::Teacher,
-        };
-        match author {
-            Author::Student => self.usage.student_tokens += 1,
-            Author::Teacher => self.usage.teacher_tokens += 1,
-        }
-        if matches!(step.action, Action::Help(_)) {
-            self.usage.teacher_calls += 1;
-            self.usage.teacher_prompt_tokens = self.job.prompt.expert.len();
-        }
-        if let Some(count) = self.job.options.log_probs {
+    }
+
+    /// Removes all but the first `length` steps, which the teacher did not accept.
+    pub(crate) fn roll_back(&mut self, length: usize) {
+        self.held.truncate(length.saturating_sub(self.released));
+    }
+
+    /// Takes the steps that can no longer be rolled back into the text, and sends it.
+    fn release(&mut self) {
+        for (step, scored) in std::mem::take(&mut self.held) {
+            self.released += 1;
+            if self.transcript.is_stopped() {
+                continue;
+            }
+            let author = match step.source {
+                Source::Student => Author::Student,
+                Source::Expert(_) => Author::Teacher,
+            };
+            match author {
+                Author::Student => self.usage.student_tokens += 1,
+                Author::Teacher => self.usage.teacher_tokens += 1,
+            }
+            self.metrics.wrote(author);
+            if matches!(step.action, Action::Help(_)) {
+                self.count_calls(1);
+            }
             let offset = self.echoed + self.transcript.chars();
-            self.unsent.push(match self.next.take() {
-                Some(log_probs) => log_probs.score(step.token, count, offset),
-                None => ScoredToken { id: step.token, log_prob: None, top: vec![], offset },
-            });
-        }
-        if let Err(error) = self.transcript.push(step.token, author) {
-            self.failure = Some(Failure::Model(error.to_string()));
+            self.unsent.extend(scored.map(|scored| ScoredToken { offset, ..scored }));
+            if let Err(error) = self.transcript.push(step.token, author) {
+                self.failure = Some(Failure::Model(error.to_string()));
+            }
         }
         self.send_text();
+    }
+
+    fn count_calls(&mut self, calls: usize) {
+        self.usage.teacher_calls += calls;
+        self.usage.teacher_prompt_tokens = self.job.prompt.expert.len();
+        self.metrics.calls.inc_by(calls as u64);
     }
 
     /// Whether the text is to be ended before the model ends it.
@@ -125,12 +166,18 @@ impl<'m> Writer<'m> {
     }
 
     /// Ends a text that the model has ended.
-    pub(crate) fn end(mut self, end: decode::End) -> Ending {
+    pub(crate) fn end(mut self, trajectory: &Trajectory) -> Ending {
+        self.release();
+        // A call costs 1. One that accepted the end of the text brought no token.
+        let calls = trajectory.cost().round() as usize;
+        if calls > self.usage.teacher_calls && !self.transcript.is_stopped() {
+            self.count_calls(calls - self.usage.teacher_calls);
+        }
         let finished = self.transcript.finish().map_err(|error| Failure::Model(error.to_string()));
         if let Some(failure) = self.failure.take().or(finished.err()) {
             return self.fail(failure);
         }
-        match end {
+        match trajectory.end {
             _ if self.transcript.is_stopped() => self.done(End::Stop),
             decode::End::Eos => self.done(End::Stop),
             decode::End::Length => self.done(End::Length),

@@ -5,7 +5,7 @@ use std::thread;
 use crate::support::*;
 use burn::tensor::activation::log_softmax;
 use serde_json::{Value, json};
-use training_wheels::decode::{Calibration, CalibrationPoint, Confidence, Decoder};
+use training_wheels::decode::{Calibration, CalibrationPoint, Confidence, Decoder, Verification};
 use training_wheels::lm::{LanguageModel, TokenBatch};
 use training_wheels::text::{HelpBudget, Prompt, Seed};
 use training_wheels::{Pair, TextModel};
@@ -202,7 +202,7 @@ fn a_chat_model_answers_conversations_with_log_probs() {
 
 #[test]
 fn a_decoder_only_pair_decodes_many_texts_together() {
-    let points = [(0.2, 0.3), (0.6, 0.6)].map(|(rate, threshold)| CalibrationPoint { rate, threshold });
+    let points = [(0.2, 0.3), (0.6, 0.6)].map(|(rate, threshold)| CalibrationPoint::new(rate, threshold));
     let calibration = Calibration::new(Confidence::MaxProb, points.to_vec()).unwrap();
     let teacher = llama();
     let student = teacher.clone().with_help_token("teacher").unwrap();
@@ -226,4 +226,30 @@ fn a_decoder_only_pair_decodes_many_texts_together() {
         assert_eq!((text(answer), &answer["usage"]), (text(&alone), &alone["usage"]), "text {index}");
     }
     assert!(server.metric("wheels_teacher_calls_total") > 0.0);
+}
+
+#[test]
+fn what_the_teacher_does_not_accept_is_in_no_answer_and_no_stream() {
+    let verified =
+        |rate| CalibrationPoint { verification: Verification::regret(0.0), ..CalibrationPoint::new(rate, 0.4) };
+    let mut pair = embedded();
+    pair.student.calibration = Some(Calibration::new(Confidence::MaxProb, [0.1, 0.9].map(verified).to_vec()).unwrap());
+    let (server, mut rolled_back) = (Running::start(Served::pair(pair.clone()).unwrap(), config()), 0);
+    for (source, percent) in
+        [(TEXT, 90), ("The server reads and writes many formats.", 80), ("A text editor for maps.", 70)]
+    {
+        let budget = HelpBudget::percent(percent);
+        let decoded = pair.decoder().decode(&pair.prompts(&[source], budget).unwrap(), Seed(0)).unwrap();
+        rolled_back += decoded.stats.rolled_back;
+        let expected = pair.generate(source, budget).unwrap();
+        let body = json!({ "prompt": source, "budget": budget, "logprobs": 0 });
+        let answer = server.complete(body.clone());
+        assert_eq!((text(&answer), &answer["usage"]["teacher_tokens"]), (&*expected.text, &json!(expected.helped)));
+        assert_eq!(answer["usage"]["teacher_calls"], decoded.stats.help_given, "with the call at the end of the text");
+        assert_eq!(answer["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), expected.tokens);
+        let frames = server.stream("/v1/completions", body);
+        let parts = frames[..frames.len() - 1].iter().map(|frame| serde_json::from_str::<Value>(frame).unwrap());
+        assert_eq!(parts.map(|part| text(&part).to_owned()).collect::<String>(), expected.text);
+    }
+    assert!(rolled_back > 0);
 }
