@@ -56,7 +56,7 @@ pub enum RemotePrompt {
 impl RemoteTeacher {
     /// Connects to a server. `tokenizer` is the student's.
     ///
-    /// Unless [`RemoteConfig::features`] are set, a few requests for a single token find out what the server can do. So a
+    /// Unless [`RemoteConfig::features`] are set, a few small requests find out what the server can do. So a
     /// wrong address, key or model is an error here and not in the middle of a text.
     ///
     /// # Errors
