@@ -6,7 +6,7 @@ use wheels_text::{Prompt, Seed};
 use crate::spending::CallSize;
 use crate::text_exchange::{continuation, text_of, usable, whole_characters};
 use crate::token_reply::{Expected, ScoredToken, TokenReply};
-use crate::wire::{ChatMessage, ChatReply, ChatRequest, CompletionReply, CompletionRequest, PromptInput, Usage};
+use crate::wire::{ChatMessage, ChatReply, ChatRequest, CompletionReply, CompletionRequest, PromptInput, TokenUsage};
 use crate::{ChatContinuation, RemoteApi, RemoteError, RemotePrompt, RemoteTeacher, TextLogProbs, TokenExchange};
 
 /// The tokens that are requested beyond a span if texts are exchanged, because the end of an answer may be left out.
@@ -24,14 +24,14 @@ pub(crate) struct Question<'a> {
 /// The answer to a text that asks.
 pub(crate) struct Help {
     pub(crate) response: HelpResponse,
-    pub(crate) usage: Usage,
+    pub(crate) usage: TokenUsage,
     /// Whether the server was called.
     pub(crate) called: bool,
 }
 
 impl Help {
     fn without_call(response: HelpResponse) -> Self {
-        Self { response, usage: Usage::default(), called: false }
+        Self { response, usage: TokenUsage::default(), called: false }
     }
 }
 
@@ -64,7 +64,7 @@ impl Question<'_> {
         self.teacher.config.span.min(self.request.room).max(1)
     }
 
-    fn ask_by_ids(&self) -> Result<(HelpResponse, Usage), RemoteError> {
+    fn ask_by_ids(&self) -> Result<(HelpResponse, TokenUsage), RemoteError> {
         let RemoteTeacher { client, config, features, .. } = self.teacher;
         let HelpRequest { text, review_from, .. } = *self.request;
         let ids = [&self.prompt.expert, text].concat();
@@ -156,7 +156,7 @@ impl Question<'_> {
         Ok(answer(text.split_off(start)))
     }
 
-    fn ask_by_text(&self, written: &str) -> Result<(HelpResponse, Usage), RemoteError> {
+    fn ask_by_text(&self, written: &str) -> Result<(HelpResponse, TokenUsage), RemoteError> {
         let teacher = self.teacher;
         let prompt = match &teacher.prompts {
             Some(make) => make(self.prompt),
@@ -246,7 +246,7 @@ impl RemoteTeacher {
         written: &str,
         max_tokens: usize,
         seed: Seed,
-    ) -> Result<(String, bool, Usage), RemoteError> {
+    ) -> Result<(String, bool, TokenUsage), RemoteError> {
         let RemoteApi::Chat(continuation) = self.features.api else {
             let RemotePrompt::Text(prompt) = prompt else {
                 return Err(RemoteError::Unsupported {
@@ -310,8 +310,8 @@ impl RemoteTeacher {
         &self,
         text: String,
         finish_reason: Option<String>,
-        usage: Usage,
-    ) -> Result<(String, bool, Usage), RemoteError> {
+        usage: TokenUsage,
+    ) -> Result<(String, bool, TokenUsage), RemoteError> {
         let has_ended = finish_reason.as_deref() == Some("stop");
         match text.is_empty() && !has_ended {
             true => Err(self.client.invalid("it has no text, and the text has not ended")),

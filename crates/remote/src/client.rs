@@ -67,6 +67,7 @@ impl Client {
             .user_agent(concat!("training-wheels/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs_f64(config.connect_timeout_seconds)))
             .timeout_resolve(Some(Duration::from_secs_f64(config.connect_timeout_seconds)))
+            .max_idle_connections(config.concurrency)
             .max_idle_connections_per_host(config.concurrency)
             .proxy(if is_local { None } else { Proxy::try_from_env() })
             .build()

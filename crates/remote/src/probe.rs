@@ -4,11 +4,11 @@ use wheels_text::Tokenizer;
 
 use crate::client::Client;
 use crate::spending::CallSize;
+use crate::text_exchange::usable;
 use crate::token_names::{TokenNames, id_in};
-use crate::token_reply::{Expected, TokenReply};
+use crate::token_reply::{Expected, ScoredToken, TokenReply};
 use crate::wire::{
-    ChatMessage, ChatReply, ChatRequest, CompletionChoice, CompletionLogprobs, CompletionReply, CompletionRequest,
-    ModelList, PromptInput,
+    ChatMessage, ChatReply, ChatRequest, CompletionChoice, CompletionReply, CompletionRequest, ModelList, PromptInput,
 };
 use crate::{ChatContinuation, RemoteApi, RemoteConfig, RemoteError, ServerFeatures, TextLogProbs, TokenExchange};
 
@@ -17,10 +17,10 @@ const PROMPT: &str = "Naïve café №12345:  tokenizers";
 const BEGINNING: &str = "differ, e.g. \"Übergrößenträger\" (3.14159)";
 /// The largest difference between two log-probs of one token, nats. Servers compute them in other batches with other
 /// rounding.
-const LOG_PROB_TOLERANCE: f64 = 0.2;
+const TOLERANCE: f64 = 0.2;
 
-/// Finds out what a server can do, by requests for one token each: the first kinds of requests need most, and the first one
-/// that the server accepts counts.
+/// Finds out what a server can do, by requests for a few tokens: with token ids, or else with texts, or else with messages.
+/// What it says it can do is checked.
 ///
 /// # Errors
 /// If the server does not have the model, refuses the key, cannot be reached, or accepts none of the requests.
@@ -77,6 +77,15 @@ fn is_refusal(error: &RemoteError) -> bool {
     matches!(error, RemoteError::Rejected { .. } | RemoteError::Reply { .. } | RemoteError::Server { .. })
 }
 
+/// A text with a token that the server has written after it.
+struct Written {
+    ids: Vec<u32>,
+    /// The log-prob of that token, nats.
+    log_prob: f64,
+    /// The token that the server has written next.
+    next: Option<ScoredToken>,
+}
+
 struct Probe<'a> {
     client: &'a Client,
     config: &'a RemoteConfig,
@@ -92,17 +101,19 @@ impl Probe<'_> {
         let plain = CompletionRequest { logprobs: None, ..self.request(&ids) };
         self.complete(&plain)?;
         // The server takes ids. What else can it do?
-        let full = CompletionRequest { echo: true, return_tokens_as_token_ids: true, ..self.request(&ids) };
+        let two = CompletionRequest { max_tokens: 2, ..self.request(&ids) };
+        let full = CompletionRequest { echo: true, return_tokens_as_token_ids: true, ..two.clone() };
         let requests = [
             full.clone(),
             CompletionRequest { return_tokens_as_token_ids: false, ..full.clone() },
-            CompletionRequest { echo: false, prompt_logprobs: Some(1), ..full },
-            self.request(&ids),
+            CompletionRequest { echo: false, prompt_logprobs: Some(1), ..full.clone() },
+            CompletionRequest { echo: false, ..full },
+            two,
             plain,
         ];
         let (request, choice) = self.first_accepted(requests)?;
         let logprobs = choice.logprobs.clone().unwrap_or_default();
-        let has_echo = request.echo && logprobs.tokens.len() == ids.len() + 1;
+        let has_echo = request.echo && logprobs.tokens.len() > ids.len();
         let mut features = ServerFeatures {
             api: RemoteApi::Completions,
             tokens: TokenExchange::Ids,
@@ -123,9 +134,19 @@ impl Probe<'_> {
                  another one, set `RemoteConfig::features` with `TokenExchange::Text`"
             );
         }
-        let ways = [(has_echo, TextLogProbs::Echo), (true, TextLogProbs::PromptLogprobs)];
-        for (_, way) in ways.into_iter().filter(|way| way.0) {
-            if self.has_text_log_probs(&ids, &logprobs, features.names_ids, way) {
+        let names = TokenNames::new(self.tokenizer);
+        let answered = Expected { echoed: has_echo.then_some(ids.len()), prompt_log_probs: None, max_tokens: 2 };
+        let written = TokenReply::read(CompletionReply { choices: vec![choice], usage: None }, answered, &names);
+        let written = written.map_err(|why| self.client.invalid(why))?.answer;
+        let Some((token, log_prob)) = written.first().and_then(|first| first.id.zip(first.log_prob)) else {
+            log::warn!("{server} gives no log-probs, so that nothing shows whether it goes on with a text");
+            return Ok(Some(features));
+        };
+        let written = Written { ids: [&*ids, &[token]].concat(), log_prob, next: written.get(1).cloned() };
+        let ways: &[_] =
+            if has_echo { &[TextLogProbs::Echo] } else { &[TextLogProbs::PromptLogprobs, TextLogProbs::None] };
+        for &way in ways {
+            if self.agrees(&written, ServerFeatures { text_log_probs: way, ..features }, &names)? {
                 features.text_log_probs = way;
                 break;
             }
@@ -133,47 +154,73 @@ impl Probe<'_> {
         Ok(Some(features))
     }
 
-    /// Whether the server gives the log-probs of a text in this way, and they are right: a token has the log-prob with which
-    /// the server has written it. Some servers give those of the position after it.
-    fn has_text_log_probs(
-        &self,
-        ids: &[u32],
-        written: &CompletionLogprobs,
-        names_ids: bool,
-        way: TextLogProbs,
-    ) -> bool {
-        let names = TokenNames::new(self.tokenizer);
-        let last = written.tokens.last().and_then(|name| names.id(name)).zip(written.token_logprobs.last());
-        let Some((token, Some(expected))) = last else { return false };
-        let longer = [ids, &[token]].concat();
-        let is_echo = way == TextLogProbs::Echo;
+    /// Sends a text with the first token that the server has written, and checks that it goes on with its second token.
+    /// Returns whether it gives log-probs of the text in the way of `features`, and whether they are right: a token has the
+    /// log-prob with which it was written. Some servers give those of the position after it.
+    ///
+    /// # Errors
+    /// [`RemoteError::Unsupported`] if the server does not go on with the text, but reads it as another one.
+    fn agrees(&self, written: &Written, features: ServerFeatures, names: &TokenNames) -> Result<bool, RemoteError> {
+        let ServerFeatures { text_log_probs, names_ids, .. } = features;
+        let (echo, apart) = (text_log_probs == TextLogProbs::Echo, text_log_probs == TextLogProbs::PromptLogprobs);
+        let count = written.ids.len();
         let request = CompletionRequest {
-            echo: is_echo,
-            prompt_logprobs: (!is_echo).then_some(1),
+            echo,
+            prompt_logprobs: apart.then_some(1),
             return_tokens_as_token_ids: names_ids,
-            ..self.request(&longer)
+            ..self.request(&written.ids)
         };
-        let count = longer.len();
-        let expected_reply =
-            Expected { echoed: is_echo.then_some(count), prompt_log_probs: (!is_echo).then_some(count), max_tokens: 1 };
-        let reply = self.complete(&request).map(|choice| CompletionReply { choices: vec![choice], usage: None });
-        let reply = reply.ok().and_then(|reply| TokenReply::read(reply, expected_reply, &names).ok());
-        let found = reply.and_then(|reply| reply.prompt.get(ids.len())?.log_prob_of(token));
-        if found.is_some_and(|found| (found - expected).abs() > LOG_PROB_TOLERANCE) {
-            log::warn!(
-                "{} gives wrong log-probs of texts that are sent to it ({found:?} instead of {expected} nats): they are \
-                 not used",
-                self.client.server()
-            );
+        let expected =
+            Expected { echoed: echo.then_some(count), prompt_log_probs: apart.then_some(count), max_tokens: 1 };
+        let choice = match self.complete(&request) {
+            Ok(choice) => choice,
+            Err(error) if is_refusal(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let reply = CompletionReply { choices: vec![choice], usage: None };
+        let Ok(reply) = TokenReply::read(reply, expected, names) else { return Ok(false) };
+        if let (Some(expected), Some(found)) = (&written.next, reply.answer.first()) {
+            // Two tokens can be almost equally likely.
+            let tie = |id| expected.top.iter().any(|top| top.0 == id && top.1 >= expected.top[0].1 - TOLERANCE);
+            if expected.id != found.id && !found.id.is_some_and(tie) {
+                return Err(RemoteError::Unsupported {
+                    server: self.client.server().to_owned(),
+                    missing: "does not go on with a text that is sent to it",
+                    remedy: "serve a decoder-only model: an encoder-decoder reads the text as another source",
+                });
+            }
         }
-        found.is_some_and(|found| (found - expected).abs() <= LOG_PROB_TOLERANCE)
+        let token = written.ids[count - 1];
+        match reply.prompt.get(count - 1).and_then(|last| last.log_prob_of(token)) {
+            None => Ok(text_log_probs == TextLogProbs::None),
+            Some(found) if (found - written.log_prob).abs() <= TOLERANCE => Ok(true),
+            Some(found) => {
+                log::warn!(
+                    "{} gives wrong log-probs of texts that are sent to it ({found} instead of {} nats): they are not used",
+                    self.client.server(),
+                    written.log_prob
+                );
+                Ok(false)
+            }
+        }
     }
 
     /// With texts.
     fn text(&self) -> Result<ServerFeatures, RemoteError> {
         let prompt = PromptInput::Text(format!("{PROMPT} {BEGINNING}"));
-        let request = CompletionRequest { prompt, logprobs: None, ..self.request(&[]) };
-        self.complete(&request)?;
+        let request = CompletionRequest { prompt, logprobs: None, max_tokens: 12, ..self.request(&[]) };
+        let whole = self.complete(&request)?.text;
+        let middle = whole.floor_char_boundary(whole.len() / 2);
+        let first = usable(&whole[..middle], false);
+        let prompt = PromptInput::Text(format!("{PROMPT} {BEGINNING}{first}"));
+        let rest = self.complete(&CompletionRequest { prompt, ..request })?.text;
+        if !first.trim().is_empty() && rest.trim().chars().next() != whole[first.len()..].trim().chars().next() {
+            log::warn!(
+                "{} does not go on with a text as it did before: if its model is an encoder-decoder, it reads the text as \
+                 another source and cannot help",
+                self.client.server()
+            );
+        }
         Ok(ServerFeatures {
             api: RemoteApi::Completions,
             tokens: TokenExchange::Text,
@@ -220,13 +267,13 @@ impl Probe<'_> {
         Ok(reply.usage.map(|usage| usage.prompt_tokens))
     }
 
-    /// A request for one token with its log-prob.
+    /// A request for one token, with the log-probs of the two most likely ones.
     fn request(&self, ids: &[u32]) -> CompletionRequest {
         CompletionRequest {
             model: self.config.model.clone(),
             prompt: PromptInput::Ids(ids.to_vec()),
             max_tokens: 1,
-            logprobs: Some(1),
+            logprobs: Some(2),
             ..CompletionRequest::default()
         }
     }
@@ -255,7 +302,7 @@ impl Probe<'_> {
             PromptInput::Ids(ids) => ids.len() as u64,
             PromptInput::Text(text) => text.len() as u64 + 1,
         };
-        let size = CallSize { prompt_tokens, completion_tokens: 1 };
+        let size = CallSize { prompt_tokens, completion_tokens: request.max_tokens as u64 };
         let reply: CompletionReply = self.client.post("/completions", request, size, self.client.deadline())?;
         reply.choices.into_iter().next().ok_or_else(|| self.client.invalid("it has no choices"))
     }

@@ -41,7 +41,7 @@ impl ExpertSession for RemoteSession<'_> {
             Question { teacher, vocabulary, prompt, seed: *seed, request }.ask()
         });
         let mut responses = Vec::with_capacity(requests.len());
-        used.forwards += 1;
+        used.forwards += u64::from(helps.iter().flatten().any(|help| help.called));
         for help in helps {
             responses.push(match help {
                 Ok(Help { response, usage, called }) => {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::wire::Usage;
+use crate::wire::TokenUsage;
 use crate::{RemoteConfig, RemoteError, SpendingCap, TokenPrices};
 
 /// What the calls of a remote teacher have used so far.
@@ -76,7 +76,7 @@ impl Meter {
     }
 
     /// The price of some tokens. None without prices.
-    pub(crate) fn price(&self, usage: &Usage) -> Option<f64> {
+    pub(crate) fn price(&self, usage: &TokenUsage) -> Option<f64> {
         self.prices.map(|prices| prices.of(usage.prompt_tokens, usage.completion_tokens))
     }
 
@@ -106,7 +106,7 @@ impl Meter {
 
     /// Ends a call for which `size` was set aside, and counts what it used: `usage`, all of it if that is unknown, or
     /// nothing if the server did no work.
-    pub(crate) fn settle(&self, size: CallSize, worked: bool, usage: Option<&Usage>) {
+    pub(crate) fn settle(&self, size: CallSize, worked: bool, usage: Option<&TokenUsage>) {
         let mut state = self.lock();
         state.set_aside.remove(Spending::of(size, self.prices));
         if worked {
@@ -158,7 +158,7 @@ mod tests {
     fn a_call_counts_what_the_server_reports_or_else_the_most_that_it_can_have_used() {
         let meter = meter(SpendingCap::new());
         meter.set_aside(SIZE).unwrap();
-        meter.settle(SIZE, true, Some(&Usage { prompt_tokens: 4, completion_tokens: 1, total_tokens: 5 }));
+        meter.settle(SIZE, true, Some(&TokenUsage { prompt_tokens: 4, completion_tokens: 1, total_tokens: 5 }));
         meter.set_aside(SIZE).unwrap();
         meter.settle(SIZE, true, None);
         let spent = Spending { calls: 2, prompt_tokens: 9, completion_tokens: 3, money: 15.0 };

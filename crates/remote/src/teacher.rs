@@ -56,7 +56,7 @@ pub enum RemotePrompt {
 impl RemoteTeacher {
     /// Connects to a server. `tokenizer` is the student's.
     ///
-    /// Unless [`RemoteConfig::features`] are set, a few requests for a single token find out what the server can do. So a
+    /// Unless [`RemoteConfig::features`] are set, a few small requests find out what the server can do. So a
     /// wrong address, key or model is an error here and not in the middle of a text.
     ///
     /// # Errors
@@ -118,16 +118,17 @@ impl RemoteTeacher {
     fn cannot_verify(&self, verification: &Verification) -> Option<&'static str> {
         let ServerFeatures { tokens, text_log_probs, .. } = self.features;
         if verification.rule == AcceptanceRule::Sampling {
-            Some(
-                "speculative sampling needs whole distributions, which a server does not give; use a regret or a surprise",
-            )
+            Some("speculative sampling needs whole distributions, which a server does not give; verify by regret")
         } else if text_log_probs == TextLogProbs::None {
             Some(
-                "its server gives no log-probs of texts that are sent to it; use one with `echo` and `logprobs`, such as \
-                 vLLM, or no verification",
+                "its server gives no right log-probs of texts that are sent to it; use one with `echo` and `logprobs`, such \
+                 as vLLM, or `with_verification(Verification::default())`",
             )
         } else if tokens == TokenExchange::Text {
-            Some("texts are exchanged with it and not token ids; use a server that takes token ids, or no verification")
+            Some(
+                "texts are exchanged with it and not token ids; use a server that takes token ids, or \
+                 `with_verification(Verification::default())`",
+            )
         } else if self.sampler != Sampler::Greedy {
             Some("it answers with samples, and a server draws none in the middle of a text; use `Sampler::Greedy`")
         } else {

@@ -151,3 +151,54 @@ fn check(log_prob: f64) -> Result<(), String> {
         false => Err(format!("a log-prob of {log_prob} nats is above 0 or not a number")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use wheels_text::{Tokenizer, TokenizerConfig};
+
+    use super::*;
+
+    fn names() -> (Tokenizer, TokenNames) {
+        let lines = ["The capital of France is Paris. The capital of Paris.\n".to_owned()];
+        let config = TokenizerConfig::default().with_vocab_size(400).with_min_frequency(1);
+        let tokenizer = Tokenizer::train(config, lines).unwrap();
+        let names = TokenNames::new(&tokenizer);
+        (tokenizer, names)
+    }
+
+    #[test]
+    fn an_answer_of_llama_cpp_python_is_read() {
+        // Of version 0.3.36, for the prompt " of France" and two new tokens.
+        let reply = r#"{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[{"text":" of France is Paris",
+            "index":0,"logprobs":{"text_offset":[0,3,10,13],"token_logprobs":[null,-2.5,-0.43,-0.26],
+            "tokens":[" of"," France"," is"," Paris"],"top_logprobs":[null,{" France":-2.5},{" is":-0.43,"?!":-2.4},
+            {" Paris":-0.26}]},"finish_reason":"length"}],"usage":{"prompt_tokens":2,"completion_tokens":2,"total_tokens":4}}"#;
+        let (tokenizer, names) = names();
+        let id = |text: &str| tokenizer.encode(text).unwrap()[0];
+        let expected = Expected { echoed: Some(2), prompt_log_probs: None, max_tokens: 2 };
+        let read = TokenReply::read(serde_json::from_str(reply).unwrap(), expected, &names).unwrap();
+        assert_eq!((read.prompt.len(), read.text.as_str(), read.has_ended), (2, " is Paris", false));
+        assert_eq!(read.prompt[1].log_prob_of(id(" France")), Some(-2.5));
+        assert_eq!(
+            (read.answer[0].id, read.answer[0].top.len()),
+            (Some(id(" is")), 1),
+            "a text of no token is left out"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_vllm_is_read() {
+        let reply = r#"{"choices":[{"index":0,"text":"</s>","finish_reason":"stop","stop_reason":null,
+            "logprobs":{"text_offset":[0],"token_logprobs":[-0.5],"tokens":["token_id:1"],"top_logprobs":[{"token_id:1":-0.5,
+            "token_id:7":-1.5}]},"prompt_logprobs":[null,{"9":{"logprob":-3.0,"rank":40,"decoded_token":"x"},
+            "4":{"logprob":-0.1,"rank":1,"decoded_token":"y"}}]}],"usage":null}"#;
+        let expected = Expected { echoed: None, prompt_log_probs: Some(2), max_tokens: 1 };
+        let read = TokenReply::read(serde_json::from_str(reply).unwrap(), expected, &names().1).unwrap();
+        assert_eq!(read.prompt[1].top, [(4, -0.1), (9, -3.0)]);
+        assert_eq!(read.prompt[1].log_prob_of(9), Some(-3.0));
+        let answer = ScoredToken { id: Some(1), log_prob: Some(-0.5), top: vec![(1, -0.5), (7, -1.5)] };
+        assert_eq!((read.answer, read.has_ended), (vec![answer], true));
+    }
+}

@@ -64,7 +64,7 @@ pub struct CompletionReply {
     pub choices: Vec<CompletionChoice>,
     /// The number of tokens that were read and written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    pub usage: Option<TokenUsage>,
 }
 
 /// A text of a [`CompletionReply`].
@@ -115,7 +115,7 @@ pub struct PromptLogprob {
 
 /// The number of tokens of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
+pub struct TokenUsage {
     /// Those of the prompt.
     #[serde(default)]
     pub prompt_tokens: u64,
@@ -172,7 +172,7 @@ pub struct ChatReply {
     pub choices: Vec<ChatChoice>,
     /// The number of tokens that were read and written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    pub usage: Option<TokenUsage>,
 }
 
 /// An answer of a [`ChatReply`].
@@ -216,17 +216,17 @@ pub struct ErrorDetail {
 
 /// An answer that reports the number of its tokens.
 pub(crate) trait Metered {
-    fn usage(&self) -> Option<&Usage>;
+    fn usage(&self) -> Option<&TokenUsage>;
 }
 
 impl Metered for CompletionReply {
-    fn usage(&self) -> Option<&Usage> {
+    fn usage(&self) -> Option<&TokenUsage> {
         self.usage.as_ref()
     }
 }
 
 impl Metered for ChatReply {
-    fn usage(&self) -> Option<&Usage> {
+    fn usage(&self) -> Option<&TokenUsage> {
         self.usage.as_ref()
     }
 }

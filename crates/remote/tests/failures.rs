@@ -89,6 +89,9 @@ fn a_server_that_fails_in_the_middle_of_a_text_leaves_the_student_alone_and_the_
         (&[Fault::Redirect("http://127.0.0.2:1/v1/completions")], FailureReason::Refused),
         (&[Fault::Body("<html>not JSON</html>")], FailureReason::InvalidReply),
         (&[Fault::Body("")], FailureReason::InvalidReply),
+        // Halves of characters, in UTF-8 and in UTF-16.
+        (&[Fault::Bytes(b"{\"choices\": [{\"text\": \"\xc3\"}]}")], FailureReason::InvalidReply),
+        (&[Fault::Body("{\"choices\": [{\"text\": \"\\ud83d\"}]}")], FailureReason::InvalidReply),
         (&[Fault::Body("{\"choices\": []}")], FailureReason::InvalidReply),
     ] {
         finished_alone(faults, reason);

@@ -11,7 +11,7 @@ use wheels_decode::{
     Teacher, Trajectory, Verification,
 };
 use wheels_lm::TabularLm;
-use wheels_remote::{RemoteConfig, RemoteTeacher, ServerFeatures, TextLogProbs, TokenExchange};
+use wheels_remote::{RemoteConfig, RemoteError, RemoteTeacher, ServerFeatures, TextLogProbs, TokenExchange};
 use wheels_text::{HelpBudget, Prompt, Seed, Tokenizer, TokenizerConfig};
 
 /// The number of tokens, without the help token.
@@ -164,6 +164,16 @@ fn a_server_without_log_probs_of_texts_is_refused_for_verification_by_name() {
         assert!(matches!(teacher.check_verification(&verification), Err(DecodeError::CannotVerify { .. })));
     }
     assert!(remote.check_verification(&Verification::LOSSLESS).is_ok());
+}
+
+#[test]
+fn a_server_that_does_not_go_on_with_a_text_is_refused() {
+    let setup = Setup::new();
+    let restarts = Dialect { restarts: true, echo: false, prompt_logprobs: false, ..Dialect::VLLM };
+    let server = MockServer::start(model_handler(setup.teacher.clone(), setup.tokenizer.clone(), restarts));
+    let error = RemoteTeacher::connect(RemoteConfig::new(server.url, MODEL.into()), &setup.tokenizer).unwrap_err();
+    assert!(matches!(error, RemoteError::Unsupported { .. }), "{error}");
+    assert!(error.to_string().contains("encoder-decoder"), "{error}");
 }
 
 #[test]

@@ -96,7 +96,6 @@ impl<'a> TopKCacheWriter<'a> {
                 for index in start..range.end.min(start + TOGETHER) {
                     pairs.push(self.pairs.pair(index)?.into_owned());
                 }
-                // More than k, so that k are left without the excluded ones.
                 let scored = self.teacher.score(&pairs, k).map_err(DistillError::Scoring)?;
                 assert_eq!(scored.len(), pairs.len(), "a teacher scores each pair");
                 for (pair, positions) in pairs.iter().zip(&scored) {

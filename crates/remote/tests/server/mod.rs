@@ -59,6 +59,8 @@ pub enum Fault {
     Redirect(&'static str),
     /// It answers with this body.
     Body(&'static str),
+    /// It answers with these bytes.
+    Bytes(&'static [u8]),
     /// It answers with a body of this many bytes.
     Huge(usize),
     /// It changes its answer.
@@ -168,6 +170,7 @@ fn answer(stream: &TcpStream, seen: &Seen, state: &State) -> bool {
         }
         Some(Fault::Redirect(target)) => return send(stream, 307, &[("Location", target)], b""),
         Some(Fault::Body(body)) => return send(stream, 200, &[], body.as_bytes()),
+        Some(Fault::Bytes(body)) => return send(stream, 200, &[], body),
         Some(Fault::Huge(bytes)) => return send(stream, 200, &[], " ".repeat(bytes).as_bytes()),
         _ => {}
     }

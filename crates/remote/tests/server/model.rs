@@ -23,6 +23,8 @@ pub struct Dialect {
     pub shows_end: bool,
     /// The log-probs of a prompt are those of the next position, as in llama-cpp-python 0.3.
     pub shifted: bool,
+    /// It reads a text after a prompt as a part of another prompt, and begins again, as an encoder-decoder would.
+    pub restarts: bool,
 }
 
 impl Dialect {
@@ -34,6 +36,7 @@ impl Dialect {
         logprobs: true,
         shows_end: true,
         shifted: false,
+        restarts: false,
     };
     /// Tokens are named by their texts, and the end of a text is not shown.
     pub const PLAIN: Self = Self { prompt_logprobs: false, names_ids: false, shows_end: false, ..Self::VLLM };
@@ -77,7 +80,7 @@ impl Writer<'_> {
         let max_tokens = body["max_tokens"].as_u64().unwrap() as usize;
         let top = body["logprobs"].as_u64().filter(|_| self.dialect.logprobs).map(|k| k as usize);
         let prompt = ids.iter().position(|id| self.model.spec().ends(*id)).map_or(ids.len(), |end| end + 1);
-        let mut text = ids[prompt..].to_vec();
+        let mut text = if self.dialect.restarts { vec![] } else { ids[prompt..].to_vec() };
         let written = text.len();
         let mut ended = false;
         while text.len() < written + max_tokens && !ended {
@@ -90,7 +93,7 @@ impl Writer<'_> {
         }
         let rows = self.log_probs(&ids[..prompt], &text);
         let shown: Vec<u32> = if echo { [&ids[..prompt], &text].concat() } else { text[written..].to_vec() };
-        let first = if echo { 0 } else { ids.len() };
+        let first = if echo { 0 } else { prompt + written };
         let (mut tokens, mut own, mut most) = (vec![], vec![], vec![]);
         for (index, &id) in shown.iter().enumerate() {
             // A row of the text, if the position is not in the prompt.
