@@ -70,10 +70,9 @@ fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
     assert_eq!(tokens, kinds);
     assert_files(&folder);
 
-    // A lost output is decoded again, and nothing else is: the other times stay. The flag has the names of an earlier
-    // version.
+    // A lost output is decoded again, and nothing else is: the other times stay.
     std::fs::remove_file(folder.join("outputs/cpu/calibrated-20.json")).expect("it is there");
-    evaluated(&folder, "--decoders learned,random,draft:2,adaptive:2 --budgets 20%,50%");
+    evaluated(&folder, "--decoders calibrated,random,draft:2,adaptive:2 --budgets 20%,50%");
     let again = results(&folder);
     assert_eq!(first.points.len(), again.points.len());
     for (before, after) in first.points.iter().zip(&again.points) {
@@ -120,8 +119,8 @@ fn assert_enforced(points: &[Measurement], texts: usize) {
 fn json_prints_one_measurement_per_row() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");
-    // Of a flag that is given twice, the last one counts.
-    let printed = evaluated(&folder, "--decoders random --decoders uncalibrated,enforced --json");
+    // Of a flag that is given twice, the last one counts. These are names of an earlier version.
+    let printed = evaluated(&folder, "--decoders random --decoders as-trained,ledger --json");
     let rows: Vec<Measurement> =
         printed.lines().map(|line| serde_json::from_str(line).expect("each line is a measurement")).collect();
     assert_eq!(rows, results(&folder).points);

@@ -137,7 +137,7 @@ fn every_command_has_examples_in_its_help_and_no_line_is_too_long() {
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
     assert!(names.len() >= 15, "{names:?}");
-    for name in names.into_iter().filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')) {
+    for name in names.into_iter().filter(|name| *name != "help") {
         let [help, _] = succeeds(wheels(name).arg("--help"));
         assert!(help.contains("Examples:\n  wheels "), "{name}: {help}");
         for line in help.lines() {

@@ -203,7 +203,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
             "it is not calibrated yet: wheels calibrate --student {out} --teacher MODEL --data FILE"
         ));
     }
-    output.json(&json!({ "event": "end", "out": flags.out, "steps": outcome.steps, "best": outcome.best }))?;
+    output.json(&training::end(&flags.out, &outcome))?;
     Ok(())
 }
 

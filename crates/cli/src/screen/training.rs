@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use training_wheels::distill::StepReport;
+use serde_json::{Value, json};
+use training_wheels::distill::{StepReport, TrainingOutcome};
 
 use super::console;
 
@@ -15,6 +17,12 @@ pub(crate) const TERMS: &str = "loss: the objective, per token; nll: minus the m
 
 /// The time between two lines if standard error is not a terminal, where no bar is drawn.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// The last line of JSON of a training run.
+pub(crate) fn end(out: &Path, outcome: &TrainingOutcome) -> Value {
+    let best = outcome.best.map(|(step, chrf)| json!({ "step": step, "chrf": chrf }));
+    json!({ "event": "end", "out": out, "steps": outcome.steps, "best": best })
+}
 
 /// The display of a training run.
 pub(crate) enum Progress {

@@ -47,7 +47,7 @@ impl Invocation {
         let path = folder.join(RUN_FILE);
         let from = std::env::current_dir().unwrap_or_default();
         let text = format!(
-            "# This command goes on with the run if it was stopped, and does nothing if it has ended:\n\
+            "# This command goes on with the run if it was stopped, and repeats nothing that is done:\n\
              #     wheels {} --config {}\n\
              # Paths are relative to {}\n{table}",
             self.path,

@@ -47,7 +47,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(CommandLine, Invocation
         let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
         arguments.splice(end..end, from_file.flags.into_iter().map(OsString::from));
         if !from_file.positional.is_empty() {
-            arguments.push("--".into());
+            if !arguments.iter().any(|argument| argument == "--") {
+                arguments.push("--".into());
+            }
             arguments.extend(from_file.positional.into_iter().map(OsString::from));
         }
         settings = from_file.settings;

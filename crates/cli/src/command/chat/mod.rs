@@ -7,6 +7,7 @@ use training_wheels::prelude::*;
 
 use super::Outcome;
 use crate::command_line::App;
+use crate::exit;
 use crate::flags::{PairFlags, Writer};
 use crate::screen::{self, console};
 
@@ -77,14 +78,15 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
             _ => chat.answer(text, app.output),
         };
         match result {
+            Ok(()) => {}
+            Err(error) if exit::is_closed_output(error.as_ref()) => return Err(error),
             // At a terminal, the next line can be better.
-            Err(error) if input.is_terminal() && !crate::exit::is_closed_output(error.as_ref()) => {
+            Err(error) if input.is_terminal() => {
                 console::say(format_args!("error: {}", training_wheels::report(error.as_ref())));
             }
-            Err(error) if !input.is_terminal() => {
+            Err(error) => {
                 return Err(format!("line {}: {}", input.lines_read(), training_wheels::report(error.as_ref())).into());
             }
-            result => result?,
         }
     }
     Ok(())

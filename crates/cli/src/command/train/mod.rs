@@ -86,7 +86,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let format = if flags.half { FloatFormat::F16 } else { FloatFormat::F32 };
     TextModel { model: trainer.best()?, ..start.clone() }.save(&flags.out, format)?;
     console::say(format_args!("the model is in {}", flags.out.display()));
-    app.output.json(&json!({ "event": "end", "out": flags.out, "steps": outcome.steps, "best": outcome.best }))?;
+    app.output.json(&training::end(&flags.out, &outcome))?;
     Ok(())
 }
 
