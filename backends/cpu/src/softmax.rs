@@ -64,6 +64,7 @@ pub fn row_facts(logits: &Tensor<2>, skipped: Option<usize>) -> Option<RowFacts>
 ///
 /// # Errors
 /// The logits, if burn must compute it.
+#[expect(clippy::result_large_err, reason = "the error is the argument, given back")]
 pub fn log_softmax(logits: Tensor<2>, closed: &[u32], temperature: f64) -> Result<Tensor<2>, Tensor<2>> {
     if !computes(&logits) {
         return Err(logits);

@@ -151,7 +151,7 @@ impl Calibration {
 /// Finds the threshold that gives a wanted help rate.
 ///
 /// The search looks near its start first, in steps that double until they have passed the wanted rate. Then it
-/// interpolates between the nearest rates on both sides (regula falsi).
+/// interpolates between the nearest rates on both sides (regula falsi), or halves the interval if the rate jumps in it.
 ///
 /// Help changes the rest of the text, and so the rate of asking. The rate of a threshold must therefore be measured by
 /// decoding with the teacher, once for each threshold.
@@ -216,7 +216,7 @@ impl ThresholdSearch {
     ) -> Result<FoundThreshold<T>, E> {
         assert!(self.max_trials > 0, "a search needs at least one trial");
         // The nearest thresholds whose rates are too low and too high, with these rates.
-        let (mut low, mut high): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+        let [mut low, mut high]: [Option<(f64, f64)>; 2] = [None, None];
         let (mut threshold, mut step) = (self.start, self.step);
         let mut best: Option<FoundThreshold<T>> = None;
         for _ in 0..self.max_trials {
@@ -227,8 +227,12 @@ impl ThresholdSearch {
             if (found - rate).abs() <= self.tolerance {
                 break;
             }
-            *(if found > rate { &mut high } else { &mut low }) = Some((threshold, found));
+            let replaced = if found > rate { &mut high } else { &mut low };
+            let is_jump = replaced.is_some_and(|(_, before)| before == found);
+            *replaced = Some((threshold, found));
             let next = match (low, high) {
+                // Between two thresholds, the rate jumps.
+                (Some((low, _)), Some((high, _))) if is_jump => f64::midpoint(low, high),
                 (Some((low, low_rate)), Some((high, high_rate))) => {
                     let part = ((rate - low_rate) / (high_rate - low_rate)).clamp(MIN_PART, 1.0 - MIN_PART);
                     low + (high - low) * part

@@ -56,11 +56,10 @@ impl HelpForecast {
     pub fn predict(&self, text: ForecastInput) -> f64 {
         let x = linear(&self.weights, text);
         let above = self.groups.partition_point(|group| group[0] < x);
-        let predicted = match (above.checked_sub(1).map(|below| self.groups[below]), self.groups.get(above)) {
+        let predicted = match (above.checked_sub(1).map(|below| self.groups[below]), self.groups.get(above).copied()) {
             (Some([x0, y0]), Some([x1, y1])) => y0 + (y1 - y0) * (x - x0) / (x1 - x0),
-            (None, Some([_, y])) => *y,
-            // Past the last group, the linear model goes on.
-            (Some([x0, y0]), None) => y0 + x - x0,
+            // Past both ends, the linear model goes on.
+            (None, Some([end, y])) | (Some([end, y]), None) => y + x - end,
             (None, None) => x,
         };
         predicted.max(0.0)
@@ -139,8 +138,7 @@ mod tests {
         let used: Vec<f64> = texts.iter().map(|text| 0.5 * text.prompt_tokens as f64 + text.value + 1.0).collect();
         let forecast = HelpForecast::fit(0.2, &texts, &used).expect("enough texts");
         for (text, used) in texts.iter().zip(&used) {
-            // The tenths at both ends are flat, or as wide as the linear model says.
-            assert!((forecast.predict(*text) - used).abs() < 2.0, "{text:?}: {} and {used}", forecast.predict(*text));
+            assert!((forecast.predict(*text) - used).abs() < 0.1, "{text:?}: {} and {used}", forecast.predict(*text));
         }
         let long = ForecastInput { prompt_tokens: 200, value: 4.0 };
         assert!((forecast.predict(long) - 105.0).abs() < 0.1, "{}", forecast.predict(long));

@@ -42,8 +42,8 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
     let cold = Sampler::Sample { temperature: 0.0, top_k: None, top_p: None };
     assert!(matches!(error(Policy::new(&student, cold), taught(), &[2]), DecodeError::Sampler { .. }));
     assert!(matches!(error(policy.with_samplers(&[cold]), taught(), &[2]), DecodeError::Sampler { .. }));
-    let others = policy.with_samplers(&[Sampler::Greedy, Sampler::Greedy]);
-    assert!(matches!(error(others, taught(), &[2]), DecodeError::Samplers { samplers: 2, prompts: 1 }));
+    let others = policy.with_samplers(&[Sampler::Greedy; 3]);
+    assert!(matches!(error(others, taught(), &[2]), DecodeError::Samplers { samplers: 3, prompts: 2 }));
 }
 
 #[test]

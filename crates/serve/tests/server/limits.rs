@@ -37,7 +37,7 @@ fn what_a_request_must_not_ask_for_is_named() {
     for (body, name) in [
         (json!({ "prompt": TEXT, "n": 2 }), "`n`"),
         (json!({ "prompt": TEXT, "logit_bias": { "7": -100 } }), "`logit_bias`"),
-        (json!({ "prompt": TEXT, "temprature": 1 }), "`temprature`"),
+        (json!({ "prompt": TEXT, "temperatures": 1 }), "`temperatures`"),
         (json!({ "prompt": TEXT, "temperature": 3 }), "`temperature`"),
         (json!({ "prompt": TEXT, "top_p": -0.1 }), "`top_p`"),
         (json!({ "prompt": TEXT, "max_tokens": 100_000 }), "`max_tokens`"),
