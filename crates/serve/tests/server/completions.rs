@@ -156,7 +156,8 @@ fn a_decoder_only_model_alone_continues_token_ids_and_scores_them() {
         let found = log_probs["token_logprobs"][position].as_f64().unwrap();
         // Special tokens are left out of the distributions of new tokens, with 1% of the probability of random weights.
         let tolerance = if position < ids.len() { 1e-4 } else { 0.05 };
-        assert!((found - f64::from(row[tokens[position] as usize])).abs() < tolerance, "{position}: {found}");
+        let expected = f64::from(row[tokens[position] as usize]);
+        assert!((found - expected).abs() < tolerance, "{position}: {found} and {expected}");
         let top = log_probs["top_logprobs"][position].as_object().unwrap();
         assert!(top.len() == 3 || top.len() == 4);
         assert!(top.contains_key(&format!("token_id:{}", tokens[position])));

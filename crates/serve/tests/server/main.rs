@@ -4,4 +4,5 @@
 mod clients;
 mod completions;
 mod limits;
+mod remote_teacher;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -148,6 +149,14 @@ fn agent() -> ureq::Agent {
 
 /// A tiny Llama with random weights and a chat template, whose greedy texts hardly end.
 pub(crate) fn llama() -> TextModel {
+    llama_of(5)
+}
+
+/// Held while random weights are made.
+static SEEDING: Mutex<()> = Mutex::new(());
+
+/// The same with the weights of another seed.
+pub(crate) fn llama_of(seed: u64) -> TextModel {
     let folder = tempfile::tempdir().unwrap();
     let device = Device::flex();
     let lines = ["one and two", "three and four"].map(str::to_owned);
@@ -158,8 +167,12 @@ pub(crate) fn llama() -> TextModel {
         "initializer_range": 0.2, "eos_token_id": 1, "pad_token_id": 0, "bos_token_id": null,
     }))
     .unwrap();
-    device.seed(5);
-    let model = Student::new(Pretrained::Llama(config.init(&device).unwrap()));
+    let model = {
+        // All tests share the seed of the device.
+        let _alone = SEEDING.lock().unwrap();
+        device.seed(seed);
+        Student::new(Pretrained::Llama(config.init(&device).unwrap()))
+    };
     let (template, generation) = (PromptTemplate::default(), GenerationConfig::default().with_max_new_tokens(12));
     let model = TextModel { model, tokenizer, template, generation, calibration: None, prices: None };
     model.save(&folder, FloatFormat::F32).unwrap();
