@@ -7,7 +7,7 @@ use crate::weight::Avx512;
 #[inline(always)]
 pub(crate) fn transposed(simd: Avx512, tile: [[f32; 16]; TILE]) -> [[f32; TILE]; 16] {
     let simd = simd.avx512f;
-    let [a, b, c, d, e, f, g, h] = tile.map(|output| pulp::cast(output));
+    let [a, b, c, d, e, f, g, h] = tile.map(pulp::cast);
     // Every quarter of these vectors has two rows of two outputs...
     let pairs = [(a, b), (c, d), (e, f), (g, h)];
     let low = pairs.map(|(one, two)| pulp::cast(simd._mm512_unpacklo_ps(one, two)));
