@@ -37,12 +37,12 @@ fn each_prompt_is_decoded_with_its_own_sampler() {
         let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(LIMIT);
         texts(decoder.decode(&prompts, Seed(0)))
     };
-    let of = |row: usize| if row % 3 == 0 { SAMPLED } else { Sampler::Greedy };
+    let of = |row: usize| if row.is_multiple_of(3) { SAMPLED } else { Sampler::Greedy };
     let samplers: Vec<Sampler> = (0..prompts.len()).map(of).collect();
     let (greedy, sampled) = (decode(Policy::greedy(&model)), decode(Policy::new(&model, SAMPLED)));
     assert_ne!(greedy, sampled);
     for (row, text) in decode(Policy::greedy(&model).with_samplers(&samplers)).iter().enumerate() {
-        assert_eq!(text, if row % 3 == 0 { &sampled[row] } else { &greedy[row] });
+        assert_eq!(text, if row.is_multiple_of(3) { &sampled[row] } else { &greedy[row] });
     }
 }
 
