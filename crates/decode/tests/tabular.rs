@@ -42,7 +42,7 @@ fn each_prompt_is_decoded_with_its_own_sampler() {
     let (greedy, sampled) = (decode(Policy::greedy(&model)), decode(Policy::new(&model, SAMPLED)));
     assert_ne!(greedy, sampled);
     for (row, text) in decode(Policy::greedy(&model).with_samplers(&samplers)).iter().enumerate() {
-        assert_eq!(text, if row % 3 == 0 { &sampled[row] } else { &greedy[row] });
+        assert_eq!(text, if row.is_multiple_of(3) { &sampled[row] } else { &greedy[row] });
     }
 }
 
