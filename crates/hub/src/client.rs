@@ -137,6 +137,10 @@ impl Client {
             builder = builder.header("range", format!("bytes={start}-"));
         }
         if let Some(authorization) = self.authorization.as_ref().filter(|_| server == self.origin) {
+            // At this level, the HTTP library shows every byte that it sends.
+            if log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
+                return Err(HubError::TokenInLog);
+            }
             builder = builder.header("authorization", authorization);
         }
         builder.call().map_err(|error| HubError::Unreachable { server: server.to_owned(), source: plain(error) })

@@ -37,6 +37,9 @@ pub enum HubError {
         /// The address.
         endpoint: String,
     },
+    /// The token would be in the log.
+    #[error("the token would be in the log: the level `trace` of `ureq_proto` shows every byte; set RUST_LOG to less")]
+    TokenInLog,
     /// A token has characters that cannot be sent.
     #[error(
         "the token is invalid, because it has spaces or characters other than ASCII; set HF_TOKEN, or the file that \
