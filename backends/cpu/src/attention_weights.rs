@@ -2,22 +2,15 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::adamw::is_f32;
-use crate::exp::exp;
-use crate::gradient::{Primitive, Tracked};
-use crate::matrix::largest;
-use crate::vectors::dot;
-
-/// The numbers of whole rows that a thread takes at a time.
-const BLOCK: usize = 1 << 14;
+use crate::gradient::{Primitive, Tracked, register, slice, tracked};
+use crate::matrix::for_rows;
+use crate::vectors::{dot, exponentials};
 
 /// Softmax over the last dimension, with autodiff.
 ///
@@ -34,23 +27,8 @@ pub fn softmax<const D: usize>(scores: &Tensor<D>) -> Option<Tensor<D>> {
     let mut data = plain.into_data();
     for_rows(data.as_mut_slice().ok()?, width, |_, row| Arch::new().dispatch(Softmax(row)));
     let weights = Tensor::<D>::from_data(data, &device).try_into_primitive::<Flex>().ok()?;
-    let tracked = scores.clone().try_into_primitive::<Tracked>().ok()?;
-    let prepared = SoftmaxBackward { width }.prepare::<NoCheckpointing>([tracked.node()]).compute_bound().stateful();
-    let weights = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(weights.clone(), weights),
-        OpsKind::UnTracked(prepared) => prepared.finish(weights),
-    };
-    Some(Tensor::from_primitive::<Tracked>(weights))
-}
-
-/// Calls `change` with the index of each row and the row, on all threads of the caller's pool.
-fn for_rows(numbers: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
-    let rows = (BLOCK / width).max(1);
-    numbers.par_chunks_mut(rows * width).enumerate().for_each(|(block, numbers)| {
-        for (row, numbers) in (block * rows..).zip(numbers.chunks_exact_mut(width)) {
-            change(row, numbers);
-        }
-    });
+    let node = scores.clone().try_into_primitive::<Tracked>().ok()?.node();
+    Some(tracked(weights.clone(), [node], SoftmaxBackward { width }, weights))
 }
 
 /// Replaces a row by its softmax.
@@ -61,11 +39,7 @@ impl WithSimd for Softmax<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let best = self.0.iter().copied().fold(f32::NEG_INFINITY, largest);
-        for score in self.0.iter_mut() {
-            *score = exp(*score - best);
-        }
-        let scale = 1.0 / crate::vectors::sum(simd, self.0);
+        let scale = 1.0 / exponentials(simd, self.0);
         for weight in self.0 {
             *weight *= scale;
         }
@@ -82,17 +56,15 @@ impl Backward<Flex, 1> for SoftmaxBackward {
     type State = Primitive;
 
     fn backward(self, ops: Ops<Primitive, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let incoming = grads.consume::<Flex>(&ops.node);
-        let [Some(node)] = ops.parents else { return };
-        let mut data = incoming.into_data();
+        let mut data = grads.consume::<Flex>(&ops.node).into_data();
         let weights = ops.state.to_contiguous();
-        let weights: &[f32] = weights.as_slice().expect("weights in f32");
+        let weights = slice(&weights);
         let found = data.as_mut_slice().expect("a gradient in f32");
         for_rows(found, self.width, |row, gradient| {
             let weights = &weights[row * gradient.len()..][..gradient.len()];
             Arch::new().dispatch(Gradient { gradient, weights });
         });
-        grads.register::<Flex>(node.id, FlexTensor::from_data(data));
+        register(&ops, grads, [data]);
     }
 }
 

@@ -1,13 +1,14 @@
-//! Scalars with a given gradient.
+//! Operations with a backward pass of their own, and scalars with a given gradient.
 
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{BackendTypes, Flex};
-use burn::tensor::{Scalar, Tensor};
+use burn::tensor::{Scalar, Tensor, TensorData};
 
 /// A tensor of the CPU that tracks gradients.
 pub(crate) type Tracked = Autodiff<Flex, NoCheckpointing>;
@@ -28,14 +29,23 @@ pub(crate) type Primitive = <Flex as BackendTypes>::FloatTensorPrimitive;
 pub fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: &Tensor<D>) -> Option<Tensor<1>> {
     assert_eq!(x.dims(), gradient.dims(), "a gradient has the shape of its tensor");
     let gradient = gradient.clone().try_into_primitive::<Flex>().ok()?;
-    let tracked = x.clone().try_into_primitive::<Tracked>().ok()?;
+    let node = x.clone().try_into_primitive::<Tracked>().ok()?.node();
     let zero = Tensor::<1>::zeros([1], &x.device().without_autodiff()).try_into_primitive::<Flex>().ok()?;
-    let prepared = WithGradient.prepare::<NoCheckpointing>([tracked.node()]).compute_bound().stateful();
-    let scalar = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(gradient, zero),
-        OpsKind::UnTracked(prepared) => prepared.finish(zero),
+    Some(tracked(zero, [node], WithGradient, gradient))
+}
+
+/// `y` as the result of an operation on the tensors of `nodes`, with this backward pass and its state.
+pub(crate) fn tracked<const D: usize, const N: usize, O: Backward<Flex, N>>(
+    y: Primitive,
+    nodes: [NodeGuard; N],
+    backward: O,
+    state: O::State,
+) -> Tensor<D> {
+    let y = match backward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(state, y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
     };
-    Some(Tensor::from_primitive::<Tracked>(scalar))
+    Tensor::from_primitive::<Tracked>(y)
 }
 
 /// `y` as the result of an operation on two tracked tensors that has this backward pass, whose state are both tensors.
@@ -48,14 +58,23 @@ where
     O: Backward<Flex, 2, State = [Primitive; 2]>,
 {
     let y = y.try_into_primitive::<Flex>().ok()?;
-    let x = x.clone().try_into_primitive::<Tracked>().ok()?;
-    let weight = weight.clone().try_into_primitive::<Tracked>().ok()?;
-    let prepared = backward.prepare::<NoCheckpointing>([x.node(), weight.node()]).compute_bound().stateful();
-    let y = match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish([x.primitive().clone(), weight.primitive().clone()], y),
-        OpsKind::UnTracked(prepared) => prepared.finish(y),
-    };
-    Some(Tensor::from_primitive::<Tracked>(y))
+    let (x, x_node) = x.clone().try_into_primitive::<Tracked>().ok()?.into_parts();
+    let (weight, weight_node) = weight.clone().try_into_primitive::<Tracked>().ok()?.into_parts();
+    Some(tracked(y, [x_node, weight_node], backward, [x, weight]))
+}
+
+/// The numbers of a contiguous tensor in f32.
+pub(crate) fn slice(tensor: &Primitive) -> &[f32] {
+    tensor.as_slice().expect("the tensors of a backward pass are contiguous and in f32")
+}
+
+/// Adds to the gradients of the inputs of an operation, in their order. An input that tracks no gradients gets none.
+pub(crate) fn register<S, const N: usize>(ops: &Ops<S, N>, grads: &mut Gradients, found: [TensorData; N]) {
+    for (node, gradient) in ops.parents.iter().zip(found) {
+        if let Some(node) = node {
+            grads.register::<Flex>(node.id, FlexTensor::from_data(gradient));
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -5,11 +5,14 @@ use std::ops::Range;
 use burn::backend::{BackendTypes, Flex};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use pulp::Arch;
+use rayon::prelude::*;
 
-use crate::parallel::in_parallel;
+use crate::parallel::{in_parallel, joined};
 
 /// Numbers that are computed together.
 const LANES: usize = 16;
+/// The numbers of whole rows that a thread changes at a time.
+const BLOCK: usize = 1 << 14;
 
 /// A contiguous matrix in place.
 #[derive(Clone)]
@@ -56,8 +59,7 @@ impl Matrix {
             );
             found
         };
-        let mut parts = in_parallel(rows, 1, nanos * (rows * columns) as f64 / LANES as f64, part);
-        if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
+        joined(in_parallel(rows, 1, nanos * (rows * columns) as f64 / LANES as f64, part))
     }
 
     /// `K` numbers for each row, one vector for each of the `K`.
@@ -74,6 +76,16 @@ impl Matrix {
         );
         std::array::from_fn(|column| found.iter().skip(column).step_by(K).copied().collect())
     }
+}
+
+/// Calls `change` with the index of each row and the row, on all threads of the caller's pool.
+pub(crate) fn for_rows(numbers: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = (BLOCK / width).max(1);
+    numbers.par_chunks_mut(rows * width).enumerate().for_each(|(block, numbers)| {
+        for (row, numbers) in (block * rows..).zip(numbers.chunks_exact_mut(width)) {
+            change(row, numbers);
+        }
+    });
 }
 
 pub(crate) fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {

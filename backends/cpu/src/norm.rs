@@ -5,11 +5,10 @@ use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
-use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::gradient::{Primitive, with_backward};
+use crate::gradient::{Primitive, register, slice, with_backward};
 use crate::vectors::{dot, sum};
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension (Zhang and Sennrich 2019, arXiv 1910.07467).
@@ -41,9 +40,7 @@ impl Backward<Flex, 2> for RmsNormBackward {
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let incoming = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let [x, weight] = ops.state.map(|tensor| tensor.to_contiguous());
-        let [x_node, weight_node] = ops.parents;
-        let (shape, weight_shape) = (x.shape(), weight.shape());
+        let [x, weight] = ops.state.each_ref().map(|tensor| tensor.to_contiguous());
         let mut dx: Vec<f32> = slice(&incoming).to_vec();
         let mut dweight = vec![0.0; weight.shape().num_elements()];
         Arch::new().dispatch(RmsGradients {
@@ -53,18 +50,8 @@ impl Backward<Flex, 2> for RmsNormBackward {
             weight: slice(&weight),
             epsilon: self.epsilon,
         });
-        if let Some(node) = x_node {
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(dx, shape)));
-        }
-        if let Some(node) = weight_node {
-            grads.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(dweight, weight_shape)));
-        }
+        register(&ops, grads, [TensorData::new(dx, x.shape()), TensorData::new(dweight, weight.shape())]);
     }
-}
-
-/// The numbers of a contiguous tensor in f32.
-fn slice(tensor: &Primitive) -> &[f32] {
-    tensor.as_slice().expect("the tensors of a norm are contiguous and in f32")
 }
 
 /// Replaces the gradient of the norm by that of its input, and adds up that of the weight.
@@ -85,7 +72,7 @@ impl WithSimd for RmsGradients<'_> {
         let Self { dx, dweight, x, weight, epsilon } = self;
         let width = weight.len();
         for (dx, x) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            let scale = 1.0 / (dot(simd, x, x) / width as f32 + epsilon as f32).sqrt();
+            let scale = 1.0 / root_mean_square(simd, x, epsilon);
             for (((dx, x), weight), dweight) in dx.iter_mut().zip(x).zip(weight).zip(dweight.iter_mut()) {
                 *dweight += *dx * x * scale;
                 *dx *= weight;
@@ -138,6 +125,12 @@ fn norm<const D: usize>(
     Some(Tensor::from_data(TensorData::new(y, shape), &device))
 }
 
+/// `sqrt(mean(x^2) + epsilon)`.
+#[inline(always)]
+fn root_mean_square<S: Simd>(simd: S, x: &[f32], epsilon: f64) -> f32 {
+    (dot(simd, x, x) / x.len() as f32 + epsilon as f32).sqrt()
+}
+
 /// Replaces each row of `y` by its norm.
 struct Rms<'a> {
     y: &'a mut [f32],
@@ -152,7 +145,7 @@ impl WithSimd for Rms<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { y, weight, epsilon } = self;
         for y in y.chunks_exact_mut(weight.len()) {
-            let scale = (dot(simd, y, y) / weight.len() as f32 + epsilon as f32).sqrt();
+            let scale = root_mean_square(simd, y, epsilon);
             for (y, weight) in y.iter_mut().zip(weight) {
                 *y = *y / scale * weight;
             }
@@ -180,7 +173,7 @@ impl WithSimd for Layer<'_> {
             for y in y.iter_mut() {
                 *y -= mean;
             }
-            let scale = (dot(simd, y, y) / width as f32 + epsilon as f32).sqrt();
+            let scale = root_mean_square(simd, y, epsilon);
             for ((y, weight), bias) in y.iter_mut().zip(weight).zip(bias) {
                 *y = *y / scale * weight + bias;
             }

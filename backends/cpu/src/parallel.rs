@@ -123,6 +123,11 @@ pub(crate) fn in_parallel<T: Send + 'static>(
     results
 }
 
+/// The numbers of all parts, one part after the other.
+pub(crate) fn joined(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
+    if parts.len() == 1 { parts.remove(0) } else { parts.concat() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

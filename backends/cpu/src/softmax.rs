@@ -6,10 +6,9 @@
 
 use burn::tensor::{Tensor, TensorData};
 use pulp::Arch;
-use rayon::prelude::*;
 
 use crate::exp::exp;
-use crate::matrix::{Matrix, column, sums, two_largest, without};
+use crate::matrix::{Matrix, column, for_rows, sums, two_largest, without};
 
 /// Whether [`row_facts`], [`log_softmax`], [`cross_entropy`] and [`Words`](crate::Words) compute with these logits. To ask
 /// costs nothing on any device.
@@ -69,8 +68,7 @@ pub fn log_softmax(logits: Tensor<2>, closed: &[u32], temperature: f64) -> Tenso
     let ([_, columns], device, scale) = (logits.dims(), logits.device(), 1.0 / temperature as f32);
     let closed: Vec<usize> = closed.iter().map(|&id| id as usize).filter(|&id| id < columns).collect();
     let mut data = logits.into_data();
-    let rows = data.as_mut_slice::<f32>().expect("logits in f32").par_chunks_mut(columns);
-    rows.for_each(|row| {
+    for_rows(data.as_mut_slice().expect("logits in f32"), columns, |_, row| {
         Arch::new().dispatch(
             #[inline(always)]
             || {

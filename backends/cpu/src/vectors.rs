@@ -1,6 +1,8 @@
-//! Sums over slices with vector instructions.
+//! Sums over slices, and exponentials in place, with vector instructions.
 
 use pulp::Simd;
+
+use crate::exp::exp;
 
 /// The sum of numbers.
 #[inline(always)]
@@ -30,4 +32,22 @@ pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
         total += a * b;
     }
     total
+}
+
+/// Replaces each number by `e^(x - maximum)`, and returns the sum of the new numbers.
+#[inline(always)]
+pub(crate) fn exponentials<S: Simd>(simd: S, x: &mut [f32]) -> f32 {
+    let (vectors, rest) = S::as_simd_f32s(x);
+    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+    for vector in vectors {
+        largest = simd.max_f32s(largest, *vector);
+    }
+    let mut max = simd.reduce_max_f32s(largest);
+    for x in rest {
+        max = max.max(*x);
+    }
+    for x in x.iter_mut() {
+        *x = exp(*x - max);
+    }
+    sum(simd, x)
 }

@@ -25,15 +25,12 @@ pub struct Words {
 impl Words {
     /// With `excess(a) = log p(a) - max(log p_T(a), floor)`: its mean under p and its variance under p, nats, `[rows, 1]`.
     pub fn reverse_kl(&self, floor: f64) -> Option<[Tensor<2>; 2]> {
-        let (rows, device) = (self.rows()?, self.logits.device());
-        let (skipped, floor) = (self.skipped, floor as f32);
+        let (rows, device, floor) = (self.rows()?, self.logits.device(), floor as f32);
         let [mean, variance] = rows.logits.clone().columns(
             6.0,
             #[inline(always)]
             move |_, row| {
-                let (student, teacher) =
-                    (without(rows.logits.row(row), skipped), without(rows.teacher.row(row), skipped));
-                let normaliser = rows.normaliser[row];
+                let (student, teacher, normaliser) = rows.at(row);
                 let excess = |logit: f32, teacher: f32| {
                     let log_prob = logit - normaliser;
                     (exp(log_prob), log_prob - largest(teacher, floor))
@@ -54,15 +51,12 @@ impl Words {
 
     /// `sum_a p_T(a) (log p_T(a) - log p(a))`, nats, `[rows, 1]`; the teacher's log-probs are at least `floor`.
     pub fn forward_kl(&self, floor: f64) -> Option<Tensor<2>> {
-        let (rows, device) = (self.rows()?, self.logits.device());
-        let (skipped, floor) = (self.skipped, floor as f32);
+        let (rows, device, floor) = (self.rows()?, self.logits.device(), floor as f32);
         let [divergence] = rows.logits.clone().columns(
             4.0,
             #[inline(always)]
             move |_, row| {
-                let (student, teacher) =
-                    (without(rows.logits.row(row), skipped), without(rows.teacher.row(row), skipped));
-                let normaliser = rows.normaliser[row];
+                let (student, teacher, normaliser) = rows.at(row);
                 sums(student, teacher, |logit, teacher| {
                     let teacher = largest(teacher, floor);
                     [exp(teacher) * (teacher - (logit - normaliser))]
@@ -78,7 +72,7 @@ impl Words {
     pub fn generalized_jsd(&self, beta: f64, floor: f64) -> Option<[Tensor<2>; 2]> {
         let (rows, device) = (Arc::new(self.rows()?), self.logits.device());
         let dims = rows.logits.dims;
-        let (skipped, beta, floor) = (self.skipped, beta as f32, floor as f32);
+        let (beta, floor) = (beta as f32, floor as f32);
         // p and p_T of a word, and their log-probs minus that of the mixture.
         #[inline(always)]
         fn ratios(log_prob: f32, teacher: f32, beta: f32) -> [f32; 4] {
@@ -92,9 +86,7 @@ impl Words {
             60.0,
             #[inline(always)]
             move |_, row| {
-                let (student, teacher) =
-                    (without(own.logits.row(row), skipped), without(own.teacher.row(row), skipped));
-                let normaliser = own.normaliser[row];
+                let (student, teacher, normaliser) = own.at(row);
                 let [student_kl, teacher_kl] = sums(student, teacher, |logit, teacher| {
                     let [prob, teacher_prob, ratio, teacher_ratio] =
                         ratios(logit - normaliser, largest(teacher, floor), beta);
@@ -114,7 +106,7 @@ impl Words {
                     let [prob, _, ratio, _] = ratios(logit - normaliser, largest(teacher, floor), beta);
                     *found = (1.0 - beta) * prob * (ratio - student_kl);
                 }
-                if let Some(skipped) = skipped {
+                if let Some(skipped) = rows.skipped {
                     found[skipped] = 0.0;
                 }
             },
@@ -129,7 +121,6 @@ impl Words {
     pub fn gradient(&self, coefficients: Coefficients) -> Option<Tensor<2>> {
         let (rows, device) = (self.rows()?, self.logits.device());
         let dims = rows.logits.dims;
-        let skipped = self.skipped;
         let found = rows.logits.clone().parts(
             dims[1],
             6.0,
@@ -147,7 +138,7 @@ impl Words {
                     let factor = policy + excess * (log_prob - largest(teacher, reward_floor));
                     *found = exp(log_prob) * factor + exp(teacher) * of_teacher;
                 }
-                if let Some(skipped) = skipped {
+                if let Some(skipped) = rows.skipped {
                     found[skipped] = help[row];
                 }
                 found[targets[row] as usize] += target[row];
@@ -163,7 +154,7 @@ impl Words {
             return None;
         }
         let normaliser = (0..logits.dims[0]).map(|row| normaliser.row(row)[0]).collect();
-        Some(WordRows { logits, teacher, normaliser })
+        Some(WordRows { logits, teacher, normaliser, skipped: self.skipped })
     }
 }
 
@@ -199,4 +190,14 @@ struct WordRows {
     logits: Matrix,
     teacher: Matrix,
     normaliser: Vec<f32>,
+    skipped: Option<usize>,
+}
+
+impl WordRows {
+    /// The student's logits and the teacher's log-probs without the skipped column, in two parts each, and the normaliser.
+    #[inline(always)]
+    fn at(&self, row: usize) -> ([&[f32]; 2], [&[f32]; 2], f32) {
+        let (student, teacher) = (self.logits.row(row), self.teacher.row(row));
+        (without(student, self.skipped), without(teacher, self.skipped), self.normaliser[row])
+    }
 }

@@ -7,10 +7,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{Call, MASKED, View};
-use crate::exp::exp;
 use crate::parallel::in_parallel;
 use crate::product::Rows;
-use crate::vectors::sum;
+use crate::vectors::exponentials;
 
 /// The queries of a block. In a larger block of a causal prompt, fewer slots are left out.
 const BLOCK: usize = 64;
@@ -114,19 +113,7 @@ impl WithSimd for Exponentials<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let mut sums = Vec::with_capacity(self.scores.len() / self.slots);
         for scores in self.scores.chunks_exact_mut(self.slots) {
-            let (vectors, rest) = S::as_simd_f32s(scores);
-            let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
-            for vector in vectors {
-                largest = simd.max_f32s(largest, *vector);
-            }
-            let mut max = simd.reduce_max_f32s(largest);
-            for score in rest {
-                max = max.max(*score);
-            }
-            for score in scores.iter_mut() {
-                *score = exp(*score - max);
-            }
-            sums.push(sum(simd, scores));
+            sums.push(exponentials(simd, scores));
         }
         sums
     }
