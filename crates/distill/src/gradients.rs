@@ -8,7 +8,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use wheels_lm::{Hidden, LanguageModel, ModelSpec};
 use wheels_student::Student;
 
-use crate::objective::{LossScope, Objective};
+use crate::objective::{LossScope, Objective, with_gradient};
 use crate::read_batch::{BatchModels, ReadBatch};
 use crate::{Scored, TrainingBatch};
 
@@ -88,11 +88,11 @@ impl<M: LanguageModel + Module + ModuleDisplay> BatchGradients<'_, M> {
         let below = if tape.is_none() { Some(hidden.states()) } else { None };
         for (tensor, gradient) in [(below, Some(&states)), (hidden.features(), features.as_ref())] {
             if let (Some(tensor), Some(gradient)) = (tensor.filter(Tensor::is_tracked), gradient) {
-                carried.push((tensor * Tensor::from_inner(gradient.clone())).sum());
+                carried.push(with_gradient(&tensor, gradient.clone()));
             }
         }
-        if !carried.is_empty() {
-            add(Tensor::cat(carried, 0).sum().backward());
+        if let Some(carried) = carried.into_iter().reduce(|sum, more| sum + more) {
+            add(carried.backward());
         }
         if let Some(tape) = tape {
             tape.backward(states, &mut add);

@@ -41,9 +41,9 @@ impl Objective for CrossEntropy {
         let smoothing = self.label_smoothing;
         let Parts { log_likelihood, mean_log_prob, gradient } = parts(logits, targets, mask.clone(), smoothing);
         let nll = (log_likelihood * mask.clone()).sum().neg();
-        let value = match smoothing {
-            0.0 => nll.clone(),
-            _ => nll.clone() * (1.0 - smoothing) - (mean_log_prob * mask).sum() * smoothing,
+        let value = match mean_log_prob {
+            Some(mean) if smoothing != 0.0 => nll.clone() * (1.0 - smoothing) - (mean * mask).sum() * smoothing,
+            _ => nll.clone(),
         };
         let total = with_gradient(&scored.logits, gradient.reshape([batch, time, vocab]));
         Loss { total, value, nll, parts: vec![] }
@@ -54,8 +54,8 @@ impl Objective for CrossEntropy {
 struct Parts {
     /// The log-probs of the targets, nats, `[n, 1]`.
     log_likelihood: Tensor<2>,
-    /// The means of the log-probs of all tokens, nats, `[n, 1]`.
-    mean_log_prob: Tensor<2>,
+    /// The means of the log-probs of all tokens, nats, `[n, 1]`. Without label smoothing, None if they take another pass.
+    mean_log_prob: Option<Tensor<2>>,
     /// The gradient in the logits, `[n, vocab]`; 0 where the mask is 0.
     gradient: Tensor<2>,
 }
@@ -68,7 +68,7 @@ fn parts(logits: Tensor<2>, targets: Tensor<2, Int>, mask: Tensor<2>, smoothing:
         let weights = mask.clone().into_data().iter::<f32>().collect();
         if let Some(found) = wheels_cpu::cross_entropy(&logits, goals, weights, smoothing) {
             let wheels_cpu::CrossEntropy { log_likelihood, mean_log_prob, gradient } = found;
-            return Parts { log_likelihood, mean_log_prob, gradient };
+            return Parts { log_likelihood, mean_log_prob: Some(mean_log_prob), gradient };
         }
     }
     let [_, vocab] = logits.dims();
@@ -76,12 +76,15 @@ fn parts(logits: Tensor<2>, targets: Tensor<2, Int>, mask: Tensor<2>, smoothing:
     // A target whose probability underflows to 0 in f32 would have an infinite loss. 1.2e-38 (e^-87) is the smallest normal
     // number of f32.
     let log_likelihood = probs.clone().gather(1, targets.clone()).clamp_min(1.2e-38).log();
-    // log p(a) = logit(a) - normaliser, with one normaliser for all tokens of a position.
-    let normaliser = logits.clone().gather(1, targets.clone()) - log_likelihood.clone();
+    let mean_log_prob = (smoothing != 0.0).then(|| {
+        // log p(a) = logit(a) - normaliser, with one normaliser for all tokens of a position.
+        let normaliser = logits.clone().gather(1, targets.clone()) - log_likelihood.clone();
+        logits.mean_dim(1) - normaliser
+    });
     let at_target = mask.ones_like() * (smoothing - 1.0);
     let even = smoothing / vocab as f64;
     let gradient = probs.sub_scalar(even).scatter(1, targets, at_target, IndexingUpdateOp::Add) * mask;
-    Parts { log_likelihood, mean_log_prob: logits.mean_dim(1) - normaliser, gradient }
+    Parts { log_likelihood, mean_log_prob, gradient }
 }
 
 #[cfg(test)]
@@ -130,13 +133,14 @@ mod tests {
         let mask = Tensor::<2>::random([9, 1], Distribution::Bernoulli(0.7), &device);
         for smoothing in [0.0, 0.1] {
             let found = parts(logits.clone(), targets.clone(), mask.clone(), smoothing);
-            let exact =
-                parts(logits.clone().cast(DType::F64), targets.clone(), mask.clone().cast(DType::F64), smoothing);
-            for (found, exact) in [
-                (found.log_likelihood, exact.log_likelihood),
-                (found.mean_log_prob, exact.mean_log_prob),
-                (found.gradient, exact.gradient),
-            ] {
+            let logits = logits.clone().cast(DType::F64);
+            let mean = log_softmax(logits.clone(), 1).mean_dim(1);
+            let exact = parts(logits, targets.clone(), mask.clone().cast(DType::F64), smoothing);
+            let mut pairs = vec![(found.log_likelihood, exact.log_likelihood), (found.gradient, exact.gradient)];
+            for computed in [found.mean_log_prob, exact.mean_log_prob].into_iter().flatten() {
+                pairs.push((computed, mean.clone()));
+            }
+            for (found, exact) in pairs {
                 let difference = (found.cast(DType::F64) - exact).abs().max().into_scalar::<f64>();
                 assert!(difference < 1e-5, "{difference}");
             }

@@ -67,7 +67,7 @@ pub use generalized_jsd::GeneralizedJsd;
 pub use path_consistency::{PathConsistency, ValueSource};
 
 /// A scalar whose gradient in `x` is `gradient`. Its value means nothing.
-fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
+pub(crate) fn with_gradient<const D: usize>(x: &Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "cpu")]
     if let Some(scalar) = wheels_cpu::with_gradient(x, &gradient) {
         return scalar;
