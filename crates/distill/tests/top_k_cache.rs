@@ -72,7 +72,16 @@ fn config() -> TeacherCacheConfig {
 }
 
 fn write_shown(config: TeacherCacheConfig, teacher: &Shown, folder: &Path) -> Result<(), DistillError> {
-    let vocabulary = TopKVocabulary { size: VOCAB as usize, excluded: vec![HELP, 0] };
+    write_excluding(vec![HELP, 0], config, teacher, folder)
+}
+
+fn write_excluding(
+    excluded: Vec<u32>,
+    config: TeacherCacheConfig,
+    teacher: &Shown,
+    folder: &Path,
+) -> Result<(), DistillError> {
+    let vocabulary = TopKVocabulary { size: VOCAB as usize, excluded };
     let special = (MODELS.teacher.spec().pad, MODELS.teacher.spec().eos.clone());
     let writer = TopKCacheWriter::new(config, &*PAIRS, teacher, vocabulary, special);
     writer.write(folder, &mut |_| ()).map(|_| ())
@@ -147,5 +156,15 @@ fn what_a_remote_teacher_does_not_show_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let error = write_shown(config, &Shown::new(8), folder.path()).expect_err("it is refused");
         assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn more_tokens_than_are_not_excluded_are_refused() {
+    let open = VOCAB as usize - 2;
+    for (k, is_refused) in [(open, false), (open + 1, true)] {
+        let (config, folder) = (config().with_content(CacheContent::TopK(k)), tempfile::tempdir().expect("a folder"));
+        let result = write_excluding(vec![0, 2], config, &Shown::new(VOCAB as usize), folder.path());
+        assert_eq!(matches!(result, Err(DistillError::CacheContent { .. })), is_refused, "{k}: {result:?}");
     }
 }

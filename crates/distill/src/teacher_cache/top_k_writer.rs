@@ -113,7 +113,11 @@ impl<'a> TopKCacheWriter<'a> {
             CacheContent::HiddenStates => {
                 "a teacher that is not on this machine shows no hidden states: keep the top k"
             }
+            // A list of all tokens has another format.
             CacheContent::TopK(k) if k >= self.vocabulary.size => "keep fewer tokens than the vocabulary has",
+            CacheContent::TopK(k) if k > self.vocabulary.size - self.vocabulary.excluded.len() => {
+                "keep at most as many tokens as are not excluded"
+            }
             CacheContent::TopK(_) if self.config.teacher_temperature != 1.0 => {
                 "the log-probs of a teacher that is not on this machine are at the temperature 1: set \
                  `TeacherCacheConfig::teacher_temperature` and `RolloutConfig::teacher_temperature` to 1"
