@@ -386,8 +386,7 @@ impl LanguageModel for Bart {
         let offsets: Vec<usize> = rows.iter().map(|&row| context.length(row)).collect();
         let end = offsets.iter().copied().max().unwrap_or(0) + tokens.width();
         let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
-        // Packing is slow only in the backward pass.
-        let packing = if device.is_autodiff() { Packing::padded(tokens) } else { Packing::packed(tokens, &device) };
+        let packing = Packing::fastest(tokens, &device);
         let mut dropout = self.dropout(1);
         let before: Vec<&[u32]> = rows.iter().map(|&row| context.tokens(row)).collect();
         let input = self.input_tokens(tokens, &before, &device);

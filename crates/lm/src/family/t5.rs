@@ -190,11 +190,6 @@ fn embed(table: &Embedding, ids: Tensor<2, Int>, packing: &Packing, dropout: &mu
     dropout.apply(packing.without_padding(table.forward(ids)), rate)
 }
 
-/// The list of a batch for a pass on a device. Packing is slow only in the backward pass.
-fn list_of(tokens: &TokenBatch, device: &Device) -> Packing {
-    if device.is_autodiff() { Packing::padded(tokens) } else { Packing::packed(tokens, device) }
-}
-
 /// A position bias with a mask, both of which are added to the scores.
 fn masked(bias: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
     match mask {
@@ -292,7 +287,7 @@ impl T5 {
 
     /// Encodes the prompts and computes the keys and values for cross-attention.
     fn encoder_memory(&self, prompts: &TokenBatch) -> EncoderMemory {
-        let packing = list_of(prompts, &self.device());
+        let packing = Packing::fastest(prompts, &self.device());
         let encoded = self.encode_list(prompts, &packing);
         let layers = self.decoder.block.iter().filter_map(|block| block.cross.as_ref());
         let mut dropout = self.dropout(2);
@@ -340,7 +335,7 @@ impl LanguageModel for T5 {
 
         let mask = causal_mask(&offsets, tokens.width(), end, None, &device);
         let mut bias = None;
-        let packing = list_of(tokens, &device);
+        let packing = Packing::fastest(tokens, &device);
         let state = context.state_mut::<EncoderDecoderState>().expect("this context was made by the prefill of a T5");
         let selected = (!whole).then_some(rows);
         let padding = state.memory.bias_of(selected);

@@ -25,14 +25,18 @@ struct Places {
 }
 
 impl Packing {
+    /// The faster packing for a pass on a device: [`padded`](Self::padded) for training, because the gradient of a list without
+    /// padding is scattered to the grid, and otherwise [`packed`](Self::packed).
+    pub(crate) fn fastest(batch: &TokenBatch, device: &Device) -> Self {
+        if device.is_autodiff() { Self::padded(batch) } else { Self::packed(batch, device) }
+    }
+
     /// A packing whose list has all slots, padding included.
     pub(crate) fn padded(batch: &TokenBatch) -> Self {
         Self { rows: batch.rows(), time: batch.width(), places: None }
     }
 
     /// A packing whose list has only the tokens, without padding.
-    ///
-    /// For training, [`padded`](Self::padded) is faster, because the gradient of the list is scattered to the grid.
     pub(crate) fn packed(batch: &TokenBatch, device: &Device) -> Self {
         let places = batch.is_ragged().then(|| {
             let (mut slots, mut tokens) = (Vec::with_capacity(batch.tokens()), Vec::new());
