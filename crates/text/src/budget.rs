@@ -65,13 +65,27 @@ impl HelpBudget {
     /// rule is `spent < n`. If a decoder asks only when this is true, every prefix of the output keeps to the budget:
     /// at most `ceil(p t / 100)`, or n, of the first t tokens come from the expert.
     pub fn allows(self, spent: usize, position: usize) -> bool {
+        (spent as u128) < self.most_of(position as u128 + 1)
+    }
+
+    /// The largest number of tokens that may come from the expert in an output of `length` tokens: `ceil(p length / 100)`
+    /// for p percent, and n for n tokens, even if the output is shorter.
+    ///
+    /// ```
+    /// use wheels_text::HelpBudget;
+    ///
+    /// assert_eq!(HelpBudget::percent(20).most(11), 3);
+    /// assert_eq!(HelpBudget::tokens(8).most(5), 8);
+    /// ```
+    pub fn most(self, length: usize) -> usize {
+        usize::try_from(self.most_of(length as u128)).unwrap_or(usize::MAX)
+    }
+
+    /// [`most`](Self::most) in 128 bits, because 100 times a length may not fit in 64.
+    fn most_of(self, length: u128) -> u128 {
         match self {
-            Self::Percent(percent) => {
-                // 128 bits, because 100 times a position may not fit in 64.
-                let allowed = (u128::from(percent) * (position as u128 + 1)).div_ceil(100);
-                (spent as u128) < allowed
-            }
-            Self::Tokens(tokens) => (spent as u128) < u128::from(tokens),
+            Self::Percent(percent) => (u128::from(percent) * length).div_ceil(100),
+            Self::Tokens(tokens) => u128::from(tokens),
         }
     }
 
@@ -260,6 +274,16 @@ mod tests {
             let budget = HelpBudget::percent(percent);
             let spent = (0..length).fold(0, |spent, at| spent + usize::from(budget.allows(spent, at)));
             prop_assert_eq!(spent, (usize::from(percent) * length).div_ceil(100));
+        }
+
+        #[test]
+        fn help_is_allowed_until_the_most_of_the_text_so_far_is_spent(
+            budget in any_budget(),
+            position in prop_oneof![0_usize..400, 0..usize::MAX],
+        ) {
+            let most = budget.most(position + 1);
+            prop_assert!(!budget.allows(most, position));
+            prop_assert!(most == 0 || budget.allows(most - 1, position));
         }
 
         #[test]
