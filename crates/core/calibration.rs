@@ -137,11 +137,10 @@ struct Search<'a> {
     on_trial: &'a mut dyn FnMut(&CalibrationTrial),
 }
 
-/// What the help of a trial bought, and what it cost.
+/// A trial, and what its help cost per token.
 #[derive(Clone, Copy)]
-struct Outcome {
-    chrf: f64,
-    help_rate: f64,
+struct Costed {
+    trial: CalibrationTrial,
     cost: f64,
 }
 
@@ -153,7 +152,7 @@ struct Limit {
 }
 
 /// The budget that a prompt states for a rate of help.
-fn budget(rate: f64) -> HelpBudget {
+pub(crate) fn stated_budget(rate: f64) -> HelpBudget {
     HelpBudget::percent((100.0 * rate).round().clamp(1.0, 100.0) as u8)
 }
 
@@ -162,10 +161,9 @@ impl Search<'_> {
     fn point(&mut self, index: usize, chosen_before: Option<Verification>) -> Result<CalibrationPoint, Error> {
         let Self { config, .. } = *self;
         let rate = config.rates[index];
-        let prompts = self.evaluation.prompts(budget(rate))?;
-        let plain = self.threshold(index, Verification::default(), None, &prompts)?;
-        let mut limit = Limit { cost: plain.output.cost, start: plain.threshold };
-        let mut best = (Verification::default(), plain);
+        let prompts = self.evaluation.prompts(stated_budget(rate))?;
+        let mut best = self.threshold(index, Verification::default(), None, &prompts)?;
+        let mut limit = Limit { cost: best.output.cost, start: best.threshold };
         let mut worse = 0;
         let from = config.verifications.iter().position(|&other| Some(other) == chosen_before).unwrap_or(0);
         for &verification in &config.verifications[from..] {
@@ -175,8 +173,8 @@ impl Search<'_> {
                 break;
             }
             limit.start = found.threshold;
-            if found.output.chrf > best.1.output.chrf {
-                (best, worse) = ((verification, found), 0);
+            if found.output.trial.chrf > best.output.trial.chrf {
+                (best, worse) = (found, 0);
             } else {
                 worse += 1;
             }
@@ -184,16 +182,17 @@ impl Search<'_> {
                 break;
             }
         }
-        let (verification, found) = best;
-        let trial = self.trial(index, true, verification, found.threshold, found.output);
-        if trial.used > rate + 0.03 || verification.is_none() && trial.used < rate - 0.03 {
+        let result = CalibrationTrial { is_result: true, ..best.output.trial };
+        (self.on_trial)(&result);
+        let CalibrationTrial { threshold, verification, used, .. } = result;
+        if used > rate + 0.03 || verification.is_none() && used < rate - 0.03 {
             log::warn!(
                 "no threshold gives about {:.1}% help; the nearest that was found gives {:.1}% of the tokens",
                 100.0 * rate,
-                100.0 * trial.used
+                100.0 * used
             );
         }
-        Ok(CalibrationPoint { rate, threshold: found.threshold, verification })
+        Ok(CalibrationPoint { rate, threshold, verification })
     }
 
     /// The threshold at which a verification uses the rate, or what `limit` says if that is less.
@@ -203,7 +202,7 @@ impl Search<'_> {
         verification: Verification,
         limit: Option<Limit>,
         prompts: &[Prompt],
-    ) -> Result<FoundThreshold<Outcome>, Error> {
+    ) -> Result<FoundThreshold<Costed>, Error> {
         let Self { pair, config, .. } = *self;
         let rate = config.rates[index];
         let mut search = ThresholdSearch {
@@ -219,13 +218,13 @@ impl Search<'_> {
                 .with_enforcement(Enforcement::Off)
                 .with_batch_size(config.batch_size);
             let output = self.evaluation.output(decoder.decode(prompts, Seed(7))?)?;
-            let help_rate = output.stats.help_rate();
-            let chrf = self.evaluation.stats(&output).scores().chrf;
-            let outcome = Outcome { chrf, help_rate, cost: self.cost(&output.stats) };
-            self.trial(index, false, verification, threshold, outcome);
+            let (used, chrf) = (output.stats.help_rate(), self.evaluation.stats(&output).scores().chrf);
+            let trial = CalibrationTrial { index, is_result: false, rate, threshold, verification, used, chrf };
+            (self.on_trial)(&trial);
+            let cost = self.cost(&output.stats);
             // In the unit of the rate: whichever of help and cost is nearer to its limit.
-            let used = limit.map_or(help_rate, |limit| help_rate.max(rate * outcome.cost / limit.cost));
-            Ok::<_, Error>((used, outcome))
+            let used = limit.map_or(used, |limit| used.max(rate * cost / limit.cost));
+            Ok::<_, Error>((used, Costed { trial, cost }))
         })
     }
 
@@ -234,7 +233,7 @@ impl Search<'_> {
         let Self { pair, config, evaluation, .. } = self;
         let mut forecasts = Vec::with_capacity(config.rates.len());
         for &rate in &config.rates {
-            let prompts = evaluation.prompts(budget(rate))?;
+            let prompts = evaluation.prompts(stated_budget(rate))?;
             let policy = pair.policy().with_calibration(Some(calibration));
             let decoder = pair.decoder_with(policy).with_batch_size(config.batch_size);
             let decoded = decoder.decode(&prompts, Seed(7))?;
@@ -251,21 +250,5 @@ impl Search<'_> {
             (HelpCost::Tokens, _) => stats.teacher_tokens_processed_per_token(),
             _ => stats.help_rate(),
         }
-    }
-
-    /// Reports a trial.
-    fn trial(
-        &mut self,
-        index: usize,
-        is_result: bool,
-        verification: Verification,
-        threshold: f64,
-        outcome: Outcome,
-    ) -> CalibrationTrial {
-        let Outcome { help_rate: used, chrf, .. } = outcome;
-        let rate = self.config.rates[index];
-        let trial = CalibrationTrial { index, is_result, rate, threshold, verification, used, chrf };
-        (self.on_trial)(&trial);
-        trial
     }
 }

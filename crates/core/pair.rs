@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::calibration::stated_budget;
 use crate::decode::{
     BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, ForecastInput, HelpRule, Policy,
     PromptSide, Sampler, Teacher,
@@ -25,8 +26,8 @@ pub struct Pair {
     pub help_token: Option<u32>,
 }
 
-/// The number of texts in a batch of [`Pair::ask_samples`].
-const SAMPLED_TOGETHER: usize = 50;
+/// The number of texts in a batch of [`Pair::ask_samples`] and [`Pair::forecast`].
+const TOGETHER: usize = 50;
 
 impl Pair {
     /// A pair of a student and its teacher.
@@ -196,11 +197,15 @@ impl Pair {
 
     /// What a forecast knows of the texts of some prompts.
     pub(crate) fn forecast_inputs(&self, prompts: &[Prompt]) -> Vec<ForecastInput> {
-        let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
-        let values = self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()));
-        let values = values.unwrap_or_else(|| vec![0.0; prompts.len()]);
-        let lengths = prompts.iter().map(|prompt| prompt.expert.len());
-        lengths.zip(values).map(|(prompt_tokens, value)| ForecastInput { prompt_tokens, value }).collect()
+        let mut inputs = Vec::with_capacity(prompts.len());
+        for prompts in prompts.chunks(TOGETHER) {
+            let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+            let values = self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()));
+            let values = values.unwrap_or_else(|| vec![0.0; prompts.len()]);
+            let lengths = prompts.iter().map(|prompt| prompt.expert.len());
+            inputs.extend(lengths.zip(values).map(|(prompt_tokens, value)| ForecastInput { prompt_tokens, value }));
+        }
+        inputs
     }
 
     /// The largest of the calibrated budgets for whose text at most `calls` calls of the teacher are predicted, or a budget
@@ -213,14 +218,13 @@ impl Pair {
         if forecasts.is_empty() {
             return Err(Error::NoForecast);
         }
-        let mut budgets = Vec::with_capacity(forecasts.len());
+        let mut prompts = Vec::with_capacity(forecasts.len());
         for forecast in forecasts {
-            budgets.push(HelpBudget::percent((100.0 * forecast.rate).round() as u8));
+            prompts.push(self.prompt(text, stated_budget(forecast.rate))?);
         }
-        let prompts = budgets.iter().map(|&budget| self.prompt(text, budget)).collect::<Result<Vec<_>, _>>()?;
         let predicted = self.forecast(&prompts).ok_or(Error::NoForecast)?;
-        let fits = budgets.iter().zip(predicted).rev().find(|(_, predicted)| *predicted <= f64::from(calls));
-        Ok(fits.map_or(HelpBudget::tokens(calls), |(budget, _)| *budget))
+        let fits = prompts.iter().zip(predicted).rev().find(|(_, predicted)| *predicted <= f64::from(calls));
+        Ok(fits.map_or(HelpBudget::tokens(calls), |(prompt, _)| prompt.budget))
     }
 
     /// The student's log-odds of asking, and its divergence from the teacher, at each token of its greedy texts for a
@@ -243,7 +247,7 @@ impl Pair {
             RolloutSampler::new(config, &data, &self.teacher.model, self.help_token, self.student.suppressed_ids());
         let indices: Vec<u32> = (0..data.count() as u32).collect();
         let mut samples = Vec::new();
-        for indices in indices.chunks(SAMPLED_TOGETHER) {
+        for indices in indices.chunks(TOGETHER) {
             let rollout = sampler.greedy(&self.student.model, indices, budget, template.wording)?;
             samples.extend(ask_samples(&sampler, &self.student.model, &rollout));
         }

@@ -71,18 +71,6 @@ impl<'a> Batch<'a> {
         Ok((self.finished, stats))
     }
 
-    pub(crate) fn policy(&self) -> &'a Policy<'a> {
-        self.policy
-    }
-
-    pub(crate) fn vocabulary(&self) -> &'a Vocabulary {
-        self.vocabulary
-    }
-
-    pub(crate) fn settings(&self) -> &'a DecodeSettings {
-        self.settings
-    }
-
     /// Whether the batch has no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.sequences.is_empty()
@@ -117,8 +105,8 @@ impl<'a> Batch<'a> {
 
     /// The work so far.
     pub(crate) fn stats(&self) -> DecodeStats {
-        let student = [self.stats.student].into_iter().chain(self.student.as_ref().map(Cursor::used)).sum();
-        let mut stats = DecodeStats { student, teacher: self.experts.used(), ..self.stats };
+        let mut stats = DecodeStats { teacher: self.experts.used(), ..self.stats };
+        stats.student += self.student.as_ref().map(Cursor::used).unwrap_or_default();
         if self.policy.prompt_side == PromptSide::Expert {
             // The policy is the expert itself, so all tokens and all work count as help.
             stats.teacher += std::mem::take(&mut stats.student);

@@ -9,8 +9,8 @@ use crate::batch::Batch;
 use crate::policy::check_prompt;
 use crate::settings::{DecodeSettings, Text};
 use crate::{
-    BudgetUnit, DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Enforcement, Experts, Observer, Policy,
-    Readout, RequestInfo, Step, Trajectory, Verification, Vocabulary,
+    BudgetUnit, DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Enforcement, Experts, NewText, Observer,
+    Policy, Readout, Step, Trajectory, Verification, Vocabulary,
 };
 
 /// A decoder in which a policy writes, and experts answer when it asks and its budget has room.
@@ -20,9 +20,9 @@ use crate::{
 /// room, the student's own token is appended. Without experts this is plain decoding. With a teacher as the policy's
 /// model it is the teacher alone.
 pub struct BudgetedDecoder<'a> {
-    policy: Policy<'a>,
+    pub(crate) policy: Policy<'a>,
     experts: Experts<'a>,
-    settings: DecodeSettings,
+    pub(crate) settings: DecodeSettings,
 }
 
 impl<'a> BudgetedDecoder<'a> {
@@ -175,12 +175,12 @@ impl<'a> BudgetedDecoder<'a> {
     /// [`DecodeError::FixedTexts`] if an expert cannot take texts that arrive later. As [`Decoder::decode`] if the
     /// settings or an expert do not fit the student.
     pub fn session<'s>(&'s self, vocabulary: &'s Vocabulary) -> Result<DecodeSession<'s>, DecodeError> {
-        self.policy.check(vocabulary, &[])?;
+        self.check(vocabulary, &[])?;
         let batch = Batch::open(&self.policy, &self.experts, vocabulary, &self.settings, &[])?;
         if !batch.can_append() {
             return Err(DecodeError::FixedTexts);
         }
-        Ok(DecodeSession::new(batch, &self.experts))
+        Ok(DecodeSession::new(self, vocabulary, batch))
     }
 
     /// Decodes, and tells an observer of every step. The observer can be a closure that prints tokens as they come.
@@ -193,27 +193,28 @@ impl<'a> BudgetedDecoder<'a> {
         seed: Seed,
         observer: &mut dyn Observer,
     ) -> Result<Decoded, DecodeError> {
+        let mut texts = Vec::with_capacity(prompts.len());
+        for (row, prompt) in prompts.iter().enumerate() {
+            texts.push(NewText::new(prompt, seed.nth(row as u64)));
+        }
+        self.decode_texts(&texts, observer)
+    }
+
+    /// Decodes texts that can have seeds, samplers and limits of their own. [`decode_with`](Self::decode_with) gives each
+    /// prompt the settings of the decoder.
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode`].
+    pub fn decode_texts(&self, texts: &[NewText<'_>], observer: &mut dyn Observer) -> Result<Decoded, DecodeError> {
         let started = Instant::now();
         let Self { policy, experts, settings } = self;
         let vocabulary = self.vocabulary()?;
-        let mut texts = Vec::with_capacity(prompts.len());
-        for (row, prompt) in prompts.iter().enumerate() {
-            let request = RequestInfo { prompt_index: row, prompt, seed: seed.nth(row as u64) };
-            texts.push(Text::new(request, policy, settings));
-        }
-        policy.check(&vocabulary, &texts)?;
-        if let Some(samplers) = policy.samplers.filter(|samplers| samplers.len() != prompts.len()) {
-            return Err(DecodeError::Samplers { samplers: samplers.len(), prompts: prompts.len() });
-        }
-        for text in &texts {
-            experts.check_verification(&text.verification)?;
-        }
-        for (row, prompt) in prompts.iter().enumerate() {
-            check_prompt(row, policy.prompt_side.of(prompt), vocabulary.size())?;
-        }
+        let texts = texts.iter().enumerate().map(|(index, text)| Text::new(index, text, policy, settings));
+        let mut texts: Vec<Text<'_>> = texts.collect();
+        self.check(&vocabulary, &texts)?;
         texts.sort_by_key(|text| Reverse(policy.prompt_side.of(text.request.prompt).len()));
 
-        let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(prompts.len());
+        let mut written: Vec<(usize, Trajectory)> = Vec::with_capacity(texts.len());
         let mut stats = DecodeStats::default();
         let mut pending = texts.as_slice();
         while !pending.is_empty() {
@@ -227,7 +228,7 @@ impl<'a> BudgetedDecoder<'a> {
         stats.elapsed = started.elapsed();
         log::debug!(
             "{} texts: {} tokens in {:.2?}, help asked {}, given {}, rolled back {}",
-            prompts.len(),
+            written.len(),
             stats.tokens,
             stats.elapsed,
             stats.help_asked,
@@ -235,6 +236,18 @@ impl<'a> BudgetedDecoder<'a> {
             stats.rolled_back
         );
         Ok(Decoded { trajectories: written.into_iter().map(|text| text.1).collect(), stats })
+    }
+
+    /// # Errors
+    /// If a text, or what holds for it, does not fit the student or an expert.
+    pub(crate) fn check(&self, vocabulary: &Vocabulary, texts: &[Text<'_>]) -> Result<(), DecodeError> {
+        let Self { policy, experts, .. } = self;
+        policy.check(vocabulary, texts)?;
+        for Text { request, verification, .. } in texts {
+            experts.check_verification(verification)?;
+            check_prompt(request.prompt_index, policy.prompt_side.of(request.prompt), vocabulary.size())?;
+        }
+        Ok(())
     }
 }
 

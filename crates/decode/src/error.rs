@@ -67,14 +67,6 @@ pub enum DecodeError {
         /// The size of the student's vocabulary.
         vocab_size: usize,
     },
-    /// A policy with a sampler for each prompt was given other prompts.
-    #[error("the policy has {samplers} samplers for {prompts} prompts; give one sampler for each prompt")]
-    Samplers {
-        /// The number of samplers.
-        samplers: usize,
-        /// The number of prompts.
-        prompts: usize,
-    },
     /// A setting of the sampler is out of range.
     #[error("{setting} is {value}; it must be {supported}")]
     Sampler {

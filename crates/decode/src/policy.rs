@@ -16,8 +16,6 @@ pub struct Policy<'a> {
     pub model: &'a dyn LanguageModel,
     /// How tokens are chosen.
     pub sampler: Sampler,
-    /// The samplers of the prompts, if they differ.
-    pub(crate) samplers: Option<&'a [Sampler]>,
     /// The side of a prompt that the model reads.
     pub prompt_side: PromptSide,
     rules: Rules<'a>,
@@ -64,23 +62,12 @@ impl PromptSide {
 impl<'a> Policy<'a> {
     /// A policy that reads the student side of prompts and asks by its help token ([`HelpRule::Learned`]).
     pub fn new(model: &'a dyn LanguageModel, sampler: Sampler) -> Self {
-        Self { model, sampler, samplers: None, rules: Rules::Same(HelpRule::Learned), prompt_side: PromptSide::Student }
+        Self { model, sampler, rules: Rules::Same(HelpRule::Learned), prompt_side: PromptSide::Student }
     }
 
     /// A policy that writes the most likely token at each step.
     pub fn greedy(model: &'a dyn LanguageModel) -> Self {
         Self::new(model, Sampler::Greedy)
-    }
-
-    /// The same policy with a sampler for each prompt, in the order in which a decoder is given them.
-    #[must_use]
-    pub fn with_samplers(self, samplers: &'a [Sampler]) -> Self {
-        Self { samplers: Some(samplers), ..self }
-    }
-
-    /// The sampler of a prompt.
-    pub(crate) fn sampler_of(&self, prompt_index: usize) -> Sampler {
-        self.samplers.and_then(|samplers| samplers.get(prompt_index)).copied().unwrap_or(self.sampler)
     }
 
     /// The same policy with one help rule for all texts.

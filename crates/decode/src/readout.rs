@@ -141,16 +141,23 @@ impl Logits {
 
     /// Makes some choices. On a device, those of one plain sampler are made together, because each draw is a read.
     pub(crate) fn choose(&self, choices: &[Choice]) -> Vec<SampledToken> {
-        if let Some(Choice { sampler, .. }) = choices.first()
-            && let (Self::Device(device), Sampler::Sample { temperature, top_k: None, top_p: None }) = (self, *sampler)
-            && choices.iter().all(|choice| choice.sampler == *sampler)
-        {
-            let (rows, uniforms): (Vec<usize>, Vec<f64>) =
-                choices.iter().map(|choice| (choice.index, choice.uniform)).unzip();
-            return device.draw(&rows, &uniforms, temperature);
-        }
         let distributions = self.distributions();
-        let chosen = |choice: &Choice| choice.sampler.choose_at(&distributions[choice.index], choice.uniform);
-        choices.iter().map(chosen).collect()
+        let mut tokens: Vec<Option<SampledToken>> = vec![None; choices.len()];
+        for (first, &Choice { index, sampler, uniform }) in choices.iter().enumerate() {
+            match (self, sampler) {
+                _ if tokens[first].is_some() => {}
+                (Self::Device(device), Sampler::Sample { temperature, top_k: None, top_p: None }) => {
+                    let same: Vec<usize> =
+                        (first..choices.len()).filter(|&at| choices[at].sampler == sampler).collect();
+                    let rows: Vec<usize> = same.iter().map(|&at| choices[at].index).collect();
+                    let uniforms: Vec<f64> = same.iter().map(|&at| choices[at].uniform).collect();
+                    for (at, token) in same.into_iter().zip(device.draw(&rows, &uniforms, temperature)) {
+                        tokens[at] = Some(token);
+                    }
+                }
+                _ => tokens[first] = Some(sampler.choose_at(&distributions[index], uniform)),
+            }
+        }
+        tokens.into_iter().flatten().collect()
     }
 }

@@ -5,9 +5,8 @@ use std::ops::Range;
 use wheels_text::{Prompt, Seed};
 
 use crate::batch::Batch;
-use crate::policy::check_prompt;
 use crate::settings::Text;
-use crate::{DecodeError, DecodeStats, Experts, Observer, RequestInfo, Sampler, Trajectory};
+use crate::{BudgetedDecoder, DecodeError, DecodeStats, Observer, Sampler, Trajectory, Vocabulary};
 
 /// A batch in which texts can arrive while others are decoded, and leave before they end: what a server needs.
 ///
@@ -41,13 +40,15 @@ use crate::{DecodeError, DecodeStats, Experts, Observer, RequestInfo, Sampler, T
 /// # Ok::<(), wheels_decode::DecodeError>(())
 /// ```
 pub struct DecodeSession<'a> {
+    decoder: &'a BudgetedDecoder<'a>,
+    vocabulary: &'a Vocabulary,
     batch: Batch<'a>,
-    experts: &'a Experts<'a>,
     /// The number of texts that have begun.
     begun: usize,
 }
 
-/// A text that is to be written in a [`DecodeSession`].
+/// A text that is to be written, with the settings that it does not share with others: for a [`DecodeSession`] or
+/// [`BudgetedDecoder::decode_texts`](crate::BudgetedDecoder::decode_texts).
 #[derive(Clone, Copy, Debug)]
 pub struct NewText<'p> {
     /// The prompt, with its budget.
@@ -80,8 +81,8 @@ impl<'p> NewText<'p> {
 }
 
 impl<'a> DecodeSession<'a> {
-    pub(crate) fn new(batch: Batch<'a>, experts: &'a Experts<'a>) -> Self {
-        Self { batch, experts, begun: 0 }
+    pub(crate) fn new(decoder: &'a BudgetedDecoder<'a>, vocabulary: &'a Vocabulary, batch: Batch<'a>) -> Self {
+        Self { decoder, vocabulary, batch, begun: 0 }
     }
 
     /// Whether there is nothing to do: no text is being decoded, and [`round`](Self::round) has returned all finished ones.
@@ -93,7 +94,7 @@ impl<'a> DecodeSession<'a> {
     /// [`BudgetedDecoder::with_refill`](crate::BudgetedDecoder::with_refill) says, or if texts that are being decoded
     /// must end first, because a model's state takes no new rows.
     pub fn room(&self) -> usize {
-        let settings = self.batch.settings();
+        let settings = &self.decoder.settings;
         let active = self.batch.active();
         let free = settings.batch_size - active;
         let enough = settings.refill.unwrap_or(1).min(settings.batch_size);
@@ -112,17 +113,10 @@ impl<'a> DecodeSession<'a> {
         if texts.len() > room {
             return Err(DecodeError::NoRoom { texts: texts.len(), room });
         }
-        let (policy, vocabulary, settings) = (self.batch.policy(), self.batch.vocabulary(), self.batch.settings());
-        let mut checked = Vec::with_capacity(texts.len());
-        for (index, NewText { prompt, seed, sampler, max_new_tokens }) in (self.begun..).zip(texts) {
-            check_prompt(index, policy.prompt_side.of(prompt), vocabulary.size())?;
-            let request = RequestInfo { prompt_index: index, prompt, seed: *seed };
-            let text = Text::new(request, policy, settings).with_limit(*max_new_tokens, policy.model.spec());
-            let text = Text { sampler: sampler.unwrap_or(text.sampler), ..text };
-            self.experts.check_verification(&text.verification)?;
-            checked.push(text);
-        }
-        policy.check(vocabulary, &checked)?;
+        let BudgetedDecoder { policy, settings, .. } = self.decoder;
+        let begun = (self.begun..).zip(texts).map(|(index, text)| Text::new(index, text, policy, settings));
+        let checked: Vec<Text<'_>> = begun.collect();
+        self.decoder.check(self.vocabulary, &checked)?;
         self.batch.clear();
         self.batch.append(&checked)?;
         let first = self.begun;

@@ -1,9 +1,8 @@
 //! The settings of a decoder, which hold for every policy.
 
-use wheels_lm::ModelSpec;
 use wheels_text::GenerationConfig;
 
-use crate::{BudgetUnit, Enforcement, HelpRule, Policy, Readout, RequestInfo, Sampler, Verification};
+use crate::{BudgetUnit, Enforcement, HelpRule, NewText, Policy, Readout, RequestInfo, Sampler, Verification};
 
 /// A text that is to be written, with what holds for it alone.
 #[derive(Clone, Copy)]
@@ -17,28 +16,18 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// A text that the policy writes with the settings of the decoder.
-    pub(crate) fn new(request: RequestInfo<'a>, policy: &Policy<'_>, settings: &DecodeSettings) -> Self {
-        let RequestInfo { prompt, .. } = request;
+    /// A text with this index, which the policy writes with the settings of the decoder where it has none of its own.
+    pub(crate) fn new(index: usize, text: &NewText<'a>, policy: &Policy<'_>, settings: &DecodeSettings) -> Self {
+        let NewText { prompt, seed, sampler, max_new_tokens } = *text;
+        let limit = max_new_tokens.unwrap_or_else(|| settings.generation.limit(prompt.expert.len()));
         Self {
-            request,
+            request: RequestInfo { prompt_index: index, prompt, seed },
             rule: policy.help_rule(prompt),
             verification: settings.verification.unwrap_or_else(|| policy.verification(prompt)),
-            sampler: policy.sampler_of(request.prompt_index),
-            limit: settings.generation.limit(prompt.expert.len()),
+            sampler: sampler.unwrap_or(policy.sampler),
+            // The start token has a position too, and the last token of a text is not read.
+            limit: policy.model.spec().max_positions.map_or(limit, |positions| limit.min(positions)),
         }
-        .within(policy.model.spec())
-    }
-
-    /// The same text, if a limit is given, with this limit in place of that of the settings.
-    pub(crate) fn with_limit(self, limit: Option<usize>, writer: &ModelSpec) -> Self {
-        Self { limit: limit.unwrap_or(self.limit), ..self }.within(writer)
-    }
-
-    /// The same text, which never exceeds the positions of the model that writes it.
-    fn within(self, writer: &ModelSpec) -> Self {
-        // The start token has a position too, and the last token of a text is not read.
-        Self { limit: writer.max_positions.map_or(self.limit, |positions| self.limit.min(positions)), ..self }
     }
 }
 

@@ -5,7 +5,9 @@ mod support;
 
 use burn::tensor::Device;
 use support::*;
-use wheels_decode::{BudgetedDecoder, DecodeError, Decoder, Experts, HelpRule, Policy, Sampler, Teacher};
+use wheels_decode::{
+    BudgetedDecoder, DecodeError, Decoder, Experts, HelpRule, NewText, Policy, Sampler, Step, Teacher,
+};
 use wheels_lm::{TabularLm, TabularLmConfig};
 use wheels_text::Seed;
 
@@ -41,9 +43,10 @@ fn models_prompts_and_settings_that_do_not_fit_are_rejected() {
     assert!(matches!(error(invalid, taught(), &[2]), DecodeError::HelpRule { .. }));
     let cold = Sampler::Sample { temperature: 0.0, top_k: None, top_p: None };
     assert!(matches!(error(Policy::new(&student, cold), taught(), &[2]), DecodeError::Sampler { .. }));
-    assert!(matches!(error(policy.with_samplers(&[cold]), taught(), &[2]), DecodeError::Sampler { .. }));
-    let others = policy.with_samplers(&[Sampler::Greedy; 3]);
-    assert!(matches!(error(others, taught(), &[2]), DecodeError::Samplers { samplers: 3, prompts: 2 }));
+    let text = prompt(&[2], FULL);
+    let text = NewText::new(&text, Seed(0)).with_sampler(cold);
+    let error = BudgetedDecoder::new(policy, taught()).decode_texts(&[text], &mut |_: usize, _: &Step| {});
+    assert!(matches!(error.unwrap_err(), DecodeError::Sampler { .. }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use rand::RngExt;
 use wheels_decode::{
     AcceptanceRule, Action, BudgetedDecoder, Confidence, DecodeError, Decoder, Distribution, Experts, HelpRule,
-    Observer, Policy, Readout, Sampler, Source, Step, Teacher, Verification,
+    NewText, Observer, Policy, Readout, Sampler, Source, Step, Teacher, Verification,
 };
 use wheels_lm::{LanguageModel, TabularLm};
 use wheels_text::{HelpBudget, Prompt, Seed};
@@ -110,6 +110,24 @@ fn every_setting_decodes_the_same_texts_on_the_host_and_on_a_device() {
             assert!((host - device).abs() < 1e-4, "{case:?}: log-probs {host} and {device}");
         }
     }
+}
+
+#[test]
+fn texts_with_different_samplers_are_the_same_on_the_host_and_on_a_device() {
+    let model = model(WORDS, 4);
+    let samplers = [sample(0.7, None, None), Sampler::Greedy, Sampler::plain(), sample(1.3, Some(5), None)];
+    let prompts = prompts(HelpBudget::percent(0));
+    let mut texts = Vec::with_capacity(prompts.len());
+    for (prompt, (row, &sampler)) in prompts.iter().zip(samplers.iter().cycle().enumerate()) {
+        texts.push(NewText::new(prompt, Seed(row as u64)).with_sampler(sampler));
+    }
+    let tokens = |readout: Readout| -> Vec<Vec<u32>> {
+        let decoder = BudgetedDecoder::new(Policy::greedy(&model), Experts::new()).with_readout(readout);
+        let decoded =
+            decoder.with_max_new_tokens(20).with_batch_size(9).decode_texts(&texts, &mut |_: usize, _: &Step| {});
+        decoded.unwrap().trajectories.iter().map(|text| text.tokens()).collect()
+    };
+    assert_eq!(tokens(Readout::Device), tokens(Readout::Host));
 }
 
 #[test]

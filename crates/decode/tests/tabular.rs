@@ -6,8 +6,8 @@ mod support;
 use burn::tensor::Device;
 use support::*;
 use wheels_decode::{
-    Action, BudgetedDecoder, Decoder, Distribution, End, Experts, HelpRule, Observer, Policy, PromptSide, Sampler,
-    Source, Step, Teacher,
+    Action, BudgetedDecoder, Decoder, Distribution, End, Experts, HelpRule, NewText, Observer, Policy, PromptSide,
+    Sampler, Source, Step, Teacher,
 };
 use wheels_lm::TabularLm;
 use wheels_text::{GenerationConfig, HelpBudget, Seed};
@@ -33,15 +33,18 @@ fn without_experts_the_text_is_the_students_greedy_text() {
 fn each_prompt_is_decoded_with_its_own_sampler() {
     let model = table(0, 1);
     let prompts = prompts(9, FULL);
-    let decode = |policy: Policy<'_>| {
-        let decoder = BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(LIMIT);
-        texts(decoder.decode(&prompts, Seed(0)))
-    };
-    let of = |row: usize| if row.is_multiple_of(3) { SAMPLED } else { Sampler::Greedy };
-    let samplers: Vec<Sampler> = (0..prompts.len()).map(of).collect();
+    fn decoder(policy: Policy<'_>) -> BudgetedDecoder<'_> {
+        BudgetedDecoder::new(policy, Experts::new()).with_max_new_tokens(LIMIT)
+    }
+    let decode = |policy: Policy<'_>| texts(decoder(policy).decode(&prompts, Seed(0)));
     let (greedy, sampled) = (decode(Policy::greedy(&model)), decode(Policy::new(&model, SAMPLED)));
     assert_ne!(greedy, sampled);
-    for (row, text) in decode(Policy::greedy(&model).with_samplers(&samplers)).iter().enumerate() {
+    let of = |row: usize| if row.is_multiple_of(3) { SAMPLED } else { Sampler::Greedy };
+    let mixed: Vec<NewText<'_>> = (0..prompts.len())
+        .map(|row| NewText::new(&prompts[row], Seed(0).nth(row as u64)).with_sampler(of(row)))
+        .collect();
+    let mixed = decoder(Policy::greedy(&model)).decode_texts(&mixed, &mut |_: usize, _: &Step| {});
+    for (row, text) in texts(mixed).iter().enumerate() {
         assert_eq!(text, if row.is_multiple_of(3) { &sampled[row] } else { &greedy[row] });
     }
 }

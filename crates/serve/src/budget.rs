@@ -23,9 +23,7 @@ pub(crate) fn check(budget: HelpBudget, ceiling: HelpBudget, length: usize) -> R
         (HelpBudget::Tokens(budget), HelpBudget::Tokens(ceiling)) => budget <= ceiling,
         // The text may end early, so that only a ceiling of 100% is never exceeded.
         (HelpBudget::Tokens(budget), HelpBudget::Percent(ceiling)) => budget == 0 || ceiling == 100,
-        (HelpBudget::Percent(budget), HelpBudget::Tokens(ceiling)) => {
-            (usize::from(budget) * length).div_ceil(100) <= ceiling as usize
-        }
+        (HelpBudget::Percent(_), HelpBudget::Tokens(ceiling)) => budget.most(length) <= ceiling as usize,
     };
     let unit = match ceiling {
         HelpBudget::Percent(_) => "percent",
@@ -68,6 +66,7 @@ mod tests {
             (tokens(500), percent(100), 100, true),
             (percent(20), tokens(20), 100, true),
             (percent(20), tokens(20), 101, false),
+            (percent(20), tokens(20), usize::MAX, false),
         ] {
             assert_eq!(check(budget, ceiling, length).is_ok(), granted, "{budget} of {length} within {ceiling}");
         }

@@ -1,6 +1,6 @@
 //! What a server serves: a pair, or a model alone.
 
-use training_wheels::decode::{BudgetedDecoder, HelpRule};
+use training_wheels::decode::{BudgetedDecoder, HelpRule, Policy};
 use training_wheels::lm::LanguageModel;
 use training_wheels::text::Prompt;
 use training_wheels::{Pair, TextModel};
@@ -41,17 +41,22 @@ impl Served {
     }
 
     pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
-        let decoder = match self.help_rule {
-            _ if !self.has_teacher => self.pair.student_alone(),
-            Some(rule) => self.pair.decoder_with(self.pair.policy().with_help_rule(rule)),
-            None => self.pair.decoder(),
+        let decoder = match self.has_teacher {
+            true => self.pair.decoder_with(self.policy()),
+            false => self.pair.student_alone(),
         };
         decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
     }
 
     /// Whether the teacher verifies the student's tokens in a text, and can roll them back.
     pub(crate) fn verifies(&self, prompt: &Prompt) -> bool {
-        self.has_teacher && self.help_rule.is_none() && !self.pair.policy().verification(prompt).is_none()
+        self.has_teacher && !self.policy().verification(prompt).is_none()
+    }
+
+    /// The student's policy. A help rule replaces its calibration.
+    fn policy(&self) -> Policy<'_> {
+        let policy = self.pair.policy();
+        self.help_rule.map_or(policy, |rule| policy.with_help_rule(rule))
     }
 
     /// Whether a model reads its prompt as the beginning of its text. An encoder-decoder does not.

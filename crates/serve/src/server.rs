@@ -36,8 +36,11 @@ impl Server {
     /// # Errors
     /// [`ServeError::Setting`] or [`ServeError::Model`] if something does not fit, and [`ServeError::Listen`] if the
     /// address is taken.
-    pub fn bind(served: Served, config: ServerConfig) -> Result<Self, ServeError> {
+    pub fn bind(mut served: Served, config: ServerConfig) -> Result<Self, ServeError> {
         config.check()?;
+        // This is the limit of texts whose requests have none.
+        let generation = &mut served.pair.student.generation;
+        generation.max_new_tokens = generation.max_new_tokens.min(config.max_new_tokens);
         let queue = Arc::new(Queue::new(config.queue));
         let metrics = Arc::new(Metrics::new().map_err(|error| ServeError::System(std::io::Error::other(error)))?);
         let failed = |source| ServeError::Listen { address: config.listen, source };
@@ -45,8 +48,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let app = Arc::new(App::new(&served, config.clone(), queue.clone(), metrics.clone()));
-        let engine = Engine::new(served, &config, queue.clone(), metrics)?;
-        if !address.ip().is_loopback() && config.api_key.is_none() {
+        let engine = Engine::new(served, config, queue.clone(), metrics)?;
+        if !address.ip().is_loopback() && app.config.api_key.is_none() {
             log::warn!(
                 "{address} can be reached from other machines, and no API key is set: everybody can use the server"
             );
@@ -78,12 +81,9 @@ impl Server {
         let runtime = runtime.map_err(ServeError::System)?;
         let config = app.config.clone();
         let (ended, decoder_ended) = oneshot::channel();
-        let decoder = thread::Builder::new().name("decode".into()).spawn({
-            let config = config.clone();
-            move || {
-                engine.run(&config);
-                let _ = ended.send(());
-            }
+        let decoder = thread::Builder::new().name("decode".into()).spawn(move || {
+            engine.run();
+            let _ = ended.send(());
         });
         let decoder = decoder.map_err(ServeError::System)?;
         let router = api::router(app);

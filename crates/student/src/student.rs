@@ -110,9 +110,10 @@ impl<M: Module + LanguageModel> Student<M> {
 
     /// The number of helped tokens that V_C predicts for the output of each prompt. None without heads.
     pub fn forecast(&self, prompts: &TokenBatch) -> Option<Vec<f64>> {
+        let heads = self.heads.as_ref()?;
         let mut context = self.prefill(prompts, 0);
         let output = self.forward(&TokenBatch::column(&context.starts()), &mut context);
-        Some(self.values(&output.hidden, [prompts.rows(), 1])?.cost.into_data().iter::<f64>().collect())
+        Some(heads.values(&output.hidden, [prompts.rows(), 1]).cost.into_data().iter::<f64>().collect())
     }
 
     /// The price and the repetition at each selected position, `[positions, 2]`.

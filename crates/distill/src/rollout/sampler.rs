@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use rand::{Rng, RngExt};
 use wheels_decode::{
-    BudgetedDecoder, DecodeError, Decoder, End, Enforcement, Experts, HelpRule, Policy, PromptSide, Sampler, Source,
-    Teacher,
+    BudgetedDecoder, DecodeError, End, Enforcement, Experts, HelpRule, NewText, Policy, PromptSide, Sampler, Source,
+    Step, Teacher,
 };
 use wheels_lm::{LanguageModel, TokenBatch};
 use wheels_student::{Prices, Student};
@@ -268,11 +268,6 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     ) -> Result<(), DistillError> {
         let Some(&(_, first)) = rows.first() else { return Ok(()) };
         let longest = rows.iter().map(|(row, _)| row.tokens.len()).max().unwrap_or(0);
-        let sampler = |&(_, source): &(_, TextSource)| match source {
-            TextSource::StudentSampled => Sampler::plain(),
-            _ => Sampler::Greedy,
-        };
-        let samplers: Vec<Sampler> = rows.iter().map(sampler).collect();
         let decoder = match first {
             TextSource::Teacher => {
                 let policy = Policy::greedy(self.teacher.model()?)
@@ -281,11 +276,18 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
                 let experts = self.help_token.into_iter().fold(Experts::new(), Experts::with_closed_token);
                 self.with_settings(BudgetedDecoder::new(policy, experts))
             }
-            _ => self.decoder(Policy::greedy(student).with_samplers(&samplers))?,
+            _ => self.decoder(Policy::greedy(student))?,
         };
         let decoder = decoder.with_max_new_tokens(self.config.max_new_tokens(longest)).with_batch_size(rows.len());
-        let prompts: Vec<Prompt> = rows.iter().map(|(row, _)| row.prompt.clone()).collect();
-        let decoded = decoder.decode(&prompts, seed)?;
+        let mut texts = Vec::with_capacity(rows.len());
+        for (index, (row, source)) in rows.iter().enumerate() {
+            let text = NewText::new(&row.prompt, seed.nth(index as u64));
+            texts.push(match source {
+                TextSource::StudentSampled => text.with_sampler(Sampler::plain()),
+                _ => text,
+            });
+        }
+        let decoded = decoder.decode_texts(&texts, &mut |_: usize, _: &Step| {})?;
         let mut rng = seed.stream("flags").rng();
         for ((row, source), trajectory) in rows.into_iter().zip(&decoded.trajectories) {
             row.tokens = trajectory.steps.iter().map(|step| step.token).collect();

@@ -25,7 +25,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tower_http::catch_panic::CatchPanicLayer;
-use training_wheels::text::Seed;
+use training_wheels::text::{GenerationConfig, Seed};
 
 use crate::engine::{Job, Queue};
 use crate::metrics::Metrics;
@@ -43,10 +43,8 @@ pub(crate) struct App {
     has_teacher: bool,
     /// Whether an answer can begin with its prompt.
     can_echo: bool,
-    /// The largest number of tokens of an answer by the model's generation config.
-    new_tokens: usize,
-    /// The temperature of a sample for which none is given.
-    temperature: f64,
+    /// The model's generation config, within the limits of the server: what holds for a request that does not say it.
+    generation: GenerationConfig,
     /// Makes names and seeds that differ between requests and between servers.
     random: RandomState,
     requests: AtomicU64,
@@ -57,15 +55,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(served: &Served, config: ServerConfig, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Self {
-        let generation = &served.pair.student.generation;
         Self {
             prompter: Prompter::new(served, &config),
             queue,
             metrics,
             has_teacher: served.has_teacher,
             can_echo: served.continues_prompts(),
-            new_tokens: generation.max_new_tokens,
-            temperature: generation.temperature,
+            generation: served.pair.student.generation.clone(),
             random: RandomState::new(),
             requests: AtomicU64::new(0),
             seeds: AtomicU64::new(0),

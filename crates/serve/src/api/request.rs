@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use training_wheels::decode::Sampler;
-use training_wheels::text::{HelpBudget, Prompt, Seed};
+use training_wheels::text::{GenerationConfig, HelpBudget, Prompt, Seed};
 
 use super::App;
 use super::error::ApiError;
@@ -68,9 +68,8 @@ impl Request {
         Ok(Self {
             prompts: vec![],
             options: JobOptions {
-                max_new_tokens: max_new_tokens
-                    .or((app.new_tokens > config.max_new_tokens).then_some(config.max_new_tokens)),
-                sampler: sampler(fields, app)?,
+                max_new_tokens,
+                sampler: sampler(fields, &app.generation)?,
                 stops: stops(fields)?,
                 log_probs: None,
                 echo: false,
@@ -110,13 +109,14 @@ fn budget(fields: &mut Fields, app: &App, max_new_tokens: Option<usize>) -> Resu
         };
     }
     let budget = given.unwrap_or(app.config.default_budget);
-    let length = max_new_tokens.unwrap_or(app.new_tokens).min(app.config.max_new_tokens);
+    let length = max_new_tokens.unwrap_or(app.generation.max_new_tokens);
     budget::check(budget, app.config.max_budget, length).map_err(invalid)?;
     Ok(budget)
 }
 
-/// How the student chooses its tokens. None for the model's generation config.
-fn sampler(fields: &mut Fields, app: &App) -> Result<Option<Sampler>, ApiError> {
+/// How the student chooses its tokens. None for the sampler of the model's generation config, which also has the values
+/// that a request leaves out.
+fn sampler(fields: &mut Fields, generation: &GenerationConfig) -> Result<Option<Sampler>, ApiError> {
     let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
         Some(value) if !(low..=high).contains(&value) => {
             Err(ApiError::invalid(name, format!("`{name}` is {value}; it must be from {low} to {high}")))
@@ -125,17 +125,21 @@ fn sampler(fields: &mut Fields, app: &App) -> Result<Option<Sampler>, ApiError> 
     };
     let temperature = fields.take::<f64>("temperature")?;
     let top_p = fields.take::<f64>("top_p")?;
-    let top_k = fields.take::<usize>("top_k")?.filter(|top_k| *top_k > 0);
+    let top_k = fields.take::<usize>("top_k")?;
     within("temperature", temperature, 0.0, 2.0)?;
     within("top_p", top_p, 0.0, 1.0)?;
-    if temperature.is_none() && top_p.is_none() && top_k.is_none() {
+    // A `top_k` of 0 takes a filter away, which does not make a greedy text a sample.
+    let changes_top_k = top_k.is_some_and(|top_k| top_k > 0 || generation.do_sample);
+    if temperature.is_none() && top_p.is_none() && !changes_top_k {
         return Ok(None);
     }
-    let temperature = temperature.unwrap_or(app.temperature);
+    let temperature = temperature.unwrap_or(generation.temperature);
+    let top_k = top_k.or(generation.top_k).filter(|top_k| *top_k > 0);
+    let top_p = top_p.or(generation.top_p).filter(|top_p| *top_p < 1.0);
     if temperature == 0.0 || top_p == Some(0.0) {
         return Ok(Some(Sampler::Greedy));
     }
-    Ok(Some(Sampler::Sample { temperature, top_k, top_p: top_p.filter(|top_p| *top_p < 1.0) }))
+    Ok(Some(Sampler::Sample { temperature, top_k, top_p }))
 }
 
 fn stops(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
@@ -151,4 +155,35 @@ fn stops(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
         ));
     }
     Ok(stops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_does_not_say_of_its_sampler_is_that_of_the_generation_config() {
+        let sampling = GenerationConfig {
+            do_sample: true,
+            temperature: 0.7,
+            top_k: Some(20),
+            top_p: Some(0.8),
+            ..GenerationConfig::default()
+        };
+        let sample = |temperature, top_k, top_p| Some(Sampler::Sample { temperature, top_k, top_p });
+        for (body, of_sampling, of_greedy) in [
+            ("{}", None, None),
+            (r#"{"temperature": 0.5}"#, sample(0.5, Some(20), Some(0.8)), sample(0.5, None, None)),
+            (r#"{"top_p": 0.9}"#, sample(0.7, Some(20), Some(0.9)), sample(1.0, None, Some(0.9))),
+            (r#"{"top_k": 5}"#, sample(0.7, Some(5), Some(0.8)), sample(1.0, Some(5), None)),
+            (r#"{"top_k": 0}"#, sample(0.7, None, Some(0.8)), None),
+            (r#"{"top_k": 0, "top_p": 1}"#, sample(0.7, None, None), sample(1.0, None, None)),
+            (r#"{"temperature": 0}"#, Some(Sampler::Greedy), Some(Sampler::Greedy)),
+        ] {
+            for (generation, expected) in [(&sampling, of_sampling), (&GenerationConfig::default(), of_greedy)] {
+                let mut fields = Fields::new(body.as_bytes()).expect("an object");
+                assert_eq!(sampler(&mut fields, generation).expect("valid"), expected, "{body}");
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use training_wheels::decode::{BudgetedDecoder, DecodeError, DecodeSession, Distribution, NewText, Observer, Step};
+use training_wheels::device::DriverPanic;
 
 pub(crate) use job::{Author, End, Event, Failure, Job, JobOptions, Piece, ScoredToken, Usage};
 pub(crate) use queue::{Phase, Queue, Refused};
@@ -28,6 +29,7 @@ type Writers<'m> = BTreeMap<usize, Writer<'m>>;
 /// Decodes what comes through a queue.
 pub(crate) struct Engine {
     served: Served,
+    config: ServerConfig,
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
 }
@@ -37,28 +39,28 @@ impl Engine {
     /// If the models and their settings do not fit together.
     pub(crate) fn new(
         served: Served,
-        config: &ServerConfig,
+        config: ServerConfig,
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, DecodeError> {
-        let decoder = served.decoder(config);
+        let decoder = served.decoder(&config);
         decoder.session(&decoder.vocabulary()?)?;
         drop(decoder);
-        Ok(Self { served, queue, metrics })
+        Ok(Self { served, config, queue, metrics })
     }
 
     /// Decodes until the queue is closed and all texts are written, or until it is cut.
     ///
     /// If a model fails or panics, the texts that are being decoded fail, and a new session begins.
-    pub(crate) fn run(&self, config: &ServerConfig) {
-        let decoder = self.served.decoder(config);
+    pub(crate) fn run(&self) {
+        let decoder = self.served.decoder(&self.config);
         loop {
             let mut writers = Writers::new();
             let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&decoder, &mut writers)));
             let reason = match decoded {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => training_wheels::report(&error),
-                Err(panic) => panic_message(panic.as_ref()),
+                Err(panic) => format!("panic: {}", DriverPanic::new(panic.as_ref()).message),
             };
             log::error!("decoding failed, and {} texts with it: {reason}", writers.len());
             self.metrics.restarts.inc();
@@ -111,6 +113,9 @@ impl Engine {
                 Err(ending) => self.metrics.ended(ending),
             }
         }
+        if ready.is_empty() {
+            return;
+        }
         let texts: Vec<NewText<'_>> = ready.iter().map(Writer::text).collect();
         match session.add(&texts) {
             Ok(indices) => writers.extend(indices.zip(ready)),
@@ -151,10 +156,4 @@ impl Observer for Listener<'_, '_> {
             writer.push(step);
         }
     }
-}
-
-/// What a panic says.
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("panic: {}", text.unwrap_or("without a message"))
 }

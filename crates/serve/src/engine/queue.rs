@@ -125,30 +125,18 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-    use training_wheels::text::{HelpBudget, Prompt, Seed};
-
     use super::*;
-    use crate::engine::job::JobOptions;
-
-    fn job(timeout: Duration) -> (Job, UnboundedReceiver<(usize, Event)>) {
-        let (reply, events) = unbounded_channel();
-        let prompt = Prompt { student: vec![2], expert: vec![2], budget: HelpBudget::percent(0) };
-        let deadline = Instant::now() + timeout;
-        (Job { index: 0, prompt, options: JobOptions::default(), seed: Seed(0), deadline, reply }, events)
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
+    use crate::engine::tests::{LONG, job};
 
     #[test]
     fn a_request_is_taken_whole_or_not_at_all() {
         let queue = Queue::new(3);
-        let (jobs, _events): (Vec<Job>, Vec<_>) = (0..4).map(|_| job(LONG)).unzip();
+        let (jobs, _events): (Vec<Job>, Vec<_>) = (0..4).map(|_| job(1, LONG)).unzip();
         assert_eq!(queue.push(jobs), Err(Refused::Full));
         assert_eq!(queue.len(), 0);
-        let (jobs, _events): (Vec<Job>, Vec<_>) = (0..3).map(|_| job(LONG)).unzip();
+        let (jobs, _events): (Vec<Job>, Vec<_>) = (0..3).map(|_| job(1, LONG)).unzip();
         assert_eq!(queue.push(jobs), Ok(()));
-        assert_eq!(queue.push(vec![job(LONG).0]), Err(Refused::Full));
+        assert_eq!(queue.push(vec![job(1, LONG).0]), Err(Refused::Full));
         assert_eq!(queue.take(2).len(), 2);
         assert_eq!(queue.wait(9).map(|jobs| jobs.len()), Some(1));
     }
@@ -156,10 +144,10 @@ mod tests {
     #[test]
     fn texts_that_nobody_waits_for_make_room() {
         let queue = Queue::new(2);
-        let ((gone, events), (late, mut late_events)) = (job(LONG), job(Duration::ZERO));
+        let ((gone, events), (late, mut late_events)) = (job(1, LONG), job(1, Duration::ZERO));
         drop(events);
         queue.push(vec![gone, late]).expect("room");
-        let (new, _events) = job(LONG);
+        let (new, _events) = job(1, LONG);
         assert_eq!(queue.push(vec![new]), Ok(()));
         assert_eq!(queue.len(), 1);
         assert!(matches!(late_events.try_recv(), Ok((0, Event::Failed(Failure::Overloaded)))));
@@ -168,10 +156,10 @@ mod tests {
     #[test]
     fn a_closing_queue_is_emptied_and_a_cut_one_fails_what_waits() {
         let queue = Queue::new(2);
-        let ((first, _events), (second, mut events)) = (job(LONG), job(LONG));
+        let ((first, _events), (second, mut events)) = (job(1, LONG), job(1, LONG));
         queue.push(vec![first, second]).expect("room");
         queue.enter(Phase::Closing);
-        assert_eq!(queue.push(vec![job(LONG).0]), Err(Refused::Closed));
+        assert_eq!(queue.push(vec![job(1, LONG).0]), Err(Refused::Closed));
         assert_eq!(queue.wait(1).map(|jobs| jobs.len()), Some(1));
         queue.enter(Phase::Cut);
         assert!(queue.wait(1).is_none());

@@ -37,10 +37,14 @@ fn bart() -> TextModel {
     }
 }
 
-fn job(tokens: usize) -> (Job, UnboundedReceiver<(usize, Event)>) {
+/// Longer than any test.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
+/// A text after a prompt of this number of tokens, and what its client is sent.
+pub(super) fn job(tokens: usize, timeout: Duration) -> (Job, UnboundedReceiver<(usize, Event)>) {
     let (reply, events) = unbounded_channel();
     let prompt = Prompt { student: vec![100; tokens], expert: vec![100; tokens], budget: HelpBudget::percent(0) };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + timeout;
     (Job { index: 0, prompt, options: JobOptions::default(), seed: Seed(0), deadline, reply }, events)
 }
 
@@ -55,14 +59,14 @@ fn last(mut events: UnboundedReceiver<(usize, Event)>) -> Option<Event> {
 
 #[test]
 fn a_panic_of_a_model_ends_the_texts_with_it_and_the_next_ones_are_written() {
-    let (config, queue) = (ServerConfig::default(), Arc::new(Queue::new(9)));
+    let queue = Arc::new(Queue::new(9));
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let served = Served::model(bart()).expect("a model");
-    let engine = Engine::new(served, &config, queue.clone(), metrics.clone()).expect("an engine");
+    let engine = Engine::new(served, ServerConfig::default(), queue.clone(), metrics.clone()).expect("an engine");
     thread::scope(|scope| {
-        scope.spawn(|| engine.run(&config));
+        scope.spawn(|| engine.run());
         for round in 1..=2 {
-            let ((bad, bad_events), (good, good_events)) = (job(9), job(8));
+            let ((bad, bad_events), (good, good_events)) = (job(9, LONG), job(8, LONG));
             queue.push(vec![bad]).expect("room");
             assert!(last(bad_events).is_none_or(|event| matches!(event, Event::Failed(Failure::Model(_)))));
             queue.push(vec![good]).expect("room");
@@ -75,14 +79,14 @@ fn a_panic_of_a_model_ends_the_texts_with_it_and_the_next_ones_are_written() {
 
 #[test]
 fn a_text_that_the_session_refuses_fails_alone() {
-    let (config, queue) = (ServerConfig::default(), Arc::new(Queue::new(9)));
+    let queue = Arc::new(Queue::new(9));
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let served = Served::model(bart()).expect("a model");
-    let engine = Engine::new(served, &config, queue.clone(), metrics.clone()).expect("an engine");
-    let ((empty, empty_events), (good, good_events)) = (job(0), job(3));
+    let engine = Engine::new(served, ServerConfig::default(), queue.clone(), metrics.clone()).expect("an engine");
+    let ((empty, empty_events), (good, good_events)) = (job(0, LONG), job(3, LONG));
     queue.push(vec![empty, good]).expect("room");
     queue.enter(Phase::Closing);
-    engine.run(&config);
+    engine.run();
     assert!(matches!(last(empty_events), Some(Event::Failed(Failure::Model(_)))));
     assert!(matches!(last(good_events), Some(Event::Done(..))));
     assert_eq!(metrics.restarts.get(), 0);

@@ -11,7 +11,7 @@ pub(crate) struct Transcript<'t> {
     stream: Option<TextStream<'t>>,
     stops: Vec<String>,
     text: String,
-    /// Who wrote the text up to each of these ends, bytes.
+    /// Who wrote the text up to each of these ends, bytes. Parts that follow each other have different authors.
     parts: Vec<(usize, Author)>,
     /// The number of bytes that have been given out.
     given: usize,
@@ -74,18 +74,13 @@ impl<'t> Transcript<'t> {
             Some(_) if !self.is_stopped => self.text.len() - self.held(),
             _ => self.text.len(),
         };
-        let mut new: Vec<(Author, String)> = Vec::new();
+        let mut new = Vec::new();
         for &(end, author) in &self.parts {
             let end = end.min(certain);
-            if end <= self.given {
-                continue;
+            if end > self.given {
+                new.push((author, self.text[self.given..end].to_owned()));
+                self.given = end;
             }
-            let text = &self.text[self.given..end];
-            match new.last_mut() {
-                Some(last) if last.0 == author => last.1.push_str(text),
-                _ => new.push((author, text.to_owned())),
-            }
-            self.given = end;
         }
         new
     }
@@ -95,7 +90,10 @@ impl<'t> Transcript<'t> {
             return;
         }
         self.text.push_str(text);
-        self.parts.push((self.text.len(), author));
+        match self.parts.last_mut() {
+            Some(last) if last.1 == author => last.0 = self.text.len(),
+            _ => self.parts.push((self.text.len(), author)),
+        }
         let tail = &self.text[self.given..];
         if let Some(stop) = self.stops.iter().filter_map(|stop| tail.find(stop.as_str())).min() {
             self.text.truncate(self.given + stop);

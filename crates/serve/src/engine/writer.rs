@@ -21,8 +21,9 @@ pub(crate) struct Writer<'m> {
     echoed: usize,
     /// Whether the teacher verifies the student's tokens, and can roll them back.
     verifies: bool,
-    /// Steps that can still be rolled back, with the log-probs of their tokens.
-    held: Vec<(Step, Option<ScoredToken>)>,
+    /// Steps that can still be rolled back, with the log-probs at their positions. A token that replaces one of them is
+    /// scored by those at its own position, which the student does not read again.
+    held: Vec<(Step, Option<LogProbs>)>,
     /// The number of steps before them.
     released: usize,
     /// Tokens whose text has not been sent.
@@ -97,11 +98,7 @@ impl<'m> Writer<'m> {
     /// Appends a step, and sends the text that is certain. If the teacher verifies tokens, those of the student are not
     /// certain before the teacher's next one.
     pub(crate) fn push(&mut self, step: &Step) {
-        let scored = self.job.options.log_probs.map(|count| match self.next.take() {
-            Some(log_probs) => log_probs.score(step.token, count),
-            None => ScoredToken { id: step.token, log_prob: None, top: vec![], offset: 0 },
-        });
-        self.held.push((*step, scored));
+        self.held.push((*step, self.next.take()));
         if !self.verifies || step.source != Source::Student {
             self.release();
         }
@@ -109,12 +106,16 @@ impl<'m> Writer<'m> {
 
     /// Removes all but the first `length` steps, which the teacher did not accept.
     pub(crate) fn roll_back(&mut self, length: usize) {
-        self.held.truncate(length.saturating_sub(self.released));
+        let kept = length.saturating_sub(self.released).min(self.held.len());
+        let first = self.held.drain(kept..).next();
+        if let Some((_, log_probs)) = first {
+            self.next = log_probs;
+        }
     }
 
     /// Takes the steps that can no longer be rolled back into the text, and sends it.
     fn release(&mut self) {
-        for (step, scored) in std::mem::take(&mut self.held) {
+        for (step, log_probs) in std::mem::take(&mut self.held) {
             self.released += 1;
             if self.transcript.is_stopped() {
                 continue;
@@ -131,8 +132,14 @@ impl<'m> Writer<'m> {
             if matches!(step.action, Action::Help(_)) {
                 self.count_calls(1);
             }
-            let offset = self.echoed + self.transcript.chars();
-            self.unsent.extend(scored.map(|scored| ScoredToken { offset, ..scored }));
+            if let Some(count) = self.job.options.log_probs {
+                let scored = match log_probs {
+                    Some(log_probs) => log_probs.score(step.token, count),
+                    None => ScoredToken { id: step.token, log_prob: None, top: vec![], offset: 0 },
+                };
+                let offset = self.echoed + self.transcript.chars();
+                self.unsent.push(ScoredToken { offset, ..scored });
+            }
             if let Err(error) = self.transcript.push(step.token, author) {
                 self.failure = Some(Failure::Model(error.to_string()));
             }

@@ -5,7 +5,9 @@ use std::thread;
 use crate::support::*;
 use burn::tensor::activation::log_softmax;
 use serde_json::{Value, json};
-use training_wheels::decode::{Calibration, CalibrationPoint, Confidence, Decoder, Verification};
+use training_wheels::decode::{
+    Calibration, CalibrationPoint, Confidence, Decoder, Distribution, Observer, Step, Verification,
+};
 use training_wheels::lm::{LanguageModel, TokenBatch};
 use training_wheels::text::{HelpBudget, Prompt, Seed};
 use training_wheels::{Pair, TextModel};
@@ -229,16 +231,23 @@ fn a_decoder_only_pair_decodes_many_texts_together() {
     assert!(server.metric("wheels_teacher_calls_total") > 0.0);
 }
 
+/// The embedded pair, whose teacher accepts only what it would have written.
+fn verified() -> Pair {
+    let point = |rate| CalibrationPoint { verification: Verification::regret(0.0), ..CalibrationPoint::new(rate, 0.4) };
+    let mut pair = embedded();
+    pair.student.calibration = Some(Calibration::new(Confidence::MaxProb, [0.1, 0.9].map(point).to_vec()).unwrap());
+    pair
+}
+
+/// Texts with budgets, percent, in which the teacher of the verified pair rolls tokens back.
+const ROLLED_BACK: [(&str, u8); 3] =
+    [(TEXT, 90), ("The server reads and writes many formats.", 80), ("A text editor for maps.", 70)];
+
 #[test]
 fn what_the_teacher_does_not_accept_is_in_no_answer_and_no_stream() {
-    let verified =
-        |rate| CalibrationPoint { verification: Verification::regret(0.0), ..CalibrationPoint::new(rate, 0.4) };
-    let mut pair = embedded();
-    pair.student.calibration = Some(Calibration::new(Confidence::MaxProb, [0.1, 0.9].map(verified).to_vec()).unwrap());
+    let pair = verified();
     let (server, mut rolled_back) = (Running::start(Served::pair(pair.clone()).unwrap(), config()), 0);
-    for (source, percent) in
-        [(TEXT, 90), ("The server reads and writes many formats.", 80), ("A text editor for maps.", 70)]
-    {
+    for (source, percent) in ROLLED_BACK {
         let budget = HelpBudget::percent(percent);
         let decoded = pair.decoder().decode(&pair.prompts(&[source], budget).unwrap(), Seed(0)).unwrap();
         rolled_back += decoded.stats.rolled_back;
@@ -253,4 +262,49 @@ fn what_the_teacher_does_not_accept_is_in_no_answer_and_no_stream() {
         assert_eq!(parts.map(|part| text(&part).to_owned()).collect::<String>(), expected.text);
     }
     assert!(rolled_back > 0);
+}
+
+/// The number of rollbacks of tokens that were told before.
+struct Rollbacks(usize);
+
+impl Observer for Rollbacks {
+    fn rolled_back(&mut self, _row: usize, _length: usize) {
+        self.0 += 1;
+    }
+
+    fn step(&mut self, _row: usize, _step: &Step) {}
+}
+
+#[test]
+fn the_log_probs_of_a_text_with_rollbacks_are_those_of_one_pass_over_it() {
+    let pair = verified();
+    let (server, mut rollbacks) = (Running::start(Served::pair(pair.clone()).unwrap(), config()), Rollbacks(0));
+    let (student, decoder) = (&pair.student.model, pair.decoder());
+    let vocabulary = decoder.vocabulary().unwrap();
+    for (source, percent) in ROLLED_BACK {
+        let budget = HelpBudget::percent(percent);
+        let prompt = pair.prompt(source, budget).unwrap();
+        let decoded = decoder.decode_with(std::slice::from_ref(&prompt), Seed(0), &mut rollbacks).unwrap();
+        let tokens: Vec<u32> = decoded.trajectories[0].steps.iter().map(|step| step.token).collect();
+        let answer = server
+            .complete(json!({ "prompt": source, "budget": budget, "logprobs": 0, "return_tokens_as_token_ids": true }));
+        let log_probs = &answer["choices"][0]["logprobs"];
+        let names: Vec<String> = tokens.iter().map(|token| format!("token_id:{token}")).collect();
+        assert_eq!(log_probs["tokens"], json!(names), "{source}");
+
+        let pad = student.spec().pad;
+        let mut context = student.prefill(&TokenBatch::new(&[&prompt.student], pad), 0);
+        let read = [context.starts().as_slice(), &tokens[..tokens.len() - 1]].concat();
+        let logits = student.forward(&TokenBatch::new(&[read], pad), &mut context).logits;
+        let [_, _, width] = logits.dims();
+        let mut logits: Vec<f32> = logits.try_into_vec_as().unwrap();
+        for (position, row) in logits.chunks_exact_mut(width).enumerate() {
+            let distribution = Distribution::read(row, &vocabulary, &tokens[..position]).unwrap();
+            let expected = distribution.log_prob(tokens[position]);
+            let found = log_probs["token_logprobs"][position].as_f64().unwrap();
+            // One pass and one pass per token add in different orders, in f32.
+            assert!((found - expected).abs() < 1e-3, "{source}, {position}: {found} and {expected}");
+        }
+    }
+    assert!(rollbacks.0 > 0);
 }
