@@ -4,6 +4,7 @@
 
 #[path = "../crates/remote/tests/server/mod.rs"]
 mod server;
+mod support;
 
 use server::model::{Dialect, model_handler};
 use server::{Fault, MODEL, MockServer};
@@ -14,7 +15,7 @@ use wheels_embedded::TRANSLATION;
 
 fn models() -> Pair {
     let device = device::open(&"cpu".parse().unwrap()).unwrap().device;
-    Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, &device).unwrap()
+    support::pair(&TRANSLATION, &device)
 }
 
 /// A server of the embedded teacher, and a client of it.

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
+use burn::tensor::Device;
 use training_wheels::decode::{Distribution, Observer, Step};
+use training_wheels::lm::TokenBatch;
 use training_wheels::prelude::*;
 use wheels_embedded::{EmbeddedPair, TRANSLATION};
 
@@ -27,7 +29,7 @@ pub(crate) fn short_lines(count: usize) -> Vec<&'static str> {
 }
 
 /// The embedded models of a task.
-pub(crate) fn pair(embedded: &EmbeddedPair, device: &burn::tensor::Device) -> Pair {
+pub(crate) fn pair(embedded: &EmbeddedPair, device: &Device) -> Pair {
     Pair::from_files(embedded.student, embedded.teacher, device).expect("the embedded models open")
 }
 
@@ -39,6 +41,34 @@ pub(crate) fn unpack(files: &[(&str, &[u8])], absent: &[&str], folder: &Path) {
             fs::write(folder.join(name), bytes).expect("the file can be written");
         }
     }
+}
+
+/// The model of a folder, on the CPU.
+pub(crate) fn open(folder: &Path) -> TextModel {
+    TextModel::open(folder, &Device::flex()).expect("the folder opens")
+}
+
+/// A short distillation.
+pub(crate) fn tiny() -> DistillationConfig {
+    let calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_tolerance(0.05);
+    let mut config = DistillationConfig::new().with_steps(3).with_calibration(calibration).with_valid_texts(4);
+    config.rollout.batch_tokens = 600;
+    config.report_budgets = vec![20];
+    config
+}
+
+/// What a model computes for a text, to compare models.
+pub(crate) fn logits(model: &TextModel) -> Vec<f32> {
+    let ids = model.tokenizer.encode("a text editor").expect("tokens");
+    let mut context = model.model.prefill(&TokenBatch::new(&[ids], model.tokenizer.pad()), 0);
+    let logits = model.model.forward(&TokenBatch::new(&[vec![context.starts()[0], 7, 9]], 0), &mut context).logits;
+    logits.into_data().iter::<f32>().collect()
+}
+
+/// The largest difference between two lists of numbers.
+pub(crate) fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// Devices, and batches of other sizes, round probabilities apart by a few 1e-6. A text that comes nearer to a tie than

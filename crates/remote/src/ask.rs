@@ -3,10 +3,9 @@
 use wheels_decode::{Acceptance, HelpRequest, HelpResponse, Sampler, Vocabulary};
 use wheels_text::{Prompt, Seed};
 
-use crate::spending::CallSize;
 use crate::text_exchange::{continuation, text_of, usable, whole_characters};
 use crate::token_reply::{Expected, ScoredToken, TokenReply};
-use crate::wire::{ChatMessage, ChatReply, ChatRequest, CompletionReply, CompletionRequest, PromptInput, TokenUsage};
+use crate::wire::{ChatChoice, ChatMessage, ChatRequest, CompletionChoice, CompletionRequest, PromptInput, TokenUsage};
 use crate::{ChatContinuation, RemoteApi, RemoteError, RemotePrompt, RemoteTeacher, TextLogProbs, TokenExchange};
 
 /// The tokens that are requested beyond a span if texts are exchanged, because the end of an answer may be left out.
@@ -54,7 +53,7 @@ impl Question<'_> {
             },
         };
         if !response.tokens.is_empty() || at_end && review_from < text.len() {
-            response.cost = self.teacher.client.meter.price(&usage).unwrap_or(1.0) as f32;
+            response.cost = self.teacher.client.meter.price(usage).unwrap_or(1.0) as f32;
         }
         Ok(Help { response, usage, called: true })
     }
@@ -68,32 +67,24 @@ impl Question<'_> {
         let RemoteTeacher { client, config, features, .. } = self.teacher;
         let HelpRequest { text, review_from, .. } = *self.request;
         let ids = [&self.prompt.expert, text].concat();
-        let reviews = review_from < text.len();
-        let echo = reviews && features.text_log_probs == TextLogProbs::Echo;
-        let prompt_log_probs = reviews && features.text_log_probs == TextLogProbs::PromptLogprobs;
-        let max_tokens = self.span();
-        let expected = Expected {
-            echoed: echo.then_some(ids.len()),
-            prompt_log_probs: prompt_log_probs.then_some(ids.len()),
-            max_tokens,
-        };
-        let size = CallSize { prompt_tokens: ids.len() as u64, completion_tokens: max_tokens as u64 };
+        let way = if review_from < text.len() { features.text_log_probs } else { TextLogProbs::None };
+        let expected = Expected { way, prompt: ids.len(), max_tokens: self.span() };
         let request = CompletionRequest {
             prompt: PromptInput::Ids(ids),
-            max_tokens,
-            echo,
-            prompt_logprobs: prompt_log_probs.then_some(config.top_log_probs),
+            max_tokens: expected.max_tokens,
+            logprobs: features.log_probs.then_some(config.top_log_probs),
+            return_tokens_as_token_ids: features.names_ids,
             ..self.teacher.completion(self.seed_here())
         };
-        let reply: CompletionReply = client.call("/completions", &request, size)?;
-        let usage = reply.usage.unwrap_or_default();
-        let reply = TokenReply::read(reply, expected, self.teacher.names()).map_err(|why| client.invalid(why))?;
-        let response = match self.rejection(&reply)? {
-            Some(rejection) => rejection,
-            None if self.request.at_end => HelpResponse::default(),
-            None => self.continued(&reply)?,
-        };
-        Ok((response, usage))
+        let request = request.with_text_log_probs(way, config.top_log_probs);
+        client.call("/completions", &request, request.size(), |choice| {
+            let reply = TokenReply::read(choice, expected, self.teacher.names()).map_err(|why| client.invalid(why))?;
+            match self.rejection(&reply)? {
+                Some(rejection) => Ok(rejection),
+                None if self.request.at_end => Ok(HelpResponse::default()),
+                None => self.continued(&reply),
+            }
+        })
     }
 
     /// The answer at the first position that the teacher does not accept.
@@ -162,9 +153,8 @@ impl Question<'_> {
             Some(make) => make(self.prompt),
             None => RemotePrompt::Text(teacher.tokenizer.decode(&self.prompt.expert)?),
         };
-        let (text, has_ended, usage) =
-            teacher.continue_text(prompt, written, self.span() + MARGIN, self.seed_here())?;
-        Ok((self.continued_by_text(written, &text, has_ended)?, usage))
+        let request = TextRequest { prompt, written, max_tokens: self.span() + MARGIN, seed: self.seed_here() };
+        teacher.continue_text(request, |text, has_ended| self.continued_by_text(written, text, has_ended))
     }
 
     /// The student's tokens for a text that follows `written`.
@@ -211,6 +201,16 @@ fn answer(tokens: Vec<u32>) -> HelpResponse {
     HelpResponse { tokens, ..HelpResponse::default() }
 }
 
+/// A text that a server is asked to go on with, if texts are exchanged.
+pub(crate) struct TextRequest<'a> {
+    pub(crate) prompt: RemotePrompt,
+    /// The text after the prompt.
+    pub(crate) written: &'a str,
+    /// The largest number of new tokens.
+    pub(crate) max_tokens: usize,
+    pub(crate) seed: Seed,
+}
+
 impl RemoteTeacher {
     /// A request without a prompt and a length.
     pub(crate) fn completion(&self, seed: Seed) -> CompletionRequest {
@@ -221,8 +221,6 @@ impl RemoteTeacher {
             top_k,
             top_p,
             seed: self.seed(seed),
-            logprobs: self.features.log_probs.then_some(self.config.top_log_probs),
-            return_tokens_as_token_ids: self.features.names_ids,
             ..CompletionRequest::default()
         }
     }
@@ -239,14 +237,13 @@ impl RemoteTeacher {
         (self.sampler != Sampler::Greedy).then_some(seed.0 & 0x7fff_ffff)
     }
 
-    /// The text with which the server goes on after `written`, whether it ends there, and the number of tokens.
-    pub(crate) fn continue_text(
+    /// Asks the server to go on with a text. `read` gets its continuation, and whether the text ends there.
+    pub(crate) fn continue_text<R>(
         &self,
-        prompt: RemotePrompt,
-        written: &str,
-        max_tokens: usize,
-        seed: Seed,
-    ) -> Result<(String, bool, TokenUsage), RemoteError> {
+        request: TextRequest<'_>,
+        read: impl FnOnce(&str, bool) -> Result<R, RemoteError>,
+    ) -> Result<(R, TokenUsage), RemoteError> {
+        let TextRequest { prompt, written, max_tokens, seed } = request;
         let RemoteApi::Chat(continuation) = self.features.api else {
             let RemotePrompt::Text(prompt) = prompt else {
                 return Err(RemoteError::Unsupported {
@@ -255,25 +252,17 @@ impl RemoteTeacher {
                     remedy: "make a prompt with `RemotePrompt::Text`",
                 });
             };
-            let prompt = prompt + written;
-            // A token has at least one byte.
-            let size = CallSize { prompt_tokens: prompt.len() as u64 + 1, completion_tokens: max_tokens as u64 };
-            let request = CompletionRequest {
-                prompt: PromptInput::Text(prompt),
-                max_tokens,
-                logprobs: None,
-                return_tokens_as_token_ids: false,
-                ..self.completion(seed)
-            };
-            let reply: CompletionReply = self.client.call("/completions", &request, size)?;
-            let usage = reply.usage.unwrap_or_default();
-            let choice = reply.choices.into_iter().next().ok_or_else(|| self.client.invalid("it has no choices"))?;
-            return self.checked(choice.text, choice.finish_reason, usage);
+            let prompt = PromptInput::Text(prompt + written);
+            let request = CompletionRequest { prompt, max_tokens, ..self.completion(seed) };
+            return self.client.call("/completions", &request, request.size(), |choice: CompletionChoice| {
+                let has_ended = self.has_ended(&choice.text, choice.finish_reason.as_deref())?;
+                read(&choice.text, has_ended)
+            });
         };
         let messages = conversation(prompt, written, continuation);
         // A token has at least one byte, and the template of a conversation writes a few tokens for each message.
         let bytes: usize = messages.iter().map(|message| 16 + message.content.as_deref().map_or(0, str::len)).sum();
-        let size = CallSize { prompt_tokens: bytes as u64, completion_tokens: max_tokens as u64 };
+        let size = TokenUsage { prompt_tokens: bytes as u64, completion_tokens: max_tokens as u64 };
         let (temperature, top_k, top_p) = self.sampling();
         let continues = (continuation == ChatContinuation::Flags && !written.is_empty()).then_some(true);
         let request = ChatRequest {
@@ -287,35 +276,34 @@ impl RemoteTeacher {
             continue_final_message: continues,
             add_generation_prompt: continues.map(|continues| !continues),
         };
-        let reply: ChatReply = self.client.call("/chat/completions", &request, size)?;
-        let usage = reply.usage.unwrap_or_default();
-        let choice = reply.choices.into_iter().next().ok_or_else(|| self.client.invalid("it has no choices"))?;
-        let mut text = choice.message.content.unwrap_or_default();
-        // Some servers repeat the beginning.
-        if let Some(rest) = text.strip_prefix(written) {
-            text = rest.to_owned();
-        }
-        let joins = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
-        if continuation == ChatContinuation::Instruction
-            && joins(written.chars().next_back())
-            && joins(text.chars().next())
-        {
-            // A new message does not begin with the space that was between two words.
-            text.insert(0, ' ');
-        }
-        self.checked(text, choice.finish_reason, usage)
+        self.client.call("/chat/completions", &request, size, |choice: ChatChoice| {
+            let mut text = choice.message.content.unwrap_or_default();
+            // Some servers repeat the beginning.
+            if let Some(rest) = text.strip_prefix(written) {
+                text = rest.to_owned();
+            }
+            let joins = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
+            if continuation == ChatContinuation::Instruction
+                && joins(written.chars().next_back())
+                && joins(text.chars().next())
+            {
+                // A new message does not begin with the space that was between two words.
+                text.insert(0, ' ');
+            }
+            let has_ended = self.has_ended(&text, choice.finish_reason.as_deref())?;
+            read(&text, has_ended)
+        })
     }
 
-    fn checked(
-        &self,
-        text: String,
-        finish_reason: Option<String>,
-        usage: TokenUsage,
-    ) -> Result<(String, bool, TokenUsage), RemoteError> {
-        let has_ended = finish_reason.as_deref() == Some("stop");
-        match text.is_empty() && !has_ended {
+    /// Whether a text ends after an answer.
+    ///
+    /// # Errors
+    /// [`RemoteError::Reply`] if it does not, and the answer is empty.
+    fn has_ended(&self, answer: &str, finish_reason: Option<&str>) -> Result<bool, RemoteError> {
+        let has_ended = finish_reason == Some("stop");
+        match answer.is_empty() && !has_ended {
             true => Err(self.client.invalid("it has no text, and the text has not ended")),
-            false => Ok((text, has_ended, usage)),
+            false => Ok(has_ended),
         }
     }
 }

@@ -7,13 +7,13 @@ use std::{fmt, io, thread};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{HeaderMap, HeaderValue, Response, Uri};
-use ureq::{Agent, Body, Proxy, Timeout};
+use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
 
 use crate::api_key::ApiKey;
 use crate::outage::Outage;
 use crate::retry::Backoff;
-use crate::spending::{CallSize, Meter};
-use crate::wire::{ErrorReply, Metered};
+use crate::spending::Meter;
+use crate::wire::{ErrorReply, Reply, TokenUsage};
 use crate::{RemoteConfig, RemoteError};
 
 /// The longest part of a server's message that an error repeats, bytes.
@@ -102,79 +102,83 @@ impl Client {
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RemoteError> {
         let deadline = Instant::now() + self.timeout;
         self.repeated(deadline, || {
-            let request = self.agent.get(format!("{}{path}", self.base));
-            let request = request.config().timeout_global(Some(left(deadline))).build();
-            let request = match self.authorization()? {
-                Some(authorization) => request.header("authorization", authorization),
-                None => request,
-            };
+            let request = self.prepared(self.agent.get(format!("{}{path}", self.base)), deadline)?;
             self.read(path, request.call().map_err(|error| self.failed(error, deadline))?, deadline)
         })
     }
 
-    /// Calls the model, unless the server has just failed or the cap has no room.
+    /// Calls the model, unless the server has just failed or the cap has no room, and reads the answer with `read`. An
+    /// answer that `read` cannot use is a failure in the log, but no reason for a pause.
     ///
     /// # Errors
-    /// Any error of the last attempt, [`RemoteError::Outage`] and [`RemoteError::SpendingCap`].
-    pub(crate) fn call<T: DeserializeOwned + Metered>(
+    /// Any error of the last attempt and of `read`, [`RemoteError::Outage`] and [`RemoteError::SpendingCap`].
+    pub(crate) fn call<C: DeserializeOwned, R>(
         &self,
         path: &str,
         body: &impl Serialize,
-        size: CallSize,
-    ) -> Result<T, RemoteError> {
+        size: TokenUsage,
+        read: impl FnOnce(C) -> Result<R, RemoteError>,
+    ) -> Result<(R, TokenUsage), RemoteError> {
         if let Some(reason) = self.outage.reason() {
             return Err(RemoteError::Outage { server: self.server.clone(), reason });
         }
         let started = Instant::now();
-        let result = self.post(path, body, size, started + self.timeout);
-        self.outage.record(started, &self.server, result.as_ref().err());
+        let reply: Result<Reply<C>, RemoteError> = self.post(path, body, size);
+        self.outage.record(started, reply.as_ref().err());
+        let result = reply.and_then(|reply| {
+            let usage = reply.usage.unwrap_or_default();
+            Ok((read(self.first(reply)?)?, usage))
+        });
+        self.outage.report(&self.server, result.as_ref().err());
         result
     }
 
-    /// Calls the model, also if the server has just failed.
-    pub(crate) fn post<T: DeserializeOwned + Metered>(
+    /// Calls the model, also if the server has just failed. `size` is the most that the call can use.
+    pub(crate) fn post<C: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
-        size: CallSize,
-        deadline: Instant,
-    ) -> Result<T, RemoteError> {
+        size: TokenUsage,
+    ) -> Result<Reply<C>, RemoteError> {
+        let deadline = Instant::now() + self.timeout;
         let body = serde_json::to_vec(body).expect("texts, numbers and lists are JSON");
         self.repeated(deadline, || {
             self.meter.set_aside(size)?;
-            let result: Result<T, RemoteError> = self.post_once(path, &body, deadline);
-            match &result {
-                Ok(reply) => self.meter.settle(size, true, reply.usage()),
-                Err(error) => self.meter.settle(size, error.may_cost(), None),
-            }
+            let result: Result<Reply<C>, RemoteError> = self.post_once(path, &body, deadline);
+            let used = match &result {
+                Ok(reply) => Some(reply.usage.unwrap_or(size)),
+                Err(error) => error.may_cost().then_some(size),
+            };
+            self.meter.settle(size, used);
             result
         })
     }
 
-    /// The time at which a call that begins now must have ended.
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+    /// The first answer of a reply.
+    ///
+    /// # Errors
+    /// [`RemoteError::Reply`] if there is none.
+    pub(crate) fn first<C>(&self, reply: Reply<C>) -> Result<C, RemoteError> {
+        reply.choices.into_iter().next().ok_or_else(|| self.invalid("it has no choices"))
     }
 
     fn post_once<T: DeserializeOwned>(&self, path: &str, body: &[u8], deadline: Instant) -> Result<T, RemoteError> {
         let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
-        let request = request.config().timeout_global(Some(left(deadline))).build();
-        let request = match self.authorization()? {
-            Some(authorization) => request.header("authorization", authorization),
-            None => request,
-        };
+        let request = self.prepared(request, deadline)?;
         self.read(path, request.send(body).map_err(|error| self.failed(error, deadline))?, deadline)
     }
 
-    /// The header with the key, if there is one.
+    /// A request with its time limit, and with the key if there is one.
     ///
     /// # Errors
     /// [`RemoteError::KeyInLog`] if the HTTP library would log every byte that it sends.
-    fn authorization(&self) -> Result<Option<&HeaderValue>, RemoteError> {
-        if self.authorization.is_some() && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
+    fn prepared<B>(&self, request: RequestBuilder<B>, deadline: Instant) -> Result<RequestBuilder<B>, RemoteError> {
+        let request = request.config().timeout_global(Some(left(deadline))).build();
+        let Some(authorization) = &self.authorization else { return Ok(request) };
+        if log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             return Err(RemoteError::KeyInLog);
         }
-        Ok(self.authorization.as_ref())
+        Ok(request.header("authorization", authorization))
     }
 
     /// Repeats attempts that fail with an error that may pass.
@@ -189,11 +193,7 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            let asked = match &error {
-                RemoteError::RateLimited { retry_after, .. } => *retry_after,
-                _ => None,
-            };
-            match backoff.next(asked).filter(|wait| error.may_pass() && *wait < left(deadline)) {
+            match backoff.next(error.retry_after()).filter(|wait| error.may_pass() && *wait < left(deadline)) {
                 Some(wait) => {
                     log::debug!("{error}: trying again in {} ms", wait.as_millis());
                     thread::sleep(wait);
@@ -267,7 +267,7 @@ impl Client {
             }
             ureq::Error::Timeout(_) => {
                 let late = Instant::now().saturating_duration_since(deadline);
-                RemoteError::TimedOut { server, seconds: (self.timeout + late).as_secs_f64(), sent: true }
+                RemoteError::TimedOut { server, seconds: (self.timeout + late).as_secs_f64() }
             }
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::Tls(_) => {
                 RemoteError::Unreachable { server, source: error.into_io(), sent: false }

@@ -73,8 +73,6 @@ pub enum RemoteError {
         server: String,
         /// How long the call took, seconds.
         seconds: f64,
-        /// Whether the request may have arrived.
-        sent: bool,
     },
     /// A server limits the rate of requests.
     #[error(
@@ -250,9 +248,17 @@ impl RemoteError {
     /// Whether the server may have worked on the request, and charge for it.
     pub(crate) fn may_cost(&self) -> bool {
         match self {
-            Self::Unreachable { sent, .. } | Self::TimedOut { sent, .. } => *sent,
-            Self::Reply { .. } => true,
+            Self::Unreachable { sent, .. } => *sent,
+            Self::TimedOut { .. } | Self::Reply { .. } => true,
             _ => false,
+        }
+    }
+
+    /// The time that the server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }

@@ -53,7 +53,7 @@ mod text_exchange;
 mod texts;
 mod token_names;
 mod token_reply;
-pub mod wire;
+mod wire;
 
 pub use config::{RemoteConfig, SpendingCap, TokenPrices};
 pub use error::RemoteError;

@@ -1,14 +1,16 @@
 //! Finding out what a server can do.
 
+use std::sync::OnceLock;
+
 use wheels_text::Tokenizer;
 
 use crate::client::Client;
-use crate::spending::CallSize;
 use crate::text_exchange::usable;
 use crate::token_names::{TokenNames, id_in};
 use crate::token_reply::{Expected, ScoredToken, TokenReply};
 use crate::wire::{
-    ChatMessage, ChatReply, ChatRequest, CompletionChoice, CompletionReply, CompletionRequest, ModelList, PromptInput,
+    ChatChoice, ChatMessage, ChatRequest, CompletionChoice, CompletionRequest, ModelList, PromptInput, Reply,
+    TokenUsage,
 };
 use crate::{ChatContinuation, RemoteApi, RemoteConfig, RemoteError, ServerFeatures, TextLogProbs, TokenExchange};
 
@@ -20,7 +22,7 @@ const BEGINNING: &str = "differ, e.g. \"Übergrößenträger\" (3.14159)";
 const TOLERANCE: f64 = 0.2;
 
 /// Finds out what a server can do, by requests for a few tokens: with token ids, or else with texts, or else with messages.
-/// What it says it can do is checked.
+/// What it says it can do is checked. `names` is filled if it is needed.
 ///
 /// # Errors
 /// If the server does not have the model, refuses the key, cannot be reached, or accepts none of the requests.
@@ -28,9 +30,10 @@ pub(crate) fn probe(
     client: &Client,
     config: &RemoteConfig,
     tokenizer: &Tokenizer,
+    names: &OnceLock<TokenNames>,
 ) -> Result<ServerFeatures, RemoteError> {
     check_model(client, config)?;
-    let probe = Probe { client, config, tokenizer };
+    let probe = Probe { client, config, tokenizer, names };
     let mut refused = None;
     for exchange in [TokenExchange::Ids, TokenExchange::Text] {
         let found = match exchange {
@@ -90,6 +93,7 @@ struct Probe<'a> {
     client: &'a Client,
     config: &'a RemoteConfig,
     tokenizer: &'a Tokenizer,
+    names: &'a OnceLock<TokenNames>,
 }
 
 impl Probe<'_> {
@@ -99,7 +103,7 @@ impl Probe<'_> {
         let beginning = self.tokenizer.encode(BEGINNING)?;
         let ids = [&*prompt, &beginning].concat();
         let plain = CompletionRequest { logprobs: None, ..self.request(&ids) };
-        self.complete(&plain)?;
+        let accepted = self.complete(&plain)?;
         // The server takes ids. What else can it do?
         let two = CompletionRequest { max_tokens: 2, ..self.request(&ids) };
         let full = CompletionRequest { echo: true, return_tokens_as_token_ids: true, ..two.clone() };
@@ -109,9 +113,8 @@ impl Probe<'_> {
             CompletionRequest { echo: false, prompt_logprobs: Some(1), ..full.clone() },
             CompletionRequest { echo: false, ..full },
             two,
-            plain,
         ];
-        let (request, choice) = self.first_accepted(requests)?;
+        let (request, choice) = self.first_accepted(requests)?.unwrap_or((plain, accepted));
         let logprobs = choice.logprobs.clone().unwrap_or_default();
         let has_echo = request.echo && logprobs.tokens.len() > ids.len();
         let mut features = ServerFeatures {
@@ -134,10 +137,10 @@ impl Probe<'_> {
                  another one, set `RemoteConfig::features` with `TokenExchange::Text`"
             );
         }
-        let names = TokenNames::new(self.tokenizer);
-        let answered = Expected { echoed: has_echo.then_some(ids.len()), prompt_log_probs: None, max_tokens: 2 };
-        let written = TokenReply::read(CompletionReply { choices: vec![choice], usage: None }, answered, &names);
-        let written = written.map_err(|why| self.client.invalid(why))?.answer;
+        let names = self.names.get_or_init(|| TokenNames::new(self.tokenizer));
+        let way = if has_echo { TextLogProbs::Echo } else { TextLogProbs::None };
+        let answered = Expected { way, prompt: ids.len(), max_tokens: 2 };
+        let written = TokenReply::read(choice, answered, names).map_err(|why| self.client.invalid(why))?.answer;
         let Some((token, log_prob)) = written.first().and_then(|first| first.id.zip(first.log_prob)) else {
             log::warn!("{server} gives no log-probs, so that nothing shows whether it goes on with a text");
             return Ok(Some(features));
@@ -146,7 +149,7 @@ impl Probe<'_> {
         let ways: &[_] =
             if has_echo { &[TextLogProbs::Echo] } else { &[TextLogProbs::PromptLogprobs, TextLogProbs::None] };
         for &way in ways {
-            if self.agrees(&written, ServerFeatures { text_log_probs: way, ..features }, &names)? {
+            if self.agrees(&written, ServerFeatures { text_log_probs: way, ..features }, names)? {
                 features.text_log_probs = way;
                 break;
             }
@@ -161,24 +164,16 @@ impl Probe<'_> {
     /// # Errors
     /// [`RemoteError::Unsupported`] if the server does not go on with the text, but reads it as another one.
     fn agrees(&self, written: &Written, features: ServerFeatures, names: &TokenNames) -> Result<bool, RemoteError> {
-        let ServerFeatures { text_log_probs, names_ids, .. } = features;
-        let (echo, apart) = (text_log_probs == TextLogProbs::Echo, text_log_probs == TextLogProbs::PromptLogprobs);
+        let ServerFeatures { text_log_probs: way, names_ids, .. } = features;
         let count = written.ids.len();
-        let request = CompletionRequest {
-            echo,
-            prompt_logprobs: apart.then_some(1),
-            return_tokens_as_token_ids: names_ids,
-            ..self.request(&written.ids)
-        };
-        let expected =
-            Expected { echoed: echo.then_some(count), prompt_log_probs: apart.then_some(count), max_tokens: 1 };
-        let choice = match self.complete(&request) {
+        let request = CompletionRequest { return_tokens_as_token_ids: names_ids, ..self.request(&written.ids) };
+        let choice = match self.complete(&request.with_text_log_probs(way, 1)) {
             Ok(choice) => choice,
             Err(error) if is_refusal(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let reply = CompletionReply { choices: vec![choice], usage: None };
-        let Ok(reply) = TokenReply::read(reply, expected, names) else { return Ok(false) };
+        let expected = Expected { way, prompt: count, max_tokens: 1 };
+        let Ok(reply) = TokenReply::read(choice, expected, names) else { return Ok(false) };
         if let (Some(expected), Some(found)) = (&written.next, reply.answer.first()) {
             // Two tokens can be almost equally likely.
             let tie = |id| expected.top.iter().any(|top| top.0 == id && top.1 >= expected.top[0].1 - TOLERANCE);
@@ -192,7 +187,7 @@ impl Probe<'_> {
         }
         let token = written.ids[count - 1];
         match reply.prompt.get(count - 1).and_then(|last| last.log_prob_of(token)) {
-            None => Ok(text_log_probs == TextLogProbs::None),
+            None => Ok(way == TextLogProbs::None),
             Some(found) if (found - written.log_prob).abs() <= TOLERANCE => Ok(true),
             Some(found) => {
                 log::warn!(
@@ -221,31 +216,18 @@ impl Probe<'_> {
                 self.client.server()
             );
         }
-        Ok(ServerFeatures {
-            api: RemoteApi::Completions,
-            tokens: TokenExchange::Text,
-            log_probs: false,
-            text_log_probs: TextLogProbs::None,
-            names_ids: false,
-        })
+        Ok(of_texts(RemoteApi::Completions))
     }
 
     /// With messages.
     fn chat(&self) -> Result<ServerFeatures, RemoteError> {
-        let features = |continuation| ServerFeatures {
-            api: RemoteApi::Chat(continuation),
-            tokens: TokenExchange::Text,
-            log_probs: false,
-            text_log_probs: TextLogProbs::None,
-            names_ids: false,
-        };
         // A server that goes on with the last message reads no beginning of another one.
         let [continued, begun] = [Some(true), None].map(|flag| self.converse(Some("Tokenizers"), flag));
         if matches!((continued, begun), (Ok(Some(continued)), Ok(Some(begun))) if continued < begun) {
-            return Ok(features(ChatContinuation::Flags));
+            return Ok(of_texts(RemoteApi::Chat(ChatContinuation::Flags)));
         }
         self.converse(None, None)?;
-        Ok(features(ChatContinuation::Instruction))
+        Ok(of_texts(RemoteApi::Chat(ChatContinuation::Instruction)))
     }
 
     /// Sends a conversation, with the beginning of the assistant's message. Returns the number of tokens that the server
@@ -262,8 +244,8 @@ impl Probe<'_> {
             add_generation_prompt: continues.map(|continues| !continues),
             ..ChatRequest::default()
         };
-        let size = CallSize { prompt_tokens: 100, completion_tokens: 1 };
-        let reply: ChatReply = self.client.post("/chat/completions", &request, size, self.client.deadline())?;
+        let size = TokenUsage { prompt_tokens: 100, completion_tokens: 1 };
+        let reply: Reply<ChatChoice> = self.client.post("/chat/completions", &request, size)?;
         Ok(reply.usage.map(|usage| usage.prompt_tokens))
     }
 
@@ -278,32 +260,36 @@ impl Probe<'_> {
         }
     }
 
-    /// The first request that the server accepts, with the answer.
+    /// The first request that the server accepts, with the answer. None if it refuses all.
     ///
     /// # Errors
-    /// The error of the last request, or the first one that is not about the kind of request.
+    /// The first error that is not about the kind of request.
     fn first_accepted<const N: usize>(
         &self,
         requests: [CompletionRequest; N],
-    ) -> Result<(CompletionRequest, CompletionChoice), RemoteError> {
-        let mut refusal = self.client.invalid("it has no choices");
+    ) -> Result<Option<(CompletionRequest, CompletionChoice)>, RemoteError> {
         for request in requests {
             match self.complete(&request) {
-                Ok(choice) => return Ok((request, choice)),
-                Err(error) if is_refusal(&error) => refusal = error,
+                Ok(choice) => return Ok(Some((request, choice))),
+                Err(error) if is_refusal(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(refusal)
+        Ok(None)
     }
 
     fn complete(&self, request: &CompletionRequest) -> Result<CompletionChoice, RemoteError> {
-        let prompt_tokens = match &request.prompt {
-            PromptInput::Ids(ids) => ids.len() as u64,
-            PromptInput::Text(text) => text.len() as u64 + 1,
-        };
-        let size = CallSize { prompt_tokens, completion_tokens: request.max_tokens as u64 };
-        let reply: CompletionReply = self.client.post("/completions", request, size, self.client.deadline())?;
-        reply.choices.into_iter().next().ok_or_else(|| self.client.invalid("it has no choices"))
+        self.client.first(self.client.post("/completions", request, request.size())?)
+    }
+}
+
+/// What a server can do that exchanges texts.
+fn of_texts(api: RemoteApi) -> ServerFeatures {
+    ServerFeatures {
+        api,
+        tokens: TokenExchange::Text,
+        log_probs: false,
+        text_log_probs: TextLogProbs::None,
+        names_ids: false,
     }
 }

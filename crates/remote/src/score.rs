@@ -1,9 +1,8 @@
 //! Log-probs of given texts, as targets for training.
 
-use crate::concurrently::concurrently;
-use crate::spending::CallSize;
+use crate::concurrently::try_concurrently;
 use crate::token_reply::{Expected, TokenReply};
-use crate::wire::{CompletionReply, CompletionRequest, PromptInput};
+use crate::wire::{CompletionChoice, CompletionRequest, PromptInput};
 use crate::{RemoteError, RemoteTeacher, TextLogProbs, TokenExchange};
 
 /// The most likely tokens at a position with their log-probs, nats. They are distinct.
@@ -17,7 +16,7 @@ impl RemoteTeacher {
 
     /// The `k` most likely tokens at every position of some targets, each after its prompt, and the target's own token if it
     /// is not among them. Both are token ids. The texts are sent at the same time, up to
-    /// [`RemoteConfig::concurrency`](crate::RemoteConfig) of them.
+    /// [`RemoteConfig::concurrency`](crate::RemoteConfig) of them, and none after an error.
     ///
     /// If the server names tokens by their texts, those that share their text with others are left out.
     ///
@@ -37,31 +36,36 @@ impl RemoteTeacher {
                 remedy: "use a server that does, such as vLLM, or train on texts of the teacher",
             });
         }
-        let scored = concurrently(pairs, self.config.concurrency, |(prompt, target)| self.score_one(prompt, target, k));
-        first_error(scored)
+        try_concurrently(pairs, self.config.concurrency, |(prompt, target)| self.score_one(prompt, target, k))
     }
 
     fn score_one(&self, prompt: &[u32], target: &[u32], k: usize) -> Result<Vec<TopTokens>, RemoteError> {
         let ids = [prompt, target].concat();
-        let count = ids.len();
-        let echo = self.features.text_log_probs == TextLogProbs::Echo;
-        let expected =
-            Expected { echoed: echo.then_some(count), prompt_log_probs: (!echo).then_some(count), max_tokens: 1 };
-        let size = CallSize { prompt_tokens: count as u64, completion_tokens: 1 };
+        let way = self.features.text_log_probs;
+        let expected = Expected { way, prompt: ids.len(), max_tokens: 1 };
         let request = CompletionRequest {
             model: self.config.model.clone(),
             prompt: PromptInput::Ids(ids),
             max_tokens: 1,
-            echo,
-            logprobs: Some(if echo { k } else { 1 }),
-            prompt_logprobs: (!echo).then_some(k),
+            logprobs: Some(if way == TextLogProbs::Echo { k } else { 1 }),
             return_tokens_as_token_ids: self.features.names_ids,
             ..CompletionRequest::default()
         };
-        let reply: CompletionReply = self.client.call("/completions", &request, size)?;
-        let reply = TokenReply::read(reply, expected, self.names()).map_err(|why| self.client.invalid(why))?;
+        let request = request.with_text_log_probs(way, k);
+        let read = |choice| self.top_tokens(choice, expected, target);
+        Ok(self.client.call("/completions", &request, request.size(), read)?.0)
+    }
+
+    /// The most likely tokens at the positions of a target, with which the prompt of an answer ends.
+    fn top_tokens(
+        &self,
+        choice: CompletionChoice,
+        expected: Expected,
+        target: &[u32],
+    ) -> Result<Vec<TopTokens>, RemoteError> {
+        let reply = TokenReply::read(choice, expected, self.names()).map_err(|why| self.client.invalid(why))?;
         let mut positions = Vec::with_capacity(target.len());
-        for (token, &own) in reply.prompt.into_iter().skip(prompt.len()).zip(target) {
+        for (token, &own) in reply.prompt.into_iter().skip(expected.prompt - target.len()).zip(target) {
             let log_prob = token.log_prob_of(own);
             let mut top = token.top;
             if let Some(log_prob) = log_prob.filter(|_| top.iter().all(|(id, _)| *id != own)) {
@@ -74,17 +78,4 @@ impl RemoteTeacher {
         }
         Ok(positions)
     }
-}
-
-/// All results, or the error that came first. While a server is not called after a failure, later errors only say so.
-pub(crate) fn first_error<T>(results: Vec<Result<T, RemoteError>>) -> Result<Vec<T>, RemoteError> {
-    let (mut values, mut outage) = (Vec::with_capacity(results.len()), None);
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(error @ RemoteError::Outage { .. }) => outage = outage.or(Some(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    outage.map_or(Ok(values), Err)
 }

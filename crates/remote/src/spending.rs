@@ -21,13 +21,6 @@ pub struct Spending {
     pub money: f64,
 }
 
-/// The most tokens that a call can use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallSize {
-    pub(crate) prompt_tokens: u64,
-    pub(crate) completion_tokens: u64,
-}
-
 /// Counts what calls use, with what is set aside for those that have not ended.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -43,8 +36,8 @@ struct State {
 }
 
 impl Spending {
-    fn of(size: CallSize, prices: Option<TokenPrices>) -> Self {
-        let CallSize { prompt_tokens, completion_tokens } = size;
+    fn of(usage: TokenUsage, prices: Option<TokenPrices>) -> Self {
+        let TokenUsage { prompt_tokens, completion_tokens } = usage;
         let money = prices.map_or(0.0, |prices| prices.of(prompt_tokens, completion_tokens));
         Self { calls: 1, prompt_tokens, completion_tokens, money }
     }
@@ -76,15 +69,15 @@ impl Meter {
     }
 
     /// The price of some tokens. None without prices.
-    pub(crate) fn price(&self, usage: &TokenUsage) -> Option<f64> {
+    pub(crate) fn price(&self, usage: TokenUsage) -> Option<f64> {
         self.prices.map(|prices| prices.of(usage.prompt_tokens, usage.completion_tokens))
     }
 
-    /// Sets aside what a call can use.
+    /// Sets aside the most that a call can use.
     ///
     /// # Errors
     /// [`RemoteError::SpendingCap`] if the cap has no room for it.
-    pub(crate) fn set_aside(&self, size: CallSize) -> Result<(), RemoteError> {
+    pub(crate) fn set_aside(&self, size: TokenUsage) -> Result<(), RemoteError> {
         let mut state = self.lock();
         let call = Spending::of(size, self.prices);
         let mut all = state.spent;
@@ -104,16 +97,11 @@ impl Meter {
         Ok(())
     }
 
-    /// Ends a call for which `size` was set aside, and counts what it used: `usage`, all of it if that is unknown, or
-    /// nothing if the server did no work.
-    pub(crate) fn settle(&self, size: CallSize, worked: bool, usage: Option<&TokenUsage>) {
+    /// Ends a call for which `size` was set aside, and counts what it has used. None if the server did no work.
+    pub(crate) fn settle(&self, size: TokenUsage, used: Option<TokenUsage>) {
         let mut state = self.lock();
         state.set_aside.remove(Spending::of(size, self.prices));
-        if worked {
-            let used = usage.map_or(size, |usage| CallSize {
-                prompt_tokens: usage.prompt_tokens,
-                completion_tokens: usage.completion_tokens,
-            });
+        if let Some(used) = used {
             state.spent.add(Spending::of(used, self.prices));
         }
     }
@@ -135,7 +123,7 @@ mod tests {
         Meter::new(&RemoteConfig::new("http://h".into(), "m".into()).with_cap(cap).with_prices(prices))
     }
 
-    const SIZE: CallSize = CallSize { prompt_tokens: 5, completion_tokens: 2 };
+    const SIZE: TokenUsage = TokenUsage { prompt_tokens: 5, completion_tokens: 2 };
 
     #[test]
     fn calls_that_have_not_ended_count_against_the_cap() {
@@ -148,19 +136,19 @@ mod tests {
             meter.set_aside(SIZE).unwrap();
             meter.set_aside(SIZE).unwrap();
             assert!(matches!(meter.set_aside(SIZE), Err(RemoteError::SpendingCap { .. })), "{cap:?}");
-            meter.settle(SIZE, false, None);
+            meter.settle(SIZE, None);
             meter.set_aside(SIZE).unwrap();
             assert_eq!(meter.spent(), Spending::default());
         }
     }
 
     #[test]
-    fn a_call_counts_what_the_server_reports_or_else_the_most_that_it_can_have_used() {
+    fn a_call_counts_what_it_has_used_and_no_longer_what_was_set_aside() {
         let meter = meter(SpendingCap::new());
         meter.set_aside(SIZE).unwrap();
-        meter.settle(SIZE, true, Some(&TokenUsage { prompt_tokens: 4, completion_tokens: 1, total_tokens: 5 }));
+        meter.settle(SIZE, Some(TokenUsage { prompt_tokens: 4, completion_tokens: 1 }));
         meter.set_aside(SIZE).unwrap();
-        meter.settle(SIZE, true, None);
+        meter.settle(SIZE, Some(SIZE));
         let spent = Spending { calls: 2, prompt_tokens: 9, completion_tokens: 3, money: 15.0 };
         assert_eq!(meter.spent(), spent);
     }

@@ -63,9 +63,10 @@ impl RemoteTeacher {
     /// A [`RemoteError`] if the configuration is invalid or the server does not answer these requests.
     pub fn connect(config: RemoteConfig, tokenizer: &Tokenizer) -> Result<Self, RemoteError> {
         let client = Client::new(&config)?;
+        let names = OnceLock::new();
         let features = match config.features {
             Some(features) => features,
-            None => probe(&client, &config, tokenizer)?,
+            None => probe(&client, &config, tokenizer, &names)?,
         };
         log::info!("{}: {} with {features:?}", client.server(), config.model);
         let supported = match features.api {
@@ -83,7 +84,7 @@ impl RemoteTeacher {
             tokenizer: tokenizer.clone(),
             sampler: Sampler::Greedy,
             prompts: None,
-            names: OnceLock::new(),
+            names,
         })
     }
 

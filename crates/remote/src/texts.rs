@@ -2,10 +2,10 @@
 
 use wheels_text::{Dataset, Example, GenerationConfig, HelpBudget, Message, PromptTemplate, Role, Seed};
 
-use crate::concurrently::concurrently;
-use crate::score::first_error;
-use crate::spending::CallSize;
-use crate::wire::{CompletionReply, CompletionRequest, PromptInput};
+use crate::ask::TextRequest;
+use crate::concurrently::try_concurrently;
+use crate::text_exchange::usable;
+use crate::wire::{CompletionChoice, CompletionRequest, PromptInput};
 use crate::{RemoteApi, RemoteError, RemotePrompt, RemoteTeacher, TokenExchange};
 
 impl RemoteTeacher {
@@ -14,10 +14,10 @@ impl RemoteTeacher {
     ///
     /// The template makes the prompts, and the generation config limits the lengths; the sampler is that of
     /// [`with_sampler`](Self::with_sampler). A source for which the teacher writes nothing is left out. Give a part of the
-    /// data at a time and save the texts in between: an error loses those of its call.
+    /// data at a time and save the texts in between: an error loses those of its call, and no further text is requested.
     ///
     /// # Errors
-    /// [`RemoteError::Prompt`] if a source is empty or too long, and any error of a call.
+    /// [`RemoteError::Prompt`] if a source is empty or too long, before any text is requested, and any error of a call.
     pub fn write_texts(
         &self,
         template: &PromptTemplate,
@@ -25,19 +25,22 @@ impl RemoteTeacher {
         dataset: &[Example],
         seed: Seed,
     ) -> Result<Dataset, RemoteError> {
-        let indexed: Vec<(usize, &Example)> = dataset.iter().enumerate().collect();
-        let written = concurrently(&indexed, self.config.concurrency, |(index, example)| {
+        let mut texts = Vec::with_capacity(dataset.len());
+        for (index, example) in dataset.iter().enumerate() {
             let prompt = template.prompt_of(&self.tokenizer, example, HelpBudget::percent(0));
             let prompt = prompt.map_err(|source| RemoteError::Prompt { index: index + 1, source })?;
-            let (max_tokens, seed) = (generation.limit(prompt.expert.len()), seed.nth(*index as u64));
+            texts.push((example, prompt, seed.nth(index as u64)));
+        }
+        let written = try_concurrently(&texts, self.config.concurrency, |(example, prompt, seed)| {
+            let (max_tokens, seed) = (generation.limit(prompt.expert.len()), *seed);
             match (self.features.tokens, &self.prompts) {
-                (TokenExchange::Ids, _) => self.write_by_ids(prompt.expert, max_tokens, seed),
-                (TokenExchange::Text, Some(make)) => self.write_by_text(make(&prompt), max_tokens, seed),
+                (TokenExchange::Ids, _) => self.write_by_ids(prompt.expert.clone(), max_tokens, seed),
+                (TokenExchange::Text, Some(make)) => self.write_by_text(make(prompt), max_tokens, seed),
                 (TokenExchange::Text, None) => self.write_by_text(self.prompt_of(template, example), max_tokens, seed),
             }
-        });
+        })?;
         let mut examples = Vec::with_capacity(dataset.len());
-        for (example, target) in dataset.iter().zip(first_error(written)?) {
+        for (example, target) in dataset.iter().zip(written) {
             if !target.trim().is_empty() {
                 examples.push(Example { target, ..example.clone() });
             }
@@ -46,21 +49,14 @@ impl RemoteTeacher {
     }
 
     fn write_by_ids(&self, ids: Vec<u32>, max_tokens: usize, seed: Seed) -> Result<String, RemoteError> {
-        let size = CallSize { prompt_tokens: ids.len() as u64, completion_tokens: max_tokens as u64 };
-        let request = CompletionRequest {
-            prompt: PromptInput::Ids(ids),
-            max_tokens,
-            logprobs: None,
-            return_tokens_as_token_ids: false,
-            ..self.completion(seed)
-        };
-        let reply: CompletionReply = self.client.call("/completions", &request, size)?;
-        let choice = reply.choices.into_iter().next().ok_or_else(|| self.client.invalid("it has no choices"))?;
-        Ok(whole(choice.text))
+        let request = CompletionRequest { prompt: PromptInput::Ids(ids), max_tokens, ..self.completion(seed) };
+        let read = |choice: CompletionChoice| Ok(usable(&choice.text, true).to_owned());
+        Ok(self.client.call("/completions", &request, request.size(), read)?.0)
     }
 
     fn write_by_text(&self, prompt: RemotePrompt, max_tokens: usize, seed: Seed) -> Result<String, RemoteError> {
-        Ok(whole(self.continue_text(prompt, "", max_tokens, seed)?.0))
+        let request = TextRequest { prompt, written: "", max_tokens, seed };
+        Ok(self.continue_text(request, |text, _| Ok(usable(text, true).to_owned()))?.0)
     }
 
     /// The prompt of an example as text, or as the messages of its conversation for a chat server.
@@ -77,9 +73,4 @@ impl RemoteTeacher {
         messages.push(Message::new(Role::User, text));
         RemotePrompt::Messages(messages)
     }
-}
-
-/// A text without a part of a character at its end, where a length limit can leave one.
-fn whole(text: String) -> String {
-    text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::TextLogProbs;
 use crate::token_names::{TokenNames, id_in};
-use crate::wire::{CompletionLogprobs, CompletionReply, PromptLogprob};
+use crate::wire::{CompletionChoice, CompletionLogprobs, PromptLogprob};
 
 /// A log-prob above 0 by more than this, nats, is not one. Servers compute in single precision.
 const ABOVE_ZERO: f64 = 1e-3;
@@ -35,10 +36,11 @@ pub(crate) struct ScoredToken {
 /// What was requested.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
-    /// The number of tokens of the prompt if it is echoed.
-    pub(crate) echoed: Option<usize>,
-    /// The number of tokens of the prompt if its log-probs come apart.
-    pub(crate) prompt_log_probs: Option<usize>,
+    /// How the log-probs of the prompt come.
+    pub(crate) way: TextLogProbs,
+    /// The number of tokens of the prompt.
+    pub(crate) prompt: usize,
+    /// The largest number of new tokens.
     pub(crate) max_tokens: usize,
 }
 
@@ -47,8 +49,8 @@ impl TokenReply {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn read(reply: CompletionReply, expected: Expected, names: &TokenNames) -> Result<Self, String> {
-        let choice = reply.choices.into_iter().next().ok_or("it has no choices")?;
+    pub(crate) fn read(choice: CompletionChoice, expected: Expected, names: &TokenNames) -> Result<Self, String> {
+        let Expected { way, prompt, max_tokens } = expected;
         let mut read =
             Self { has_ended: choice.finish_reason.as_deref() == Some("stop"), text: choice.text, ..Self::default() };
         let mut tokens = Vec::new();
@@ -57,21 +59,21 @@ impl TokenReply {
             tokens = scored(&logprobs, names)?;
             texts = logprobs.tokens;
         }
-        if let Some(echoed) = expected.echoed {
-            if tokens.len() < echoed {
-                return Err(format!("it has log-probs of {} tokens, and the prompt has {echoed}", tokens.len()));
+        if way == TextLogProbs::Echo {
+            if tokens.len() < prompt {
+                return Err(format!("it has log-probs of {} tokens, and the prompt has {prompt}", tokens.len()));
             }
-            read.answer = tokens.split_off(echoed);
+            read.answer = tokens.split_off(prompt);
             read.prompt = tokens;
             // An id is no text. A caller that asks for ids does not need it.
-            read.text = texts[echoed..].iter().filter(|text| id_in(text).is_none()).map(String::as_str).collect();
+            read.text = texts[prompt..].iter().filter(|text| id_in(text).is_none()).map(String::as_str).collect();
         } else {
             read.answer = tokens;
         }
-        if let Some(length) = expected.prompt_log_probs {
+        if way == TextLogProbs::PromptLogprobs {
             let positions = choice.prompt_logprobs.unwrap_or_default();
-            if positions.len() != length {
-                return Err(format!("it has log-probs of {} tokens, and the prompt has {length}", positions.len()));
+            if positions.len() != prompt {
+                return Err(format!("it has log-probs of {} tokens, and the prompt has {prompt}", positions.len()));
             }
             for position in positions {
                 read.prompt.push(prompt_token(&position.unwrap_or_default())?);
@@ -88,8 +90,8 @@ impl TokenReply {
                 token.id = Some(id);
             }
         }
-        if read.answer.len() > expected.max_tokens {
-            return Err(format!("it has {} new tokens instead of at most {}", read.answer.len(), expected.max_tokens));
+        if read.answer.len() > max_tokens {
+            return Err(format!("it has {} new tokens instead of at most {max_tokens}", read.answer.len()));
         }
         if !read.has_ended && read.answer.is_empty() && read.text.is_empty() {
             return Err("it has no new tokens, and the text has not ended".into());
@@ -107,7 +109,7 @@ impl ScoredToken {
 
 /// The tokens of a list of log-probs.
 fn scored(logprobs: &CompletionLogprobs, names: &TokenNames) -> Result<Vec<ScoredToken>, String> {
-    let CompletionLogprobs { tokens, token_logprobs, top_logprobs, .. } = logprobs;
+    let CompletionLogprobs { tokens, token_logprobs, top_logprobs } = logprobs;
     let top_logprobs = top_logprobs.as_deref().unwrap_or_default();
     let wrong = |count: usize| format!("it has {} tokens and {count} log-probs", tokens.len());
     if token_logprobs.len() != tokens.len() {
@@ -159,6 +161,7 @@ mod tests {
     use wheels_text::{Tokenizer, TokenizerConfig};
 
     use super::*;
+    use crate::wire::Reply;
 
     fn names() -> (Tokenizer, TokenNames) {
         let lines = ["The capital of France is Paris. The capital of Paris.\n".to_owned()];
@@ -166,6 +169,11 @@ mod tests {
         let tokenizer = Tokenizer::train(config, lines).unwrap();
         let names = TokenNames::new(&tokenizer);
         (tokenizer, names)
+    }
+
+    fn first(reply: &str) -> CompletionChoice {
+        let mut reply: Reply<CompletionChoice> = serde_json::from_str(reply).unwrap();
+        reply.choices.remove(0)
     }
 
     #[test]
@@ -177,8 +185,8 @@ mod tests {
             {" Paris":-0.26}]},"finish_reason":"length"}],"usage":{"prompt_tokens":2,"completion_tokens":2,"total_tokens":4}}"#;
         let (tokenizer, names) = names();
         let id = |text: &str| tokenizer.encode(text).unwrap()[0];
-        let expected = Expected { echoed: Some(2), prompt_log_probs: None, max_tokens: 2 };
-        let read = TokenReply::read(serde_json::from_str(reply).unwrap(), expected, &names).unwrap();
+        let expected = Expected { way: TextLogProbs::Echo, prompt: 2, max_tokens: 2 };
+        let read = TokenReply::read(first(reply), expected, &names).unwrap();
         assert_eq!((read.prompt.len(), read.text.as_str(), read.has_ended), (2, " is Paris", false));
         assert_eq!(read.prompt[1].log_prob_of(id(" France")), Some(-2.5));
         assert_eq!(
@@ -194,8 +202,8 @@ mod tests {
             "logprobs":{"text_offset":[0],"token_logprobs":[-0.5],"tokens":["token_id:1"],"top_logprobs":[{"token_id:1":-0.5,
             "token_id:7":-1.5}]},"prompt_logprobs":[null,{"9":{"logprob":-3.0,"rank":40,"decoded_token":"x"},
             "4":{"logprob":-0.1,"rank":1,"decoded_token":"y"}}]}],"usage":null}"#;
-        let expected = Expected { echoed: None, prompt_log_probs: Some(2), max_tokens: 1 };
-        let read = TokenReply::read(serde_json::from_str(reply).unwrap(), expected, &names().1).unwrap();
+        let expected = Expected { way: TextLogProbs::PromptLogprobs, prompt: 2, max_tokens: 1 };
+        let read = TokenReply::read(first(reply), expected, &names().1).unwrap();
         assert_eq!(read.prompt[1].top, [(4, -0.1), (9, -3.0)]);
         assert_eq!(read.prompt[1].log_prob_of(9), Some(-3.0));
         let answer = ScoredToken { id: Some(1), log_prob: Some(-0.5), top: vec![(1, -0.5), (7, -1.5)] };

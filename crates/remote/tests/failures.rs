@@ -266,6 +266,19 @@ fn the_cap_ends_help_and_is_never_exceeded() {
 }
 
 #[test]
+fn a_call_counts_as_the_most_that_it_can_have_used_if_the_server_does_not_say_more() {
+    let (server, tokenizer, _) = start();
+    let teacher = RemoteTeacher::connect(config(&server).with_span(4), &tokenizer).unwrap();
+    let before = teacher.spending();
+    server.fail_always(Some(Fault::Edit(|reply| reply["usage"] = serde_json::Value::Null)));
+    decode(&teacher, &tokenizer, 1);
+    let Spending { calls, prompt_tokens, completion_tokens, .. } = teacher.spending();
+    // The prompt has two tokens. The second call sends four more, and asks for the two that are left.
+    let used = (calls - before.calls, prompt_tokens - before.prompt_tokens);
+    assert_eq!((used, completion_tokens - before.completion_tokens), ((2, 2 + 6), 4 + 2));
+}
+
+#[test]
 fn requests_go_out_together_up_to_the_limit_and_use_connections_again() {
     let (server, tokenizer, _) = start();
     let teacher = RemoteTeacher::connect(config(&server).with_concurrency(3), &tokenizer).unwrap();

@@ -3,6 +3,8 @@
 
 mod server;
 
+use std::time::Duration;
+
 use burn::tensor::Device;
 use server::model::{Dialect, model_handler, script_handler};
 use server::{Fault, MODEL, MockServer};
@@ -89,6 +91,33 @@ fn an_error_of_training_data_is_an_error_and_no_data() {
     let teacher = RemoteTeacher::connect(capped, &tokenizer).unwrap();
     let error = teacher.write_texts(&template, &generation, &examples(6), Seed(0)).unwrap_err();
     assert!(matches!(error, RemoteError::SpendingCap { .. }), "{error}");
+}
+
+#[test]
+fn no_call_follows_an_error_of_training_data() {
+    let tokenizer = tokenizer();
+    let (server, teacher) = connect(model_handler(alphabet(&tokenizer), tokenizer.clone(), Dialect::VLLM), &tokenizer);
+    let (template, generation) = (PromptTemplate::default(), GenerationConfig::default());
+    server.take_seen();
+    let empty = [examples(5), vec![Example::new(" ", "")]].concat();
+    let error = teacher.write_texts(&template, &generation, &empty, Seed(0)).unwrap_err();
+    assert!(matches!(error, RemoteError::Prompt { index: 6, .. }), "{error}");
+    assert!(server.take_seen().is_empty());
+
+    // One call after the other, and an error after which the server may be called again.
+    let config = RemoteConfig::new(server.url.clone(), MODEL.into()).with_retries(0).with_concurrency(1);
+    let teacher = RemoteTeacher::connect(config, &tokenizer).unwrap();
+    let refusal = [Fault::Slow(Duration::ZERO), Fault::Status(400, None, "")];
+    server.take_seen();
+    server.fail_next(&refusal);
+    let error = teacher.write_texts(&template, &generation, &examples(6), Seed(0)).unwrap_err();
+    assert!(matches!(error, RemoteError::Rejected { status: 400, .. }), "{error}");
+    assert_eq!(server.take_seen().len(), 2);
+    let (source, target) = (tokenizer.encode_prompt("x").unwrap(), tokenizer.encode_with_end("ab").unwrap());
+    server.fail_next(&refusal);
+    let error = teacher.score(&[(&*source, &*target); 6], 3).unwrap_err();
+    assert!(matches!(error, RemoteError::Rejected { status: 400, .. }), "{error}");
+    assert_eq!(server.take_seen().len(), 2);
 }
 
 #[test]
