@@ -1,6 +1,8 @@
 //! Adapters in training and on the disk, as a user of the library has them.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,11 +11,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use training_wheels::distill::objective::CrossEntropy;
 use training_wheels::distill::{DistillError, SupervisedBatches, TokenPair, Trainer, TrainerConfig};
-use training_wheels::lm::{FloatFormat, LmError, TokenBatch};
+use training_wheels::lm::{FloatFormat, LmError};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
-use training_wheels::{CalibrationConfig, DistillationConfig};
 use wheels_embedded::TRANSLATION;
+
+use support::{logits, open, tiny, worst};
 
 /// Writes the embedded student without its heads into a folder, as a base model.
 fn base(folder: &Path) {
@@ -21,10 +24,6 @@ fn base(folder: &Path) {
     student.model = Student::new(student.model.model);
     (student.calibration, student.prices) = (None, None);
     student.save(folder, FloatFormat::F32).unwrap();
-}
-
-fn open(folder: &Path) -> TextModel {
-    TextModel::open(folder, &Device::flex()).unwrap()
 }
 
 fn lora(base: &Path) -> LoraConfig {
@@ -37,27 +36,6 @@ fn data() -> (Dataset, Dataset) {
     let short: Dataset = sample.into_iter().filter(|example| example.source.len() < 60).collect();
     let (valid, train) = short.split(24);
     (train, valid)
-}
-
-/// A short distillation.
-fn tiny() -> DistillationConfig {
-    let calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_tolerance(0.05);
-    let mut config = DistillationConfig::new().with_steps(3).with_calibration(calibration).with_valid_texts(4);
-    config.rollout.batch_tokens = 600;
-    config.report_budgets = vec![20];
-    config
-}
-
-fn logits(model: &TextModel) -> Vec<f32> {
-    let ids = model.tokenizer.encode("a text editor").unwrap();
-    let mut context = model.model.prefill(&TokenBatch::new(&[ids], model.tokenizer.pad()), 0);
-    let logits = model.model.forward(&TokenBatch::new(&[vec![context.starts()[0], 7, 9]], 0), &mut context).logits;
-    logits.into_data().iter::<f32>().collect()
-}
-
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len());
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// The parameters of a module by path.

@@ -4,40 +4,12 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 
 use burn::tensor::Device;
-use training_wheels::lm::TokenBatch;
 use training_wheels::prelude::*;
-use training_wheels::{CalibrationConfig, DistillationConfig};
 use wheels_embedded::TRANSLATION;
 
-use support::{succeeds, wheels};
-
-fn open(folder: &Path) -> TextModel {
-    TextModel::open(folder, &Device::flex()).unwrap()
-}
-
-/// A short distillation.
-fn tiny() -> DistillationConfig {
-    let calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_tolerance(0.05);
-    let mut config = DistillationConfig::new().with_steps(3).with_calibration(calibration).with_valid_texts(4);
-    config.rollout.batch_tokens = 600;
-    config.report_budgets = vec![20];
-    config
-}
-
-fn logits(model: &TextModel) -> Vec<f32> {
-    let ids = model.tokenizer.encode("a text editor").unwrap();
-    let mut context = model.model.prefill(&TokenBatch::new(&[ids], model.tokenizer.pad()), 0);
-    let logits = model.model.forward(&TokenBatch::new(&[vec![context.starts()[0], 7, 9]], 0), &mut context).logits;
-    logits.into_data().iter::<f32>().collect()
-}
-
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len());
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
+use support::{logits, open, succeeds, tiny, wheels, worst};
 
 #[test]
 fn the_commands_train_open_and_merge_adapters() {

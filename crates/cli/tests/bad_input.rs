@@ -2,28 +2,17 @@
 
 mod support;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use support::{unpack, wheels};
+use support::{answered, run_with, unpack, wheels};
 use wheels_embedded::TRANSLATION;
 
 /// Runs a command on the CPU, unless the arguments name a device.
 fn run(name: &str, device_flag: &str, arguments: &[&str], input: &[u8]) -> Output {
     let named = arguments.iter().any(|argument| argument.starts_with(device_flag));
     let device = [device_flag, "cpu"].into_iter().filter(|_| !named);
-    let mut run = wheels(name)
-        .args(device)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    // A program that fails before it reads closes its input, which is not a failure of this test.
-    let _ = run.stdin.take().expect("the input is a pipe").write_all(input);
-    run.wait_with_output().expect("the program ends")
+    run_with(wheels(name).args(device).args(arguments), input)
 }
 
 fn generate(arguments: &[&str], input: &[u8]) -> Output {
@@ -55,16 +44,7 @@ fn evaluate_refuses(arguments: &[&str], parts: &[&str]) {
 
 /// The texts that a successful `generate` answered.
 fn sources(arguments: &[&str], input: &[u8]) -> Vec<String> {
-    answered(&generate(&[&["--json"], arguments].concat(), input))
-}
-
-fn answered(output: &Output) -> Vec<String> {
-    let [text, messages] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(output.status.success(), "{messages}");
-    let mut lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-    assert!(lines.pop().is_some_and(|stats| stats["help_given"].is_u64()), "statistics come last: {text}");
-    lines.iter().map(|answer| answer["source"].as_str().expect("a source").to_owned()).collect()
+    answered(&generate(&[&["--json"], arguments].concat(), input)).0
 }
 
 fn assets() -> PathBuf {
@@ -126,12 +106,12 @@ fn without_any_text_sentences_of_the_sample_are_translated() {
     assert_eq!(samples.len(), 6, "{samples:?}");
     assert_eq!(sources(&[], b"\n \n"), samples, "blank lines are no texts");
     let closed = wheels("generate").args(["--device", "cpu", "--json"]).output().expect("it runs");
-    assert_eq!(answered(&closed), samples);
+    assert_eq!(answered(&closed).0, samples);
     #[cfg(unix)]
     {
         let mut shell = Command::new("sh");
         shell.args(["-c", r#""$0" generate --json --device cpu <&-"#]).arg(env!("CARGO_BIN_EXE_wheels"));
-        assert_eq!(answered(&shell.output().expect("there is a shell")), samples, "standard input is closed");
+        assert_eq!(answered(&shell.output().expect("there is a shell")).0, samples, "standard input is closed");
     }
 }
 

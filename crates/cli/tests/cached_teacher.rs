@@ -15,7 +15,7 @@ use training_wheels::distill::{RolloutConfig, StepReport, TrainerConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
 
-use support::{short_lines, unpack, wheels};
+use support::{fails, short_lines, succeeds, unpack, wheels};
 
 /// A folder with short data, the embedded models, and the configuration of a run of some seconds.
 struct Scratch {
@@ -80,29 +80,13 @@ impl Scratch {
     }
 }
 
-/// What a program prints for its user, if it succeeds.
-fn succeeds(mut command: Command) -> String {
-    let output = command.output().expect("the program runs");
-    let report = String::from_utf8(output.stderr).expect("messages are text");
-    assert!(output.status.success(), "{command:?}: {report}");
-    report
-}
-
-/// The message of a program that fails without a panic.
-fn fails(mut command: Command) -> String {
-    let output = command.output().expect("the program runs");
-    let message = String::from_utf8(output.stderr).expect("messages are text");
-    assert!(!output.status.success() && !message.contains("panicked"), "{command:?}: {message}");
-    message
-}
-
 #[test]
 fn a_student_learns_to_ask_from_a_cache_and_is_calibrated_with_the_teacher() {
     let scratch = Scratch::new();
-    let report = succeeds(scratch.cache("--out cache --top-k 16"));
+    let [_, report] = succeeds(&mut scratch.cache("--out cache --top-k 16"));
     assert!(report.contains("66 bytes per token; ") && report.contains("of 60 examples take"), "{report}");
 
-    let report = succeeds(scratch.distill("--teacher-cache cache --out alone"));
+    let [_, report] = succeeds(&mut scratch.distill("--teacher-cache cache --out alone"));
     assert!(report.contains("calibrate --student alone --teacher MODEL"), "{report}");
     let open = |run: &str| TextModel::open(scratch.path(run), &Device::flex()).expect("the folder opens");
     let student = open("alone");
@@ -111,10 +95,10 @@ fn a_student_learns_to_ask_from_a_cache_and_is_calibrated_with_the_teacher() {
     assert_eq!(written.rollout.mixture, training_wheels::distill::Mixture::references());
 
     let calibrate = "--student alone --teacher teacher --data valid.jsonl --texts 4 --rates 20 --max-trials 2";
-    succeeds(scratch.command("calibrate", calibrate));
+    succeeds(&mut scratch.command("calibrate", calibrate));
     assert!(open("alone").calibration.is_some());
 
-    succeeds(scratch.distill("--teacher-cache cache --teacher teacher --out both"));
+    succeeds(&mut scratch.distill("--teacher-cache cache --teacher teacher --out both"));
     assert!(open("both").calibration.is_some(), "the teacher calibrates the student at the end");
     assert_eq!(scratch.losses("both"), scratch.losses("alone"));
 }
@@ -122,13 +106,13 @@ fn a_student_learns_to_ask_from_a_cache_and_is_calibrated_with_the_teacher() {
 #[test]
 fn the_whole_distribution_gives_the_losses_of_the_teacher() {
     let scratch = Scratch::new();
-    succeeds(scratch.distill("--teacher teacher --method forward-kl --out taught"));
+    succeeds(&mut scratch.distill("--teacher teacher --method forward-kl --out taught"));
     let expected = scratch.losses("taught");
     assert_eq!(expected.len(), 4);
     for (cache, flags) in [("whole", "--top-k 5000"), ("hidden", "--hidden")] {
-        succeeds(scratch.cache(&format!("--out {cache} --full-precision {flags}")));
+        succeeds(&mut scratch.cache(&format!("--out {cache} --full-precision {flags}")));
         let run = format!("{cache}-run");
-        succeeds(scratch.distill(&format!("--teacher-cache {cache} --method forward-kl --out {run}")));
+        succeeds(&mut scratch.distill(&format!("--teacher-cache {cache} --method forward-kl --out {run}")));
         for (found, expected) in scratch.losses(&run).iter().zip(&expected) {
             // The teacher reads other batches for a cache, so that sums round apart, and four steps add to it.
             assert!((found - expected).abs() < 1e-4 * expected, "{cache}: {found} is not {expected}");
@@ -141,7 +125,7 @@ fn a_killed_command_goes_on_and_ends_with_the_same_files() {
     let scratch = Scratch::new();
     // A token takes 16 kB, so that a file has about 64 tokens.
     let flags = "--top-k 5000 --full-precision --file-mb 1";
-    succeeds(scratch.cache(&format!("--out whole {flags}")));
+    succeeds(&mut scratch.cache(&format!("--out whole {flags}")));
     let whole = scratch.files("whole");
     assert!(whole.len() > 10, "{} files", whole.len());
 
@@ -156,20 +140,20 @@ fn a_killed_command_goes_on_and_ends_with_the_same_files() {
     }
     running.kill().expect("it is killed");
     running.wait().expect("it has ended");
-    let message = fails(scratch.distill("--teacher-cache killed --method forward-kl --out run"));
+    let message = fails(&mut scratch.distill("--teacher-cache killed --method forward-kl --out run"));
     assert!(message.contains("the cache in killed has ") && message.contains("writes the rest"), "{message}");
     assert!(!scratch.path("run").join("metrics.jsonl").exists(), "nothing is trained");
 
-    succeeds(scratch.cache(&format!("--out killed {flags}")));
+    succeeds(&mut scratch.cache(&format!("--out killed {flags}")));
     assert!(scratch.files("killed") == whole, "the files differ");
 }
 
 #[test]
 fn a_cache_that_does_not_fit_is_refused() {
     let scratch = Scratch::new();
-    succeeds(scratch.cache("--out cache --top-k 4"));
+    succeeds(&mut scratch.cache("--out cache --top-k 4"));
     let refuse = |flags: &str, expected: &[&str]| {
-        let message = fails(scratch.distill(&format!("--teacher-cache cache --out run {flags}")));
+        let message = fails(&mut scratch.distill(&format!("--teacher-cache cache --out run {flags}")));
         for part in expected {
             assert!(message.contains(part), "{flags}: {message}");
         }
@@ -183,11 +167,11 @@ fn a_cache_that_does_not_fit_is_refused() {
     refuse("--teacher-cache teacher", &["--teacher-cache teacher has a model and no cache", remedy]);
     refuse("--teacher-cache elsewhere", &["elsewhere/cache.json cannot be used (there is no such file)"]);
 
-    let message = fails(scratch.cache("--out cache --top-k 8"));
+    let message = fails(&mut scratch.cache("--out cache --top-k 8"));
     assert!(message.contains("another value of content") && message.contains("another folder"), "{message}");
-    assert!(fails(scratch.cache("--out new --hidden --top-k 8")).contains("cannot be used with"));
-    assert!(fails(scratch.cache("--out new --top-k 0")).contains("--top-k"));
-    assert!(fails(scratch.cache("--out new --temperature 0")).contains("above 0"));
+    assert!(fails(&mut scratch.cache("--out new --hidden --top-k 8")).contains("cannot be used with"));
+    assert!(fails(&mut scratch.cache("--out new --top-k 0")).contains("--top-k"));
+    assert!(fails(&mut scratch.cache("--out new --temperature 0")).contains("above 0"));
     let shard = scratch.path("cache").join("shard-00000.safetensors");
     let content = fs::read(&shard).expect("a shard");
     fs::write(&shard, &content[..content.len() / 2]).expect("room");

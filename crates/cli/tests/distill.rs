@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::config::Config;
@@ -18,7 +18,7 @@ use training_wheels::text::BudgetPlacement;
 use training_wheels::{BudgetReport, CalibrationConfig};
 use wheels_embedded::TRANSLATION;
 
-use support::{short_lines, unpack, wheels};
+use support::{fails, short_lines, succeeds, unpack, wheels};
 
 /// A configuration for a run of some seconds.
 fn tiny(steps: usize) -> DistillationConfig {
@@ -50,21 +50,6 @@ fn distill(config: &Path, out: &Path, flags: &[&str]) -> Command {
     command
 }
 
-/// The standard output of a program that succeeds.
-fn succeeds(mut command: Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("the program runs");
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).expect("the output is text")
-}
-
-/// The message of a program that fails without a panic.
-fn fails(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("the program runs");
-    let message = String::from_utf8(stderr).expect("messages are text");
-    assert!(!status.success() && !message.contains("panicked"), "{command:?}: {message}");
-    message
-}
-
 fn json(folder: &Path, file: &str) -> Value {
     let text = fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -80,7 +65,7 @@ fn a_short_run_leaves_a_student_that_reads_its_budget() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let out = scratch.path().join("run");
     let config = saved(&tiny(4), scratch.path(), "config.json");
-    let table = succeeds(distill(&config, &out, &[]));
+    let [table, _] = succeeds(&mut distill(&config, &out, &[]));
     assert_eq!(table.lines().count(), 7 + 3, "the header, and a line for each budget:\n{table}");
 
     let steps = reports(&out);
@@ -126,13 +111,13 @@ fn the_same_command_goes_on_and_ends_with_the_same_model() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let (whole, killed) = (scratch.path().join("whole"), scratch.path().join("killed"));
     let config = saved(&tiny(6), scratch.path(), "config.json");
-    let whole_table = succeeds(distill(&config, &whole, &[]));
+    let [whole_table, _] = succeeds(&mut distill(&config, &whole, &[]));
 
     killed_after_a_checkpoint(distill(&config, &killed, &[]), &killed);
     assert!(!killed.join("model.safetensors").exists(), "a killed run has no model yet");
     let files = ["model.safetensors", "heads.safetensors", "prices.json", "calibration.json", "budgets.json"];
     let contents = |folder: &Path| files.map(|file| fs::read(folder.join(file)).expect("a finished run has it"));
-    assert_eq!(succeeds(distill(&config, &killed, &[])), whole_table);
+    assert_eq!(succeeds(&mut distill(&config, &killed, &[]))[0], whole_table);
     assert!(contents(&killed) == contents(&whole), "both runs end with the same files");
     let losses = |folder: &Path| reports(folder).iter().map(|report| (report.step, report.loss)).collect::<Vec<_>>();
     assert_eq!(losses(&killed), losses(&whole), "every step is reported once, with the same loss");
@@ -142,18 +127,18 @@ fn the_same_command_goes_on_and_ends_with_the_same_model() {
     let written = |file: &str| fs::metadata(killed.join(file)).and_then(|data| data.modified()).expect("a time");
     let files = ["calibration.json", "budgets.json", "run.toml"];
     let times = files.map(written);
-    assert_eq!(succeeds(distill(&config, &killed, &[])), whole_table);
+    assert_eq!(succeeds(&mut distill(&config, &killed, &[]))[0], whole_table);
     assert!(contents(&killed) == contents(&whole) && files.map(written) == times);
     fs::remove_file(killed.join("budgets.json")).expect("a file");
-    assert_eq!(succeeds(distill(&config, &killed, &[])), whole_table);
+    assert_eq!(succeeds(&mut distill(&config, &killed, &[]))[0], whole_table);
     assert!(contents(&killed) == contents(&whole) && written("calibration.json") == times[0]);
 
     let mut changed = tiny(6);
     changed.trainer.learning_rate = 0.5;
     let changed = saved(&changed, scratch.path(), "changed.json");
-    let message = fails(distill(&changed, &killed, &[]));
+    let message = fails(&mut distill(&changed, &killed, &[]));
     assert!(message.contains("(trainer.learning_rate of --settings: 0.001 there, 0.5 here)"), "{message}");
-    let message = fails(distill(&config, &killed, &["--heads-only"]));
+    let message = fails(&mut distill(&config, &killed, &["--heads-only"]));
     assert!(message.contains("(--heads-only: false there, true here)"), "{message}");
     assert_eq!(json(&killed, "distillation.json")["trainer"]["learning_rate"], 0.001, "a refused run writes nothing");
 }
@@ -167,10 +152,7 @@ fn a_finished_run_goes_on_with_more_steps_and_the_warm_up_that_it_had() {
     let config = saved(&config, scratch.path(), "config.json");
     // Of 5 steps, the warm-up takes at most one, and of 10 it would take two.
     for (steps, earlier) in [("5", None), ("10", Some("5")), ("10", None), ("11", Some("10"))] {
-        let mut command = distill(&config, &out, &["--steps", steps]);
-        let Output { status, stderr, .. } = command.output().expect("the program runs");
-        let report = String::from_utf8(stderr).expect("messages are text");
-        assert!(status.success(), "{report}");
+        let [_, report] = succeeds(&mut distill(&config, &out, &["--steps", steps]));
         assert_eq!(reports(&out).len().to_string(), steps);
         assert_eq!(json(&out, "distillation.json")["trainer"]["warmup_steps"], 1, "after {steps} steps");
         let goes_on =
@@ -186,17 +168,17 @@ fn invalid_requests_are_refused() {
     let mut levels = tiny(2);
     levels.rollout.constraint.levels = vec![0.1, 0.5, 1.0];
     let levels = saved(&levels, scratch.path(), "levels.json");
-    let message = fails(distill(&levels, &out, &[]));
+    let message = fails(&mut distill(&levels, &out, &[]));
     assert!(message.contains("[0.1, 0.5, 1.0]") && message.contains("rise from 0 to 1"), "{message}");
 
     let config = saved(&tiny(2), scratch.path(), "config.json");
-    let message = fails(distill(&config, &out, &["--method", "magic"]));
+    let message = fails(&mut distill(&config, &out, &["--method", "magic"]));
     assert!(message.contains("magic") && message.contains("forward-kl"), "{message}");
-    let message = fails(distill(&config, &out, &["--method", "forward-kl", "--heads-only"]));
+    let message = fails(&mut distill(&config, &out, &["--method", "forward-kl", "--heads-only"]));
     assert!(message.contains("--heads-only trains how a student asks"), "{message}");
     let torn = scratch.path().join("torn.json");
     fs::write(&torn, "{\"trainer\": ").expect("written");
-    let message = fails(distill(&torn, &out, &[]));
+    let message = fails(&mut distill(&torn, &out, &[]));
     assert!(message.contains("torn.json"), "{message}");
 }
 
@@ -205,7 +187,7 @@ fn training_the_heads_alone_leaves_the_model_as_it_is() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let out = scratch.path().join("run");
     let config = saved(&tiny(4), scratch.path(), "config.json");
-    succeeds(distill(&config, &out, &["--heads-only", "--steps", "2"]));
+    succeeds(&mut distill(&config, &out, &["--heads-only", "--steps", "2"]));
     assert_eq!(reports(&out).len(), 2, "--steps has precedence over the configuration");
     let before = TextModel::from_files("the student", TRANSLATION.student, &Device::flex()).expect("it opens");
     let after = TextModel::open(&out, &Device::flex()).expect("it opens");
@@ -237,7 +219,7 @@ fn distilled(scratch: &Path, student: &Path, teacher: &Path) -> Pair {
     let data = scratch.join("data.jsonl");
     command.arg("--student").arg(student).arg("--teacher").arg(teacher);
     command.arg("--data").arg(&data).arg("--valid").arg(&data);
-    succeeds(command);
+    succeeds(&mut command);
     let pair = Pair::open(&out, teacher, &Device::flex()).expect("the folders open");
     assert!(pair.help_token.is_some() && pair.student.model.has_heads() && pair.student.calibration.is_some());
     let answer = pair.generate("a text editor", HelpBudget::percent(100)).expect("it decodes");
@@ -256,7 +238,7 @@ fn a_student_and_a_teacher_from_train_can_be_distilled() {
         command.args("--d-model 32 --layers 1 --decoder-layers 1 --steps 4 --batch-tokens 512".split(' '));
         command.args("--max-tokens 256 --workers 1 --valid-texts 2 --device cpu".split(' '));
         command.current_dir(scratch.path()).args(flags);
-        succeeds(command);
+        succeeds(&mut command);
         out
     };
     let teacher = train("teacher", &["--vocab", "300"]);

@@ -3,12 +3,12 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{short_lines, succeeds, wheels};
+use support::{answered, run_with, short_lines, succeeds, wheels};
 
 /// The exit code and the message of a command.
 fn code(command: &mut Command) -> (i32, String) {
@@ -22,32 +22,24 @@ fn written(folder: &Path, name: &str, content: &str) -> String {
     path.display().to_string()
 }
 
-/// The sources of the answers that `generate --json` prints, and the number of helped tokens in all.
-fn answered(command: &mut Command) -> (Vec<String>, u64) {
-    let [printed, _] = succeeds(command.arg("--json"));
-    let mut lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let stats = lines.pop().expect("statistics");
-    let sources = lines.iter().map(|line| line["source"].as_str().expect("a text").to_owned()).collect();
-    (sources, stats["help_given"].as_u64().expect("a number"))
-}
-
 #[test]
 fn flags_come_from_a_file_and_the_command_line_wins() {
     let scratch = tempfile::tempdir().expect("a folder");
     let file = written(scratch.path(), "a.toml", "texts = [\"a game\"]\nbudget = 0\ndevice = \"cpu\"\n");
-    let (sources, helped) = answered(wheels("generate").args(["--config", &file]));
+    let generate =
+        |flags: &[&str]| answered(&wheels("generate").args(flags).arg("--json").output().expect("the program runs"));
+    let (sources, helped) = generate(&["--config", &file]);
     assert_eq!((sources, helped), (vec!["a game".to_owned()], 0));
-    let (_, helped) = answered(wheels("generate").args(["--config", &file, "--budget", "100%"]));
+    let (_, helped) = generate(&["--config", &file, "--budget", "100%"]);
     assert!(helped > 0, "the command line has another budget");
-    let (sources, _) = answered(wheels("generate").args(["a map", "--config", &file]));
+    let (sources, _) = generate(&["a map", "--config", &file]);
     assert_eq!(sources, ["a map"]);
     // What the command line excludes is left out.
     let file = written(scratch.path(), "b.toml", "task = \"summary\"\nsentences = true\n");
     let teacher = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/models/en-it/teacher");
-    let (sources, _) = answered(wheels("generate").args(["--config", &file, "--teacher", teacher, "One. Two."]));
+    let (sources, _) = generate(&["--config", &file, "--teacher", teacher, "One. Two."]);
     assert_eq!(sources.len(), 2, "a switch of the file");
-    let (sources, _) =
-        answered(wheels("generate").args(["--config", &file, "--teacher", teacher, "--sentences=false", "One. Two."]));
+    let (sources, _) = generate(&["--config", &file, "--teacher", teacher, "--sentences=false", "One. Two."]);
     assert_eq!(sources.len(), 1, "it is turned off");
 }
 
@@ -116,6 +108,31 @@ fn a_run_saves_the_file_that_repeats_it() {
     // The run has ended, so nothing is done again.
     let [printed, _] = repeat(&["--config", "run/run.toml", "--json"]);
     assert!(!printed.contains("\"step\":1") && printed.contains("\"end\""), "{printed}");
+}
+
+#[test]
+fn a_switch_of_a_saved_run_can_be_turned_off() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let data = written(scratch.path(), "data.jsonl", &short_lines(40).join("\n"));
+    let run = |out: &str, flags: &[&str]| {
+        succeeds(wheels("distill").current_dir(scratch.path()).args(["--out", out]).args(flags));
+        let saved = fs::read_to_string(scratch.path().join(out).join("distillation.json")).expect("all settings");
+        let json: Value = serde_json::from_str(&saved).expect("JSON");
+        [&json["half_precision"], &json["heads_only"], &json["trainer"]["gradient_checkpointing"]]
+            .map(|switch| switch.as_bool().unwrap_or(false))
+    };
+    let mut flags = vec!["--data", &data, "--valid", &data, "--device", "cpu"];
+    flags.extend("--steps 2 --calibration-texts 4 --set calibration.rates=[0.2] --set valid_texts=2".split(' '));
+    flags.extend("--set calibration.max_trials=1 --set report_budgets=[20] --set rollout.batch_tokens=600".split(' '));
+    flags.extend(["--half", "--heads-only", "--gradient-checkpointing"]);
+    assert_eq!(run("run", &flags), [true; 3]);
+    let saved = fs::read_to_string(scratch.path().join("run/run.toml")).expect("it is saved");
+    for line in ["half = true", "heads_only = true", "gradient_checkpointing = true", "batch_tokens = 600"] {
+        assert!(saved.contains(line), "{line}: {saved}");
+    }
+    assert_eq!(run("again", &["--config", "run/run.toml"]), [true; 3], "the same command in another folder");
+    let off = ["--half=false", "--heads-only=false", "--gradient-checkpointing=false"];
+    assert_eq!(run("off", &[&["--config", "run/run.toml"], &off[..]].concat()), [false; 3]);
 }
 
 #[test]
@@ -196,17 +213,7 @@ fn the_cpu_passes_its_self_test() {
 
 /// Runs a chat with these lines on its standard input.
 fn chat(flags: &[&str], lines: &str) -> Output {
-    let mut run = wheels("chat")
-        .args(["--device", "cpu"])
-        .args(flags)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    // A chat that fails at a line does not read the others.
-    let _ = run.stdin.take().expect("a pipe").write_all(lines.as_bytes());
-    run.wait_with_output().expect("it ends")
+    run_with(wheels("chat").args(["--device", "cpu"]).args(flags), lines.as_bytes())
 }
 
 #[test]

@@ -12,8 +12,8 @@ use wheels_embedded::TRANSLATION;
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{DataFlags, ModelFlags};
-use crate::run::{self, RUN_FILE, interrupt};
+use crate::flags::{DataFlags, ModelFlags, at_least_1};
+use crate::run::{self, interrupt};
 use crate::screen::console;
 
 const EXAMPLES: &str = "\
@@ -45,7 +45,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "teacher-cache")]
     out: PathBuf,
     /// The number of most likely tokens to keep at each position, with the mass of all others.
-    #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 64, value_parser = at_least_1())]
     top_k: usize,
     /// Keep the teacher's hidden states and its output head, which give the whole distribution.
     #[arg(long, conflicts_with = "top_k")]
@@ -92,10 +92,8 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let manifest = pair.cache_teacher(data, flags.max_tokens, &config, &flags.out, &mut |progress| {
         interrupt::enter(interrupt::Phase::Writing);
         // The cache has passed its checks, so that no other command is replaced.
-        if bar.is_none()
-            && let Err(error) = app.invocation.save(&flags.out, None)
-        {
-            log::warn!("{RUN_FILE} is not written: {}", training_wheels::report(&error));
+        if bar.is_none() {
+            app.invocation.save_or_warn(&flags.out, None);
         }
         show(&mut bar, progress);
     })?;

@@ -9,7 +9,7 @@ use training_wheels::{CalibrationTrial, HelpCost};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{DataFlags, ModelFlags};
+use crate::flags::{DataFlags, ModelFlags, at_least_1};
 use crate::run;
 use crate::screen::calibration_bar::CalibrationBar;
 use crate::screen::console;
@@ -53,7 +53,7 @@ pub(crate) struct Flags {
         default_value = "2,5,10,15,20,30,40,50,70,90")]
     rates: Vec<f64>,
     /// The largest number of thresholds to try for each rate.
-    #[arg(long, default_value_t = 14, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 14, value_parser = at_least_1())]
     max_trials: usize,
     /// The search for a threshold ends when the help used is this close to the rate, percent of the tokens.
     #[arg(long, default_value_t = 0.3)]

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
 use training_wheels::distill::{FolderContent, MemoryPlan};
 use training_wheels::prelude::*;
@@ -14,8 +13,8 @@ use wheels_embedded::TRANSLATION;
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::DataFlags;
-use crate::run::{self, RUN_FILE, curves, interrupt};
+use crate::flags::{DataFlags, at_least_1};
+use crate::run::{self, curves, interrupt};
 use crate::screen::calibration_bar::CalibrationBar;
 use crate::screen::work_bar::WorkBar;
 use crate::screen::{budget_table, console, training};
@@ -80,7 +79,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "RANK", conflicts_with = "heads_only", help_heading = "Run")]
     lora: Option<usize>,
     /// The number of micro-batches whose gradients each worker adds up before a step.
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..), help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = "Run")]
     accumulate: Option<usize>,
     /// Keep only the inputs of blocks in the forward pass, and compute the blocks again in the backward pass. It takes less
     /// memory and more time, and a run that goes on may change it.
@@ -88,7 +87,7 @@ pub(crate) struct Flags {
     gradient_checkpointing: bool,
     /// The number of validation texts on which the student is calibrated and its budgets are measured. If absent: as
     /// --settings, or else 300.
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..), help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = "Run")]
     calibration_texts: Option<usize>,
     /// Save the weights in half precision.
     #[arg(long, help_heading = "Run")]
@@ -116,12 +115,15 @@ struct Start {
     student: TextModel,
     teacher: Option<TextModel>,
     sample: Dataset,
+    /// The settings without the flags that stand for some of them. run.toml has both, and so a flag can be turned off.
+    settings: DistillationConfig,
+    /// The settings with these flags.
     config: DistillationConfig,
 }
 
 /// The memory that the run needs.
 pub(crate) fn plan(flags: &Flags, app: &App) -> Result<MemoryPlan, Box<dyn Error>> {
-    let Start { student, teacher, sample, config } = Start::new(flags, app)?;
+    let Start { student, teacher, sample, config, .. } = Start::new(flags, app)?;
     let train = train_data(flags, &sample)?;
     let plan = distillation(flags, student, teacher.as_ref(), config).plan(train, &flags.out)?;
     run::remove_if_empty(&flags.out);
@@ -129,11 +131,10 @@ pub(crate) fn plan(flags: &Flags, app: &App) -> Result<MemoryPlan, Box<dyn Error
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
-    let Start { student, teacher, sample, config } = Start::new(flags, app)?;
+    let Start { student, teacher, sample, settings, config } = Start::new(flags, app)?;
     let train = train_data(flags, &sample)?;
     let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());
-    let settings = serde_json::to_value(&config)?;
 
     let display = RefCell::new(training::Progress::new(flags.dashboard, steps, "chrF")?);
     let bar = CalibrationBar::new(config.calibration.rates.len());
@@ -152,10 +153,8 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let distillation = distillation(flags, student, teacher.as_ref(), config)
         .on_step(|report| {
             // The run has passed its checks, so that the file of no other run is replaced.
-            if !std::mem::replace(&mut is_saved, true)
-                && let Err(error) = app.invocation.save(&flags.out, Some(&settings))
-            {
-                log::warn!("{RUN_FILE} is not written: {}", training_wheels::report(&error));
+            if !std::mem::replace(&mut is_saved, true) {
+                app.invocation.save_or_warn(&flags.out, Some(&settings));
             }
             interrupt::enter(interrupt::Phase::Training);
             let goes_on = print(&|| output.json(&json!({ "event": "step", "report": report })));
@@ -212,7 +211,8 @@ impl Start {
     fn new(flags: &Flags, app: &App) -> Result<Self, Box<dyn Error>> {
         run::check_out(&flags.out, FolderContent::Distillation)?;
         check_cache(flags)?;
-        let config = configuration(flags, app)?;
+        let settings = read_settings(flags, app)?;
+        let config = configuration(flags, settings.clone());
         let device = device::open(&flags.device)?;
         let open = |folder: &Option<PathBuf>, files, dtype| -> Result<TextModel, Box<dyn Error>> {
             let options = (&device.device, dtype);
@@ -235,7 +235,7 @@ impl Start {
             }
         }
         let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
-        Ok(Self { student, teacher, sample, config })
+        Ok(Self { student, teacher, sample, settings, config })
     }
 }
 
@@ -278,11 +278,11 @@ fn check_cache(flags: &Flags) -> Result<(), Box<dyn Error>> {
     .into())
 }
 
-/// The configuration: the default, the file for `--config`, `--settings`, `--set` and the other flags. Later ones win.
-fn configuration(flags: &Flags, app: &App) -> Result<DistillationConfig, Box<dyn Error>> {
-    let settings = &app.invocation.settings;
+/// The settings: the default, the table of the file for `--config`, `--settings` and `--set`. Later ones win.
+fn read_settings(flags: &Flags, app: &App) -> Result<DistillationConfig, Box<dyn Error>> {
+    let table = &app.invocation.settings;
     let mut json = serde_json::to_value(DistillationConfig::new())?;
-    overlay(&mut json, &serde_json::to_value(settings)?, "the table `settings` of --config")?;
+    overlay(&mut json, &serde_json::to_value(table)?, "the table `settings` of --config")?;
     if let Some(path) = &flags.settings {
         let origin = format!("--settings {}", path.display());
         overlay(&mut json, &read_json(path)?, &origin)?;
@@ -290,12 +290,15 @@ fn configuration(flags: &Flags, app: &App) -> Result<DistillationConfig, Box<dyn
     for text in &flags.set {
         overlay(&mut json, &settings::assignment(text)?, "--set")?;
     }
-    let mut config: DistillationConfig = serde_json::from_value(json)
+    let settings: DistillationConfig = serde_json::from_value(json)
         .map_err(|source| SettingsError::Settings { origin: "the settings do not fit together".into(), source })?;
+    let smoke_test = flags.data.is_none() && flags.steps.is_none() && flags.settings.is_none() && table.is_empty();
+    Ok(if smoke_test { settings.with_steps(40) } else { settings })
+}
 
-    let smoke_test = flags.data.is_none() && flags.settings.is_none() && settings.is_empty();
-    let steps = flags.steps.or(smoke_test.then_some(40));
-    config = steps.into_iter().fold(config, DistillationConfig::with_steps);
+/// The settings with the flags that stand for some of them.
+fn configuration(flags: &Flags, settings: DistillationConfig) -> DistillationConfig {
+    let mut config = flags.steps.into_iter().fold(settings, DistillationConfig::with_steps);
     config.lora = flags.lora.map(LoraConfig::new).or(config.lora);
     if let (Some(lora), Some(student)) = (&mut config.lora, &flags.student) {
         lora.base_model.get_or_insert_with(|| student.display().to_string());
@@ -308,7 +311,7 @@ fn configuration(flags: &Flags, app: &App) -> Result<DistillationConfig, Box<dyn
     if flags.gradient_checkpointing {
         config.trainer.gradient_checkpointing = Some(true);
     }
-    Ok(config)
+    config
 }
 
 /// Replaces settings. Those of adapters, which a configuration need not have, are checked against their defaults.

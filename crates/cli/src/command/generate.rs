@@ -23,7 +23,7 @@ Examples:
   wheels generate --student distilled --teacher teacher --budget 10% --file texts.txt --json
   wheels generate --teacher HuggingFaceTB/SmolLM2-135M-Instruct --chat \"Name three colours.\"";
 
-/// The number of texts that are read and answered together. Their answers are printed before the next ones are read.
+/// The number of texts that are answered together. Their answers are printed before the next texts are answered.
 const TOGETHER: usize = 256;
 
 /// Answers texts: the student writes, and asks the teacher within the budget.

@@ -1,14 +1,15 @@
 //! How texts are generated, in place of what the folder of the student says.
 
-use clap::builder::RangedU64ValueParser;
 use training_wheels::prelude::*;
+
+use super::at_least_1;
 
 /// How texts are generated, in place of what the generation_config.json of the student says.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Text")]
 pub(crate) struct GenerationFlags {
     /// The largest number of tokens in a text. If absent: as generation_config.json, or else 256.
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_1())]
     max_new_tokens: Option<usize>,
     /// Sample at this temperature; 0 writes the most likely tokens. If absent: as generation_config.json.
     #[arg(long, value_name = "T", value_parser = temperature)]

@@ -1,10 +1,10 @@
 //! A text on the terminal while it is written, with the teacher's parts in colour.
 
-use std::io;
+use std::error::Error;
 
 use terminal_size::{Width, terminal_size};
 use training_wheels::decode::{Observer, Source, Step};
-use training_wheels::text::{TextError, TextStream, Tokenizer};
+use training_wheels::text::{TextStream, Tokenizer};
 use unicode_width::UnicodeWidthChar;
 
 use super::Output;
@@ -37,7 +37,7 @@ pub(crate) struct LiveText<'a> {
     /// Whether the last part is the teacher's.
     in_help: bool,
     columns: usize,
-    failure: Result<(), LiveTextError>,
+    failure: Result<(), Box<dyn Error>>,
 }
 
 /// A step, and what of the text it has printed, with marks.
@@ -45,15 +45,6 @@ struct ShownStep {
     token: u32,
     printed: String,
     in_help: bool,
-}
-
-/// Why a text could not be printed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LiveTextError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Text(#[from] TextError),
 }
 
 impl<'a> LiveText<'a> {
@@ -68,7 +59,7 @@ impl<'a> LiveText<'a> {
     ///
     /// # Errors
     /// The first error of any part of the text.
-    pub(crate) fn finish(mut self) -> Result<(), LiveTextError> {
+    pub(crate) fn finish(mut self) -> Result<(), Box<dyn Error>> {
         std::mem::replace(&mut self.failure, Ok(()))?;
         let rest = self.stream.clone().finish()?.unwrap_or_default();
         let close = self.marks_to(false);
@@ -76,7 +67,7 @@ impl<'a> LiveText<'a> {
         Ok(())
     }
 
-    fn show(&mut self, step: &Step) -> Result<(), LiveTextError> {
+    fn show(&mut self, step: &Step) -> Result<(), Box<dyn Error>> {
         let mut printed = String::new();
         if let Some(text) = self.stream.push(step.token)? {
             printed += self.marks_to(self.has_marks && step.source != Source::Student);
@@ -98,7 +89,7 @@ impl<'a> LiveText<'a> {
     }
 
     /// Removes the steps after the first `length` ones.
-    fn remove(&mut self, length: usize) -> Result<(), LiveTextError> {
+    fn remove(&mut self, length: usize) -> Result<(), Box<dyn Error>> {
         let text = |steps: &[ShownStep]| steps.iter().map(|step| step.printed.as_str()).collect::<String>();
         let end = place(&text(&self.steps), self.columns);
         self.steps.truncate(length);

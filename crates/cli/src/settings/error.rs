@@ -24,18 +24,12 @@ pub(crate) enum SettingsError {
     /// The file was written for another command.
     #[error("{} has the flags of `wheels {found}`, not of `wheels {command}`", path.display())]
     OtherCommand { path: PathBuf, found: String, command: String },
-    /// A key is no flag of the command.
-    #[error("{}: `wheels {command}` has no setting `{key}`: did you mean `{nearest}`?", path.display())]
-    UnknownKey { path: PathBuf, command: String, key: String, nearest: String },
-    /// A value has a type that no flag has.
-    #[error("{}: {key} is {found}, and must be {expected}", path.display())]
-    Value { path: PathBuf, key: String, found: String, expected: &'static str },
-    /// A key is no setting of a distillation.
+    /// A key is no flag of the command, or no setting of a distillation.
     #[error("{origin} has no setting `{key}`: did you mean `{nearest}`?")]
-    UnknownSetting { origin: String, key: String, nearest: String },
-    /// A setting of a distillation has another type.
+    UnknownKey { origin: String, key: String, nearest: String },
+    /// A value has a type that no flag has, or another one than the setting of a distillation.
     #[error("{origin}: {key} is {found}, and must be {expected}")]
-    SettingType { origin: String, key: String, found: String, expected: &'static str },
+    Value { origin: String, key: String, found: String, expected: &'static str },
     /// The settings of a distillation do not fit together.
     #[error("{origin}")]
     Settings {

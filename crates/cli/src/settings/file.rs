@@ -45,7 +45,8 @@ pub(super) fn flags(
         let Some(arg) = command.get_arguments().filter(|arg| is_setting(arg)).find(|arg| key_of(arg) == key) else {
             let names = command.get_arguments().filter(|arg| is_setting(arg)).map(key_of);
             let nearest = nearest(&key, names).unwrap_or_default();
-            return Err(SettingsError::UnknownKey { path: path.into(), command: name, key, nearest });
+            let origin = format!("{}: `wheels {name}`", path.display());
+            return Err(SettingsError::UnknownKey { origin, key, nearest });
         };
         match value {
             Value::Table(settings) if key == SETTINGS => found.settings = settings,
@@ -69,7 +70,8 @@ pub(super) fn key_of(arg: &Arg) -> String {
 impl FileFlags {
     fn add(&mut self, arg: &Arg, value: Value, path: &Path) -> Result<(), SettingsError> {
         let invalid = |found: String, expected| {
-            Err(SettingsError::Value { path: path.into(), key: key_of(arg), found, expected })
+            let (origin, key) = (path.display().to_string(), key_of(arg));
+            Err(SettingsError::Value { origin, key, found, expected })
         };
         if is_switch(arg) {
             match value {

@@ -1,11 +1,12 @@
 //! The command that is run, with all its flags.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::Value as Json;
 use toml::{Table, Value};
-use training_wheels::text::{TextError, write_atomically};
+use training_wheels::DistillationConfig;
+use training_wheels::text::write_atomically;
 
 use super::file::{COMMAND, is_setting, key_of};
 use super::{SETTINGS, is_switch, read};
@@ -17,44 +18,50 @@ pub(crate) const RUN_FILE: &str = "run.toml";
 pub(crate) struct Invocation {
     /// The command, which knows the names of its flags.
     pub(crate) command: Command,
-    /// Its names after `wheels`.
-    path: String,
     flags: Table,
     /// The table `settings` of the file for `--config`.
     pub(crate) settings: Table,
 }
 
 impl Invocation {
-    pub(super) fn new(command: Command, matches: &ArgMatches, path: String, settings: Table) -> Self {
+    pub(super) fn new(command: Command, matches: &ArgMatches, settings: Table) -> Self {
         let mut flags = Table::new();
         for arg in command.get_arguments().filter(|arg| is_setting(arg) && arg.get_id() != SETTINGS) {
             flags.extend(value(arg, matches).map(|value| (key_of(arg), value)));
         }
-        Self { command, path, flags, settings }
+        Self { command, flags, settings }
     }
 
     /// Writes all flags into the folder of a run, with the settings of a distillation, if it is one.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub(crate) fn save(&self, folder: &Path, settings: Option<&Json>) -> Result<(), TextError> {
+    /// If the file cannot be written, or a number is too large for TOML.
+    pub(crate) fn save(&self, folder: &Path, settings: Option<&DistillationConfig>) -> Result<(), Box<dyn Error>> {
+        let name = self.command.get_name();
         let mut table = Table::new();
-        table.insert(COMMAND.into(), Value::String(self.command.get_name().into()));
+        table.insert(COMMAND.into(), Value::String(name.into()));
         table.extend(self.flags.clone());
-        if let Some(Value::Table(settings)) = settings.and_then(toml_of) {
-            table.insert(SETTINGS.into(), Value::Table(settings));
+        if let Some(settings) = settings {
+            // TOML has no null: fields without a value are left out.
+            table.insert(SETTINGS.into(), Value::Table(Table::try_from(settings)?));
         }
         let path = folder.join(RUN_FILE);
         let from = std::env::current_dir().unwrap_or_default();
         let text = format!(
             "# This command goes on with the run if it was stopped, and repeats nothing that is done:\n\
-             #     wheels {} --config {}\n\
+             #     wheels {name} --config {}\n\
              # Paths are relative to {}\n{table}",
-            self.path,
             path.display(),
             from.display()
         );
-        write_atomically(path, text)
+        Ok(write_atomically(path, text)?)
+    }
+
+    /// As [`save`](Self::save), for a run that goes on without the file: an error is logged.
+    pub(crate) fn save_or_warn(&self, folder: &Path, settings: Option<&DistillationConfig>) {
+        if let Err(error) = self.save(folder, settings) {
+            log::warn!("{RUN_FILE} is not written: {}", training_wheels::report(error.as_ref()));
+        }
     }
 }
 
@@ -88,21 +95,4 @@ fn typed(text: &str) -> Value {
         (_, Ok(number)) if number.is_finite() && number.to_string() == text => Value::Float(number),
         _ => Value::String(text.to_owned()),
     }
-}
-
-/// JSON as TOML, which has no null: fields without a value are left out.
-fn toml_of(json: &Json) -> Option<Value> {
-    Some(match json {
-        Json::Null => return None,
-        Json::Bool(value) => Value::Boolean(*value),
-        Json::Number(number) => match number.as_i64() {
-            Some(integer) => Value::Integer(integer),
-            None => Value::Float(number.as_f64()?),
-        },
-        Json::String(text) => Value::String(text.clone()),
-        Json::Array(values) => Value::Array(values.iter().filter_map(toml_of).collect()),
-        Json::Object(fields) => {
-            Value::Table(fields.iter().filter_map(|(key, value)| Some((key.clone(), toml_of(value)?))).collect())
-        }
-    })
 }

@@ -36,14 +36,12 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(CommandLine, Invocation
     let (mut arguments, turned_off) = plain_switches(&program, arguments);
     // The file can have flags that are required, so their lack is no error yet.
     let given = program.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
-    let path = subcommands(&given);
+    let (command, flags) = leaf(&program, &given);
     let mut settings = Table::new();
-    let config = leaf(&given).try_get_one::<PathBuf>("config").ok().flatten().cloned();
-    if let (Some(config), false) = (&config, path.is_empty()) {
-        let command = find(&program, &path);
-        let from_file = file::flags(config, command, |arg| {
-            turned_off.contains(&long(arg)) || is_given(command, leaf(&given), arg)
-        })?;
+    let config = flags.try_get_one::<PathBuf>("config").ok().flatten().cloned();
+    if let (Some(config), true) = (&config, given.subcommand().is_some()) {
+        let from_file =
+            file::flags(config, command, |arg| turned_off.contains(&long(arg)) || is_given(command, flags, arg))?;
         let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
         arguments.splice(end..end, from_file.flags.into_iter().map(OsString::from));
         if !from_file.positional.is_empty() {
@@ -57,8 +55,8 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(CommandLine, Invocation
     let with_file = |error: clap::Error| UsageError::Flags { error, file: config.clone() };
     let matches = program.try_get_matches_from_mut(&arguments).map_err(with_file)?;
     let command_line = CommandLine::from_arg_matches(&matches).map_err(with_file)?;
-    let path = subcommands(&matches);
-    let invocation = Invocation::new(find(&program, &path).clone(), leaf(&matches), path.join(" "), settings);
+    let (command, flags) = leaf(&program, &matches);
+    let invocation = Invocation::new(command.clone(), flags, settings);
     Ok((command_line, invocation))
 }
 
@@ -108,27 +106,13 @@ fn is_given(command: &Command, matches: &ArgMatches, arg: &Arg) -> bool {
         })
 }
 
-/// The names of the subcommands, from the outer to the inner one.
-fn subcommands(mut matches: &ArgMatches) -> Vec<String> {
-    let mut names = Vec::new();
+/// The innermost subcommand, and its matches.
+fn leaf<'a>(mut command: &'a Command, mut matches: &'a ArgMatches) -> (&'a Command, &'a ArgMatches) {
     while let Some((name, inner)) = matches.subcommand() {
-        names.push(name.to_owned());
+        command = command.find_subcommand(name).unwrap_or(command);
         matches = inner;
     }
-    names
-}
-
-/// The matches of the innermost subcommand.
-fn leaf(mut matches: &ArgMatches) -> &ArgMatches {
-    while let Some((_, inner)) = matches.subcommand() {
-        matches = inner;
-    }
-    matches
-}
-
-/// A subcommand by its names.
-fn find<'c>(program: &'c Command, path: &[String]) -> &'c Command {
-    path.iter().fold(program, |command, name| command.find_subcommand(name).unwrap_or(command))
+    (command, matches)
 }
 
 /// The name that is nearest to a wrong one.

@@ -20,7 +20,7 @@ fn overlay_at(base: &mut Value, fields: &Value, origin: &str, place: &str) -> Re
                 let names = base.keys().cloned();
                 let nearest = nearest(name, names).unwrap_or_default();
                 let nearest = if place.is_empty() { nearest } else { format!("{place}.{nearest}") };
-                return Err(SettingsError::UnknownSetting { origin: origin.into(), key, nearest });
+                return Err(SettingsError::UnknownKey { origin: origin.into(), key, nearest });
             };
             overlay_at(field, value, origin, &key)?;
         }
@@ -29,7 +29,7 @@ fn overlay_at(base: &mut Value, fields: &Value, origin: &str, place: &str) -> Re
     // A field without a value takes any, and every field that can be without one is found by its error.
     if !base.is_null() && !fields.is_null() && kind(base) != kind(fields) {
         let (origin, key, found) = (origin.into(), place.into(), fields.to_string());
-        return Err(SettingsError::SettingType { origin, key, found, expected: kind(base) });
+        return Err(SettingsError::Value { origin, key, found, expected: kind(base) });
     }
     *base = fields.clone();
     Ok(())

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use serde::Serialize;
+use training_wheels::decode::DecodeStats;
 use training_wheels::prelude::*;
 use training_wheels::text::{Example, Message, Role, TextError};
 
@@ -13,11 +14,10 @@ use crate::screen::{self, LiveText, Output, console};
 pub(crate) struct Conversation {
     writers: Writers,
     turns: Vec<Message>,
-    has_turns: bool,
     seed: Seed,
     answers: usize,
-    tokens: usize,
-    spent: usize,
+    /// The work of all answers.
+    stats: DecodeStats,
 }
 
 /// An answer, for programs.
@@ -46,8 +46,7 @@ impl Conversation {
         context: usize,
         seed: Seed,
     ) -> Result<Self, Box<dyn Error>> {
-        let has_turns = writers.use_chat_template(system)?;
-        if has_turns {
+        if writers.use_chat_template(system)? {
             let Pair { student, teacher, .. } = &mut writers.pair;
             let context = teacher.text_limit(student.text_limit(context));
             let answer = if student.model.model.is_encoder_decoder() { 0 } else { student.generation.max_new_tokens };
@@ -59,7 +58,7 @@ impl Conversation {
             })?;
             student.template.max_tokens = prompt;
         }
-        Ok(Self { writers, turns: vec![], has_turns, seed, answers: 0, tokens: 0, spent: 0 })
+        Ok(Self { writers, turns: vec![], seed, answers: 0, stats: DecodeStats::default() })
     }
 
     pub(crate) fn writer(&self) -> Writer {
@@ -72,7 +71,7 @@ impl Conversation {
 
     /// Whether earlier messages are part of a prompt.
     pub(crate) fn has_turns(&self) -> bool {
-        self.has_turns
+        self.writers.pair.student.template.chat.is_some()
     }
 
     /// Forgets all messages.
@@ -96,8 +95,9 @@ impl Conversation {
 
     /// What was spent in all answers.
     pub(crate) fn spent_in_all(&self) -> String {
-        let Self { answers, tokens, spent, .. } = self;
-        let rate = 100.0 * *spent as f64 / (*tokens).max(1) as f64;
+        let Self { answers, stats, .. } = self;
+        let DecodeStats { tokens, help_given: spent, .. } = stats;
+        let rate = 100.0 * stats.help_rate();
         let plural = if *answers == 1 { "" } else { "s" };
         format!(
             "budget {} of each answer; in {answers} answer{plural}, {spent} of {tokens} tokens were spent ({rate:.1}%)",
@@ -126,20 +126,19 @@ impl Conversation {
         let answer = self.writers.pair.answers(&decoded)?.remove(0);
         let budget = self.budget();
         let spent = decoded.stats.help_given as usize;
-        let left = allowed(budget, answer.tokens).saturating_sub(spent);
+        let left = budget.most(answer.tokens).saturating_sub(spent);
         if !output.is_terminal() {
             output.line(&answer.text)?;
         }
         output.json(&AnswerLine { source: text, budget, spent, left, forgotten, answer: &answer })?;
 
         self.answers += 1;
-        self.tokens += answer.tokens;
-        self.spent += spent;
+        self.stats += decoded.stats;
         self.turns.drain(..forgotten);
         if output.is_terminal() {
             console::say(format_args!("{}", screen::note(&self.status(&answer, [spent, left], forgotten))));
         }
-        if self.has_turns {
+        if self.has_turns() {
             self.turns.push(Message::new(Role::User, text));
             self.turns.push(Message::new(Role::Assistant, answer.text));
         }
@@ -150,7 +149,7 @@ impl Conversation {
     fn status(&self, answer: &Answer, [spent, left]: [usize; 2], forgotten: usize) -> String {
         let mut status = match self.writer() {
             Writer::Pair => {
-                let Self { tokens: all, spent: all_spent, .. } = self;
+                let DecodeStats { tokens: all, help_given: all_spent, .. } = self.stats;
                 format!(
                     "[spent {spent} of {} tokens, {left} left of {}; in the chat {all_spent} of {all}",
                     answer.tokens,
@@ -179,13 +178,5 @@ impl Conversation {
                 prompt => return Ok((prompt?, forgotten)),
             }
         }
-    }
-}
-
-/// The tokens of an answer that the teacher may write.
-fn allowed(budget: HelpBudget, tokens: usize) -> usize {
-    match budget {
-        HelpBudget::Percent(percent) => (usize::from(percent) * tokens).div_ceil(100),
-        HelpBudget::Tokens(number) => number as usize,
     }
 }

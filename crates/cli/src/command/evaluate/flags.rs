@@ -10,7 +10,7 @@ use training_wheels::eval::ByMetric;
 use training_wheels::prelude::*;
 
 use super::systems::{self, System};
-use crate::flags::{BatchingFlags, DataFlags, Task};
+use crate::flags::{BatchingFlags, DataFlags, Task, at_least_1};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,7 +75,7 @@ pub(crate) struct Flags {
     #[arg(long, value_enum)]
     pub(crate) metric: Option<Metric>,
     /// The number of texts that are decoded together.
-    #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 32, value_parser = at_least_1())]
     pub(crate) batch: usize,
     #[command(flatten)]
     pub(crate) batching: BatchingFlags,
