@@ -78,14 +78,16 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let device = device::open(&flags.device)?.device;
-    for &batch in flags.batches.iter().filter(|_| !flags.no_decoding) {
-        let seconds = decode_seconds(flags, &device, [batch, flags.source_tokens], flags.new_tokens)?;
-        let tokens = f64::from(batch) * flags.new_tokens as f64;
-        report("decode", Some(batch), flags.dtype, tokens / seconds);
-    }
-    if flags.prompt_tokens > 0 && !flags.no_decoding {
-        let seconds = decode_seconds(flags, &device, [1, flags.prompt_tokens], 1)?;
-        report("prompt", Some(1), flags.dtype, f64::from(flags.prompt_tokens) / seconds);
+    if !flags.no_decoding {
+        for &batch in &flags.batches {
+            let seconds = decode_seconds(flags, &device, [batch, flags.source_tokens], flags.new_tokens)?;
+            let tokens = f64::from(batch) * flags.new_tokens as f64;
+            report("decode", Some(batch), flags.dtype, tokens / seconds);
+        }
+        if flags.prompt_tokens > 0 {
+            let seconds = decode_seconds(flags, &device, [1, flags.prompt_tokens], 1)?;
+            report("prompt", Some(1), flags.dtype, f64::from(flags.prompt_tokens) / seconds);
+        }
     }
     if !flags.no_training {
         let load = || Pretrained::load(&flags.model, &device.clone().autodiff());

@@ -11,11 +11,12 @@ prompt and one new token; its `tokens_per_second` counts the prompt's tokens.
 only, cross-entropy with label smoothing 0.1, backward, the gradient's norm and AdamW, without dropout. "train-lora" is the
 same step with adapters of rank --lora-rank (PEFT) at the queries and values. `tokens_per_second` counts target tokens.
 
-The script prints one JSON object per line, with the fields of torch_t5.py and `dtype`.
+The script prints one JSON object per line. The fields have the names of torch_t5.py; `dtype` is the format of the model.
 """
 
 import argparse
 import os
+import platform
 from pathlib import Path
 
 import measure
@@ -63,19 +64,45 @@ def decode(model, prompts: torch.Tensor, new_tokens: int) -> None:
     out.logits[0, -1].argmax().item()
 
 
-def report(model, what: str, batch: int, source_tokens: int, new_tokens: int, counted: int, dtype: str) -> None:
-    prompts = torch.randint(3, model.config.vocab_size, (batch, source_tokens), device=args.device)
+def report(what: str, run, tokens: int, **more) -> None:
     measure.report(
         "torch",
         what,
-        measure.seconds(lambda: decode(model, prompts, new_tokens), args.repeats),
-        counted,
-        dtype=dtype,
-        batch=batch,
+        measure.seconds(run, args.repeats),
+        tokens,
+        **more,
         device=args.device,
         threads=args.threads,
         torch=torch.__version__,
         transformers=transformers.__version__,
+        processor=platform.processor() or platform.machine(),
+    )
+
+
+def measure_decoding(model, dtype: str) -> None:
+    def prompts(batch: int, length: int) -> torch.Tensor:
+        return torch.randint(3, model.config.vocab_size, (batch, length), device=args.device)
+
+    for batch in args.batches:
+        texts = prompts(batch, args.source_tokens)
+        report(
+            "decode",
+            lambda: decode(model, texts, args.new_tokens),
+            batch * args.new_tokens,
+            dtype=dtype,
+            batch=batch,
+            source_tokens=args.source_tokens,
+            new_tokens=args.new_tokens,
+        )
+    long = prompts(1, args.prompt_tokens)
+    report(
+        "prompt",
+        lambda: decode(model, long, 1),
+        args.prompt_tokens,
+        dtype=dtype,
+        batch=1,
+        source_tokens=args.prompt_tokens,
+        new_tokens=1,
     )
 
 
@@ -97,17 +124,14 @@ def measure_training(model, what: str) -> None:
         # A GPU works on after the call; this waits for it.
         loss.item()
 
-    measure.report(
-        "torch",
+    report(
         what,
-        measure.seconds(step, args.repeats),
+        step,
         targets.numel(),
         dtype="f32",
-        rows=rows,
-        device=args.device,
-        threads=args.threads,
-        torch=torch.__version__,
-        transformers=transformers.__version__,
+        batch=rows,
+        source_tokens=args.source_tokens,
+        target_tokens=args.target_tokens,
     )
 
 
@@ -115,11 +139,9 @@ def load(dtype: torch.dtype):
     return AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval().to(args.device)
 
 
-for name, dtype in () if args.no_decoding else (("f32", torch.float32), ("bf16", torch.bfloat16)):
-    model = load(dtype)
-    for batch in args.batches:
-        report(model, "decode", batch, args.source_tokens, args.new_tokens, batch * args.new_tokens, name)
-    report(model, "prompt", 1, args.prompt_tokens, 1, args.prompt_tokens, name)
+if not args.no_decoding:
+    for name, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
+        measure_decoding(load(dtype), name)
 
 # `train` turns dropout on, which these models do not have.
 measure_training(load(torch.float32).train(), "train")
