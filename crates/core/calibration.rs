@@ -4,12 +4,13 @@ use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{
-    Calibration, CalibrationPoint, Confidence, DecodeStats, Decoder, Enforcement, FoundThreshold, HelpForecast,
-    ThresholdSearch, Verification,
+    BudgetedDecoder, Calibration, CalibrationPoint, Confidence, DecodeStats, Decoded, Decoder, Enforcement, Expert,
+    FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
 };
 use crate::eval::{CallCost, Evaluation, PairCost};
+use crate::lm::LanguageModel;
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
-use crate::{Error, Pair};
+use crate::{Error, Pair, TextModel};
 
 /// The configuration of [`Pair::calibrate`].
 #[derive(Config, Debug)]
@@ -57,7 +58,7 @@ pub enum HelpCost {
     /// The tokens that the teacher reads in its calls, prompts not counted.
     Tokens,
     /// The time at batch size 1, from the measured costs of the calls of both models on this machine
-    /// ([`PairCost::latency`]). Tokens that are rolled back cost time.
+    /// ([`PairCost::latency`]). Tokens that are rolled back cost time. Only for a pair.
     Time,
 }
 
@@ -97,6 +98,43 @@ impl Pair {
         config: &CalibrationConfig,
         on_trial: &mut dyn FnMut(&CalibrationTrial),
     ) -> Result<Calibration, Error> {
+        let teacher = Teacher::new(&self.teacher.model);
+        let costs = |prompt: &Prompt| {
+            Ok(PairCost {
+                student: CallCost::measure(&self.student.model, &prompt.student),
+                teacher: CallCost::measure(&self.teacher.model, &prompt.expert),
+            })
+        };
+        self.student.search(&teacher, dataset, config, &costs, on_trial)
+    }
+}
+
+impl TextModel {
+    /// As [`Pair::calibrate`], with any expert as this student's teacher, such as one behind a server. Each of its answers
+    /// must cost 1. Verifications that the expert [cannot do](Expert::check_verification) are left out.
+    ///
+    /// # Errors
+    /// As [`Pair::calibrate`], [`Error::UnknownCost`] if the configuration counts time, and [`Error::ExpertFailed`] if a
+    /// call fails: the thresholds would be wrong.
+    pub fn calibrate_with(
+        &self,
+        expert: &dyn Expert,
+        dataset: &Dataset,
+        config: &CalibrationConfig,
+        on_trial: &mut dyn FnMut(&CalibrationTrial),
+    ) -> Result<Calibration, Error> {
+        self.search(expert, dataset, config, &|_| Err(Error::UnknownCost), on_trial)
+    }
+
+    /// `costs` measures the calls of both models for a prompt.
+    fn search(
+        &self,
+        expert: &dyn Expert,
+        dataset: &Dataset,
+        config: &CalibrationConfig,
+        costs: &dyn Fn(&Prompt) -> Result<PairCost, Error>,
+        on_trial: &mut dyn FnMut(&CalibrationTrial),
+    ) -> Result<Calibration, Error> {
         let dataset = dataset.clone().take(config.texts);
         if dataset.is_empty() {
             return Err(Error::TooFewTexts { what: "calibration", needed: 1, found: 0 });
@@ -104,18 +142,23 @@ impl Pair {
         // Rates and verifications that are not valid are refused before any text is decoded.
         let rates = config.rates.iter().map(|&rate| CalibrationPoint::new(rate, 0.0)).collect();
         Calibration::new(config.confidence, rates)?;
+        let mut verifications = Vec::with_capacity(config.verifications.len());
         for &verification in &config.verifications {
             let point = CalibrationPoint { verification, ..CalibrationPoint::new(0.5, 0.0) };
             Calibration::new(config.confidence, vec![point])?;
+            match expert.check_verification(&verification) {
+                Ok(()) => verifications.push(verification),
+                Err(error) => log::info!("left out: {}", crate::report(&error)),
+            }
         }
 
-        let evaluation = Evaluation::new(&dataset, &self.student.tokenizer, &self.student.template);
-        let first = &evaluation.prompts(HelpBudget::percent(1))?[0];
-        let costs = (config.cost == HelpCost::Time).then(|| PairCost {
-            student: CallCost::measure(&self.student.model, &first.student),
-            teacher: CallCost::measure(&self.teacher.model, &first.expert),
-        });
-        let mut search = Search { pair: self, config, evaluation, costs, on_trial };
+        let evaluation = Evaluation::new(&dataset, &self.tokenizer, &self.template);
+        let costs = match config.cost {
+            HelpCost::Time => Some(costs(&evaluation.prompts(HelpBudget::percent(1))?[0])?),
+            HelpCost::Calls | HelpCost::Tokens => None,
+        };
+        let verifications = &verifications;
+        let mut search = Search { student: self, expert, config, verifications, evaluation, costs, on_trial };
         let mut points: Vec<CalibrationPoint> = Vec::with_capacity(config.rates.len());
         for index in 0..config.rates.len() {
             let chosen_before = points.last().map(|point| point.verification);
@@ -129,8 +172,11 @@ impl Pair {
 
 /// The search for the points of a calibration.
 struct Search<'a> {
-    pair: &'a Pair,
+    student: &'a TextModel,
+    expert: &'a dyn Expert,
     config: &'a CalibrationConfig,
+    /// Those of the configuration that the expert can do.
+    verifications: &'a [Verification],
     evaluation: Evaluation<'a>,
     /// The measured costs of both models, if time counts.
     costs: Option<PairCost>,
@@ -159,14 +205,14 @@ pub(crate) fn stated_budget(rate: f64) -> HelpBudget {
 impl Search<'_> {
     /// The point for a rate. `chosen_before` is the verification of the rate before.
     fn point(&mut self, index: usize, chosen_before: Option<Verification>) -> Result<CalibrationPoint, Error> {
-        let Self { config, .. } = *self;
+        let Self { config, verifications, .. } = *self;
         let rate = config.rates[index];
         let prompts = self.evaluation.prompts(stated_budget(rate))?;
         let mut best = self.threshold(index, Verification::default(), None, &prompts)?;
         let mut limit = Limit { cost: best.output.cost, start: best.threshold };
         let mut worse = 0;
-        let from = config.verifications.iter().position(|&other| Some(other) == chosen_before).unwrap_or(0);
-        for &verification in &config.verifications[from..] {
+        let from = verifications.iter().position(|&other| Some(other) == chosen_before).unwrap_or(0);
+        for &verification in &verifications[from..] {
             let found = self.threshold(index, verification, Some(limit), &prompts)?;
             if found.rate > rate + config.tolerance {
                 // Stricter verifications make even more calls.
@@ -203,21 +249,21 @@ impl Search<'_> {
         limit: Option<Limit>,
         prompts: &[Prompt],
     ) -> Result<FoundThreshold<Costed>, Error> {
-        let Self { pair, config, .. } = *self;
+        let Self { student, config, .. } = *self;
         let rate = config.rates[index];
         let mut search = ThresholdSearch {
             tolerance: config.tolerance,
             max_trials: config.max_trials.max(1),
-            ..ThresholdSearch::new(config.confidence, pair.vocab_size())
+            ..ThresholdSearch::new(config.confidence, student.model.spec().vocab_size)
         };
         search.start = limit.map_or(search.start, |limit| limit.start);
         search.find(rate, |threshold| {
-            let decoder = pair
-                .decoder_with(pair.policy().with_help_rule(config.confidence.below(threshold)))
-                .with_verification(verification)
-                .with_enforcement(Enforcement::Off)
-                .with_batch_size(config.batch_size);
-            let output = self.evaluation.output(decoder.decode(prompts, Seed(7))?)?;
+            let decoded = {
+                let policy = student.policy().with_help_rule(config.confidence.below(threshold));
+                let decoder = self.decoder(policy).with_verification(verification);
+                decode(&decoder.with_enforcement(Enforcement::Off), prompts)?
+            };
+            let output = self.evaluation.output(decoded)?;
             let (used, chrf) = (output.stats.help_rate(), self.evaluation.stats(&output).scores().chrf);
             let trial = CalibrationTrial { index, is_result: false, rate, threshold, verification, used, chrf };
             (self.on_trial)(&trial);
@@ -230,17 +276,20 @@ impl Search<'_> {
 
     /// Forecasts of the charges of a text at each rate, from the charges of all texts with enforced budgets.
     fn forecasts(&self, calibration: &Calibration) -> Result<Vec<HelpForecast>, Error> {
-        let Self { pair, config, evaluation, .. } = self;
+        let Self { student, config, evaluation, .. } = self;
+        let decoder = self.decoder(student.policy().with_calibration(Some(calibration)));
         let mut forecasts = Vec::with_capacity(config.rates.len());
         for &rate in &config.rates {
             let prompts = evaluation.prompts(stated_budget(rate))?;
-            let policy = pair.policy().with_calibration(Some(calibration));
-            let decoder = pair.decoder_with(policy).with_batch_size(config.batch_size);
-            let decoded = decoder.decode(&prompts, Seed(7))?;
+            let decoded = decode(&decoder, &prompts)?;
             let used: Vec<f64> = decoded.trajectories.iter().map(|text| f64::from(text.cost())).collect();
-            forecasts.extend(HelpForecast::fit(rate, &pair.forecast_inputs(&prompts), &used));
+            forecasts.extend(HelpForecast::fit(rate, &student.forecast_inputs(&prompts), &used));
         }
         Ok(forecasts)
+    }
+
+    fn decoder<'d>(&'d self, policy: Policy<'d>) -> BudgetedDecoder<'d> {
+        self.student.decoder_of(policy, self.expert).with_batch_size(self.config.batch_size)
     }
 
     /// What the help of some texts cost, per token. Only ratios matter.
@@ -250,5 +299,15 @@ impl Search<'_> {
             (HelpCost::Tokens, _) => stats.teacher_tokens_processed_per_token(),
             _ => stats.help_rate(),
         }
+    }
+}
+
+/// # Errors
+/// Any error of decoding, and [`Error::ExpertFailed`] if a text was finished without the expert.
+fn decode(decoder: &BudgetedDecoder<'_>, prompts: &[Prompt]) -> Result<Decoded, Error> {
+    let decoded = decoder.decode(prompts, Seed(7))?;
+    match decoded.trajectories.iter().find_map(|text| text.failures.first()) {
+        Some(failure) => Err(Error::ExpertFailed { reason: failure.reason }),
+        None => Ok(decoded),
     }
 }

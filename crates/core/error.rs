@@ -100,6 +100,20 @@ pub enum Error {
          budget"
     )]
     NoForecast,
+    /// An expert failed while a student was calibrated with it.
+    #[error(
+        "the teacher failed ({reason}), and thresholds without its help would be wrong: calibrate again when it answers"
+    )]
+    ExpertFailed {
+        /// Why it failed.
+        reason: wheels_decode::FailureReason,
+    },
+    /// The time of the calls of an expert is not known.
+    #[error(
+        "only the time of a teacher on this machine can be measured: choose `HelpCost::Calls` or `HelpCost::Tokens` for \
+         this one"
+    )]
+    UnknownCost,
     /// The teacher has learned to ask for help, and the student has not.
     #[error(
         "student and teacher are swapped: the teacher has learned to ask for help, and the student has not. Give the \

@@ -1,7 +1,8 @@
 //! A student and an expert that is no model on this machine, such as a remote teacher or a tool.
 
-use crate::decode::{BudgetedDecoder, Confidence, Decoded, Decoder, Expert, Experts, Policy, Sampler};
-use crate::lm::LanguageModel;
+use crate::decode::{BudgetedDecoder, Confidence, Decoded, Decoder, Expert, Experts, ForecastInput, Policy, Sampler};
+use crate::lm::{LanguageModel, TokenBatch};
+use crate::pair::TOGETHER;
 use crate::text::{HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, TextModel};
 
@@ -52,6 +53,19 @@ impl TextModel {
     /// [`Error::Text`] if the text is empty or too long.
     pub fn prompt(&self, text: &str, budget: HelpBudget) -> Result<Prompt, Error> {
         Ok(self.template.prompt(&self.tokenizer, text, budget)?)
+    }
+
+    /// What a forecast knows of the texts of some prompts.
+    pub(crate) fn forecast_inputs(&self, prompts: &[Prompt]) -> Vec<ForecastInput> {
+        let mut inputs = Vec::with_capacity(prompts.len());
+        for prompts in prompts.chunks(TOGETHER) {
+            let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
+            let values = self.model.forecast(&TokenBatch::new(&rows, self.tokenizer.pad()));
+            let values = values.unwrap_or_else(|| vec![0.0; prompts.len()]);
+            let lengths = prompts.iter().map(|prompt| prompt.expert.len());
+            inputs.extend(lengths.zip(values).map(|(prompt_tokens, value)| ForecastInput { prompt_tokens, value }));
+        }
+        inputs
     }
 
     /// Turns decoded token ids into texts, and says which parts an expert wrote.

@@ -8,7 +8,7 @@ use crate::decode::{
     PromptSide, Sampler, Teacher,
 };
 use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
-use crate::lm::{LanguageModel, LoadOptions, TokenBatch};
+use crate::lm::LoadOptions;
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, ModelFile, TextModel};
 
@@ -27,7 +27,7 @@ pub struct Pair {
 }
 
 /// The number of texts in a batch of [`Pair::ask_samples`] and [`Pair::forecast`].
-const TOGETHER: usize = 50;
+pub(crate) const TOGETHER: usize = 50;
 
 impl Pair {
     /// A pair of a student and its teacher.
@@ -184,7 +184,7 @@ impl Pair {
     /// forecast of the calibration ([`calibrate`](Self::calibrate)). Without one, it is the number of helped tokens that the
     /// student's value head V_C predicts, which is a rough guide. None without heads and forecasts.
     pub fn forecast(&self, prompts: &[Prompt]) -> Option<Vec<f64>> {
-        let inputs = self.forecast_inputs(prompts);
+        let inputs = self.student.forecast_inputs(prompts);
         let calibrated = self.student.calibration.as_ref().and_then(|calibration| {
             let of_prompt = |(prompt, input): (&Prompt, &ForecastInput)| {
                 calibration.forecast(prompt.budget.share(input.prompt_tokens), *input)
@@ -193,19 +193,6 @@ impl Pair {
         });
         let has_heads = self.student.model.has_heads();
         calibrated.or_else(|| has_heads.then(|| inputs.iter().map(|input| input.value.max(0.0)).collect()))
-    }
-
-    /// What a forecast knows of the texts of some prompts.
-    pub(crate) fn forecast_inputs(&self, prompts: &[Prompt]) -> Vec<ForecastInput> {
-        let mut inputs = Vec::with_capacity(prompts.len());
-        for prompts in prompts.chunks(TOGETHER) {
-            let rows: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.student.as_slice()).collect();
-            let values = self.student.model.forecast(&TokenBatch::new(&rows, self.student.tokenizer.pad()));
-            let values = values.unwrap_or_else(|| vec![0.0; prompts.len()]);
-            let lengths = prompts.iter().map(|prompt| prompt.expert.len());
-            inputs.extend(lengths.zip(values).map(|(prompt_tokens, value)| ForecastInput { prompt_tokens, value }));
-        }
-        inputs
     }
 
     /// The largest of the calibrated budgets for whose text at most `calls` calls of the teacher are predicted, or a budget
@@ -257,10 +244,5 @@ impl Pair {
     /// A decoder that does not enforce budgets, so that the help used shows what the student learned.
     pub(crate) fn unenforced(&self) -> BudgetedDecoder<'_> {
         self.decoder().with_enforcement(Enforcement::Off)
-    }
-
-    /// The number of columns of the student's logits.
-    pub(crate) fn vocab_size(&self) -> usize {
-        self.student.model.spec().vocab_size
     }
 }

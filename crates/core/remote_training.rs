@@ -15,7 +15,7 @@ impl TextModel {
     /// Scores the targets of a dataset with a teacher behind a server, and writes its most likely tokens into a folder, with
     /// which [`Distillation::from_cache`](crate::Distillation::from_cache) trains this student, as
     /// [`Pair::cache_teacher`](crate::Pair::cache_teacher) does with a teacher on this machine. The server must have this
-    /// student's tokenizer. Examples with more tokens on either side than the student's prompts may have are left out.
+    /// student's tokenizer. Examples with more than `max_tokens` tokens on either side are left out.
     ///
     /// A server gives log-probs at the temperature 1, so the temperature of `config` and
     /// [`RolloutConfig::teacher_temperature`](crate::distill::RolloutConfig) of the run must be 1. A second call with the same
@@ -27,12 +27,13 @@ impl TextModel {
         &self,
         teacher: &RemoteTeacher,
         data: impl Into<TrainingData<'d>>,
+        max_tokens: usize,
         config: &TeacherCacheConfig,
         folder: impl AsRef<Path>,
         on_progress: &mut dyn FnMut(CacheProgress),
     ) -> Result<CacheManifest, Error> {
         let folder = folder.as_ref();
-        let pairs = data.into().tokenise(self, self.text_limit(self.template.max_tokens), folder)?;
+        let pairs = data.into().tokenise(self, self.text_limit(max_tokens), folder)?;
         let pairs = pairs.with_target_start(self.generation.forced_bos_token_id());
         log::info!("scoring {} pairs with {}", pairs.count(), teacher.identity());
         let first_help = self.tokenizer.help_tokens().first().map(|(_, id)| *id as usize);
