@@ -18,7 +18,7 @@
 //! let device = device::open(&"cpu".parse()?)?.device;
 //! let pair = training_wheels::Pair::from_files(TRANSLATION.student, TRANSLATION.teacher, &device)?;
 //! let config = ServerConfig { listen: ([127, 0, 0, 1], 0).into(), ..ServerConfig::default() };
-//! let server = Server::bind(Served::pair(pair)?, config)?;
+//! let server = Server::bind(Served::pair(pair), config)?;
 //! println!("http://{}", server.address());
 //! # let stop = async {};
 //! server.run_until(stop)?; // or `server.run()`, which stops at Ctrl-C

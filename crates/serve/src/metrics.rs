@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     /// Tokens of answers, by author.
     tokens: IntCounterVec,
     pub(crate) calls: IntCounter,
+    pub(crate) failures: IntCounter,
     /// Texts that ended, by the reason.
     texts: IntCounterVec,
     pub(crate) running: IntGauge,
@@ -46,6 +47,7 @@ impl Metrics {
             seconds: Histogram::with_opts(seconds.buckets(BUCKETS.to_vec()))?,
             tokens: by("wheels_tokens_total", "Tokens of answers.", &["author"])?,
             calls: IntCounter::new("wheels_teacher_calls_total", "Answers of the teacher.")?,
+            failures: IntCounter::new("wheels_teacher_failures_total", "Calls of the teacher that failed.")?,
             texts: by("wheels_texts_total", "Texts that ended.", &["end"])?,
             running: IntGauge::new("wheels_running_texts", "Texts that are being decoded.")?,
             waiting: IntGauge::new("wheels_waiting_texts", "Texts that wait for a row.")?,
@@ -57,11 +59,12 @@ impl Metrics {
         for author in ["student", "teacher"] {
             metrics.tokens.with_label_values(&[author]);
         }
-        let Self { registry, requests, seconds, tokens, calls, texts, running, waiting, restarts } = &metrics;
+        let Self { registry, requests, seconds, tokens, calls, failures, texts, running, waiting, restarts } = &metrics;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(tokens.clone()))?;
         registry.register(Box::new(calls.clone()))?;
+        registry.register(Box::new(failures.clone()))?;
         registry.register(Box::new(texts.clone()))?;
         registry.register(Box::new(running.clone()))?;
         registry.register(Box::new(waiting.clone()))?;

@@ -1,7 +1,8 @@
-//! What a server serves: a pair, or a model alone.
+//! What a server serves: a student with its teacher, or a model alone.
 
-use training_wheels::decode::{BudgetedDecoder, HelpRule, Policy};
+use training_wheels::decode::{BudgetUnit, BudgetedDecoder, HelpRule, Policy, Verification};
 use training_wheels::lm::LanguageModel;
+use training_wheels::remote::RemoteTeacher;
 use training_wheels::text::Prompt;
 use training_wheels::{Pair, TextModel};
 
@@ -9,27 +10,37 @@ use crate::{ServeError, ServerConfig};
 
 /// The models of a server: a student and its teacher, or a model alone.
 pub struct Served {
+    /// A student without a teacher on this machine is a pair with itself.
     pub(crate) pair: Pair,
-    /// Whether the student can ask its teacher. A model alone is a pair with itself in which it cannot.
-    pub(crate) has_teacher: bool,
+    teacher: ServedTeacher,
     /// The rule by which the student asks. None for its calibration or its help token.
     help_rule: Option<HelpRule>,
+    /// What replaces the verification of the student's calibration.
+    verification: Option<Verification>,
+    unit: BudgetUnit,
+}
+
+/// Whom the student asks.
+enum ServedTeacher {
+    /// The teacher of the pair.
+    Local,
+    Remote(Box<RemoteTeacher>),
+    None,
 }
 
 impl Served {
     /// A student and its teacher.
-    ///
-    /// # Errors
-    /// [`ServeError::Model`] if the student can ask neither by its help token nor by a calibration.
-    pub fn pair(pair: Pair) -> Result<Self, ServeError> {
-        pair.check_asks()?;
-        Ok(Self { pair, has_teacher: true, help_rule: None })
+    pub fn pair(pair: Pair) -> Self {
+        Self::new(pair, ServedTeacher::Local)
     }
 
-    /// A student and its teacher, and the rule by which the student asks, whatever the budget: for a student that has not
-    /// learned to ask. Each text still keeps to its budget.
-    pub fn pair_with_help_rule(pair: Pair, rule: HelpRule) -> Self {
-        Self { pair, has_teacher: true, help_rule: Some(rule) }
+    /// A student and a teacher behind another server. All texts that ask at the same time are sent to it together, and the
+    /// others wait for the answers. If the teacher fails, the student finishes its texts alone.
+    ///
+    /// # Errors
+    /// [`ServeError::Model`] if the student does not fit itself, which no model that opens does.
+    pub fn remote(student: TextModel, teacher: RemoteTeacher) -> Result<Self, ServeError> {
+        Ok(Self::new(Pair::new(student.clone(), student)?, ServedTeacher::Remote(Box::new(teacher))))
     }
 
     /// A model alone: every budget but "0%" is refused. It can be the teacher of a student on another machine.
@@ -37,20 +48,63 @@ impl Served {
     /// # Errors
     /// [`ServeError::Model`] if the model does not fit itself, which no model that opens does.
     pub fn model(model: TextModel) -> Result<Self, ServeError> {
-        Ok(Self { pair: Pair::new(model.clone(), model)?, has_teacher: false, help_rule: None })
+        Ok(Self::new(Pair::new(model.clone(), model)?, ServedTeacher::None))
+    }
+
+    fn new(pair: Pair, teacher: ServedTeacher) -> Self {
+        Self { pair, teacher, help_rule: None, verification: None, unit: BudgetUnit::Tokens }
+    }
+
+    /// Sets the rule by which the student asks, whatever the budget: for a student that has not learned to ask. Each text
+    /// still keeps to its budget.
+    #[must_use]
+    pub fn with_help_rule(self, rule: HelpRule) -> Self {
+        Self { help_rule: Some(rule), ..self }
+    }
+
+    /// Sets what the teacher verifies, in place of what the student's calibration says.
+    #[must_use]
+    pub fn with_verification(self, verification: Verification) -> Self {
+        Self { verification: Some(verification), ..self }
+    }
+
+    /// Sets what budgets count: tokens of the teacher, unless this says calls.
+    #[must_use]
+    pub fn with_budget_unit(self, unit: BudgetUnit) -> Self {
+        Self { unit, ..self }
+    }
+
+    /// # Errors
+    /// [`ServeError::Model`] if the student can ask neither by its help token, nor by a calibration, nor by a rule.
+    pub(crate) fn check(&self) -> Result<(), ServeError> {
+        if self.has_teacher() && self.help_rule.is_none() {
+            self.pair.check_asks()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the student can ask.
+    pub(crate) fn has_teacher(&self) -> bool {
+        !matches!(self.teacher, ServedTeacher::None)
     }
 
     pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
-        let decoder = match self.has_teacher {
-            true => self.pair.decoder_with(self.policy()),
-            false => self.pair.student_alone(),
+        let mut decoder = match &self.teacher {
+            ServedTeacher::Local => self.pair.decoder_with(self.policy()),
+            ServedTeacher::Remote(teacher) => self.pair.decoder_of(self.policy(), teacher.as_ref()),
+            ServedTeacher::None => self.pair.student_alone(),
         };
+        if let (Some(verification), true) = (self.verification, self.has_teacher()) {
+            decoder = decoder.with_verification(verification);
+        }
+        let decoder = decoder.with_budget_unit(self.unit);
         decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
     }
 
     /// Whether the teacher verifies the student's tokens in a text, and can roll them back.
     pub(crate) fn verifies(&self, prompt: &Prompt) -> bool {
-        self.has_teacher && !self.policy().verification(prompt).is_none()
+        let verification = self.verification.unwrap_or_else(|| self.policy().verification(prompt));
+        self.has_teacher() && !verification.is_none()
     }
 
     /// The student's policy. A help rule replaces its calibration.

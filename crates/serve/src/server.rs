@@ -38,6 +38,7 @@ impl Server {
     /// address is taken.
     pub fn bind(mut served: Served, config: ServerConfig) -> Result<Self, ServeError> {
         config.check()?;
+        served.check()?;
         // This is the limit of texts whose requests have none.
         let generation = &mut served.pair.student.generation;
         generation.max_new_tokens = generation.max_new_tokens.min(config.max_new_tokens);

@@ -110,7 +110,7 @@ impl Format {
 
     /// The usage, with the tokens of the student and of the teacher apart.
     fn usage(&self, total: &Usage) -> Value {
-        let &Usage { prompt_tokens, teacher_prompt_tokens, student_tokens, teacher_tokens, teacher_calls } = total;
+        let &Usage { prompt_tokens, teacher_prompt_tokens, student_tokens, teacher_tokens, .. } = total;
         let completion_tokens = student_tokens + teacher_tokens;
         json!({
             "prompt_tokens": prompt_tokens,
@@ -118,7 +118,8 @@ impl Format {
             "total_tokens": prompt_tokens + completion_tokens,
             "student_tokens": student_tokens,
             "teacher_tokens": teacher_tokens,
-            "teacher_calls": teacher_calls,
+            "teacher_calls": total.teacher_calls,
+            "teacher_failures": total.teacher_failures,
             "teacher_prompt_tokens": teacher_prompt_tokens,
             "budget": self.budget,
         })

@@ -59,7 +59,7 @@ impl App {
             prompter: Prompter::new(served, &config),
             queue,
             metrics,
-            has_teacher: served.has_teacher,
+            has_teacher: served.has_teacher(),
             can_echo: served.continues_prompts(),
             generation: served.pair.student.generation.clone(),
             random: RandomState::new(),

@@ -108,6 +108,8 @@ pub(crate) struct Usage {
     pub(crate) student_tokens: usize,
     pub(crate) teacher_tokens: usize,
     pub(crate) teacher_calls: usize,
+    /// Calls that failed. The student wrote the rest of each such text alone.
+    pub(crate) teacher_failures: usize,
 }
 
 impl std::ops::AddAssign for Usage {
@@ -117,6 +119,7 @@ impl std::ops::AddAssign for Usage {
         self.student_tokens += other.student_tokens;
         self.teacher_tokens += other.teacher_tokens;
         self.teacher_calls += other.teacher_calls;
+        self.teacher_failures += other.teacher_failures;
     }
 }
 

@@ -175,11 +175,13 @@ impl<'m> Writer<'m> {
     /// Ends a text that the model has ended.
     pub(crate) fn end(mut self, trajectory: &Trajectory) -> Ending {
         self.release();
-        // A call costs 1. One that accepted the end of the text brought no token.
-        let calls = trajectory.cost().round() as usize;
-        if calls > self.usage.teacher_calls && !self.transcript.is_stopped() {
-            self.count_calls(calls - self.usage.teacher_calls);
+        // A call that accepted the end of the text brought no token: it is in the cost of the student's last one.
+        let accepted = trajectory.steps.last().is_some_and(|last| last.source == Source::Student && last.cost > 0.0);
+        if accepted && !self.transcript.is_stopped() {
+            self.count_calls(1);
         }
+        self.usage.teacher_failures = trajectory.failures.len();
+        self.metrics.failures.inc_by(trajectory.failures.len() as u64);
         let finished = self.transcript.finish().map_err(|error| Failure::Model(error.to_string()));
         if let Some(failure) = self.failure.take().or(finished.err()) {
             return self.fail(failure);

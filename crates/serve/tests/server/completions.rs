@@ -211,7 +211,7 @@ fn a_decoder_only_pair_decodes_many_texts_together() {
     let student = teacher.clone().with_help_token("teacher").unwrap();
     let student = TextModel { calibration: Some(calibration), ..student };
     let pair = Pair::new(student, teacher).unwrap();
-    let server = Running::start(Served::pair(pair).unwrap(), ServerConfig { batch_size: 3, ..config() });
+    let server = Running::start(Served::pair(pair), ServerConfig { batch_size: 3, ..config() });
     let body = |index: usize| {
         json!({ "prompt": "one ".repeat(index + 1), "budget": format!("{}%", 12 * index), "max_tokens": 4 + index, "seed": index,
             "temperature": 0.5 * (index % 3) as f64 })
@@ -246,7 +246,7 @@ const ROLLED_BACK: [(&str, u8); 3] =
 #[test]
 fn what_the_teacher_does_not_accept_is_in_no_answer_and_no_stream() {
     let pair = verified();
-    let (server, mut rolled_back) = (Running::start(Served::pair(pair.clone()).unwrap(), config()), 0);
+    let (server, mut rolled_back) = (Running::start(Served::pair(pair.clone()), config()), 0);
     for (source, percent) in ROLLED_BACK {
         let budget = HelpBudget::percent(percent);
         let decoded = pair.decoder().decode(&pair.prompts(&[source], budget).unwrap(), Seed(0)).unwrap();
@@ -278,7 +278,7 @@ impl Observer for Rollbacks {
 #[test]
 fn the_log_probs_of_a_text_with_rollbacks_are_those_of_one_pass_over_it() {
     let pair = verified();
-    let (server, mut rollbacks) = (Running::start(Served::pair(pair.clone()).unwrap(), config()), Rollbacks(0));
+    let (server, mut rollbacks) = (Running::start(Served::pair(pair.clone()), config()), Rollbacks(0));
     let (student, decoder) = (&pair.student.model, pair.decoder());
     let vocabulary = decoder.vocabulary().unwrap();
     for (source, percent) in ROLLED_BACK {

@@ -37,7 +37,7 @@ pub(crate) fn embedded() -> Pair {
 
 /// The embedded pair behind a server.
 pub(crate) fn translation(config: ServerConfig) -> Running {
-    Running::start(Served::pair(embedded()).unwrap(), config)
+    Running::start(Served::pair(embedded()), config)
 }
 
 /// An answer: its status, its header Retry-After, and its JSON.
