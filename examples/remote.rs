@@ -71,6 +71,6 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         println!("{}", answer.marked("[", "]"));
         answer.failures.iter().for_each(|failure| println!("  finished without the teacher: {}", failure.reason));
     }
-    println!("\n{:?}", teacher.spending());
+    println!("\n{}", teacher.spending());
     Ok(())
 }

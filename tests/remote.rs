@@ -80,7 +80,9 @@ fn a_student_is_trained_on_the_top_tokens_of_a_remote_teacher() {
     let (cache, run) = (folder.path().join("cache"), folder.path().join("run"));
     let config = TeacherCacheConfig::new().with_content(CacheContent::TopK(8)).with_teacher_temperature(1.0);
     let student = pair.student.clone();
-    let found = student.cache_remote_teacher(&remote, &train, &config, &cache, &mut |_| ()).unwrap();
+    let found = student
+        .cache_remote_teacher(&remote, &train, student.template.max_tokens, &config, &cache, &mut |_| ())
+        .unwrap();
     let local = pair.cache_teacher(&train, 256, &config, folder.path().join("local"), &mut |_| ()).unwrap();
     assert_eq!((found.pairs, found.tokens, &found.data), (local.pairs, local.tokens, &local.data));
     // The embedded teacher has a row for the help token, which no text has.

@@ -1,5 +1,6 @@
 //! What calls have used, and the cap on it.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::wire::TokenUsage;
@@ -19,6 +20,19 @@ pub struct Spending {
     pub completion_tokens: u64,
     /// The price of these tokens, in the currency of the prices. 0 without prices.
     pub money: f64,
+}
+
+impl fmt::Display for Spending {
+    /// One line of text. Money is left out if there is none, as without prices.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, prompt_tokens, completion_tokens, money } = self;
+        let plural = if *calls == 1 { "" } else { "s" };
+        write!(f, "{calls} call{plural}, {prompt_tokens} prompt tokens, {completion_tokens} tokens of answers")?;
+        if *money > 0.0 {
+            write!(f, ", which cost {money:.4}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Counts what calls use, with what is set aside for those that have not ended.

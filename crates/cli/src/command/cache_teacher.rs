@@ -1,6 +1,7 @@
 //! `wheels cache-teacher`: the distributions of a teacher, scored once.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
@@ -12,7 +13,7 @@ use wheels_embedded::TRANSLATION;
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{DataFlags, ModelFlags, at_least_1};
+use crate::flags::{DataFlags, ModelFlags, RemoteFlags, at_least_1, url};
 use crate::run::{self, interrupt};
 use crate::screen::console;
 
@@ -30,7 +31,8 @@ one, and 2 d_model bytes with --hidden.";
 #[derive(clap::Args)]
 #[command(args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The folder of the teacher, or a model of the hub (owner/name). If absent: the embedded teacher.
+    /// The teacher: a folder, a model of the hub, or the address of a server with OpenAI's API that has the student's
+    /// tokenizer. If absent: the embedded teacher.
     #[arg(long)]
     teacher: Option<PathBuf>,
     /// The folder or hub name of a student, if its prompt template is not that of the teacher.
@@ -53,9 +55,10 @@ pub(crate) struct Flags {
     /// Keep numbers in f32 instead of f16.
     #[arg(long)]
     full_precision: bool,
-    /// The temperature of the teacher's distribution (`rollout.teacher_temperature` of distill).
-    #[arg(long, default_value_t = 0.7)]
-    temperature: f64,
+    /// The temperature of the teacher's distribution (`rollout.teacher_temperature` of distill). If absent: 0.7, or 1 behind a
+    /// server, where no other is possible.
+    #[arg(long)]
+    temperature: Option<f64>,
     /// The largest number of tokens on either side of an example (`max_tokens` of distill). Longer ones are left out.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
@@ -63,21 +66,30 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     file_mb: usize,
     #[command(flatten)]
+    remote: RemoteFlags,
+    #[command(flatten)]
     models: ModelFlags,
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     run::check_out(&flags.out, FolderContent::TeacherCache)?;
     let (device, dtype) = flags.models.open()?;
+    let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
+        Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
+    };
+    let server = flags.teacher.as_deref().and_then(url);
     let teacher = match &flags.teacher {
-        Some(folder) => TextModel::open(run::trained_model_folder(folder)?, (&device, dtype))?,
-        None => TextModel::from_files("the embedded teacher", TRANSLATION.teacher, (&device, dtype))?,
+        Some(_) if server.is_some() => None,
+        Some(name) => Some(open(name)?),
+        None => Some(TextModel::from_files("the embedded teacher", TRANSLATION.teacher, (&device, dtype))?),
     };
-    let student = match &flags.student {
-        Some(folder) => TextModel::open(run::trained_model_folder(folder)?, (&device, dtype))?,
-        None => teacher.clone(),
+    let student = match (&flags.student, &teacher) {
+        (Some(name), _) => open(name)?,
+        (None, Some(teacher)) => teacher.clone(),
+        (None, None) => return Err("a teacher behind a server needs --student, whose tokenizer it must have".into()),
     };
-    let pair = Pair::new(student.with_help_token("teacher")?, teacher)?;
+    let student = student.with_help_token("teacher")?;
+    let remote = flags.remote.connect(flags.teacher.as_deref(), &student.tokenizer)?;
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let data: TrainingData<'_> = match &flags.data {
         Some(path) => flags.fields.stream(path, "tokenising")?.into(),
@@ -86,17 +98,26 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let config = TeacherCacheConfig::new()
         .with_content(if flags.hidden { CacheContent::HiddenStates } else { CacheContent::TopK(flags.top_k) })
         .with_half_precision(!flags.full_precision)
-        .with_teacher_temperature(flags.temperature)
+        .with_teacher_temperature(flags.temperature.unwrap_or(if remote.is_some() { 1.0 } else { 0.7 }))
         .with_shard_bytes(flags.file_mb << 20);
     let mut bar = None;
-    let manifest = pair.cache_teacher(data, flags.max_tokens, &config, &flags.out, &mut |progress| {
+    let on_progress = &mut |progress| {
         interrupt::enter(interrupt::Phase::Writing);
         // The cache has passed its checks, so that no other command is replaced.
         if bar.is_none() {
             app.invocation.save_or_warn(&flags.out, None);
         }
         show(&mut bar, progress);
-    })?;
+    };
+    let manifest = match (remote, teacher) {
+        (Some(remote), _) => {
+            student.cache_remote_teacher(&remote, data, flags.max_tokens, &config, &flags.out, on_progress)?
+        }
+        (None, Some(teacher)) => {
+            Pair::new(student, teacher)?.cache_teacher(data, flags.max_tokens, &config, &flags.out, on_progress)?
+        }
+        (None, None) => unreachable!("without a server there is a teacher"),
+    };
     bar.iter().for_each(ProgressBar::finish);
     let CacheManifest { pairs, tokens, bytes_per_token, .. } = &manifest;
     let megabytes = manifest.bytes() as f64 / 1e6;

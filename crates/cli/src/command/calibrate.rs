@@ -9,7 +9,7 @@ use training_wheels::{CalibrationTrial, HelpCost};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{DataFlags, ModelFlags, at_least_1};
+use crate::flags::{DataFlags, ModelFlags, RemoteFlags, at_least_1};
 use crate::run;
 use crate::screen::calibration_bar::CalibrationBar;
 use crate::screen::console;
@@ -17,7 +17,8 @@ use crate::screen::console;
 const EXAMPLES: &str = "\
 Examples:
   wheels calibrate --student distilled --teacher teacher --data valid.jsonl
-  wheels calibrate --student small --teacher large --data valid.jsonl --measure max-prob --rates 5,10,20";
+  wheels calibrate --student small --teacher large --data valid.jsonl --measure max-prob --rates 5,10,20
+  wheels calibrate --student distilled --teacher http://localhost:8000/v1 --teacher-model large --data valid.jsonl";
 
 /// Finds when a student asks and what its teacher accepts at given rates of help.
 ///
@@ -34,7 +35,7 @@ pub(crate) struct Flags {
     /// The folder of the student. calibration.json is written here, and replaces the one that is there.
     #[arg(long, value_name = "DIR")]
     student: PathBuf,
-    /// The teacher: a folder or a model of the hub.
+    /// The teacher: a folder, a model of the hub, or the address of a server with OpenAI's API.
     #[arg(long, value_name = "MODEL")]
     teacher: PathBuf,
     /// Data that neither model was trained on: JSON lines, a JSON list, CSV or TSV.
@@ -68,6 +69,8 @@ pub(crate) struct Flags {
     /// Print the thresholds without writing calibration.json.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    remote: RemoteFlags,
     #[command(flatten)]
     models: ModelFlags,
 }
@@ -107,8 +110,15 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         return Err(format!("{student} is no folder, and calibration.json is written into it: give a folder").into());
     }
     let (device, dtype) = flags.models.open()?;
-    let student = run::trained_model_folder(&flags.student)?;
-    let pair = Pair::open(&student, run::trained_model_folder(&flags.teacher)?, (&device, dtype))?;
+    let folder = run::trained_model_folder(&flags.student)?;
+    let student = TextModel::open(&folder, (&device, dtype))?;
+    let remote = flags.remote.connect(Some(&flags.teacher), &student.tokenizer)?;
+    let teacher = match remote {
+        Some(_) => student.clone(),
+        None => TextModel::open(run::trained_model_folder(&flags.teacher)?, (&device, dtype))?,
+    };
+    // With a teacher behind a server, the student is a pair with itself.
+    let pair = Pair::new(student, teacher)?;
     if matches!(flags.measure, Measure::Help) {
         pair.check_help_token()?;
     }
@@ -137,7 +147,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let bar = CalibrationBar::new(config.rates.len());
     let mut printed = Ok(());
     let mut used = Vec::with_capacity(config.rates.len());
-    let calibration = pair.calibrate(&data, &config, &mut |trial| {
+    let mut on_trial = |trial: &CalibrationTrial| {
         if let Some(line) = bar.show(trial) {
             let CalibrationTrial { rate, threshold, verification, used: help, chrf, .. } = trial;
             used.push(json!({
@@ -147,12 +157,16 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
                 printed = app.output.line(line);
             }
         }
-    })?;
+    };
+    let calibration = match &remote {
+        Some(remote) => pair.student.calibrate_with(remote, &data, &config, &mut on_trial)?,
+        None => pair.calibrate(&data, &config, &mut on_trial)?,
+    };
     let mut file = None;
     if flags.dry_run {
         console::say(format_args!("calibration.json is not written (--dry-run)"));
     } else {
-        let path = TextModel::save_calibration(&calibration, &student)?;
+        let path = TextModel::save_calibration(&calibration, &folder)?;
         console::say(format_args!("wrote {}: the student now asks by these thresholds", path.display()));
         file = Some(path);
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use training_wheels::decode::DecodeStats;
+use training_wheels::decode::{BudgetUnit, DecodeStats};
 use training_wheels::prelude::*;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -21,6 +21,7 @@ Examples:
   wheels generate --task summary < descriptions.txt > summaries.txt
   wheels generate --most-calls 3 \"a library for reading and writing image files\"
   wheels generate --student distilled --teacher teacher --budget 10% --file texts.txt --json
+  wheels generate --student distilled --teacher http://localhost:8000/v1 --teacher-model large --file texts.txt
   wheels generate --teacher HuggingFaceTB/SmolLM2-135M-Instruct --chat \"Name three colours.\"";
 
 /// The number of texts that are answered together. Their answers are printed before the next texts are answered.
@@ -178,6 +179,9 @@ impl Job<'_> {
             if decoded.trajectories[0].is_truncated() {
                 self.output.line(screen::note("(cut at the length limit)"))?;
             }
+            for failure in &decoded.trajectories[0].failures {
+                self.output.line(screen::note(&format!("(finished without the teacher: {})", failure.reason)))?;
+            }
             stats += decoded.stats;
         }
         Ok(stats)
@@ -188,7 +192,7 @@ impl Job<'_> {
         let pair = &self.writers.pair;
         let decoder = self.flags.batching.set(self.writers.decoder());
         let bar = console::bar(Some(texts.len() as u64), "{bar:30} {pos}/{len} texts, {per_sec}, {eta} left");
-        let (mut stats, mut cut) = (DecodeStats::default(), 0);
+        let (mut stats, mut cut, mut failed) = (DecodeStats::default(), 0, 0);
         for (index, (texts, prompts)) in texts.chunks(TOGETHER).zip(prompts.chunks(TOGETHER)).enumerate() {
             let seed = if index == 0 { self.seed() } else { self.seed().nth((index * TOGETHER) as u64) };
             let decoded = decoder.decode(prompts, seed)?;
@@ -196,6 +200,7 @@ impl Job<'_> {
                 self.output.json(&AnswerLine { source, answer })?;
                 self.output.line(&answer.text)?;
                 cut += usize::from(answer.truncated);
+                failed += usize::from(!answer.failures.is_empty());
             }
             bar.inc(texts.len() as u64);
             stats += decoded.stats;
@@ -203,6 +208,9 @@ impl Job<'_> {
         bar.finish_and_clear();
         if cut > 0 {
             log::warn!("{cut} of {} texts were cut at the length limit (--max-new-tokens)", texts.len());
+        }
+        if failed > 0 {
+            log::warn!("{failed} of {} texts were finished without the teacher, whose calls failed", texts.len());
         }
         Ok(stats)
     }
@@ -227,7 +235,13 @@ fn tell(flags: &Flags, writers: &Writers, stats: &DecodeStats) {
     let budget = match (flags.most_calls, writers.budget) {
         (Some(calls), _) => format!("for about {calls} calls in each text at most"),
         (None, percent @ HelpBudget::Percent(_)) => format!("{percent} of the tokens in each text, rounded up"),
+        (None, HelpBudget::Tokens(number)) if writers.unit == BudgetUnit::Calls => {
+            format!("{number} calls in each text")
+        }
         (None, tokens @ HelpBudget::Tokens(_)) => format!("{tokens} in each text"),
     };
     console::say(format_args!("\nbudget   {budget}; enforced: the student gets no help while it is spent\n{stats}"));
+    if let Some(remote) = &writers.remote {
+        console::say(format_args!("server   {}", remote.spending()));
+    }
 }

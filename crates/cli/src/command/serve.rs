@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 use training_wheels::prelude::*;
 use wheels_serve::{ApiKey, Served, Server, ServerConfig};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{PairFlags, Writer};
+use crate::flags::{PairFlags, Writer, Writers, at_least_1};
 use crate::run::interrupt::{self, Phase};
 use crate::screen::console;
 
@@ -18,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   wheels serve
   wheels serve --student distilled --teacher teacher --budget 10% --max-budget 20%
+  wheels serve --student distilled --teacher http://localhost:8000/v1 --teacher-model large
   wheels serve --model Qwen/Qwen2.5-1.5B-Instruct --listen 127.0.0.1:8001
 
 The last one serves one model alone, which can be the teacher of a student on another machine.";
@@ -86,12 +86,20 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         Some(model) => (Served::model(flags.models.open_alone(model)?)?, HelpBudget::percent(0)),
         None => {
             let writers = flags.models.open()?;
-            let (rule, budget) = (writers.help_rule(), writers.budget);
-            let served = match (writers.writer, rule) {
-                (Writer::Pair, None) => Served::pair(writers.pair)?,
-                (Writer::Pair, Some(rule)) => Served::pair_with_help_rule(writers.pair, rule),
-                (Writer::Student | Writer::Teacher, _) => Served::model(writers.pair.student)?,
+            let rule = writers.help_rule();
+            let Writers { writer, pair, remote, budget, unit, verification, .. } = writers;
+            let mut served = match (writer, remote) {
+                (Writer::Pair, None) => Served::pair(pair),
+                (Writer::Pair, Some(teacher)) => Served::remote(pair.student, teacher)?,
+                (Writer::Student | Writer::Teacher, _) => Served::model(pair.student)?,
             };
+            served = served.with_budget_unit(unit);
+            if let Some(rule) = rule {
+                served = served.with_help_rule(rule);
+            }
+            if let Some(verification) = verification {
+                served = served.with_verification(verification);
+            }
             (served, budget)
         }
     };
@@ -122,8 +130,4 @@ impl ServerFlags {
             api_key: ApiKey::from_env(),
         }
     }
-}
-
-fn at_least_1() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }

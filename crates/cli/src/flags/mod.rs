@@ -6,6 +6,7 @@ mod generation;
 mod models;
 mod names;
 mod pair;
+mod remote;
 mod task;
 
 use clap::builder::RangedU64ValueParser;
@@ -16,6 +17,7 @@ pub(crate) use generation::GenerationFlags;
 pub(crate) use models::ModelFlags;
 pub(crate) use names::with_flags;
 pub(crate) use pair::{PairFlags, Writer, Writers};
+pub(crate) use remote::{RemoteFlags, url};
 pub(crate) use task::Task;
 
 /// The parser of a number that must be at least 1.

@@ -3,9 +3,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+use training_wheels::decode::{BudgetUnit, Verification};
 use training_wheels::prelude::*;
+use training_wheels::remote::{RemoteTeacher, TokenExchange};
 use training_wheels::text::ChatPrompt;
 
+use super::remote::{RemoteFlags, url};
 use super::{GenerationFlags, ModelFlags, Task};
 use crate::run;
 
@@ -19,7 +23,8 @@ pub(crate) struct PairFlags {
     /// The student: a folder or a model of the hub. Without --teacher, it writes alone.
     #[arg(long, value_name = "MODEL")]
     student: Option<PathBuf>,
-    /// The teacher: a folder or a model of the hub. Without --student, it writes alone.
+    /// The teacher: a folder, a model of the hub, or the address of a server with OpenAI's API. Without --student, a model
+    /// writes alone.
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
     /// Without --student and --teacher: the task of the sample models, which are part of the program.
@@ -34,10 +39,28 @@ pub(crate) struct PairFlags {
     /// Ask when the most likely token has a lower probability than this. For a student that has not learned to ask.
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     ask_below: Option<f64>,
+    /// What budgets count.
+    #[arg(long, value_enum, default_value_t)]
+    budget_unit: Unit,
+    /// Let the teacher only answer, and verify nothing, whatever the student's calibration says.
+    #[arg(long)]
+    no_verification: bool,
+    #[command(flatten)]
+    remote: RemoteFlags,
     #[command(flatten)]
     pub(crate) generation: GenerationFlags,
     #[command(flatten)]
     models: ModelFlags,
+}
+
+/// What a budget counts.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Unit {
+    /// Tokens of the teacher.
+    #[default]
+    Tokens,
+    /// Calls of the teacher. A server can bring several tokens with each (--span).
+    Calls,
 }
 
 /// Who writes.
@@ -48,12 +71,18 @@ pub(crate) enum Writer {
     Teacher,
 }
 
-/// The models that write, opened. A model alone is a pair with itself.
+/// The models that write, opened.
 pub(crate) struct Writers {
     pub(crate) writer: Writer,
+    /// A model without a teacher on this machine is a pair with itself.
     pub(crate) pair: Pair,
+    /// The teacher, if it is behind a server.
+    pub(crate) remote: Option<RemoteTeacher>,
     /// The budget of each text. 0% for a model alone.
     pub(crate) budget: HelpBudget,
+    pub(crate) unit: BudgetUnit,
+    /// What replaces the verification of the student's calibration.
+    pub(crate) verification: Option<Verification>,
     ask_below: Option<f64>,
 }
 
@@ -79,7 +108,11 @@ impl PairFlags {
     /// # Errors
     /// If a model does not open, if the student cannot ask, or if there is a budget and nobody to ask.
     pub(crate) fn open(&self) -> Result<Writers, Box<dyn Error>> {
+        let server = self.teacher.as_deref().and_then(url);
         let (writer, alone) = match (&self.student, &self.teacher) {
+            (None, Some(_)) if server.is_some() => {
+                return Err("a teacher behind a server needs a student on this machine: give --student".into());
+            }
             (Some(student), None) => (Writer::Student, Some(student)),
             (None, Some(teacher)) => (Writer::Teacher, Some(teacher)),
             _ => (Writer::Pair, None),
@@ -99,6 +132,10 @@ impl PairFlags {
                 let model = open(name)?;
                 Pair::new(model.clone(), model)?
             }
+            (None, Some(student), Some(_)) if server.is_some() => {
+                let student = open(student)?;
+                Pair::new(student.clone(), student)?
+            }
             (None, Some(student), Some(teacher)) => Pair::new(open(student)?, open(teacher)?)?,
             _ => Pair::from_files(embedded.student, embedded.teacher, (&device, dtype))?,
         };
@@ -106,8 +143,18 @@ impl PairFlags {
             pair.check_asks()?;
         }
         self.generation.set(&mut pair.student.generation);
-        let budget = if alone.is_some() { HelpBudget::percent(0) } else { self.budget.unwrap_or(BUDGET) };
-        Ok(Writers { writer, pair, budget, ask_below: self.ask_below })
+        Ok(Writers {
+            writer,
+            remote: self.remote.connect(self.teacher.as_deref(), &pair.student.tokenizer)?,
+            pair,
+            budget: if alone.is_some() { HelpBudget::percent(0) } else { self.budget.unwrap_or(BUDGET) },
+            unit: match self.budget_unit {
+                Unit::Tokens => BudgetUnit::Tokens,
+                Unit::Calls => BudgetUnit::Calls,
+            },
+            verification: self.no_verification.then(Verification::default),
+            ask_below: self.ask_below,
+        })
     }
 }
 
@@ -117,6 +164,7 @@ impl Writers {
     /// # Errors
     /// If there is a system text and no chat template.
     pub(crate) fn use_chat_template(&mut self, system: Option<&str>) -> Result<bool, Box<dyn Error>> {
+        let exchange = self.remote.as_ref().map(|remote| remote.features().tokens);
         let TextModel { template, tokenizer, .. } = &mut self.pair.student;
         if template.chat.is_none() && tokenizer.chat_template().is_some() {
             template.chat = Some(ChatPrompt::default());
@@ -125,6 +173,13 @@ impl Writers {
             (Some(chat), Some(system)) => chat.system = Some(system.to_owned()),
             (None, Some(_)) => return Err("--system needs a model with a chat template".into()),
             _ => {}
+        }
+        if template.chat.is_some() && exchange == Some(TokenExchange::Text) {
+            return Err(
+                "the server of --teacher takes texts and no token ids, so that it cannot read a conversation as the \
+                 student does: use a server that takes token ids, such as vLLM or `wheels serve`"
+                    .into(),
+            );
         }
         Ok(template.chat.is_some())
     }
@@ -136,11 +191,20 @@ impl Writers {
 
     /// The decoder of these models.
     pub(crate) fn decoder(&self) -> BudgetedDecoder<'_> {
-        match (self.writer, self.help_rule()) {
-            (Writer::Student, _) => self.pair.student_alone(),
-            (Writer::Teacher, _) => self.pair.teacher_alone(),
-            (Writer::Pair, None) => self.pair.decoder(),
-            (Writer::Pair, Some(rule)) => self.pair.decoder_with(self.pair.policy().with_help_rule(rule)),
+        let policy = || {
+            let policy = self.pair.policy();
+            self.help_rule().map_or(policy, |rule| policy.with_help_rule(rule))
+        };
+        let decoder = match (self.writer, &self.remote) {
+            (Writer::Student, _) => return self.pair.student_alone(),
+            (Writer::Teacher, _) => return self.pair.teacher_alone(),
+            (Writer::Pair, None) => self.pair.decoder_with(policy()),
+            (Writer::Pair, Some(remote)) => self.pair.decoder_of(policy(), remote),
+        };
+        let decoder = decoder.with_budget_unit(self.unit);
+        match self.verification {
+            Some(verification) => decoder.with_verification(verification),
+            None => decoder,
         }
     }
 }

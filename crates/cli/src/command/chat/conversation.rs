@@ -158,6 +158,9 @@ impl Conversation {
             }
             _ => format!("[{} tokens", answer.tokens),
         };
+        for failure in &answer.failures {
+            status += &format!("; finished without the teacher: {}", failure.reason);
+        }
         if answer.truncated {
             status += "; cut at the length limit";
         }
