@@ -31,6 +31,8 @@ pub(crate) enum Phase {
     Writing,
     /// A server hears the signal too, and lets running texts end.
     Serving,
+    /// An answer of a chat is written.
+    Answering,
 }
 
 /// Handles Ctrl-C from here on.
@@ -45,6 +47,9 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
         }
         if in_phase(Phase::Serving) && !STOP.swap(true, Ordering::SeqCst) {
             console::say(format_args!("stopping when the running texts end; Ctrl-C again stops at once"));
+            return;
+        }
+        if in_phase(Phase::Answering) && !STOP.swap(true, Ordering::SeqCst) {
             return;
         }
         console::clear();
@@ -71,9 +76,15 @@ pub(crate) fn enter(phase: Phase) {
     }
 }
 
-/// Whether the run is asked to stop after its step.
+/// Whether the run is asked to stop after its step, or an answer after its token.
 pub(crate) fn stops() -> bool {
     STOP.load(Ordering::SeqCst)
+}
+
+/// Notes that an answer has ended, and returns whether it was stopped. From here on, Ctrl-C ends the program again.
+pub(crate) fn answered() -> bool {
+    PHASE.store(Phase::Start as u8, Ordering::SeqCst);
+    STOP.swap(false, Ordering::SeqCst)
 }
 
 /// Ends the program at Ctrl-C.

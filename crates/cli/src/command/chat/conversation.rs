@@ -3,11 +3,12 @@
 use std::error::Error;
 
 use serde::Serialize;
-use training_wheels::decode::DecodeStats;
+use training_wheels::decode::{BudgetedDecoder, DecodeStats, Decoded, End, NewText, Trajectory};
 use training_wheels::prelude::*;
 use training_wheels::text::{Example, Message, Role, TextError};
 
 use crate::flags::{Writer, Writers};
+use crate::run::interrupt::{self, Phase};
 use crate::screen::{self, LiveText, Output, console};
 
 /// A conversation, and what of the budgets was spent in it.
@@ -114,14 +115,16 @@ impl Conversation {
         let Pair { student, .. } = &self.writers.pair;
         let decoder = self.writers.decoder();
         let seed = self.seed.nth(self.answers as u64);
-        let prompts = std::slice::from_ref(&prompt);
+        let mut stopped = false;
         let decoded = if output.is_terminal() {
             let mut live = LiveText::new(output, &student.tokenizer, self.writer() == Writer::Pair);
-            let decoded = decoder.decode_with(prompts, seed, &mut live)?;
+            interrupt::enter(Phase::Answering);
+            let decoded = decode_until_stopped(&decoder, NewText::new(&prompt, seed.nth(0)), &mut live);
+            stopped = interrupt::answered();
             live.finish()?;
-            decoded
+            decoded?
         } else {
-            decoder.decode(prompts, seed)?
+            decoder.decode(std::slice::from_ref(&prompt), seed)?
         };
         let answer = self.writers.pair.answers(&decoded)?.remove(0);
         let budget = self.budget();
@@ -136,7 +139,7 @@ impl Conversation {
         self.stats += decoded.stats;
         self.turns.drain(..forgotten);
         if output.is_terminal() {
-            console::say(format_args!("{}", screen::note(&self.status(&answer, [spent, left], forgotten))));
+            console::say(format_args!("{}", screen::note(&self.status(&answer, [spent, left], forgotten, stopped))));
         }
         if self.has_turns() {
             self.turns.push(Message::new(Role::User, text));
@@ -146,7 +149,7 @@ impl Conversation {
     }
 
     /// What was spent and what is left, in one line.
-    fn status(&self, answer: &Answer, [spent, left]: [usize; 2], forgotten: usize) -> String {
+    fn status(&self, answer: &Answer, [spent, left]: [usize; 2], forgotten: usize, stopped: bool) -> String {
         let mut status = match self.writer() {
             Writer::Pair => {
                 let DecodeStats { tokens: all, help_given: all_spent, .. } = self.stats;
@@ -161,7 +164,9 @@ impl Conversation {
         for failure in &answer.failures {
             status += &format!("; finished without the teacher: {}", failure.reason);
         }
-        if answer.truncated {
+        if stopped {
+            status += "; stopped";
+        } else if answer.truncated {
             status += "; cut at the length limit";
         }
         if forgotten > 0 {
@@ -182,4 +187,23 @@ impl Conversation {
             }
         }
     }
+}
+
+/// Decodes a text until it ends, or until Ctrl-C, after which it is like one that was cut.
+fn decode_until_stopped(
+    decoder: &BudgetedDecoder<'_>,
+    text: NewText<'_>,
+    live: &mut LiveText<'_>,
+) -> Result<Decoded, Box<dyn Error>> {
+    let vocabulary = decoder.vocabulary()?;
+    let mut session = decoder.session(&vocabulary)?;
+    let index = session.add(&[text])?.start;
+    while !session.is_idle() && !interrupt::stops() {
+        if let Some((_, trajectory)) = session.round(live)?.pop() {
+            return Ok(Decoded { trajectories: vec![trajectory], stats: session.stats() });
+        }
+    }
+    session.cancel(index);
+    let trajectory = Trajectory { steps: live.steps(), end: End::Length, failures: vec![] };
+    Ok(Decoded { trajectories: vec![trajectory], stats: session.stats() })
 }

@@ -25,7 +25,8 @@ Examples:
 const COMMANDS: &str = "\
 /budget 10%   the most that the teacher may write in each answer; without a number: the budget, and what was spent
 /reset        forget the conversation
-/quit         end (or Ctrl-D)";
+/quit         end (or Ctrl-D)
+Ctrl-C        stop the answer, which stays in the conversation as far as it is written; without an answer: end";
 
 /// Talks with a student that asks its teacher within the budget.
 ///

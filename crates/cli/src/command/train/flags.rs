@@ -35,7 +35,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) fields: DataFlags,
     /// The folder of the run. A run that is there goes on.
-    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    #[arg(long, value_name = "DIR", default_value = "trained", help_heading = "Run")]
     pub(crate) out: PathBuf,
     /// The folder or hub name of a model to start from, with its tokenizer and prompt template. If absent: random weights.
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab", "help_token", "d_model", "layers", "decoder_layers"], value_name = "MODEL", help_heading = "Model")]
