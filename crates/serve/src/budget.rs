@@ -1,16 +1,27 @@
 //! The budgets of requests, and the largest one that the server grants.
 
+use training_wheels::decode::BudgetUnit;
 use training_wheels::text::HelpBudget;
 
-/// Reads a budget. A call of the teacher brings one token here, so "8 calls" are "8 tokens".
+/// Reads a budget. `counted` is what budgets count, or None if each call brings one token, so that "8 calls" are "8
+/// tokens".
 ///
 /// # Errors
 /// What is wrong, to show to a client.
-pub(crate) fn parse(text: &str) -> Result<HelpBudget, String> {
+pub(crate) fn parse(text: &str, counted: Option<BudgetUnit>) -> Result<HelpBudget, String> {
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.strip_suffix("calls").or_else(|| lower.strip_suffix("call"));
     let budget = number.map_or_else(|| text.to_owned(), |number| format!("{number} tokens"));
-    budget.parse().map_err(|error: training_wheels::text::TextError| error.to_string())
+    let budget = budget.parse().map_err(|error: training_wheels::text::TextError| error.to_string())?;
+    match (budget, counted) {
+        (HelpBudget::Tokens(_), Some(BudgetUnit::Tokens)) if number.is_some() => {
+            Err(format!("the budgets of this server count tokens, of which a call can bring several, not {text:?}"))
+        }
+        (HelpBudget::Tokens(_), Some(BudgetUnit::Calls)) if number.is_none() => {
+            Err(format!("the budgets of this server count calls, not {text:?}; state it as \"8 calls\""))
+        }
+        _ => Ok(budget),
+    }
 }
 
 /// Checks that a budget of a text of at most `length` tokens is within the ceiling of the server.
@@ -46,10 +57,14 @@ mod tests {
             ("1 Call", HelpBudget::tokens(1)),
             ("8 tokens", HelpBudget::tokens(8)),
         ] {
-            assert_eq!(parse(text), Ok(budget), "{text}");
+            assert_eq!(parse(text, None), Ok(budget), "{text}");
         }
         for wrong in ["calls", "many calls", "8 cats", "-1 calls"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong, None).is_err(), "{wrong}");
+        }
+        for (text, tokens, calls) in [("8 tokens", true, false), ("8 calls", false, true), ("8%", true, true)] {
+            let is_read = [BudgetUnit::Tokens, BudgetUnit::Calls].map(|counted| parse(text, Some(counted)).is_ok());
+            assert_eq!(is_read, [tokens, calls], "{text}");
         }
     }
 

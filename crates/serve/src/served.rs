@@ -88,6 +88,11 @@ impl Served {
         !matches!(self.teacher, ServedTeacher::None)
     }
 
+    /// What budgets count. None if each call of the teacher brings one token.
+    pub(crate) fn counted(&self) -> Option<BudgetUnit> {
+        matches!(self.teacher, ServedTeacher::Remote(_)).then_some(self.unit)
+    }
+
     pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
         let mut decoder = match &self.teacher {
             ServedTeacher::Local => self.pair.decoder_with(self.policy()),

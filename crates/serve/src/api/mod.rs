@@ -25,6 +25,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 use tower_http::catch_panic::CatchPanicLayer;
+use training_wheels::decode::BudgetUnit;
 use training_wheels::text::{GenerationConfig, Seed};
 
 use crate::engine::{Job, Queue};
@@ -41,6 +42,8 @@ pub(crate) struct App {
     queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     has_teacher: bool,
+    /// What budgets count. None if each call of the teacher brings one token.
+    counted: Option<BudgetUnit>,
     /// Whether an answer can begin with its prompt.
     can_echo: bool,
     /// The model's generation config, within the limits of the server: what holds for a request that does not say it.
@@ -60,6 +63,7 @@ impl App {
             queue,
             metrics,
             has_teacher: served.has_teacher(),
+            counted: served.counted(),
             can_echo: served.continues_prompts(),
             generation: served.pair.student.generation.clone(),
             random: RandomState::new(),

@@ -96,8 +96,8 @@ fn budget(fields: &mut Fields, app: &App, max_new_tokens: Option<usize>) -> Resu
     let invalid = |message: String| ApiError::invalid("budget", message);
     let given = match fields.take::<Value>("budget")? {
         None => None,
-        Some(Value::String(text)) => Some(budget::parse(&text).map_err(invalid)?),
-        Some(Value::Number(number)) => Some(budget::parse(&number.to_string()).map_err(invalid)?),
+        Some(Value::String(text)) => Some(budget::parse(&text, app.counted).map_err(invalid)?),
+        Some(Value::Number(number)) => Some(budget::parse(&number.to_string(), None).map_err(invalid)?),
         Some(other) => return Err(invalid(format!("`budget` is {other}; state it as \"20%\" or \"8 tokens\""))),
     };
     if !app.has_teacher {
