@@ -96,11 +96,12 @@ impl<'a> Batch<'a> {
         std::mem::take(&mut self.finished)
     }
 
-    /// Ends a text, whose row is then removed like that of a finished one.
-    pub(crate) fn cancel(&mut self, prompt_index: usize) {
-        if let Some(sequence) = self.sequences.iter_mut().find(|sequence| sequence.prompt_index == prompt_index) {
-            sequence.cancel();
-        }
+    /// Ends a text where it is, removes its row, and returns it. None if it is not being decoded.
+    pub(crate) fn cancel(&mut self, prompt_index: usize) -> Option<Trajectory> {
+        self.sequences.iter_mut().find(|sequence| sequence.prompt_index == prompt_index)?.cancel();
+        self.clear();
+        let place = self.finished.iter().position(|text| text.0 == prompt_index)?;
+        Some(self.finished.remove(place).1)
     }
 
     /// The work so far.
@@ -344,9 +345,7 @@ impl<'a> Batch<'a> {
         for sequence in self.sequences.extract_if(.., |sequence| sequence.is_done()) {
             self.stats.tokens += sequence.steps.len() as u64;
             self.stats.help_given += sequence.ledger.spent() as u64;
-            if !sequence.is_cancelled {
-                self.finished.push((sequence.prompt_index, sequence.into_trajectory()));
-            }
+            self.finished.push((sequence.prompt_index, sequence.into_trajectory()));
         }
     }
 }

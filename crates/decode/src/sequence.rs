@@ -28,8 +28,6 @@ pub(crate) struct Sequence {
     end: Option<End>,
     /// The experts that cannot help with this text any more.
     failures: Vec<HelpFailure>,
-    /// Whether the text was cancelled: nobody waits for it any more.
-    pub(crate) is_cancelled: bool,
     max_tokens: usize,
     sampler: Sampler,
     /// The help rule of this text. An adaptive rule changes after each call.
@@ -93,7 +91,6 @@ impl Sequence {
             call: None,
             reported: 0,
             end: (limit == 0).then_some(End::Length),
-            is_cancelled: false,
             failures: Vec::new(),
             max_tokens: limit,
             sampler,
@@ -132,7 +129,6 @@ impl Sequence {
 
     /// Ends the text where it is, with the call that it may wait for.
     pub(crate) fn cancel(&mut self) {
-        self.is_cancelled = true;
         self.call = None;
         self.end = Some(End::Length);
     }

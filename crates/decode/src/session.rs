@@ -124,10 +124,10 @@ impl<'a> DecodeSession<'a> {
         Ok(first..self.begun)
     }
 
-    /// Ends a text where it is, so that its row is free. It is not among the results of [`round`](Self::round). Nothing
-    /// happens if it is not being decoded.
-    pub fn cancel(&mut self, index: usize) {
-        self.batch.cancel(index);
+    /// Ends a text where it is, so that its row is free, and returns what was written. It is then not among the results of
+    /// [`round`](Self::round). None if it is not being decoded.
+    pub fn cancel(&mut self, index: usize) -> Option<Trajectory> {
+        self.batch.cancel(index)
     }
 
     /// Adds a token, or an answer of an expert, to each text that does not wait for others to ask. Returns the texts that

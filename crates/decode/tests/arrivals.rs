@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use support::*;
 use wheels_decode::{
-    BudgetedDecoder, DecodeError, DecodeStats, Experts, HelpRule, NewText, Policy, Readout, Sampler, Step, Teacher,
-    Trajectory,
+    BudgetedDecoder, DecodeError, DecodeStats, End, Experts, HelpRule, NewText, Policy, Readout, Sampler, Step,
+    Teacher, Trajectory,
 };
 use wheels_text::{HelpBudget, Prompt, Seed};
 
@@ -156,7 +156,9 @@ fn a_cancelled_text_frees_its_row_and_gets_no_more_steps() {
     session.add(&[text, text]).unwrap();
     assert_eq!(session.room(), 0);
     assert!(session.round(&mut observer).unwrap().is_empty());
-    session.cancel(0);
+    let cancelled = session.cancel(0).unwrap();
+    assert_eq!((cancelled.steps.len(), cancelled.end, session.stats().tokens), (1, End::Length, 1));
+    assert_eq!(session.cancel(0), None);
     assert_eq!(session.room(), 1);
     session.add(&[text]).unwrap();
     assert!(session.round(&mut observer).unwrap().is_empty());
