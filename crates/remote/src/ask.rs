@@ -53,7 +53,7 @@ impl Question<'_> {
             },
         };
         if !response.tokens.is_empty() || at_end && review_from < text.len() {
-            response.cost = self.teacher.client.meter.price(usage).unwrap_or(1.0) as f32;
+            response.cost = 1.0;
         }
         Ok(Help { response, usage, called: true })
     }

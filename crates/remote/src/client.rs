@@ -126,7 +126,7 @@ impl Client {
         let reply: Result<Reply<C>, RemoteError> = self.post(path, body, size);
         self.outage.record(started, reply.as_ref().err());
         let result = reply.and_then(|reply| {
-            let usage = reply.usage.unwrap_or_default();
+            let usage = reply.usage.unwrap_or(size);
             Ok((read(self.first(reply)?)?, usage))
         });
         self.outage.report(&self.server, result.as_ref().err());

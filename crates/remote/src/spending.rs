@@ -82,11 +82,6 @@ impl Meter {
         self.lock().spent
     }
 
-    /// The price of some tokens. None without prices.
-    pub(crate) fn price(&self, usage: TokenUsage) -> Option<f64> {
-        self.prices.map(|prices| prices.of(usage.prompt_tokens, usage.completion_tokens))
-    }
-
     /// Sets aside the most that a call can use.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use crate::{RemoteApi, RemoteConfig, RemoteError, ServerFeatures, Spending, Text
 /// A teacher behind an OpenAI-compatible server. It is an [`Expert`], and it writes texts and log-probs for training.
 ///
 /// A call sends the expert's prompt and the text so far, and brings up to [`RemoteConfig::span`] tokens. The texts of a
-/// batch are sent at the same time, up to [`RemoteConfig::concurrency`] of them. An answer costs 1, or its price if
-/// [`RemoteConfig::prices`] are set.
+/// batch are sent at the same time, up to [`RemoteConfig::concurrency`] of them. An answer costs 1;
+/// [`spending`](Self::spending) has the price of all calls.
 ///
 /// # Failures
 /// If a call fails in all its attempts, or an answer cannot be used, the student finishes that text alone:
