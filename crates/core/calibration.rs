@@ -4,8 +4,8 @@ use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{
-    BudgetedDecoder, Calibration, CalibrationPoint, Confidence, DecodeStats, Decoded, Decoder, Enforcement, Expert,
-    FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
+    BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence, DecodeStats, Decoded, Decoder, Enforcement,
+    Expert, FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
 };
 use crate::eval::{CallCost, Evaluation, PairCost};
 use crate::lm::LanguageModel;
@@ -34,6 +34,9 @@ pub struct CalibrationConfig {
     /// What help costs. A verification is chosen only if it does not cost more than plain answers at the same rate.
     #[config(default = "HelpCost::Calls")]
     pub cost: HelpCost,
+    /// What a rate counts: tokens of the teacher, or its calls.
+    #[config(default = "BudgetUnit::Tokens")]
+    pub budget_unit: BudgetUnit,
     /// The search for a threshold ends when the help used differs from the rate by at most this fraction of the tokens.
     #[config(default = 0.005)]
     pub tolerance: f64,
@@ -55,7 +58,7 @@ pub enum HelpCost {
     /// The calls of the teacher, as for a teacher on another machine.
     #[default]
     Calls,
-    /// The tokens that the teacher reads in its calls, prompts not counted.
+    /// The tokens that the teacher reads in its calls. The prompt counts only if each call sends it, as to a server.
     Tokens,
     /// The time at batch size 1, from the measured costs of the calls of both models on this machine
     /// ([`PairCost::latency`]). Tokens that are rolled back cost time. Only for a pair.
@@ -111,7 +114,7 @@ impl Pair {
 
 impl TextModel {
     /// As [`Pair::calibrate`], with any expert as this student's teacher, such as one behind a server. Each of its answers
-    /// must cost 1. Verifications that the expert [cannot do](Expert::check_verification) are left out.
+    /// must cost 1, as those of a remote teacher do. Verifications that the expert [cannot do](Expert::check_verification) are left out.
     ///
     /// # Errors
     /// As [`Pair::calibrate`], [`Error::UnknownCost`] if the configuration counts time, and [`Error::ExpertFailed`] if a
@@ -269,7 +272,10 @@ impl Search<'_> {
             (self.on_trial)(&trial);
             let cost = self.cost(&output.stats);
             // In the unit of the rate: whichever of help and cost is nearer to its limit.
-            let used = limit.map_or(used, |limit| used.max(rate * cost / limit.cost));
+            let used = match limit {
+                Some(limit) if limit.cost > 0.0 => used.max(rate * cost / limit.cost),
+                _ => used,
+            };
             Ok::<_, Error>((used, Costed { trial, cost }))
         })
     }
@@ -289,7 +295,8 @@ impl Search<'_> {
     }
 
     fn decoder<'d>(&'d self, policy: Policy<'d>) -> BudgetedDecoder<'d> {
-        self.student.decoder_of(policy, self.expert).with_batch_size(self.config.batch_size)
+        let decoder = self.student.decoder_of(policy, self.expert).with_batch_size(self.config.batch_size);
+        decoder.with_budget_unit(self.config.budget_unit)
     }
 
     /// What the help of some texts cost, per token. Only ratios matter.

@@ -32,6 +32,18 @@ impl TextModel {
         BudgetedDecoder::new(policy, experts).with_generation(&self.generation)
     }
 
+    /// Checks that an expert can verify tokens as this student's calibration says.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if it cannot.
+    pub fn check_expert(&self, expert: &dyn Expert) -> Result<(), Error> {
+        let points = self.calibration.as_ref().map_or(&[][..], |calibration| calibration.points());
+        for point in points.iter().filter(|point| !point.verification.is_none()) {
+            expert.check_verification(&point.verification)?;
+        }
+        Ok(())
+    }
+
     /// Writes the answer to one text with the help of an expert. The decoder enforces the budget.
     ///
     /// # Errors
