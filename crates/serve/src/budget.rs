@@ -24,11 +24,25 @@ pub(crate) fn parse(text: &str, counted: Option<BudgetUnit>) -> Result<HelpBudge
     }
 }
 
+/// A budget as [`parse`] reads it.
+pub(crate) fn shown(budget: HelpBudget, counted: Option<BudgetUnit>) -> String {
+    match (budget, counted) {
+        (HelpBudget::Tokens(1), Some(BudgetUnit::Calls)) => "1 call".into(),
+        (HelpBudget::Tokens(number), Some(BudgetUnit::Calls)) => format!("{number} calls"),
+        _ => budget.to_string(),
+    }
+}
+
 /// Checks that a budget of a text of at most `length` tokens is within the ceiling of the server.
 ///
 /// # Errors
 /// What is wrong, to show to a client.
-pub(crate) fn check(budget: HelpBudget, ceiling: HelpBudget, length: usize) -> Result<(), String> {
+pub(crate) fn check(
+    budget: HelpBudget,
+    ceiling: HelpBudget,
+    length: usize,
+    counted: Option<BudgetUnit>,
+) -> Result<(), String> {
     let granted = match (budget, ceiling) {
         (HelpBudget::Percent(budget), HelpBudget::Percent(ceiling)) => budget <= ceiling,
         (HelpBudget::Tokens(budget), HelpBudget::Tokens(ceiling)) => budget <= ceiling,
@@ -36,10 +50,12 @@ pub(crate) fn check(budget: HelpBudget, ceiling: HelpBudget, length: usize) -> R
         (HelpBudget::Tokens(budget), HelpBudget::Percent(ceiling)) => budget == 0 || ceiling == 100,
         (HelpBudget::Percent(_), HelpBudget::Tokens(ceiling)) => budget.most(length) <= ceiling as usize,
     };
-    let unit = match ceiling {
-        HelpBudget::Percent(_) => "percent",
-        HelpBudget::Tokens(_) => "tokens",
+    let unit = match (ceiling, counted) {
+        (HelpBudget::Percent(_), _) => "percent",
+        (HelpBudget::Tokens(_), Some(BudgetUnit::Calls)) => "calls",
+        (HelpBudget::Tokens(_), _) => "tokens",
     };
+    let [budget, ceiling] = [budget, ceiling].map(|budget| shown(budget, counted));
     let message =
         format!("a budget of {budget} is above this server's ceiling of {ceiling}; state it in {unit}, up to it");
     if granted { Ok(()) } else { Err(message) }
@@ -66,6 +82,11 @@ mod tests {
             let is_read = [BudgetUnit::Tokens, BudgetUnit::Calls].map(|counted| parse(text, Some(counted)).is_ok());
             assert_eq!(is_read, [tokens, calls], "{text}");
         }
+        for counted in [None, Some(BudgetUnit::Tokens), Some(BudgetUnit::Calls)] {
+            for budget in [HelpBudget::percent(20), HelpBudget::tokens(1), HelpBudget::tokens(8)] {
+                assert_eq!(parse(&shown(budget, counted), counted), Ok(budget));
+            }
+        }
     }
 
     #[test]
@@ -83,7 +104,7 @@ mod tests {
             (percent(20), tokens(20), 101, false),
             (percent(20), tokens(20), usize::MAX, false),
         ] {
-            assert_eq!(check(budget, ceiling, length).is_ok(), granted, "{budget} of {length} within {ceiling}");
+            assert_eq!(check(budget, ceiling, length, None).is_ok(), granted, "{budget} of {length} within {ceiling}");
         }
     }
 }

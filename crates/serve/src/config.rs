@@ -82,7 +82,7 @@ impl ServerConfig {
                 return Err(ServeError::Setting { setting, problem: "it is 0; it must be 1 or more".into() });
             }
         }
-        crate::budget::check(self.default_budget, self.max_budget, self.max_new_tokens)
+        crate::budget::check(self.default_budget, self.max_budget, self.max_new_tokens, None)
             .map_err(|problem| ServeError::Setting { setting: "max_budget", problem })
     }
 

@@ -6,6 +6,9 @@ use training_wheels::text::{
 
 use crate::{Served, ServerConfig};
 
+const NO_CONVERSATIONS: &str =
+    "the teacher of this server is behind another one that takes texts and no token ids, and cannot read conversations";
+
 /// Makes prompts of texts, token ids and conversations.
 pub(crate) struct Prompter {
     pub(crate) tokenizer: Tokenizer,
@@ -15,6 +18,7 @@ pub(crate) struct Prompter {
     chat: PromptTemplate,
     max_tokens: usize,
     vocab_size: usize,
+    reads_conversations: bool,
 }
 
 impl Prompter {
@@ -33,7 +37,14 @@ impl Prompter {
             template.clone().with_max_tokens(if is_plain { max_tokens } else { limit })
         };
         let template = (!is_plain).then(|| chat.clone());
-        Self { tokenizer: student.tokenizer.clone(), template, chat, max_tokens, vocab_size: served.vocab_size() }
+        Self {
+            tokenizer: student.tokenizer.clone(),
+            template,
+            chat,
+            max_tokens,
+            vocab_size: served.vocab_size(),
+            reads_conversations: served.reads_conversations(),
+        }
     }
 
     /// The prompt of a text: by the template of the student's prompt.json, or else the text as it is.
@@ -43,6 +54,7 @@ impl Prompter {
     pub(crate) fn of_text(&self, text: &str, budget: HelpBudget) -> Result<Prompt, String> {
         let written = |error: TextError| training_wheels::report(&error);
         match &self.template {
+            Some(template) if template.chat.is_some() && !self.reads_conversations => Err(NO_CONVERSATIONS.into()),
             Some(template) => template.prompt(&self.tokenizer, text, budget).map_err(written),
             None => self.of_ids(self.tokenizer.encode_prompt(text).map_err(written)?, budget),
         }
@@ -71,6 +83,9 @@ impl Prompter {
     /// # Errors
     /// What is wrong, to show to a client.
     pub(crate) fn of_messages(&self, messages: Vec<Message>, budget: HelpBudget) -> Result<Prompt, String> {
+        if self.chat.chat.is_some() && !self.reads_conversations {
+            return Err(NO_CONVERSATIONS.into());
+        }
         let mut turns = messages;
         match turns.pop() {
             Some(Message { role: Role::User, content }) => {

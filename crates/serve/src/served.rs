@@ -2,7 +2,7 @@
 
 use training_wheels::decode::{BudgetUnit, BudgetedDecoder, HelpRule, Policy, Verification};
 use training_wheels::lm::LanguageModel;
-use training_wheels::remote::RemoteTeacher;
+use training_wheels::remote::{RemoteTeacher, TokenExchange};
 use training_wheels::text::Prompt;
 use training_wheels::{Pair, TextModel};
 
@@ -75,12 +75,24 @@ impl Served {
     }
 
     /// # Errors
-    /// [`ServeError::Model`] if the student can ask neither by its help token, nor by a calibration, nor by a rule.
+    /// [`ServeError::Model`] if the student can ask neither by its help token, nor by a calibration, nor by a rule, or if the
+    /// teacher cannot verify tokens as the calibration says.
     pub(crate) fn check(&self) -> Result<(), ServeError> {
         if self.has_teacher() && self.help_rule.is_none() {
             self.pair.check_asks()?;
         }
-        Ok(())
+        match (&self.teacher, self.help_rule, self.verification) {
+            (ServedTeacher::Remote(teacher), None, None) => Ok(self.pair.student.check_expert(teacher.as_ref())?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the teacher can read conversations: not if it is sent their text, which it would read as one message.
+    pub(crate) fn reads_conversations(&self) -> bool {
+        match &self.teacher {
+            ServedTeacher::Remote(teacher) => teacher.features().tokens == TokenExchange::Ids,
+            ServedTeacher::Local | ServedTeacher::None => true,
+        }
     }
 
     /// Whether the student can ask.

@@ -7,6 +7,7 @@ use training_wheels::text::HelpBudget;
 
 use super::answer::{Answer, Text};
 use super::{App, unix_time};
+use crate::budget;
 use crate::engine::{Author, End, Piece, ScoredToken, Usage};
 
 /// The shape of an answer.
@@ -121,7 +122,7 @@ impl Format {
             "teacher_calls": total.teacher_calls,
             "teacher_failures": total.teacher_failures,
             "teacher_prompt_tokens": teacher_prompt_tokens,
-            "budget": self.budget,
+            "budget": self.budget.map(|budget| budget::shown(budget, self.app.counted)),
         })
     }
 

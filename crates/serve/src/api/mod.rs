@@ -31,7 +31,7 @@ use training_wheels::text::{GenerationConfig, Seed};
 use crate::engine::{Job, Queue};
 use crate::metrics::Metrics;
 use crate::prompter::Prompter;
-use crate::{Served, ServerConfig};
+use crate::{Served, ServerConfig, budget};
 use error::ApiError;
 use format::{Format, Shape};
 
@@ -202,8 +202,8 @@ impl App {
             "created": self.started,
             "owned_by": "training-wheels",
             "has_teacher": self.has_teacher,
-            "default_budget": self.has_teacher.then_some(default_budget),
-            "max_budget": self.has_teacher.then_some(max_budget),
+            "default_budget": self.has_teacher.then(|| budget::shown(*default_budget, self.counted)),
+            "max_budget": self.has_teacher.then(|| budget::shown(*max_budget, self.counted)),
             "max_tokens": max_new_tokens,
         })
     }

@@ -110,7 +110,7 @@ fn budget(fields: &mut Fields, app: &App, max_new_tokens: Option<usize>) -> Resu
     }
     let budget = given.unwrap_or(app.config.default_budget);
     let length = max_new_tokens.unwrap_or(app.generation.max_new_tokens);
-    budget::check(budget, app.config.max_budget, length).map_err(invalid)?;
+    budget::check(budget, app.config.max_budget, length, app.counted).map_err(invalid)?;
     Ok(budget)
 }
 

@@ -99,8 +99,9 @@ impl Engine {
         let now = Instant::now();
         let cut = self.queue.phase() == Phase::Cut;
         for (index, writer) in writers.extract_if(.., |_, writer| cut || writer.is_over(now)) {
-            session.cancel(index);
-            self.metrics.ended(if cut { writer.fail(Failure::Stopping) } else { writer.leave() });
+            let trajectory = session.cancel(index);
+            let failures = trajectory.map_or(0, |trajectory| trajectory.failures.len());
+            self.metrics.ended(if cut { writer.fail(Failure::Stopping) } else { writer.leave(failures) });
         }
     }
 

@@ -153,13 +153,19 @@ impl<'m> Writer<'m> {
         self.metrics.calls.inc_by(calls as u64);
     }
 
+    fn count_failures(&mut self, failures: usize) {
+        self.usage.teacher_failures = failures;
+        self.metrics.failures.inc_by(failures as u64);
+    }
+
     /// Whether the text is to be ended before the model ends it.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.transcript.is_stopped() || self.failure.is_some() || self.job.is_abandoned() || self.job.deadline <= now
     }
 
-    /// Ends a text that [is over](Self::is_over).
-    pub(crate) fn leave(mut self) -> Ending {
+    /// Ends a text that [is over](Self::is_over), in which so many calls of the teacher failed.
+    pub(crate) fn leave(mut self, failures: usize) -> Ending {
+        self.count_failures(failures);
         if let Some(failure) = self.failure.take() {
             return self.fail(failure);
         }
@@ -180,8 +186,7 @@ impl<'m> Writer<'m> {
         if accepted && !self.transcript.is_stopped() {
             self.count_calls(1);
         }
-        self.usage.teacher_failures = trajectory.failures.len();
-        self.metrics.failures.inc_by(trajectory.failures.len() as u64);
+        self.count_failures(trajectory.failures.len());
         let finished = self.transcript.finish().map_err(|error| Failure::Model(error.to_string()));
         if let Some(failure) = self.failure.take().or(finished.err()) {
             return self.fail(failure);

@@ -74,6 +74,7 @@ fn a_server_of_a_student_asks_a_teacher_behind_another_server() {
     };
     let answer = by_calls.complete(json!({ "prompt": "one and two", "budget": "2 calls", "max_tokens": 12 }));
     assert_eq!(counts(&answer), [2, 4, 0], "{answer}");
+    assert_eq!(answer["usage"]["budget"], "2 calls");
     let message = remote.refused(json!({ "prompt": "one and two", "budget": "2 calls" }));
     assert!(message.contains("count tokens"), "{message}");
 

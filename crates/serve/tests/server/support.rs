@@ -1,5 +1,6 @@
 //! A server for the tests, and what they send to it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -152,11 +153,15 @@ pub(crate) fn llama() -> TextModel {
     llama_of(5)
 }
 
-/// Held while random weights are made.
-static SEEDING: Mutex<()> = Mutex::new(());
+/// The models by their seeds. They are made once, because all tests share the random numbers of the device.
+static LLAMAS: Mutex<BTreeMap<u64, TextModel>> = Mutex::new(BTreeMap::new());
 
 /// The same with the weights of another seed.
 pub(crate) fn llama_of(seed: u64) -> TextModel {
+    LLAMAS.lock().unwrap().entry(seed).or_insert_with(|| random_llama(seed)).clone()
+}
+
+fn random_llama(seed: u64) -> TextModel {
     let folder = tempfile::tempdir().unwrap();
     let device = Device::flex();
     let lines = ["one and two", "three and four"].map(str::to_owned);
@@ -167,12 +172,8 @@ pub(crate) fn llama_of(seed: u64) -> TextModel {
         "initializer_range": 0.2, "eos_token_id": 1, "pad_token_id": 0, "bos_token_id": null,
     }))
     .unwrap();
-    let model = {
-        // All tests share the seed of the device.
-        let _alone = SEEDING.lock().unwrap();
-        device.seed(seed);
-        Student::new(Pretrained::Llama(config.init(&device).unwrap()))
-    };
+    device.seed(seed);
+    let model = Student::new(Pretrained::Llama(config.init(&device).unwrap()));
     let (template, generation) = (PromptTemplate::default(), GenerationConfig::default().with_max_new_tokens(12));
     let model = TextModel { model, tokenizer, template, generation, calibration: None, prices: None };
     model.save(&folder, FloatFormat::F32).unwrap();
