@@ -55,6 +55,11 @@ fn texts_and_thresholds_are_those_with_the_teacher_on_this_machine() {
     });
     assert_eq!(remote, local);
     assert!(remote["helped"].as_u64() > Some(0), "{remote}");
+    let by_calls = ["--span", "3", "--budget", "5 calls", TEXT];
+    let [printed, messages] = succeeds(command("generate", &student, &server.url).args(by_calls));
+    let [answer, stats] = &lines(&printed)[..] else { panic!("one text: {printed}") };
+    let [calls, tokens] = [&stats["help_given"], &answer["helped"]].map(|count| count.as_u64().unwrap_or_default());
+    assert!((1..tokens).contains(&calls), "{calls} calls bring {tokens} tokens: {messages}");
 
     let data = folder.path().join("valid.jsonl");
     let sample: Vec<&str> = TRANSLATION.sample.lines().filter(|line| line.len() < 120).take(12).collect();
@@ -81,14 +86,14 @@ fn a_text_is_finished_without_a_teacher_that_fails_and_a_calibration_is_not() {
     let (server, [student, _]) = start(folder.path());
     // The first calls find out what the server can do.
     let mut generate = command("generate", &student, &server.url);
-    let [printed, messages] = succeeds(generate.args(["--budget", "50%", "--max-calls", "6", TEXT, TEXT]));
+    let [printed, messages] = succeeds(generate.args(["--budget", "50%", "--cap-calls", "6", TEXT, TEXT]));
     let answers = lines(&printed);
     assert!(answers[..2].iter().any(|answer| answer["failures"][0]["reason"] == "spending_cap"), "{printed}");
     assert!(messages.contains("finished without the teacher"), "{messages}");
     let data = folder.path().join("valid.jsonl");
     fs::write(&data, TRANSLATION.sample.lines().take(4).collect::<Vec<_>>().join("\n")).expect("a file");
     let mut calibrate = command("calibrate", &student, &server.url);
-    let message = fails(calibrate.arg("--data").arg(&data).args(["--rates", "20", "--max-calls", "6"]));
+    let message = fails(calibrate.arg("--data").arg(&data).args(["--rates", "20", "--cap-calls", "6"]));
     assert!(message.contains("would be wrong"), "{message}");
 
     server.fail_always(Some(Fault::Drop));
@@ -106,11 +111,18 @@ fn flags_that_do_not_fit_are_refused_by_name() {
         let arguments = arguments.iter().map(|argument| if *argument == "STUDENT" { student } else { argument });
         let message = fails(wheels("generate").args(["--device", "cpu"]).args(arguments).arg(TEXT));
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!message.contains("sk-secret"), "{message}");
     };
     refused(&["--student", "STUDENT", "--teacher", url], &["--teacher-model"]);
     refused(&["--teacher", url, "--teacher-model", MODEL], &["--student"]);
     refused(&["--student", "STUDENT", "--teacher", url, "--teacher-model", "none"], &["none", MODEL]);
     refused(&["--span", "3"], &["--span", "--teacher"]);
     refused(&["--prices", "1"], &["0.5,1.5"]);
-    refused(&["--max-cost", "1"], &["--prices"]);
+    refused(&["--cap-cost", "1"], &["--prices"]);
+    refused(&["--budget", "3 tokens", "--budget-unit", "calls"], &["--budget-unit"]);
+    refused(&["--student", "STUDENT", "--no-verification"], &["--no-verification", "--teacher"]);
+    refused(&["--student", "STUDENT", "--teacher", url, "--api-key-env", "sk-secret"], &["environment variable"]);
+    // What the library calls its options are flags here.
+    let timeout = ["--student", "STUDENT", "--teacher", url, "--teacher-model", MODEL, "--call-timeout", "0"];
+    refused(&timeout, &["--call-timeout is 0"]);
 }

@@ -35,7 +35,7 @@ pub(crate) struct Flags {
     /// tokenizer. If absent: the embedded teacher.
     #[arg(long)]
     teacher: Option<PathBuf>,
-    /// The folder or hub name of a student, if its prompt template is not that of the teacher.
+    /// The folder or hub name of a student, if its prompt template is not that of the teacher. Needed with a server.
     #[arg(long)]
     student: Option<PathBuf>,
     /// The data: JSON lines, a JSON list, CSV or TSV, of any size. If absent: the embedded sample.
@@ -46,9 +46,10 @@ pub(crate) struct Flags {
     /// The folder for the cache.
     #[arg(long, default_value = "teacher-cache")]
     out: PathBuf,
-    /// The number of most likely tokens to keep at each position, with the mass of all others.
-    #[arg(long, default_value_t = 64, value_parser = at_least_1())]
-    top_k: usize,
+    /// The number of most likely tokens to keep at each position, with the mass of all others. If absent: 64, or 20 of a teacher
+    /// behind a server. Servers have limits: vLLM gives 20 unless it is told otherwise.
+    #[arg(long, value_parser = at_least_1())]
+    top_k: Option<usize>,
     /// Keep the teacher's hidden states and its output head, which give the whole distribution.
     #[arg(long, conflicts_with = "top_k")]
     hidden: bool,
@@ -73,6 +74,10 @@ pub(crate) struct Flags {
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     run::check_out(&flags.out, FolderContent::TeacherCache)?;
+    flags.remote.check(flags.teacher.as_deref())?;
+    if flags.remote.has_span() {
+        return Err("--span is for help: a cache scores texts that are given".into());
+    }
     let (device, dtype) = flags.models.open()?;
     let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
         Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
@@ -89,16 +94,19 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         (None, None) => return Err("a teacher behind a server needs --student, whose tokenizer it must have".into()),
     };
     let student = student.with_help_token("teacher")?;
-    let remote = flags.remote.connect(flags.teacher.as_deref(), &student.tokenizer)?;
+    let remote = flags.remote.connect(flags.teacher.as_deref(), &student)?;
     let sample = Dataset::from_reader(TRANSLATION.sample.as_bytes(), "the sample")?;
     let data: TrainingData<'_> = match &flags.data {
         Some(path) => flags.fields.stream(path, "tokenising")?.into(),
         None => (&sample).into(),
     };
+    let is_remote = remote.is_some();
+    let (top_k, temperature) = if is_remote { (20, 1.0) } else { (64, 0.7) };
+    let (top_k, temperature) = (flags.top_k.unwrap_or(top_k), flags.temperature.unwrap_or(temperature));
     let config = TeacherCacheConfig::new()
-        .with_content(if flags.hidden { CacheContent::HiddenStates } else { CacheContent::TopK(flags.top_k) })
+        .with_content(if flags.hidden { CacheContent::HiddenStates } else { CacheContent::TopK(top_k) })
         .with_half_precision(!flags.full_precision)
-        .with_teacher_temperature(flags.temperature.unwrap_or(if remote.is_some() { 1.0 } else { 0.7 }))
+        .with_teacher_temperature(temperature)
         .with_shard_bytes(flags.file_mb << 20);
     let mut bar = None;
     let on_progress = &mut |progress| {
@@ -111,7 +119,10 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     };
     let manifest = match (remote, teacher) {
         (Some(remote), _) => {
-            student.cache_remote_teacher(&remote, data, flags.max_tokens, &config, &flags.out, on_progress)?
+            let scored =
+                student.cache_remote_teacher(&remote, data, flags.max_tokens, &config, &flags.out, on_progress);
+            console::say(format_args!("the server was asked for {}", remote.spending()));
+            scored?
         }
         (None, Some(teacher)) => {
             Pair::new(student, teacher)?.cache_teacher(data, flags.max_tokens, &config, &flags.out, on_progress)?
@@ -123,8 +134,10 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let megabytes = manifest.bytes() as f64 / 1e6;
     console::say(format_args!(
         "{bytes_per_token} bytes per token; {tokens} tokens of {pairs} examples take {megabytes:.1} MB\n\
-         the cache is in {}: train with wheels distill --teacher-cache {0}",
-        flags.out.display()
+         the cache is in {}: train with wheels distill --teacher-cache {0}{}",
+        flags.out.display(),
+        // The default of training is that of a teacher on this machine.
+        if is_remote { " --set rollout.teacher_temperature=1" } else { "" }
     ));
     app.output.json(&json!({ "out": flags.out, "examples": pairs, "tokens": tokens, "bytes": manifest.bytes() }))?;
     Ok(())

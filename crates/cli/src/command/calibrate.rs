@@ -9,7 +9,7 @@ use training_wheels::{CalibrationTrial, HelpCost};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{DataFlags, ModelFlags, RemoteFlags, at_least_1};
+use crate::flags::{DataFlags, ModelFlags, RemoteFlags, Unit, at_least_1};
 use crate::run;
 use crate::screen::calibration_bar::CalibrationBar;
 use crate::screen::console;
@@ -29,6 +29,9 @@ Examples:
 ///
 /// Help changes a text, and so how often the student asks in the rest of it. Each trial therefore decodes the texts with
 /// the teacher in the loop, without enforced budgets.
+///
+/// With a teacher behind a server, that is many calls: a rate takes 5 to 30 trials, and each decodes all texts with help. Give few
+/// --texts and --rates, and a cap.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
@@ -63,6 +66,9 @@ pub(crate) struct Flags {
     /// than plain answers.
     #[arg(long, value_enum, default_value = "calls")]
     optimise: Optimise,
+    /// What the rates count.
+    #[arg(long, value_enum, default_value = "tokens")]
+    budget_unit: Unit,
     /// Let the teacher only answer, and verify nothing.
     #[arg(long)]
     no_verification: bool,
@@ -109,10 +115,11 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         let student = flags.student.display();
         return Err(format!("{student} is no folder, and calibration.json is written into it: give a folder").into());
     }
+    flags.remote.check(Some(&flags.teacher))?;
     let (device, dtype) = flags.models.open()?;
     let folder = run::trained_model_folder(&flags.student)?;
     let student = TextModel::open(&folder, (&device, dtype))?;
-    let remote = flags.remote.connect(Some(&flags.teacher), &student.tokenizer)?;
+    let remote = flags.remote.connect(Some(&flags.teacher), &student)?;
     let teacher = match remote {
         Some(_) => student.clone(),
         None => TextModel::open(run::trained_model_folder(&flags.teacher)?, (&device, dtype))?,
@@ -136,6 +143,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let mut config = CalibrationConfig::new()
         .with_confidence(confidence)
         .with_cost(cost)
+        .with_budget_unit(flags.budget_unit.into())
         .with_texts(flags.texts)
         .with_rates(flags.rates.iter().map(|percent| percent / 100.0).collect())
         .with_tolerance(flags.tolerance / 100.0)
@@ -169,6 +177,9 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         let path = TextModel::save_calibration(&calibration, &folder)?;
         console::say(format_args!("wrote {}: the student now asks by these thresholds", path.display()));
         file = Some(path);
+    }
+    if let Some(remote) = &remote {
+        console::say(format_args!("the server was asked for {}", remote.spending()));
     }
     printed?;
     app.output.json(&json!({ "file": file, "confidence": calibration.confidence, "points": used }))?;

@@ -234,6 +234,9 @@ fn tell(flags: &Flags, writers: &Writers, stats: &DecodeStats) {
     }
     let budget = match (flags.most_calls, writers.budget) {
         (Some(calls), _) => format!("for about {calls} calls in each text at most"),
+        (None, percent @ HelpBudget::Percent(_)) if writers.unit == BudgetUnit::Calls => {
+            format!("as many calls as {percent} of the tokens in each text, rounded up")
+        }
         (None, percent @ HelpBudget::Percent(_)) => format!("{percent} of the tokens in each text, rounded up"),
         (None, HelpBudget::Tokens(number)) if writers.unit == BudgetUnit::Calls => {
             format!("{number} calls in each text")

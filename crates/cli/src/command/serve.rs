@@ -9,7 +9,7 @@ use wheels_serve::{ApiKey, Served, Server, ServerConfig};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{PairFlags, Writer, Writers, at_least_1};
+use crate::flags::{PairFlags, StatedBudget, Writer, Writers, at_least_1};
 use crate::run::interrupt::{self, Phase};
 use crate::screen::console;
 
@@ -53,8 +53,8 @@ struct ServerFlags {
     #[arg(long = "name", value_name = "NAME", default_value_t = ServerConfig::default().model_name)]
     model_name: String,
     /// The largest budget that a request may state. --budget is that of a request that states none.
-    #[arg(long, value_name = "BUDGET", default_value_t = ServerConfig::default().max_budget)]
-    max_budget: HelpBudget,
+    #[arg(long, value_name = "BUDGET", default_value = "100%")]
+    max_budget: StatedBudget,
     /// The number of texts that are decoded together.
     #[arg(long, value_name = "ROWS", default_value_t = ServerConfig::default().batch_size, value_parser = at_least_1())]
     batch_size: usize,
@@ -117,7 +117,7 @@ impl ServerFlags {
             listen: self.listen,
             model_name: self.model_name.clone(),
             default_budget,
-            max_budget: self.max_budget,
+            max_budget: self.max_budget.budget,
             batch_size: self.batch_size,
             help_batch: self.help_batch,
             queue: self.queue,

@@ -16,7 +16,7 @@ pub(crate) use data::DataFlags;
 pub(crate) use generation::GenerationFlags;
 pub(crate) use models::ModelFlags;
 pub(crate) use names::with_flags;
-pub(crate) use pair::{PairFlags, Writer, Writers};
+pub(crate) use pair::{PairFlags, StatedBudget, Unit, Writer, Writers};
 pub(crate) use remote::{RemoteFlags, url};
 pub(crate) use task::Task;
 

@@ -2,6 +2,8 @@
 
 use clap::Command;
 
+use super::remote::FLAGS;
+
 /// The configurations whose options a file for `--settings` has, and their place in its JSON.
 const IN_CONFIG: [(&str, &str); 5] = [
     ("DistillationConfig", ""),
@@ -56,6 +58,10 @@ fn flags_of(code: &str, program: &Command) -> Option<String> {
 /// The flag for an option, or else its place in the file for `--settings`.
 fn flag(kind: &str, option: &str, program: &Command) -> Option<String> {
     let long = |id: &str| program.get_arguments().find(|arg| arg.get_id() == id)?.get_long();
+    if kind == "RemoteConfig" {
+        let (_, name) = FLAGS.into_iter().find(|(name, _)| *name == option)?;
+        return Some(format!("--{name}"));
+    }
     if let Some(long) = long(option) {
         return Some(format!("--{long}"));
     }

@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use training_wheels::decode::{BudgetUnit, Verification};
 use training_wheels::prelude::*;
-use training_wheels::remote::{RemoteTeacher, TokenExchange};
-use training_wheels::text::ChatPrompt;
+use training_wheels::remote::RemoteTeacher;
+use training_wheels::text::{ChatPrompt, TextError};
 
-use super::remote::{RemoteFlags, url};
+use super::remote::{RemoteFlags, check_conversations, url};
 use super::{GenerationFlags, ModelFlags, Task};
 use crate::run;
 
@@ -23,25 +24,25 @@ pub(crate) struct PairFlags {
     /// The student: a folder or a model of the hub. Without --teacher, it writes alone.
     #[arg(long, value_name = "MODEL")]
     student: Option<PathBuf>,
-    /// The teacher: a folder, a model of the hub, or the address of a server with OpenAI's API. Without --student, a model
-    /// writes alone.
+    /// The teacher: a folder, a model of the hub, or, with --student, the address of a server with OpenAI's API. Without
+    /// --student, it writes alone.
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
     /// Without --student and --teacher: the task of the sample models, which are part of the program.
     #[arg(long, value_enum, default_value = "translation", conflicts_with_all = ["student", "teacher"])]
     task: Task,
-    /// The most that the teacher may write in each text: "20%" or "20" of the tokens, rounded up, or "3 tokens". If absent:
-    /// 20%.
+    /// The most that the teacher may write in each text: "20%" or "20" of the tokens, rounded up, "3 tokens", or "3 calls". If
+    /// absent: 20%.
     ///
     /// The prompt states the budget, and a student that has spent it gets no help.
     #[arg(long, allow_hyphen_values = true)]
-    budget: Option<HelpBudget>,
+    budget: Option<StatedBudget>,
     /// Ask when the most likely token has a lower probability than this. For a student that has not learned to ask.
     #[arg(long, value_name = "PROBABILITY", value_parser = probability)]
     ask_below: Option<f64>,
-    /// What budgets count.
-    #[arg(long, value_enum, default_value_t)]
-    budget_unit: Unit,
+    /// What a budget in percent counts. A budget in tokens or calls says it. If absent: tokens.
+    #[arg(long, value_enum)]
+    budget_unit: Option<Unit>,
     /// Let the teacher only answer, and verify nothing, whatever the student's calibration says.
     #[arg(long)]
     no_verification: bool,
@@ -54,13 +55,44 @@ pub(crate) struct PairFlags {
 }
 
 /// What a budget counts.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Unit {
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Unit {
     /// Tokens of the teacher.
-    #[default]
     Tokens,
     /// Calls of the teacher. A server can bring several tokens with each (--span).
     Calls,
+}
+
+impl From<Unit> for BudgetUnit {
+    fn from(unit: Unit) -> Self {
+        match unit {
+            Unit::Tokens => Self::Tokens,
+            Unit::Calls => Self::Calls,
+        }
+    }
+}
+
+/// A budget as it is given, with the unit that it names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatedBudget {
+    pub(crate) budget: HelpBudget,
+    unit: Option<Unit>,
+}
+
+impl FromStr for StatedBudget {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let plain = text.trim();
+        let number = plain.strip_suffix("calls").or_else(|| plain.strip_suffix("call"));
+        let budget = number.map_or_else(|| text.parse(), |number| format!("{number}tokens").parse())?;
+        let unit = match budget {
+            HelpBudget::Percent(_) => None,
+            HelpBudget::Tokens(_) if number.is_some() => Some(Unit::Calls),
+            HelpBudget::Tokens(_) => Some(Unit::Tokens),
+        };
+        Ok(Self { budget, unit })
+    }
 }
 
 /// Who writes.
@@ -97,6 +129,8 @@ impl PairFlags {
     /// # Errors
     /// If it does not open.
     pub(crate) fn open_alone(&self, name: &Path) -> Result<TextModel, Box<dyn Error>> {
+        self.check_alone()?;
+        self.remote.check(None)?;
         let (device, dtype) = self.models.open()?;
         let mut model = TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?;
         self.generation.set(&mut model.generation);
@@ -117,11 +151,11 @@ impl PairFlags {
             (None, Some(teacher)) => (Writer::Teacher, Some(teacher)),
             _ => (Writer::Pair, None),
         };
-        for (flag, is_given) in [("--budget", self.budget.is_some()), ("--ask-below", self.ask_below.is_some())] {
-            if is_given && alone.is_some() {
-                return Err(format!("{flag} needs --student and --teacher: a model alone gets no help").into());
-            }
+        self.remote.check(self.teacher.as_deref())?;
+        if alone.is_some() {
+            self.check_alone()?;
         }
+        let unit = self.unit()?;
         let (device, dtype) = self.models.open()?;
         let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
             Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
@@ -143,18 +177,50 @@ impl PairFlags {
             pair.check_asks()?;
         }
         self.generation.set(&mut pair.student.generation);
+        let remote = self.remote.connect(self.teacher.as_deref(), &pair.student)?;
+        // A help rule replaces the calibration, and with it what it verifies.
+        if let (Some(remote), false, None) = (&remote, self.no_verification, self.ask_below) {
+            let checked = pair.student.check_expert(remote);
+            checked.map_err(|error| format!("{}; or give --no-verification", training_wheels::report(&error)))?;
+        }
+        let stated = self.budget.map_or(BUDGET, |stated| stated.budget);
         Ok(Writers {
             writer,
-            remote: self.remote.connect(self.teacher.as_deref(), &pair.student.tokenizer)?,
+            remote,
             pair,
-            budget: if alone.is_some() { HelpBudget::percent(0) } else { self.budget.unwrap_or(BUDGET) },
-            unit: match self.budget_unit {
-                Unit::Tokens => BudgetUnit::Tokens,
-                Unit::Calls => BudgetUnit::Calls,
-            },
+            budget: if alone.is_some() { HelpBudget::percent(0) } else { stated },
+            unit,
             verification: self.no_verification.then(Verification::default),
             ask_below: self.ask_below,
         })
+    }
+
+    /// What budgets count.
+    ///
+    /// # Errors
+    /// If the budget says something else than its unit.
+    fn unit(&self) -> Result<BudgetUnit, Box<dyn Error>> {
+        match (self.budget.and_then(|stated| stated.unit), self.budget_unit) {
+            (Some(stated), Some(unit)) if stated != unit => {
+                Err("--budget and --budget-unit differ: leave --budget-unit out".into())
+            }
+            (stated, unit) => Ok(stated.or(unit).unwrap_or(Unit::Tokens).into()),
+        }
+    }
+
+    /// # Errors
+    /// If a flag is given that a model alone cannot heed.
+    fn check_alone(&self) -> Result<(), Box<dyn Error>> {
+        let given = [
+            ("--budget", self.budget.is_some()),
+            ("--ask-below", self.ask_below.is_some()),
+            ("--budget-unit", self.budget_unit.is_some()),
+            ("--no-verification", self.no_verification),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(format!("{flag} needs --student and --teacher: a model alone gets no help").into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -164,7 +230,6 @@ impl Writers {
     /// # Errors
     /// If there is a system text and no chat template.
     pub(crate) fn use_chat_template(&mut self, system: Option<&str>) -> Result<bool, Box<dyn Error>> {
-        let exchange = self.remote.as_ref().map(|remote| remote.features().tokens);
         let TextModel { template, tokenizer, .. } = &mut self.pair.student;
         if template.chat.is_none() && tokenizer.chat_template().is_some() {
             template.chat = Some(ChatPrompt::default());
@@ -174,14 +239,11 @@ impl Writers {
             (None, Some(_)) => return Err("--system needs a model with a chat template".into()),
             _ => {}
         }
-        if template.chat.is_some() && exchange == Some(TokenExchange::Text) {
-            return Err(
-                "the server of --teacher takes texts and no token ids, so that it cannot read a conversation as the \
-                 student does: use a server that takes token ids, such as vLLM or `wheels serve`"
-                    .into(),
-            );
+        let has_chat = template.chat.is_some();
+        if let Some(remote) = &self.remote {
+            check_conversations(remote, &self.pair.student)?;
         }
-        Ok(template.chat.is_some())
+        Ok(has_chat)
     }
 
     /// The rule by which the student asks in place of its own, if the flags say so.

@@ -50,6 +50,7 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
             return;
         }
         if in_phase(Phase::Answering) && !STOP.swap(true, Ordering::SeqCst) {
+            // Mostly the answer stops at once. A call of a teacher behind a server is waited for.
             return;
         }
         console::clear();
@@ -81,8 +82,14 @@ pub(crate) fn stops() -> bool {
     STOP.load(Ordering::SeqCst)
 }
 
-/// Notes that an answer has ended, and returns whether it was stopped. From here on, Ctrl-C ends the program again.
-pub(crate) fn answered() -> bool {
+/// Notes that an answer is being written, which Ctrl-C stops.
+pub(crate) fn begin_answer() {
+    STOP.store(false, Ordering::SeqCst);
+    PHASE.store(Phase::Answering as u8, Ordering::SeqCst);
+}
+
+/// Notes that the answer has ended, and returns whether it was stopped. From here on, Ctrl-C ends the program again.
+pub(crate) fn end_answer() -> bool {
     PHASE.store(Phase::Start as u8, Ordering::SeqCst);
     STOP.swap(false, Ordering::SeqCst)
 }

@@ -42,7 +42,7 @@ pub(crate) struct LiveText<'a> {
 
 /// A step, and what of the text it has printed, with marks.
 struct ShownStep {
-    step: Step,
+    token: u32,
     printed: String,
     in_help: bool,
 }
@@ -67,11 +67,6 @@ impl<'a> LiveText<'a> {
         Ok(())
     }
 
-    /// The steps of the text so far.
-    pub(crate) fn steps(&self) -> Vec<Step> {
-        self.steps.iter().map(|shown| shown.step).collect()
-    }
-
     fn show(&mut self, step: &Step) -> Result<(), Box<dyn Error>> {
         let mut printed = String::new();
         if let Some(text) = self.stream.push(step.token)? {
@@ -79,7 +74,7 @@ impl<'a> LiveText<'a> {
             printed += &text;
             self.output.part(&printed)?;
         }
-        self.steps.push(ShownStep { step: *step, printed, in_help: self.in_help });
+        self.steps.push(ShownStep { token: step.token, printed, in_help: self.in_help });
         Ok(())
     }
 
@@ -102,7 +97,7 @@ impl<'a> LiveText<'a> {
         self.output.part(back(end, start, self.columns))?;
         self.stream = self.tokenizer.stream();
         for step in &self.steps {
-            self.stream.push(step.step.token)?;
+            self.stream.push(step.token)?;
         }
         self.in_help = self.steps.last().is_some_and(|step| step.in_help);
         if self.in_help {

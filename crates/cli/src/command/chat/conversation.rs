@@ -3,12 +3,12 @@
 use std::error::Error;
 
 use serde::Serialize;
-use training_wheels::decode::{BudgetedDecoder, DecodeStats, Decoded, End, NewText, Trajectory};
+use training_wheels::decode::{BudgetedDecoder, DecodeStats, Decoded, NewText};
 use training_wheels::prelude::*;
 use training_wheels::text::{Example, Message, Role, TextError};
 
 use crate::flags::{Writer, Writers};
-use crate::run::interrupt::{self, Phase};
+use crate::run::interrupt;
 use crate::screen::{self, LiveText, Output, console};
 
 /// A conversation, and what of the budgets was spent in it.
@@ -118,9 +118,9 @@ impl Conversation {
         let mut stopped = false;
         let decoded = if output.is_terminal() {
             let mut live = LiveText::new(output, &student.tokenizer, self.writer() == Writer::Pair);
-            interrupt::enter(Phase::Answering);
+            interrupt::begin_answer();
             let decoded = decode_until_stopped(&decoder, NewText::new(&prompt, seed.nth(0)), &mut live);
-            stopped = interrupt::answered();
+            stopped = interrupt::end_answer();
             live.finish()?;
             decoded?
         } else {
@@ -141,7 +141,8 @@ impl Conversation {
         if output.is_terminal() {
             console::say(format_args!("{}", screen::note(&self.status(&answer, [spent, left], forgotten, stopped))));
         }
-        if self.has_turns() {
+        // A model that has said nothing has taken no turn.
+        if self.has_turns() && !(stopped && answer.text.is_empty()) {
             self.turns.push(Message::new(Role::User, text));
             self.turns.push(Message::new(Role::Assistant, answer.text));
         }
@@ -203,7 +204,6 @@ fn decode_until_stopped(
             return Ok(Decoded { trajectories: vec![trajectory], stats: session.stats() });
         }
     }
-    session.cancel(index);
-    let trajectory = Trajectory { steps: live.steps(), end: End::Length, failures: vec![] };
-    Ok(Decoded { trajectories: vec![trajectory], stats: session.stats() })
+    let trajectories = session.cancel(index).into_iter().collect();
+    Ok(Decoded { trajectories, stats: session.stats() })
 }
