@@ -5,7 +5,9 @@ use wheels_text::{Prompt, Seed};
 
 use crate::text_exchange::{continuation, text_of, usable, whole_characters};
 use crate::token_reply::{Expected, ScoredToken, TokenReply};
-use crate::wire::{ChatChoice, ChatMessage, ChatRequest, CompletionChoice, CompletionRequest, PromptInput, TokenUsage};
+use crate::wire::{
+    ChatChoice, ChatMessage, ChatRequest, CompletionChoice, CompletionRequest, PromptInput, Sampling, TokenUsage,
+};
 use crate::{ChatContinuation, RemoteApi, RemoteError, RemotePrompt, RemoteTeacher, TextLogProbs, TokenExchange};
 
 /// The tokens that are requested beyond a span if texts are exchanged, because the end of an answer may be left out.
@@ -214,27 +216,21 @@ pub(crate) struct TextRequest<'a> {
 impl RemoteTeacher {
     /// A request without a prompt and a length.
     pub(crate) fn completion(&self, seed: Seed) -> CompletionRequest {
-        let (temperature, top_k, top_p) = self.sampling();
         CompletionRequest {
             model: self.config.model.clone(),
-            temperature,
-            top_k,
-            top_p,
-            seed: self.seed(seed),
+            sampling: self.sampling(seed),
             ..CompletionRequest::default()
         }
     }
 
-    fn sampling(&self) -> (f64, Option<usize>, Option<f64>) {
+    /// The sampler, as the server gets it. Some servers read the seed as a signed number of 32 bits.
+    fn sampling(&self, seed: Seed) -> Sampling {
         match self.sampler {
-            Sampler::Greedy => (0.0, None, None),
-            Sampler::Sample { temperature, top_k, top_p } => (temperature, top_k, top_p),
+            Sampler::Greedy => Sampling::default(),
+            Sampler::Sample { temperature, top_k, top_p } => {
+                Sampling { temperature, top_k, top_p, seed: Some(seed.0 & 0x7fff_ffff) }
+            }
         }
-    }
-
-    /// The seed for the server's sampler. Some servers read it as a signed number of 32 bits.
-    fn seed(&self, seed: Seed) -> Option<u64> {
-        (self.sampler != Sampler::Greedy).then_some(seed.0 & 0x7fff_ffff)
     }
 
     /// Asks the server to go on with a text. `read` gets its continuation, and whether the text ends there.
@@ -263,16 +259,12 @@ impl RemoteTeacher {
         // A token has at least one byte, and the template of a conversation writes a few tokens for each message.
         let bytes: usize = messages.iter().map(|message| 16 + message.content.as_deref().map_or(0, str::len)).sum();
         let size = TokenUsage { prompt_tokens: bytes as u64, completion_tokens: max_tokens as u64 };
-        let (temperature, top_k, top_p) = self.sampling();
         let continues = (continuation == ChatContinuation::Flags && !written.is_empty()).then_some(true);
         let request = ChatRequest {
             model: self.config.model.clone(),
             messages,
             max_tokens,
-            temperature,
-            top_k,
-            top_p,
-            seed: self.seed(seed),
+            sampling: self.sampling(seed),
             continue_final_message: continues,
             add_generation_prompt: continues.map(|continues| !continues),
         };

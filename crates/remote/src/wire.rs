@@ -18,17 +18,8 @@ pub(crate) struct CompletionRequest {
     pub(crate) prompt: PromptInput,
     /// The largest number of new tokens.
     pub(crate) max_tokens: usize,
-    /// The temperature of the sampler; 0 for the most likely token.
-    pub(crate) temperature: f64,
-    /// Nucleus sampling.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) top_p: Option<f64>,
-    /// Sampling from this number of most likely tokens. Not in OpenAI's own API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) top_k: Option<usize>,
-    /// The seed of the sampler.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) seed: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) sampling: Sampling,
     /// The number of most likely tokens whose log-probs are wanted at each position.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) logprobs: Option<usize>,
@@ -41,6 +32,22 @@ pub(crate) struct CompletionRequest {
     /// vLLM: write tokens as `token_id:ID` instead of as text.
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) return_tokens_as_token_ids: bool,
+}
+
+/// How a server chooses tokens.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Sampling {
+    /// The temperature; 0 for the most likely token.
+    pub(crate) temperature: f64,
+    /// Nucleus sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) top_p: Option<f64>,
+    /// Sampling from this number of most likely tokens. Not in OpenAI's own API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) top_k: Option<usize>,
+    /// The seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// The prompt of a [`CompletionRequest`].
@@ -142,17 +149,8 @@ pub(crate) struct ChatRequest {
     pub(crate) messages: Vec<ChatMessage>,
     /// The largest number of new tokens.
     pub(crate) max_tokens: usize,
-    /// The temperature of the sampler; 0 for the most likely token.
-    pub(crate) temperature: f64,
-    /// Nucleus sampling.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) top_p: Option<f64>,
-    /// Sampling from this number of most likely tokens. Not in OpenAI's own API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) top_k: Option<usize>,
-    /// The seed of the sampler.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) seed: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) sampling: Sampling,
     /// vLLM and SGLang: go on with the last message instead of a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) continue_final_message: Option<bool>,
