@@ -39,6 +39,14 @@ impl Pair {
         Ok(Self { help_token: student.tokenizer.help_token("teacher").ok(), student, teacher })
     }
 
+    /// A model as a pair with itself: a student whose teacher is not on this machine, or a model that writes alone.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), though a model that opens fits itself.
+    pub fn with_itself(model: TextModel) -> Result<Self, Error> {
+        Self::new(model.clone(), model)
+    }
+
     /// Opens the folders of a student and a teacher.
     ///
     /// # Errors

@@ -119,6 +119,9 @@ fn flags_that_do_not_fit_are_refused_by_name() {
     refused(&["--span", "3"], &["--span", "--teacher"]);
     refused(&["--prices", "1"], &["0.5,1.5"]);
     refused(&["--cap-cost", "1"], &["--prices"]);
+    let mut serve = command("serve", &student, url);
+    let message = fails(serve.args(["--listen", "127.0.0.1:0", "--no-verification", "--max-budget", "3 calls"]));
+    assert!(message.contains("--max-budget"), "{message}");
     refused(&["--budget", "3 tokens", "--budget-unit", "calls"], &["--budget-unit"]);
     refused(&["--student", "STUDENT", "--no-verification"], &["--no-verification", "--teacher"]);
     refused(&["--student", "STUDENT", "--teacher", url, "--api-key-env", "sk-secret"], &["environment variable"]);

@@ -142,10 +142,10 @@ impl<'a> BudgetedDecoder<'a> {
     }
 
     /// Lets experts check the tokens that the student wrote since the last call, and roll them back; see
-    /// [`Verification`]. It holds for all texts, and replaces what the policy's calibration says.
+    /// [`Verification`]. It holds for all texts, and replaces what the policy's calibration says. None leaves that.
     #[must_use]
-    pub fn with_verification(mut self, verification: Verification) -> Self {
-        self.settings.verification = Some(verification);
+    pub fn with_verification(mut self, verification: impl Into<Option<Verification>>) -> Self {
+        self.settings.verification = verification.into();
         self
     }
 

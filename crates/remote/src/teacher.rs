@@ -106,6 +106,12 @@ impl RemoteTeacher {
         self.features
     }
 
+    /// Whether conversations arrive as such. If texts are exchanged, a server reads the text of one as one message, unless
+    /// [`with_prompts`](Self::with_prompts) makes its prompts.
+    pub fn reads_conversations(&self) -> bool {
+        self.features.tokens == TokenExchange::Ids || self.prompts.is_some()
+    }
+
     /// What all calls so far have used.
     pub fn spending(&self) -> Spending {
         self.client.meter.spent()

@@ -1,7 +1,7 @@
 //! The budgets of requests, and the largest one that the server grants.
 
-use training_wheels::decode::BudgetUnit;
-use training_wheels::text::HelpBudget;
+use training_wheels::decode::{BudgetUnit, StatedBudget};
+use training_wheels::text::{HelpBudget, TextError};
 
 /// Reads a budget. `counted` is what budgets count, or None if each call brings one token, so that "8 calls" are "8
 /// tokens".
@@ -9,15 +9,12 @@ use training_wheels::text::HelpBudget;
 /// # Errors
 /// What is wrong, to show to a client.
 pub(crate) fn parse(text: &str, counted: Option<BudgetUnit>) -> Result<HelpBudget, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let number = lower.strip_suffix("calls").or_else(|| lower.strip_suffix("call"));
-    let budget = number.map_or_else(|| text.to_owned(), |number| format!("{number} tokens"));
-    let budget = budget.parse().map_err(|error: training_wheels::text::TextError| error.to_string())?;
-    match (budget, counted) {
-        (HelpBudget::Tokens(_), Some(BudgetUnit::Tokens)) if number.is_some() => {
+    let StatedBudget { budget, unit } = text.parse().map_err(|error: TextError| error.to_string())?;
+    match (unit, counted) {
+        (Some(BudgetUnit::Calls), Some(BudgetUnit::Tokens)) => {
             Err(format!("the budgets of this server count tokens, of which a call can bring several, not {text:?}"))
         }
-        (HelpBudget::Tokens(_), Some(BudgetUnit::Calls)) if number.is_none() => {
+        (Some(BudgetUnit::Tokens), Some(BudgetUnit::Calls)) => {
             Err(format!("the budgets of this server count calls, not {text:?}; state it as \"8 calls\""))
         }
         _ => Ok(budget),
@@ -26,11 +23,7 @@ pub(crate) fn parse(text: &str, counted: Option<BudgetUnit>) -> Result<HelpBudge
 
 /// A budget as [`parse`] reads it.
 pub(crate) fn shown(budget: HelpBudget, counted: Option<BudgetUnit>) -> String {
-    match (budget, counted) {
-        (HelpBudget::Tokens(1), Some(BudgetUnit::Calls)) => "1 call".into(),
-        (HelpBudget::Tokens(number), Some(BudgetUnit::Calls)) => format!("{number} calls"),
-        _ => budget.to_string(),
-    }
+    StatedBudget { budget, unit: counted }.to_string()
 }
 
 /// Checks that a budget of a text of at most `length` tokens is within the ceiling of the server.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use training_wheels::decode::BudgetUnit;
 use training_wheels::text::HelpBudget;
 
 use crate::{ApiKey, ServeError};
@@ -66,9 +67,11 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Checks the settings. `counted` is what budgets count, or None if each call of the teacher brings one token.
+    ///
     /// # Errors
     /// [`ServeError::Setting`] if a number is 0 that must not be, or if the default budget is above the ceiling.
-    pub(crate) fn check(&self) -> Result<(), ServeError> {
+    pub(crate) fn check(&self, counted: Option<BudgetUnit>) -> Result<(), ServeError> {
         for (setting, value) in [
             ("batch_size", self.batch_size),
             ("help_batch", self.help_batch),
@@ -82,7 +85,7 @@ impl ServerConfig {
                 return Err(ServeError::Setting { setting, problem: "it is 0; it must be 1 or more".into() });
             }
         }
-        crate::budget::check(self.default_budget, self.max_budget, self.max_new_tokens, None)
+        crate::budget::check(self.default_budget, self.max_budget, self.max_new_tokens, counted)
             .map_err(|problem| ServeError::Setting { setting: "max_budget", problem })
     }
 
@@ -111,12 +114,12 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused() {
-        assert!(ServerConfig::default().check().is_ok());
+        assert!(ServerConfig::default().check(None).is_ok());
         for wrong in [
             ServerConfig { queue: 0, ..ServerConfig::default() },
             ServerConfig { max_budget: HelpBudget::percent(10), ..ServerConfig::default() },
         ] {
-            assert!(matches!(wrong.check(), Err(ServeError::Setting { .. })));
+            assert!(matches!(wrong.check(None), Err(ServeError::Setting { .. })));
         }
     }
 }

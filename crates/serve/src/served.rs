@@ -2,7 +2,7 @@
 
 use training_wheels::decode::{BudgetUnit, BudgetedDecoder, HelpRule, Policy, Verification};
 use training_wheels::lm::LanguageModel;
-use training_wheels::remote::{RemoteTeacher, TokenExchange};
+use training_wheels::remote::RemoteTeacher;
 use training_wheels::text::Prompt;
 use training_wheels::{Pair, TextModel};
 
@@ -40,7 +40,7 @@ impl Served {
     /// # Errors
     /// [`ServeError::Model`] if the student does not fit itself, which no model that opens does.
     pub fn remote(student: TextModel, teacher: RemoteTeacher) -> Result<Self, ServeError> {
-        Ok(Self::new(Pair::new(student.clone(), student)?, ServedTeacher::Remote(Box::new(teacher))))
+        Ok(Self::new(Pair::with_itself(student)?, ServedTeacher::Remote(Box::new(teacher))))
     }
 
     /// A model alone: every budget but "0%" is refused. It can be the teacher of a student on another machine.
@@ -48,7 +48,7 @@ impl Served {
     /// # Errors
     /// [`ServeError::Model`] if the model does not fit itself, which no model that opens does.
     pub fn model(model: TextModel) -> Result<Self, ServeError> {
-        Ok(Self::new(Pair::new(model.clone(), model)?, ServedTeacher::None))
+        Ok(Self::new(Pair::with_itself(model)?, ServedTeacher::None))
     }
 
     fn new(pair: Pair, teacher: ServedTeacher) -> Self {
@@ -56,16 +56,16 @@ impl Served {
     }
 
     /// Sets the rule by which the student asks, whatever the budget: for a student that has not learned to ask. Each text
-    /// still keeps to its budget.
+    /// still keeps to its budget. None leaves what the student has learned.
     #[must_use]
-    pub fn with_help_rule(self, rule: HelpRule) -> Self {
-        Self { help_rule: Some(rule), ..self }
+    pub fn with_help_rule(self, rule: impl Into<Option<HelpRule>>) -> Self {
+        Self { help_rule: rule.into(), ..self }
     }
 
-    /// Sets what the teacher verifies, in place of what the student's calibration says.
+    /// Sets what the teacher verifies, in place of what the student's calibration says. None leaves that.
     #[must_use]
-    pub fn with_verification(self, verification: Verification) -> Self {
-        Self { verification: Some(verification), ..self }
+    pub fn with_verification(self, verification: impl Into<Option<Verification>>) -> Self {
+        Self { verification: verification.into(), ..self }
     }
 
     /// Sets what budgets count: tokens of the teacher, unless this says calls.
@@ -90,7 +90,7 @@ impl Served {
     /// Whether the teacher can read conversations: not if it is sent their text, which it would read as one message.
     pub(crate) fn reads_conversations(&self) -> bool {
         match &self.teacher {
-            ServedTeacher::Remote(teacher) => teacher.features().tokens == TokenExchange::Ids,
+            ServedTeacher::Remote(teacher) => teacher.reads_conversations(),
             ServedTeacher::Local | ServedTeacher::None => true,
         }
     }
@@ -106,15 +106,12 @@ impl Served {
     }
 
     pub(crate) fn decoder(&self, config: &ServerConfig) -> BudgetedDecoder<'_> {
-        let mut decoder = match &self.teacher {
+        let decoder = match &self.teacher {
             ServedTeacher::Local => self.pair.decoder_with(self.policy()),
             ServedTeacher::Remote(teacher) => self.pair.decoder_of(self.policy(), teacher.as_ref()),
             ServedTeacher::None => self.pair.student_alone(),
         };
-        if let (Some(verification), true) = (self.verification, self.has_teacher()) {
-            decoder = decoder.with_verification(verification);
-        }
-        let decoder = decoder.with_budget_unit(self.unit);
+        let decoder = decoder.with_verification(self.verification).with_budget_unit(self.unit);
         decoder.with_batch_size(config.batch_size).with_help_batch(config.help_batch).with_refill(1)
     }
 

@@ -37,7 +37,7 @@ impl Server {
     /// [`ServeError::Setting`] or [`ServeError::Model`] if something does not fit, and [`ServeError::Listen`] if the
     /// address is taken.
     pub fn bind(mut served: Served, config: ServerConfig) -> Result<Self, ServeError> {
-        config.check()?;
+        config.check(served.counted())?;
         served.check()?;
         // This is the limit of texts whose requests have none.
         let generation = &mut served.pair.student.generation;

@@ -1,6 +1,5 @@
 //! `wheels cache-teacher`: the distributions of a teacher, scored once.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::builder::RangedU64ValueParser;
@@ -79,9 +78,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         return Err("--span is for help: a cache scores texts that are given".into());
     }
     let (device, dtype) = flags.models.open()?;
-    let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
-        Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
-    };
+    let open = |name: &Path| run::open_model(name, (&device, dtype));
     let server = flags.teacher.as_deref().and_then(url);
     let teacher = match &flags.teacher {
         Some(_) if server.is_some() => None,

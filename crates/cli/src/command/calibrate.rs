@@ -120,12 +120,10 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let folder = run::trained_model_folder(&flags.student)?;
     let student = TextModel::open(&folder, (&device, dtype))?;
     let remote = flags.remote.connect(Some(&flags.teacher), &student)?;
-    let teacher = match remote {
-        Some(_) => student.clone(),
-        None => TextModel::open(run::trained_model_folder(&flags.teacher)?, (&device, dtype))?,
+    let pair = match remote {
+        Some(_) => Pair::with_itself(student)?,
+        None => Pair::new(student, run::open_model(&flags.teacher, (&device, dtype))?)?,
     };
-    // With a teacher behind a server, the student is a pair with itself.
-    let pair = Pair::new(student, teacher)?;
     if matches!(flags.measure, Measure::Help) {
         pair.check_help_token()?;
     }

@@ -217,7 +217,7 @@ impl Start {
         let open = |folder: &Option<PathBuf>, files, dtype| -> Result<TextModel, Box<dyn Error>> {
             let options = (&device.device, dtype);
             Ok(match folder {
-                Some(folder) => TextModel::open(run::trained_model_folder(folder)?, options)?,
+                Some(folder) => run::open_model(folder, options)?,
                 None => TextModel::from_files("the embedded model", files, options)?,
             })
         };

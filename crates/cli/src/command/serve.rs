@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::json;
+use training_wheels::decode::StatedBudget;
 use training_wheels::prelude::*;
 use wheels_serve::{ApiKey, Served, Server, ServerConfig};
 
 use super::Outcome;
 use crate::command_line::App;
-use crate::flags::{PairFlags, StatedBudget, Writer, Writers, at_least_1};
+use crate::flags::{PairFlags, Writer, Writers, at_least_1};
 use crate::run::interrupt::{self, Phase};
 use crate::screen::console;
 
@@ -53,7 +54,7 @@ struct ServerFlags {
     #[arg(long = "name", value_name = "NAME", default_value_t = ServerConfig::default().model_name)]
     model_name: String,
     /// The largest budget that a request may state. --budget is that of a request that states none.
-    #[arg(long, value_name = "BUDGET", default_value = "100%")]
+    #[arg(long, value_name = "BUDGET", default_value_t = ServerConfig::default().max_budget.into())]
     max_budget: StatedBudget,
     /// The number of texts that are decoded together.
     #[arg(long, value_name = "ROWS", default_value_t = ServerConfig::default().batch_size, value_parser = at_least_1())]
@@ -88,19 +89,16 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
             let writers = flags.models.open()?;
             let rule = writers.help_rule();
             let Writers { writer, pair, remote, budget, unit, verification, .. } = writers;
-            let mut served = match (writer, remote) {
+            let max_unit = flags.server.max_budget.unit;
+            if remote.is_some() && max_unit.is_some_and(|stated| stated != unit) {
+                return Err("--max-budget and --budget-unit differ: budgets count one or the other".into());
+            }
+            let served = match (writer, remote) {
                 (Writer::Pair, None) => Served::pair(pair),
                 (Writer::Pair, Some(teacher)) => Served::remote(pair.student, teacher)?,
                 (Writer::Student | Writer::Teacher, _) => Served::model(pair.student)?,
             };
-            served = served.with_budget_unit(unit);
-            if let Some(rule) = rule {
-                served = served.with_help_rule(rule);
-            }
-            if let Some(verification) = verification {
-                served = served.with_verification(verification);
-            }
-            (served, budget)
+            (served.with_budget_unit(unit).with_help_rule(rule).with_verification(verification), budget)
         }
     };
     let server = Server::bind(served, flags.server.config(budget, flags.models.generation.seed))?;

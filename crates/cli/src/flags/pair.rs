@@ -2,16 +2,15 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::ValueEnum;
-use training_wheels::decode::{BudgetUnit, Verification};
+use training_wheels::decode::{BudgetUnit, StatedBudget, Verification};
 use training_wheels::prelude::*;
 use training_wheels::remote::RemoteTeacher;
-use training_wheels::text::{ChatPrompt, TextError};
+use training_wheels::text::ChatPrompt;
 
 use super::remote::{RemoteFlags, check_conversations, url};
-use super::{GenerationFlags, ModelFlags, Task};
+use super::{GenerationFlags, ModelFlags, Task, refuse};
 use crate::run;
 
 /// The budget if none is given.
@@ -55,7 +54,7 @@ pub(crate) struct PairFlags {
 }
 
 /// What a budget counts.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Unit {
     /// Tokens of the teacher.
     Tokens,
@@ -69,29 +68,6 @@ impl From<Unit> for BudgetUnit {
             Unit::Tokens => Self::Tokens,
             Unit::Calls => Self::Calls,
         }
-    }
-}
-
-/// A budget as it is given, with the unit that it names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StatedBudget {
-    pub(crate) budget: HelpBudget,
-    unit: Option<Unit>,
-}
-
-impl FromStr for StatedBudget {
-    type Err = TextError;
-
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        let plain = text.trim();
-        let number = plain.strip_suffix("calls").or_else(|| plain.strip_suffix("call"));
-        let budget = number.map_or_else(|| text.parse(), |number| format!("{number}tokens").parse())?;
-        let unit = match budget {
-            HelpBudget::Percent(_) => None,
-            HelpBudget::Tokens(_) if number.is_some() => Some(Unit::Calls),
-            HelpBudget::Tokens(_) => Some(Unit::Tokens),
-        };
-        Ok(Self { budget, unit })
     }
 }
 
@@ -132,7 +108,7 @@ impl PairFlags {
         self.check_alone()?;
         self.remote.check(None)?;
         let (device, dtype) = self.models.open()?;
-        let mut model = TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?;
+        let mut model = run::open_model(name, (&device, dtype))?;
         self.generation.set(&mut model.generation);
         Ok(model)
     }
@@ -143,37 +119,30 @@ impl PairFlags {
     /// If a model does not open, if the student cannot ask, or if there is a budget and nobody to ask.
     pub(crate) fn open(&self) -> Result<Writers, Box<dyn Error>> {
         let server = self.teacher.as_deref().and_then(url);
-        let (writer, alone) = match (&self.student, &self.teacher) {
-            (None, Some(_)) if server.is_some() => {
+        // The only model on this machine, unless there are two.
+        let (writer, only) = match (&self.student, &self.teacher, server) {
+            (None, Some(_), Some(_)) => {
                 return Err("a teacher behind a server needs a student on this machine: give --student".into());
             }
-            (Some(student), None) => (Writer::Student, Some(student)),
-            (None, Some(teacher)) => (Writer::Teacher, Some(teacher)),
+            (Some(student), Some(_), Some(_)) => (Writer::Pair, Some(student)),
+            (Some(student), None, _) => (Writer::Student, Some(student)),
+            (None, Some(teacher), None) => (Writer::Teacher, Some(teacher)),
             _ => (Writer::Pair, None),
         };
         self.remote.check(self.teacher.as_deref())?;
-        if alone.is_some() {
+        if writer != Writer::Pair {
             self.check_alone()?;
         }
         let unit = self.unit()?;
         let (device, dtype) = self.models.open()?;
-        let open = |name: &Path| -> Result<TextModel, Box<dyn Error>> {
-            Ok(TextModel::open(run::trained_model_folder(name)?, (&device, dtype))?)
-        };
+        let open = |name: &Path| run::open_model(name, (&device, dtype));
         let embedded = self.task.embedded();
-        let mut pair = match (alone, &self.student, &self.teacher) {
-            (Some(name), ..) => {
-                let model = open(name)?;
-                Pair::new(model.clone(), model)?
-            }
-            (None, Some(student), Some(_)) if server.is_some() => {
-                let student = open(student)?;
-                Pair::new(student.clone(), student)?
-            }
+        let mut pair = match (only, &self.student, &self.teacher) {
+            (Some(name), ..) => Pair::with_itself(open(name)?)?,
             (None, Some(student), Some(teacher)) => Pair::new(open(student)?, open(teacher)?)?,
             _ => Pair::from_files(embedded.student, embedded.teacher, (&device, dtype))?,
         };
-        if alone.is_none() && self.ask_below.is_none() {
+        if writer == Writer::Pair && self.ask_below.is_none() {
             pair.check_asks()?;
         }
         self.generation.set(&mut pair.student.generation);
@@ -183,12 +152,15 @@ impl PairFlags {
             let checked = pair.student.check_expert(remote);
             checked.map_err(|error| format!("{}; or give --no-verification", training_wheels::report(&error)))?;
         }
-        let stated = self.budget.map_or(BUDGET, |stated| stated.budget);
+        let budget = match writer {
+            Writer::Pair => self.budget.map_or(BUDGET, |stated| stated.budget),
+            Writer::Student | Writer::Teacher => HelpBudget::percent(0),
+        };
         Ok(Writers {
             writer,
             remote,
             pair,
-            budget: if alone.is_some() { HelpBudget::percent(0) } else { stated },
+            budget,
             unit,
             verification: self.no_verification.then(Verification::default),
             ask_below: self.ask_below,
@@ -200,11 +172,11 @@ impl PairFlags {
     /// # Errors
     /// If the budget says something else than its unit.
     fn unit(&self) -> Result<BudgetUnit, Box<dyn Error>> {
-        match (self.budget.and_then(|stated| stated.unit), self.budget_unit) {
+        match (self.budget.and_then(|stated| stated.unit), self.budget_unit.map(BudgetUnit::from)) {
             (Some(stated), Some(unit)) if stated != unit => {
                 Err("--budget and --budget-unit differ: leave --budget-unit out".into())
             }
-            (stated, unit) => Ok(stated.or(unit).unwrap_or(Unit::Tokens).into()),
+            (stated, unit) => Ok(stated.or(unit).unwrap_or_default()),
         }
     }
 
@@ -217,10 +189,7 @@ impl PairFlags {
             ("--budget-unit", self.budget_unit.is_some()),
             ("--no-verification", self.no_verification),
         ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => Err(format!("{flag} needs --student and --teacher: a model alone gets no help").into()),
-            None => Ok(()),
-        }
+        refuse(&given, "needs --student and --teacher: a model alone gets no help")
     }
 }
 
@@ -263,11 +232,7 @@ impl Writers {
             (Writer::Pair, None) => self.pair.decoder_with(policy()),
             (Writer::Pair, Some(remote)) => self.pair.decoder_of(policy(), remote),
         };
-        let decoder = decoder.with_budget_unit(self.unit);
-        match self.verification {
-            Some(verification) => decoder.with_verification(verification),
-            None => decoder,
-        }
+        decoder.with_verification(self.verification).with_budget_unit(self.unit)
     }
 }
 

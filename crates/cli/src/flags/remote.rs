@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::Path;
 
 use training_wheels::TextModel;
-use training_wheels::remote::{RemoteConfig, RemoteTeacher, SpendingCap, TokenExchange, TokenPrices};
+use training_wheels::remote::{RemoteConfig, RemoteTeacher, SpendingCap, TokenPrices};
 
-use super::at_least_1;
+use super::{at_least_1, refuse};
 
 /// How a teacher is called whose --teacher is the address of a server, such as http://localhost:8000/v1.
 #[derive(clap::Args)]
@@ -103,13 +103,7 @@ impl RemoteFlags {
             ("--cap-tokens", self.cap_tokens.is_some()),
             ("--prices", self.prices.is_some()),
         ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => {
-                Err(format!("{flag} needs the address of a server as --teacher, such as http://localhost:8000/v1")
-                    .into())
-            }
-            None => Ok(()),
-        }
+        refuse(&given, "needs the address of a server as --teacher, such as http://localhost:8000/v1")
     }
 
     /// Whether one call can bring several tokens.
@@ -121,7 +115,7 @@ impl RemoteFlags {
 /// # Errors
 /// If the prompts are conversations, and the server takes texts: it would read the text of a conversation as one message.
 pub(crate) fn check_conversations(remote: &RemoteTeacher, student: &TextModel) -> Result<(), Box<dyn Error>> {
-    if student.template.chat.is_some() && remote.features().tokens == TokenExchange::Text {
+    if student.template.chat.is_some() && !remote.reads_conversations() {
         return Err(
             "the server of --teacher takes texts and no token ids, so that it cannot read a conversation as the \
              student does: use a server that takes token ids, such as vLLM or `wheels serve`"

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
+use training_wheels::TextModel;
 use training_wheels::distill::FolderContent;
+use training_wheels::lm::LoadOptions;
 
 use crate::screen::console;
 use crate::settings;
@@ -45,6 +47,11 @@ pub(crate) fn trained_model_folder(name: &Path) -> Result<PathBuf, Box<dyn Error
         return Err(format!("{folder} has no model yet: its run has not ended, and `{command}` goes on with it").into());
     }
     Ok(folder)
+}
+
+/// Opens the model of a folder or of the hub.
+pub(crate) fn open_model<'a>(name: &Path, options: impl Into<LoadOptions<'a>>) -> Result<TextModel, Box<dyn Error>> {
+    Ok(TextModel::open(trained_model_folder(name)?, options)?)
 }
 
 /// Checks that an output folder has nothing that would be replaced or mixed with other files. `own` is what the program

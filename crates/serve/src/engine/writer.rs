@@ -163,7 +163,7 @@ impl<'m> Writer<'m> {
         self.transcript.is_stopped() || self.failure.is_some() || self.job.is_abandoned() || self.job.deadline <= now
     }
 
-    /// Ends a text that [is over](Self::is_over), in which so many calls of the teacher failed.
+    /// Ends a text that [is over](Self::is_over), in which this number of calls of the teacher failed.
     pub(crate) fn leave(mut self, failures: usize) -> Ending {
         self.count_failures(failures);
         if let Some(failure) = self.failure.take() {

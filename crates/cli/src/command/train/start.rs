@@ -16,7 +16,7 @@ use crate::run;
 pub(crate) fn start(flags: &Flags, goes_on: bool, device: &burn::tensor::Device) -> Result<TextModel, Box<dyn Error>> {
     let mut start = match &flags.init {
         Some(folder) => {
-            let model = TextModel::open(run::trained_model_folder(folder)?, device)?;
+            let model = run::open_model(folder, device)?;
             match flags.lora {
                 Some(rank) => model.with_lora(
                     &LoraConfig::new(rank)
