@@ -63,6 +63,14 @@ impl CallCost {
 }
 
 impl PairCost {
+    /// The same costs, except that each call of the teacher takes the time of its call with one token, however many tokens
+    /// it reads.
+    #[must_use]
+    pub fn with_equal_teacher_calls(self) -> Self {
+        let seconds_per_call = self.teacher.seconds_per_call + self.teacher.seconds_per_token;
+        Self { teacher: CallCost { seconds_per_call, seconds_per_token: 0.0 }, ..self }
+    }
+
     /// The modelled time per token at batch size 1, divided by the time per token of the teacher alone.
     ///
     /// With c calls and n tokens processed by the student (s) and the teacher (t), a seconds per call, b seconds per
@@ -116,6 +124,7 @@ mod tests {
         assert_eq!(pair.latency(&stats(used(10, 10), used(0, 0))), 0.25);
         // Two calls of the teacher that read nine tokens together.
         assert_eq!(pair.latency(&stats(used(10, 10), used(2, 9))), (10.0 + 6.0 + 9.0) / 40.0);
+        assert_eq!(pair.with_equal_teacher_calls().latency(&stats(used(10, 10), used(2, 9))), (10.0 + 8.0) / 40.0);
     }
 
     #[test]

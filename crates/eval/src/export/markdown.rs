@@ -9,7 +9,7 @@ use crate::{ByMetric, Measurement, Results};
 type Column = (&'static str, fn(&Measurement) -> String);
 
 /// The columns after the decoder.
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     ("Budget", |point| format!("{:.0}%", 100.0 * point.row.budget)),
     ("Help used", |point| format!("{:.1}%", 100.0 * point.row.help_rate)),
     ("Teacher calls per token", |point| format!("{:.3}", point.row.teacher_calls_per_token)),
@@ -19,6 +19,9 @@ const COLUMNS: [Column; 11] = [
     ("ROUGE-L", |point| score(point.intervals.rouge_l)),
     ("Latency, measured", |point| format!("{:.2}", point.latency)),
     ("Latency, modelled", |point| format!("{:.2}", point.latency_modelled)),
+    ("Latency, modelled with equal teacher calls", |point| {
+        point.latency_equal_calls.map_or(String::new(), |latency| format!("{latency:.2}"))
+    }),
     ("vs random help: BLEU, chrF, ROUGE-L", |point| differences(point.row.versus_random.as_ref())),
     ("vs max-prob: BLEU, chrF, ROUGE-L", |point| differences(point.versus_max_prob.as_ref())),
 ];
@@ -53,6 +56,10 @@ impl Results {
              by that of the teacher alone: measured at the batch size of the run, and modelled for batch size 1.",
             self.texts
         );
+        if self.points.iter().any(|point| point.latency_equal_calls.is_some()) {
+            text += " With equal teacher calls, the model takes the time of a teacher call with one token for every teacher \
+                     call, as if the teacher were a large model on a GPU.";
+        }
         let [random, max_prob] = [
             self.points.iter().any(|point| point.row.versus_random.is_some()),
             self.points.iter().any(|point| point.versus_max_prob.is_some()),
@@ -145,6 +152,15 @@ mod tests {
         let markdown = results.to_markdown();
         assert!(markdown.contains("| Latency, modelled |\n|---|---|---|---|---|---|---|---|---|---|\n"), "{markdown}");
         assert!(!markdown.contains("random") && !markdown.contains("bold"), "{markdown}");
+    }
+
+    #[test]
+    fn equal_teacher_calls_are_explained_if_they_are_modelled() {
+        let mut results = old_results();
+        assert!(!results.to_markdown().contains("equal teacher calls"));
+        results.points[0].latency_equal_calls = Some(0.5);
+        let markdown = results.to_markdown();
+        assert!(markdown.contains("With equal teacher calls, the model") && markdown.contains("| 0.98 | 0.50 |"));
     }
 
     #[test]

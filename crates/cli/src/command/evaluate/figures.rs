@@ -16,28 +16,30 @@ use super::flags::Metric;
 use super::systems::System;
 use crate::run::font;
 
-const SIZE: (u32, u32) = (880, 520);
-/// The width of the chart. The legend has the rest.
-const CHART: u32 = 740;
+const SIZE: (u32, u32) = (800, 480);
+/// The width of the chart. The labels at its right side have the rest.
+const CHART: u32 = 670;
 
+/// The largest number of curves in a figure, beside the student and the teacher alone.
+const MAX_CURVES: usize = 7;
 /// Colours that colour-blind people can tell apart, dark enough for a line on white.
-const COLOURS: [RGBColor; 10] = [
-    RGBColor(0, 0, 0),
-    RGBColor(110, 110, 110),
+const COLOURS: [RGBColor; MAX_CURVES] = [
     RGBColor(0, 114, 178),
-    RGBColor(86, 180, 233),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(120, 60, 160),
     RGBColor(140, 90, 40),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 60, 160),
 ];
-/// The distance of two lines in the legend, and the position of the first, pixels.
-const LEGEND_LINE: i32 = 22;
-const LEGEND_TOP: i32 = 60;
 
-/// A chart of points.
+/// The height of a label and the width of one of its characters, pixels.
+const LABEL_HEIGHT: i32 = 17;
+const CHARACTER_WIDTH: i32 = 7;
+/// The distance of a label from its point, pixels.
+const LABEL_DISTANCE: i32 = 9;
+
+/// A chart of points, or of bars if its groups have names.
 pub(crate) struct Figure {
     /// The name of its files, without an extension.
     name: &'static str,
@@ -47,12 +49,13 @@ pub(crate) struct Figure {
     series: Vec<Series>,
     /// The name of the line on which both axes are equal, if it is drawn.
     diagonal: Option<&'static str>,
-    /// The names of the whole numbers on the x axis, if it has names.
-    ticks: Vec<String>,
+    /// The names of the groups of bars. Bar n of each series belongs to group n. Empty for a chart of points.
+    groups: Vec<String>,
 }
 
 struct Series {
     name: String,
+    colour: RGBColor,
     /// x, y, and the ends of the interval of y.
     points: Vec<[f64; 4]>,
     joined: bool,
@@ -72,12 +75,11 @@ pub(crate) fn figures(results: &Results, device: &str, metric: Metric) -> Vec<Fi
     figures
 }
 
-/// Quality against help, teacher calls and latency.
+/// Quality against teacher calls and latency.
 fn quality_figures(points: &[&Measurement], metric: Metric) -> Vec<Figure> {
     type X = fn(&Measurement) -> f64;
     let axes: [(&str, &str, &str, X); 4] = [
-        ("help", "help used", "help used, % of tokens", help_used),
-        ("calls", "teacher calls", "teacher calls per token", |point| point.row.teacher_calls_per_token),
+        ("calls", "teacher calls", "teacher calls, % of tokens", |point| 100.0 * point.row.teacher_calls_per_token),
         ("latency", "measured latency", "time per token at the batch size of the run, teacher alone = 1", |point| {
             point.latency
         }),
@@ -86,6 +88,12 @@ fn quality_figures(points: &[&Measurement], metric: Metric) -> Vec<Figure> {
             "modelled latency",
             "modelled time per token at batch size 1, teacher alone = 1",
             |point| point.latency_modelled,
+        ),
+        (
+            "latency-equal-calls",
+            "modelled latency with a large teacher",
+            "modelled time per token if all teacher calls take the same time, teacher alone = 1",
+            |point| point.latency_equal_calls.expect("measurements of this version have it"),
         ),
     ];
     let score = metric.name();
@@ -117,14 +125,9 @@ fn budget_figure(points: &[&Measurement]) -> Figure {
 fn position_figure(calibrated: &[&Measurement]) -> Figure {
     let series = by_budget(calibrated, |point| point.by_position.to_vec());
     let tenths = calibrated.first().map_or(0, |point| point.by_position.len());
-    let figure = Figure::new(
-        "position",
-        "Help by position in the text (calibrated)",
-        "tenth of the text",
-        "help, % of tokens",
-        series,
-    );
-    Figure { ticks: (1..=tenths).map(|tenth| tenth.to_string()).collect(), ..figure }
+    let title = "Help by position in the text (calibrated)";
+    let figure = Figure::new("position", title, "tenth of the text", "help, % of tokens", series);
+    Figure { groups: (1..=tenths).map(|tenth| tenth.to_string()).collect(), ..figure }
 }
 
 fn kind_figure(calibrated: &[&Measurement]) -> Figure {
@@ -132,9 +135,9 @@ fn kind_figure(calibrated: &[&Measurement]) -> Figure {
     let series = by_budget(calibrated, |point| {
         kinds.iter().map(|kind| point.by_kind.get(kind).copied().unwrap_or_default()).collect()
     });
-    let figure =
-        Figure::new("kind", "Help by kind of token (calibrated)", "kind of token", "help, % of tokens", series);
-    Figure { ticks: kinds, ..figure }
+    let title = "Help by kind of token (calibrated)";
+    let figure = Figure::new("kind", title, "kind of token", "help, % of tokens", series);
+    Figure { groups: kinds, ..figure }
 }
 
 /// Whether the student asks where it differs from its teacher.
@@ -145,7 +148,7 @@ fn log_odds_figure(log_odds: &[[f64; 2]]) -> Figure {
         &format!("Log-odds of asking against divergence from the teacher, budget {SAMPLED_PERCENT}%"),
         "divergence from the teacher at a token, nats",
         "log-odds of asking, nats",
-        vec![Series { name: "one token".into(), points, joined: false }],
+        vec![Series { name: String::new(), colour: COLOURS[0], points, joined: false }],
     )
 }
 
@@ -158,39 +161,55 @@ fn flat(x: f64, y: f64) -> [f64; 4] {
     [x, y, y, y]
 }
 
-/// A series for each decoder, in the order of the points.
+/// The student and the teacher alone, and a curve for each of the first decoders. Drafts of several lengths are one curve.
 fn by_decoder(points: &[&Measurement], place: impl Fn(&Measurement) -> [f64; 4]) -> Vec<Series> {
-    let mut series: Vec<Series> = Vec::new();
+    let mut alone = Vec::new();
+    let mut curves: Vec<Series> = Vec::new();
     for point in points {
-        let decoder = &point.row.decoder;
-        match series.iter_mut().find(|series| series.name == *decoder) {
-            Some(series) => series.points.push(place(point)),
-            None => series.push(Series { name: decoder.clone(), points: vec![place(point)], joined: true }),
+        let (decoder, at) = (&point.row.decoder, place(point));
+        let system = decoder.parse();
+        if let Ok(System::Student | System::Teacher) = system {
+            alone.push(Series { name: format!("{decoder} alone"), colour: BLACK, points: vec![at], joined: true });
+            continue;
+        }
+        let drafts = curves.iter().position(|curve| curve.name.starts_with("draft:"));
+        match (system, drafts, curves.iter().position(|curve| curve.name == *decoder)) {
+            (Ok(System::Draft(length)), Some(drafts), _) => {
+                curves[drafts].name += &format!(", {length}");
+                curves[drafts].points.push(at);
+            }
+            (_, _, Some(known)) => curves[known].points.push(at),
+            _ if curves.len() == MAX_CURVES => {}
+            _ => {
+                let colour = COLOURS[curves.len()];
+                curves.push(Series { name: decoder.clone(), colour, points: vec![at], joined: true });
+            }
         }
     }
-    series
+    alone.extend(curves);
+    alone
 }
 
 /// A series for each budget, with the rate of help in each group of tokens.
 fn by_budget(points: &[&Measurement], groups: impl Fn(&Measurement) -> Vec<HelpCounts>) -> Vec<Series> {
     let mut series = Vec::new();
-    for point in points {
+    for (index, point) in points.iter().enumerate().take(MAX_CURVES) {
         let mut rates = Vec::new();
         for (group, counts) in groups(point).into_iter().enumerate() {
             rates.push(flat(group as f64, 100.0 * counts.rate()));
         }
         let name = format!("budget {:.0}%", 100.0 * point.row.budget);
-        series.push(Series { name, points: rates, joined: true });
+        series.push(Series { name, colour: COLOURS[index], points: rates, joined: false });
     }
     series
 }
 
+type Area<B> = DrawingArea<B, Shift>;
 type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-type Legend<B> = DrawingArea<B, Shift>;
 
 impl Figure {
     fn new(name: &'static str, title: &str, x: &str, y: &str, series: Vec<Series>) -> Self {
-        Self { name, title: title.into(), x: x.into(), y: y.into(), series, diagonal: None, ticks: vec![] }
+        Self { name, title: title.into(), x: x.into(), y: y.into(), series, diagonal: None, groups: vec![] }
     }
 
     /// Writes NAME.svg and NAME.png into a folder, and returns the SVG.
@@ -204,32 +223,43 @@ impl Figure {
         Ok(svg)
     }
 
-    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> Result<(), Box<dyn Error>>
+    fn draw<B: DrawingBackend>(&self, root: &Area<B>) -> Result<(), Box<dyn Error>>
     where
         B::ErrorType: 'static,
     {
         root.fill(&WHITE)?;
         let points = || self.series.iter().flat_map(|series| &series.points);
-        let x = span(points().map(|point| point[0]));
-        let y = span(points().flat_map(|point| [point[2], point[3]]));
-        let (panel, legend) = root.split_horizontally(CHART);
+        let (mut x, mut y) = (span(points().map(|at| at[0])), span(points().flat_map(|at| [at[2], at[3]])));
+        if !self.groups.is_empty() {
+            (x, y.0) = ((-0.5, self.groups.len() as f64 - 0.5), 0.0);
+        }
+        let (panel, _) = root.split_horizontally(CHART);
         let mut chart = ChartBuilder::on(&panel)
             .caption(&self.title, ("sans-serif", 18))
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size(60)
+            .y_label_area_size(56)
             .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
         self.draw_axes(&mut chart)?;
+        let mut labels = Vec::new();
         if let Some(name) = self.diagonal {
             let (low, high) = (x.0.max(y.0), x.1.min(y.1));
-            chart.draw_series(LineSeries::new([(low, low), (high, high)], BLACK.mix(0.4)))?;
-            let height = LEGEND_TOP + LEGEND_LINE * self.series.len() as i32;
-            legend.draw(&PathElement::new([(0, height), (8, height)], BLACK.mix(0.4)))?;
-            legend.draw(&Text::new(name, (14, height - 7), ("sans-serif", 13)))?;
+            let colour = RGBColor(110, 110, 110);
+            chart.draw_series(LineSeries::new([(low, low), (high, high)], colour))?;
+            labels.push(Label { text: name.into(), colour, at: chart.backend_coord(&(high, high)) });
         }
         for (index, series) in self.series.iter().enumerate() {
-            series.draw(index, &mut chart, &legend)?;
+            if self.groups.is_empty() {
+                labels.extend(series.draw_points(&mut chart)?);
+            } else {
+                series.draw_bars(index, self.series.len(), &mut chart)?;
+                let line = LABEL_HEIGHT + 4;
+                let at = (CHART as i32, 48 + line * index as i32);
+                root.draw(&Rectangle::new([(at.0, at.1 - 5), (at.0 + 10, at.1 + 5)], series.colour.filled()))?;
+                labels.push(Label { text: series.name.clone(), colour: BLACK, at: (at.0 + 6, at.1) });
+            }
         }
+        draw_labels(root, labels)?;
         root.present()?;
         Ok(())
     }
@@ -239,15 +269,15 @@ impl Figure {
         B::ErrorType: 'static,
     {
         let number = |x: &f64| format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_owned();
-        let tick = |x: &f64| match self.ticks.is_empty() {
+        let tick = |x: &f64| match self.groups.is_empty() {
             true => number(x),
-            false if x.fract() == 0.0 && *x >= 0.0 => self.ticks.get(*x as usize).cloned().unwrap_or_default(),
+            false if x.fract() == 0.0 && *x >= 0.0 => self.groups.get(*x as usize).cloned().unwrap_or_default(),
             false => String::new(),
         };
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
-            .x_labels(if self.ticks.is_empty() { 10 } else { self.ticks.len() })
+            .x_labels(if self.groups.is_empty() { 10 } else { self.groups.len() })
             .x_label_formatter(&tick)
             .y_label_formatter(&number)
             .x_desc(&self.x)
@@ -260,36 +290,75 @@ impl Figure {
 }
 
 impl Series {
-    /// Draws the series with the given index, and its line in the legend.
-    fn draw<B: DrawingBackend>(
-        &self,
-        index: usize,
-        chart: &mut Chart<'_, B>,
-        legend: &Legend<B>,
-    ) -> Result<(), Box<dyn Error>>
+    /// Draws the points with their intervals, and returns the label of the last one.
+    fn draw_points<B: DrawingBackend>(&self, chart: &mut Chart<'_, B>) -> Result<Option<Label>, Box<dyn Error>>
     where
         B::ErrorType: 'static,
     {
-        let colour = COLOURS[index % COLOURS.len()];
+        let colour = self.colour;
         let places = || self.points.iter().map(|point| (point[0], point[1]));
         if self.joined {
             chart.draw_series(LineSeries::new(places(), colour.stroke_width(2)))?;
         }
         let bars = self.points.iter().filter(|point| point[2] < point[3]);
-        chart.draw_series(bars.map(|&[x, _, low, high]| PathElement::new([(x, low), (x, high)], colour)))?;
+        chart.draw_series(bars.map(|&[x, _, low, high]| PathElement::new([(x, low), (x, high)], colour.mix(0.5))))?;
         let size = if self.joined { 4_i32 } else { 2 };
-        let height = LEGEND_TOP + LEGEND_LINE * index as i32;
-        // After the last colour, the first one follows with another mark.
-        if index < COLOURS.len() {
-            chart.draw_series(places().map(|place| Circle::new(place, size, colour.filled())))?;
-            legend.draw(&Circle::new((4, height), 4, colour.filled()))?;
-        } else {
-            chart.draw_series(places().map(|place| TriangleMarker::new(place, size + 2, colour.filled())))?;
-            legend.draw(&TriangleMarker::new((4, height), 6, colour.filled()))?;
-        }
-        legend.draw(&Text::new(self.name.clone(), (14, height - 7), ("sans-serif", 13)))?;
+        chart.draw_series(places().map(|place| Circle::new(place, size, colour.filled())))?;
+        let last = places().max_by(|left, right| left.0.total_cmp(&right.0));
+        let last = last.filter(|_| !self.name.is_empty());
+        Ok(last.map(|place| Label { text: self.name.clone(), colour, at: chart.backend_coord(&place) }))
+    }
+
+    /// Draws a bar in each group. `index` is that of this series, of `all`.
+    fn draw_bars<B: DrawingBackend>(
+        &self,
+        index: usize,
+        all: usize,
+        chart: &mut Chart<'_, B>,
+    ) -> Result<(), Box<dyn Error>>
+    where
+        B::ErrorType: 'static,
+    {
+        let width = 0.8 / all as f64;
+        chart.draw_series(self.points.iter().map(|&[group, height, ..]| {
+            let left = group - 0.4 + width * index as f64;
+            Rectangle::new([(left, 0.0), (left + width, height)], self.colour.filled())
+        }))?;
         Ok(())
     }
+}
+
+/// The name of a curve, beside a point of it.
+struct Label {
+    text: String,
+    colour: RGBColor,
+    /// The point, pixels.
+    at: (i32, i32),
+}
+
+/// Draws labels at the right side of their points. A label that would cover another one moves down.
+fn draw_labels<B: DrawingBackend>(root: &Area<B>, mut labels: Vec<Label>) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    labels.sort_by_key(|label| (label.at.1, label.at.0));
+    let mut drawn: Vec<[i32; 3]> = Vec::new();
+    for Label { text, colour, at } in labels {
+        let width = CHARACTER_WIDTH * text.chars().count() as i32;
+        let left = (at.0 + LABEL_DISTANCE).min(SIZE.0 as i32 - width);
+        let mut middle = at.1;
+        while let Some(&[_, _, other]) = drawn.iter().find(|&&[other_left, right, other]| {
+            left < right && other_left < left + width && (middle - other).abs() < LABEL_HEIGHT
+        }) {
+            middle = other + LABEL_HEIGHT;
+        }
+        if middle != at.1 {
+            root.draw(&PathElement::new([at, (left, middle)], colour.mix(0.5)))?;
+        }
+        root.draw(&Text::new(text, (left, middle - 7), ("sans-serif", 14).into_font().color(&colour)))?;
+        drawn.push([left, left + width, middle]);
+    }
+    Ok(())
 }
 
 /// The range of some values, with a little room on both sides.

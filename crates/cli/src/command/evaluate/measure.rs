@@ -58,6 +58,7 @@ pub(crate) fn measurements(plan: &[Case], on: &DeviceRuns, data: &Dataset) -> Re
             asked_rate: output.stats.asked_rate(),
             latency: seconds_per_token(&output.stats) / seconds_per_token(&teacher_output.stats),
             latency_modelled: on.cost.latency(&output.stats),
+            latency_equal_calls: Some(on.cost.with_equal_teacher_calls().latency(&output.stats)),
             by_position: output.help_by_position(),
             by_kind: output.help_by_kind(&on.tokenizer)?,
         });
