@@ -94,7 +94,9 @@ fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
 /// All figures, the table and the page are in a folder.
 fn assert_files(folder: &Path) {
     let read = |file: &str| std::fs::read(folder.join(file)).unwrap_or_else(|_| panic!("{file} is there"));
-    for figure in ["calls", "latency", "latency-modelled", "latency-equal-calls", "budget", "position", "kind", "log-odds"] {
+    for figure in
+        ["calls", "latency", "latency-modelled", "latency-equal-calls", "budget", "position", "kind", "log-odds"]
+    {
         assert!(read(&format!("{figure}.png")).starts_with(b"\x89PNG"));
         assert!(read(&format!("{figure}.svg")).starts_with(b"<svg"));
     }
