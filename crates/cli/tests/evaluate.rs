@@ -196,7 +196,7 @@ fn each_decoder_is_compared_with_random_help_at_its_own_rate() {
 fn the_printed_table_fits_into_a_terminal_and_has_no_empty_columns() {
     let scratch = tempfile::tempdir().expect("a folder");
     let valid = scratch.path().join("valid.jsonl");
-    std::fs::write(&valid, TRANSLATION.sample.lines().rev().take(4).collect::<Vec<_>>().join("\n")).expect("written");
+    std::fs::write(&valid, TRANSLATION.sample.lines().take(5).collect::<Vec<_>>().join("\n")).expect("written");
     let folder = scratch.path().join("evaluation");
     let flags = "--decoders random,uncalibrated,verify:1,adaptive:4,rollback:3";
     let printed = evaluated(&folder, flags);

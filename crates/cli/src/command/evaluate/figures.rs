@@ -259,7 +259,11 @@ impl Figure {
                 labels.push(Label { text: series.name.clone(), colour: BLACK, at: (at.0 + 6, at.1) });
             }
         }
-        draw_labels(root, labels)?;
+        let places: Vec<(i32, i32)> = match self.groups.is_empty() && self.series.iter().all(|series| series.joined) {
+            true => points().map(|at| chart.backend_coord(&(at[0], at[1]))).collect(),
+            false => vec![],
+        };
+        draw_labels(root, labels, &places)?;
         root.present()?;
         Ok(())
     }
@@ -336,27 +340,33 @@ struct Label {
     at: (i32, i32),
 }
 
-/// Draws labels at the right side of their points. A label that would cover another one moves down.
-fn draw_labels<B: DrawingBackend>(root: &Area<B>, mut labels: Vec<Label>) -> Result<(), Box<dyn Error>>
+/// Draws labels at the right side of their points, each as near as it covers no other label and no point.
+fn draw_labels<B: DrawingBackend>(
+    root: &Area<B>,
+    mut labels: Vec<Label>,
+    points: &[(i32, i32)],
+) -> Result<(), Box<dyn Error>>
 where
     B::ErrorType: 'static,
 {
     labels.sort_by_key(|label| (label.at.1, label.at.0));
-    let mut drawn: Vec<[i32; 3]> = Vec::new();
+    // The middles of what is in the way, and half of their heights.
+    let mut taken: Vec<([i32; 2], i32, i32)> = points.iter().map(|&(x, y)| ([x, x], y, 4)).collect();
     for Label { text, colour, at } in labels {
         let width = CHARACTER_WIDTH * text.chars().count() as i32;
         let left = (at.0 + LABEL_DISTANCE).min(SIZE.0 as i32 - width);
-        let mut middle = at.1;
-        while let Some(&[_, _, other]) = drawn.iter().find(|&&[other_left, right, other]| {
-            left < right && other_left < left + width && (middle - other).abs() < LABEL_HEIGHT
-        }) {
-            middle = other + LABEL_HEIGHT;
-        }
-        if middle != at.1 {
+        let is_free = |middle: i32| {
+            taken.iter().all(|&([other_left, right], other, half)| {
+                right < left || left + width < other_left || (middle - other).abs() >= half + LABEL_HEIGHT / 2
+            })
+        };
+        let distances = (0..SIZE.1 as i32 / 2).flat_map(|distance| [-distance, distance]);
+        let middle = distances.map(|distance| at.1 + distance).find(|&middle| is_free(middle)).unwrap_or(at.1);
+        if (middle - at.1).abs() > LABEL_HEIGHT / 2 {
             root.draw(&PathElement::new([at, (left, middle)], colour.mix(0.5)))?;
         }
         root.draw(&Text::new(text, (left, middle - 7), ("sans-serif", 14).into_font().color(&colour)))?;
-        drawn.push([left, left + width, middle]);
+        taken.push(([left, left + width], middle, LABEL_HEIGHT / 2));
     }
     Ok(())
 }
