@@ -148,7 +148,7 @@ fn log_odds_figure(log_odds: &[[f64; 2]]) -> Figure {
         &format!("Log-odds of asking against divergence from the teacher, budget {SAMPLED_PERCENT}%"),
         "divergence from the teacher at a token, nats",
         "log-odds of asking, nats",
-        vec![Series { name: String::new(), colour: COLOURS[0], points, joined: false }],
+        vec![Series { name: "one token".into(), colour: COLOURS[0], points, joined: false }],
     )
 }
 
@@ -259,11 +259,7 @@ impl Figure {
                 labels.push(Label { text: series.name.clone(), colour: BLACK, at: (at.0 + 6, at.1) });
             }
         }
-        let places: Vec<(i32, i32)> = match self.groups.is_empty() && self.series.iter().all(|series| series.joined) {
-            true => points().map(|at| chart.backend_coord(&(at[0], at[1]))).collect(),
-            false => vec![],
-        };
-        draw_labels(root, labels, &places)?;
+        draw_labels(root, labels, points().map(|at| chart.backend_coord(&(at[0], at[1]))))?;
         root.present()?;
         Ok(())
     }
@@ -294,7 +290,7 @@ impl Figure {
 }
 
 impl Series {
-    /// Draws the points with their intervals, and returns the label of the last one.
+    /// Draws the points with their intervals, and returns the label of the last one if they are joined.
     fn draw_points<B: DrawingBackend>(&self, chart: &mut Chart<'_, B>) -> Result<Option<Label>, Box<dyn Error>>
     where
         B::ErrorType: 'static,
@@ -309,7 +305,7 @@ impl Series {
         let size = if self.joined { 4_i32 } else { 2 };
         chart.draw_series(places().map(|place| Circle::new(place, size, colour.filled())))?;
         let last = places().max_by(|left, right| left.0.total_cmp(&right.0));
-        let last = last.filter(|_| !self.name.is_empty());
+        let last = last.filter(|_| self.joined);
         Ok(last.map(|place| Label { text: self.name.clone(), colour, at: chart.backend_coord(&place) }))
     }
 
@@ -344,14 +340,14 @@ struct Label {
 fn draw_labels<B: DrawingBackend>(
     root: &Area<B>,
     mut labels: Vec<Label>,
-    points: &[(i32, i32)],
+    points: impl Iterator<Item = (i32, i32)>,
 ) -> Result<(), Box<dyn Error>>
 where
     B::ErrorType: 'static,
 {
     labels.sort_by_key(|label| (label.at.1, label.at.0));
     // The middles of what is in the way, and half of their heights.
-    let mut taken: Vec<([i32; 2], i32, i32)> = points.iter().map(|&(x, y)| ([x, x], y, 4)).collect();
+    let mut taken: Vec<([i32; 2], i32, i32)> = points.map(|(x, y)| ([x, x], y, 4)).collect();
     for Label { text, colour, at } in labels {
         let width = CHARACTER_WIDTH * text.chars().count() as i32;
         let left = (at.0 + LABEL_DISTANCE).min(SIZE.0 as i32 - width);

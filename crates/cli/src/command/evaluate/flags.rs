@@ -21,7 +21,7 @@ Examples:
 /// Measures decoders: quality against help, teacher calls and latency.
 ///
 /// The folder of the results gets results.json, table.csv, table.md, the figures as SVG and PNG, and report.html, a page with
-/// the figures and all texts. Decoded texts are kept there too: the same command again goes on after an interruption, and a
+/// the figures (of the first seven decoders) and all texts. Decoded texts are kept there too: the same command again goes on after an interruption, and a
 /// command with more decoders or budgets adds them. If a flag is given twice, the last one counts.
 #[derive(clap::Args)]
 #[command(args_override_self = true, after_help = format!("{EXAMPLES}\n\n{}", systems::DESCRIPTIONS))]
