@@ -9,7 +9,6 @@ use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::parallel::{in_parallel, joined};
-use crate::product::FEW;
 use crate::vectors::dot;
 
 /// Up to this number of queries per head, each one reads the keys and values by itself.
@@ -63,7 +62,7 @@ pub fn attention_to(queries: &Tensor<4>, cache: CacheView<'_>, bias: Option<&Ten
     let size = rows * heads * time * d_head;
     assert!(slots <= capacity, "a cache of {capacity} slots has no {slots} slots");
     assert_eq!(cache_rows.map_or(batch, <[usize]>::len), rows, "one row of the cache for each row of queries");
-    let many = time >= MANY_QUERIES && d_head > FEW;
+    let many = time >= MANY_QUERIES;
     let fast = time <= FEW_QUERIES || many;
     if device.is_autodiff() || !fast || size * slots == 0 || keys.dims() != values.dims() {
         return None;
@@ -301,6 +300,7 @@ mod tests {
             ([3, 4, 67, 24], 2, 80),
             ([2, 2, 130, 64], 1, 130),
             ([1, 1, 40, 5], 1, 1),
+            ([1, 2, 40, 3], 1, 9),
         ] {
             let queries = random([rows, time, heads, d_head]).swap_dims(1, 2);
             for keys_and_values in [

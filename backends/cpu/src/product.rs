@@ -12,7 +12,9 @@ use crate::transpose::transposed;
 use crate::weight::{Avx512, Weight, avx512};
 
 /// The most rows that are multiplied as dot products.
-pub(crate) const FEW: usize = 4;
+pub(crate) const FEW: usize = 12;
+/// The most rows whose sums fit the registers together. The weights for the next rows are still in the first-level cache.
+const GROUP: usize = 4;
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
 
@@ -23,25 +25,29 @@ const BLOCK: usize = 1 << 17;
 pub(crate) struct Rows {
     pub(crate) count: usize,
     inputs: usize,
+    /// Whether the rows are packed into panels.
+    panels: bool,
     packed: Vec<f32>,
 }
 
 impl Rows {
     /// Packs `x`, `[rows, inputs]`.
     pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
-        Self { count: x.len() / inputs, inputs, packed: Arch::new().dispatch(Pack { x, inputs }) }
+        let count = x.len() / inputs;
+        Self { count, inputs, panels: count > FEW, packed: Arch::new().dispatch(Pack { x, inputs }) }
     }
 
-    /// Packs the transpose of `x`, `[inputs, rows]`, for more than [`FEW`] rows.
+    /// Packs the transpose of `x`, `[inputs, rows]`, into panels.
     pub(crate) fn transposed(x: &[f32], rows: usize) -> Self {
-        assert!(rows > FEW, "a few rows are not packed into panels");
-        Self { count: rows, inputs: x.len() / rows, packed: Arch::new().dispatch(PackTransposed { x, rows }) }
+        let packed = Arch::new().dispatch(PackTransposed { x, rows });
+        Self { count: rows, inputs: x.len() / rows, panels: true, packed }
     }
 
     /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
     pub(crate) fn times<W: Weight>(&self, weight: &[W]) -> Vec<f32> {
-        let mut y = vec![0.0; self.count * (weight.len() / self.inputs)];
-        Arch::new().dispatch(Product { rows: self.count, inputs: self.inputs, x: &self.packed, weight, y: &mut y });
+        let Self { count, inputs, panels, ref packed } = *self;
+        let mut y = vec![0.0; count * (weight.len() / inputs)];
+        Arch::new().dispatch(Product { panels, inputs, x: packed, weight, y: &mut y });
         y
     }
 }
@@ -53,7 +59,8 @@ struct Pack<'a> {
 }
 
 impl WithSimd for Pack<'_> {
-    /// Up to [`FEW`] rows: their vectors, `[vectors, rows, lanes]`, and then the rest of each row.
+    /// Up to [`FEW`] rows, in groups of [`GROUP`]: for each group the vectors, `[vectors, rows, lanes]`, and then the rest of
+    /// each row.
     ///
     /// More rows: panels `[inputs, width]`, one after the other, with zeros for missing rows. `width` is
     /// [`panel_vectors`], or one vector in a last panel of few rows.
@@ -69,10 +76,12 @@ impl WithSimd for Pack<'_> {
         if rows <= FEW {
             let mut packed = Vec::with_capacity(x.len());
             let whole = inputs - inputs % lanes;
-            for start in (0..whole).step_by(lanes) {
-                x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[start..start + lanes]));
+            for x in x.chunks(GROUP * inputs) {
+                for start in (0..whole).step_by(lanes) {
+                    x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[start..start + lanes]));
+                }
+                x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[whole..]));
             }
-            x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[whole..]));
             return packed;
         }
         let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
@@ -114,7 +123,7 @@ impl WithSimd for PackTransposed<'_> {
 
 /// The product of some outputs, by one thread.
 struct Product<'a, W> {
-    rows: usize,
+    panels: bool,
     inputs: usize,
     /// The output of [`Pack`].
     x: &'a [f32],
@@ -129,38 +138,28 @@ impl<W: Weight> WithSimd for Product<'_, W> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.rows {
-            0 => {}
-            1 => self.few::<S, 1>(simd),
-            2 => self.few::<S, 2>(simd),
-            3 => self.few::<S, 3>(simd),
-            4 => self.few::<S, 4>(simd),
-            _ => self.many(simd),
-        }
+        if self.panels { self.many(simd) } else { self.few(simd) }
     }
 }
 
 impl<W: Weight> Product<'_, W> {
-    /// `R` rows, up to [`FEW`].
+    /// Up to [`FEW`] rows.
     #[inline(always)]
-    fn few<S: Simd, const R: usize>(self, simd: S) {
+    fn few<S: Simd>(self, simd: S) {
         let Self { inputs, x, weight, y, .. } = self;
         let outputs = weight.len() / inputs;
-        let whole = inputs - inputs % S::F32_LANES;
-        let (x, rest) = x.split_at(R * whole);
-        let x = S::as_simd_f32s(x).0.as_chunks::<R>().0;
         let (mut scratch, avx512) = (vec![], avx512());
         // Four parts of the matrix are read side by side: the memory reads ahead in more pages at a time.
         let quarter = outputs.div_ceil(4);
         for first in 0..quarter {
-            let output = |part: usize| (part * quarter + first).min(outputs - 1);
-            let tile: [_; 4] = std::array::from_fn(|part| &weight[output(part) * inputs..][..inputs]);
-            let sums = dots(simd, x, tile, avx512);
-            for (part, weight) in tile.iter().enumerate() {
-                let weight = W::widen(&weight[whole..], &mut scratch, avx512);
-                for row in 0..R {
-                    let rest = rest[row * weight.len()..].iter().zip(weight);
-                    y[row * outputs + output(part)] = rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
+            let output: [usize; 4] = std::array::from_fn(|part| (part * quarter + first).min(outputs - 1));
+            let tile = output.map(|output| &weight[output * inputs..][..inputs]);
+            for (x, y) in x.chunks(GROUP * inputs).zip(y.chunks_mut(GROUP * outputs)) {
+                match x.len() / inputs {
+                    1 => group::<S, W, 1>(simd, x, tile, y, output, &mut scratch, avx512),
+                    2 => group::<S, W, 2>(simd, x, tile, y, output, &mut scratch, avx512),
+                    3 => group::<S, W, 3>(simd, x, tile, y, output, &mut scratch, avx512),
+                    _ => group::<S, W, 4>(simd, x, tile, y, output, &mut scratch, avx512),
                 }
             }
         }
@@ -203,6 +202,30 @@ fn tile<W, const T: usize>(weight: &[W], inputs: usize) -> [&[W]; T] {
 }
 
 // Plain loops over indices: closures and iterators would be compiled without the instructions of `S`.
+
+/// Four outputs for the `R` rows of a group, which are written into `y`, `[R, outputs]`.
+#[inline(always)]
+fn group<S: Simd, W: Weight, const R: usize>(
+    simd: S,
+    x: &[f32],
+    weight: [&[W]; 4],
+    y: &mut [f32],
+    output: [usize; 4],
+    scratch: &mut Vec<f32>,
+    avx512: Option<Avx512>,
+) {
+    let (inputs, outputs) = (x.len() / R, y.len() / R);
+    let whole = inputs - inputs % S::F32_LANES;
+    let (x, rest) = x.split_at(R * whole);
+    let sums = dots(simd, S::as_simd_f32s(x).0.as_chunks::<R>().0, weight, avx512);
+    for part in 0..4 {
+        let weight = W::widen(&weight[part][whole..], scratch, avx512);
+        for row in 0..R {
+            let rest = rest[row * weight.len()..].iter().zip(weight);
+            y[row * outputs + output[part]] = rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
+        }
+    }
+}
 
 /// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
 ///
@@ -321,7 +344,7 @@ mod tests {
     fn product_with<S: Simd>(simd: S, x: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
         let (rows, packed) = (x.len() / inputs, simd.vectorize(Pack { x, inputs }));
         let mut y = vec![0.0; rows * (weight.len() / inputs)];
-        simd.vectorize(Product { rows, inputs, x: &packed, weight, y: &mut y });
+        simd.vectorize(Product { panels: rows > FEW, inputs, x: &packed, weight, y: &mut y });
         y
     }
 
@@ -363,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_transpose_of_a_matrix_is_packed_like_its_rows() {
-        for (rows, inputs) in [(5, 3), (16, 9), (33, 4), (64, 7), (80, 2)] {
+        for (rows, inputs) in [(13, 3), (16, 9), (33, 4), (64, 7), (80, 2)] {
             let x = numbers(rows * inputs, 7);
             let columns: Vec<f32> = (0..inputs).flat_map(|input| x[input..].iter().copied().step_by(inputs)).collect();
             assert_eq!(Rows::transposed(&columns, rows).packed, Rows::new(&x, inputs).packed);
@@ -374,7 +397,7 @@ mod tests {
     fn sums_of_halves_do_not_overflow_or_lose_small_terms() {
         // In f16, the sum would stop growing at 2,048, and at 65,520 become infinite.
         let ones = vec![f16::ONE; 5000];
-        for rows in [1, 5] {
+        for rows in [1, 5, 13] {
             assert_eq!(product(&vec![100.0; 5000 * rows], &ones, 5000), vec![500_000.0; rows]);
         }
     }
