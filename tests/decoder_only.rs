@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::json;
-use training_wheels::distill::{Decay, RolloutConfig, TrainerConfig};
+use training_wheels::distill::{Decay, PriceFitConfig, RolloutConfig, TrainerConfig};
 use training_wheels::lm::{FloatFormat, LlamaConfig, ModelSize};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
@@ -58,6 +58,7 @@ fn config(steps: usize) -> DistillationConfig {
         .with_max_tokens(64)
         .with_valid_texts(2)
         .with_report_budgets(vec![20])
+        .with_prices(PriceFitConfig::new().with_texts(2))
         .with_calibration(CalibrationConfig::new().with_rates(vec![0.2]).with_max_trials(2).with_texts(2))
 }
 

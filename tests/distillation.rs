@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use training_wheels::distill::PriceFitConfig;
 use training_wheels::lm::{FloatFormat, LanguageModel, TokenBatch};
 use training_wheels::prelude::*;
 use training_wheels::student::StudentConfig;
@@ -30,6 +31,7 @@ fn config() -> DistillationConfig {
     let calibration = CalibrationConfig::new().with_rates(vec![0.1, 0.2, 0.5]).with_tolerance(0.01);
     let mut config = DistillationConfig::new().with_steps(4).with_calibration(calibration).with_valid_texts(8);
     config.rollout.batch_tokens = 600;
+    config.prices.texts = 8;
     config.trainer.checkpoint_every = 2;
     config.report_budgets = vec![0, 10, 20, 50];
     config
@@ -99,6 +101,7 @@ fn the_price_search_and_the_budget_report_show_their_progress() {
     config.report_budgets = vec![0, 20];
     config.rollout.constraint.search_texts = 4;
     config.rollout.constraint.levels = vec![0.0, 0.1, 0.3, 1.0];
+    config.prices.texts = 0;
     let mut seen = Vec::new();
     let run = Distillation::new(student(), &teacher).config(config).on_progress(|progress| seen.push(progress));
     run.run(&train, &valid, folder.path()).unwrap();
@@ -108,6 +111,41 @@ fn the_price_search_and_the_budget_report_show_their_progress() {
         assert_eq!((done.first(), done.last()), (Some(&0), Some(&total)), "{work}");
         assert!(done.is_sorted() && done.len() > 3, "{work}: {done:?}");
     }
+}
+
+#[test]
+fn the_price_head_reads_the_prices_that_are_found_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, (train, valid)) = (teacher(), data());
+    let mut config = config().with_steps(40);
+    config.rollout.constraint.levels = vec![0.0, 0.1, 0.2, 0.4, 1.0];
+    config.prices = PriceFitConfig::new().with_texts(24);
+    let fit = |steps: usize, folder: &std::path::Path| {
+        let mut config = config.clone();
+        config.prices.steps = steps;
+        Distillation::new(student(), &teacher).config(config).run(&train, &valid, folder).unwrap().pair.student
+    };
+    let error = |student: &TextModel| {
+        let (mut worst, prices) = (0.0, student.prices.as_ref().unwrap());
+        for percent in [10, 20, 30, 40] {
+            let budget = HelpBudget::percent(percent);
+            let prompt = student.template.prompt(&student.tokenizer, "a text editor", budget).unwrap();
+            let read = student.model.prices(&TokenBatch::new(&[prompt.student], student.tokenizer.pad())).unwrap();
+            let read = f64::from(read.into_scalar::<f32>());
+            worst = f64::max(worst, (read - prices.price(budget.share(100))).abs());
+        }
+        worst
+    };
+    let fitted = fit(400, folder.path());
+    let levels = fitted.prices.as_ref().unwrap().levels();
+    assert!(levels.is_sorted_by(|one, next| one.price >= next.price), "{levels:?}");
+    let unfitted = error(&fit(0, tempfile::tempdir().unwrap().path()));
+    assert!(error(&fitted) < 0.5 * unfitted, "{} of {unfitted} nats", error(&fitted));
+
+    // A finished run is not repeated, and its student is that of the folder.
+    let again = fit(400, folder.path());
+    assert_eq!(again.prices, fitted.prices);
+    assert!((error(&again) - error(&fitted)).abs() < 1e-6);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use burn::tensor::Device;
 use serde_json::json;
 use training_wheels::decode::{Calibration, CalibrationPoint};
-use training_wheels::distill::{RolloutConfig, TrainerConfig};
+use training_wheels::distill::{PriceFitConfig, RolloutConfig, TrainerConfig};
 use training_wheels::lm::{BartConfig, FloatFormat, LlamaConfig, T5Config, TokenBatch, TokenIds};
 use training_wheels::prelude::*;
 use training_wheels::student::{Student, StudentConfig};
@@ -133,6 +133,7 @@ fn distilled(method: Method, student: &TextModel, teacher: &TextModel, folder: &
         .with_rollout(RolloutConfig::new(3).with_batch_tokens(200).with_price_prompts(4))
         .with_valid_texts(2)
         .with_report_budgets(vec![])
+        .with_prices(PriceFitConfig::new().with_texts(2))
         .with_calibration(CalibrationConfig::new().with_rates(vec![0.5]).with_max_trials(1).with_texts(2));
     let mut losses = Vec::new();
     let distillation = Distillation::new(student.clone(), teacher).config(config).method(method).on_step(|report| {

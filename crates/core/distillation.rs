@@ -9,7 +9,7 @@ use crate::callbacks::{Callbacks, OnStep};
 use crate::decode::PromptSide;
 use crate::distill::objective::{ConstrainedPath, Objective};
 use crate::distill::{
-    BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress,
+    BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress, Workers,
 };
 use crate::eval::Evaluation;
 use crate::host::check_memory;
@@ -226,9 +226,11 @@ impl<'a> Distillation<'a> {
         let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
         let base = &setup.base;
         let pairs = setup.tokenise(train, &teacher, folder)?;
-        // Validation and training see the same kind of texts.
+        // Validation and training see the same kind of texts. Often texts that follow each other belong together, so that the
+        // first ones do not stand for all.
         let max_tokens = setup.max_tokens(&teacher);
         let valid = TokenizedDataset::new(valid, &base.tokenizer, &base.template, max_tokens)?.kept()?;
+        let valid = valid.shuffled(Seed(1));
         log::info!("training on {} pairs; {} validation texts", pairs.count(), valid.len());
         let cache = teacher.open_cache(&pairs, base)?;
         let rollouts = setup.rollouts(&teacher, cache.as_ref(), &pairs)?;
@@ -238,10 +240,10 @@ impl<'a> Distillation<'a> {
         let mut trainer = Trainer::resume(setup.config.trainer.clone(), objective.as_ref(), model, rollouts, folder)?;
 
         let run = Run { setup: &setup, teacher: teacher.model.as_ref(), folder };
-        // An interrupted calibration is not repeated from its start.
-        let calibration = match trainer.is_finished() && run.has_saved_settings() {
-            true => TextModel::help_files(folder)?.0,
-            false => None,
+        // A finished run is not repeated, and its price head was fitted before it was calibrated.
+        let (calibration, fitted) = match trainer.is_finished() && run.has_saved_settings() {
+            true => TextModel::help_files(folder)?,
+            false => (None, None),
         };
         run.save_settings()?;
         let mut broken_off = false;
@@ -254,14 +256,20 @@ impl<'a> Distillation<'a> {
         let mut student = run.student(&trainer.best()?, prices);
         // Nothing below needs the optimizer and the replay buffer.
         drop(trainer);
-        if calibration.is_none() {
-            // The student is there, also if its calibration is interrupted.
-            let format = if setup.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 };
-            student.save(folder, format)?;
+        let calibrates = calibrates && setup.asks && !broken_off;
+        if calibration.is_some() {
+            student = run.with_saved_help(student, fitted)?;
+        } else {
+            // The student is there, also if the work below is interrupted.
+            student.save(folder, run.format())?;
+            if calibrates && setup.config.prices.texts > 0 {
+                student = run.fit_prices(student, &teacher, &valid, &mut callbacks)?;
+                student.save(folder, run.format())?;
+            }
         }
         student.calibration = calibration;
         let mut pair = run.pair(student.clone());
-        let budgets = match pair.as_mut().filter(|_| calibrates && setup.asks && !broken_off) {
+        let budgets = match pair.as_mut().filter(|_| calibrates) {
             Some(pair) => run.calibrate(pair, &valid, &mut callbacks)?,
             None => Vec::new(),
         };
@@ -322,6 +330,39 @@ impl Run<'_> {
             Ok(evaluation.stats(&output).scores().chrf)
         };
         Ok(trainer.train(&mut validate, on_step)?)
+    }
+
+    /// The format of the student's weights in files.
+    fn format(&self) -> FloatFormat {
+        if self.setup.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 }
+    }
+
+    /// A student with the heads that the folder has, and with the prices to which they were fitted.
+    fn with_saved_help(&self, student: TextModel, prices: Option<Prices>) -> Result<TextModel, Error> {
+        let Some(help_token) = self.setup.help_token else { return Ok(student) };
+        Ok(TextModel { model: student.model.with_heads_in(self.folder, help_token)?, prices, ..student })
+    }
+
+    /// Finds the prices of help on the validation texts, and fits the student's price head to them.
+    fn fit_prices(
+        &self,
+        student: TextModel,
+        teacher: &TeacherInput,
+        valid: &Dataset,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<TextModel, Error> {
+        let Setup { base, config, .. } = self.setup;
+        let pairs = TokenizedDataset::new(valid, &base.tokenizer, &base.template, self.setup.max_tokens(teacher))?;
+        let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
+        let sampler = teacher.sampler(None, &config.rollout, &pairs, base)?;
+        let workers = Workers::new(config.trainer.workers)?;
+        let mut fit = config.prices.clone();
+        if config.trainer.steps > 0 {
+            fit.steps = fit.steps.min(10 * config.trainer.steps);
+        }
+        let on_progress = callbacks.progress.get_mut();
+        let (model, prices) = sampler.fit_prices(&student.model, &fit, &workers, on_progress)?;
+        Ok(TextModel { model, prices: Some(prices), ..student })
     }
 
     /// Calibrates the student unless it has been calibrated, and reports how it uses its budgets.

@@ -3,7 +3,7 @@
 use burn::config::Config;
 
 use crate::CalibrationConfig;
-use crate::distill::{Decay, RolloutConfig, TrainerConfig};
+use crate::distill::{Decay, PriceFitConfig, RolloutConfig, TrainerConfig};
 use crate::lm::LoraConfig;
 use crate::student::StudentConfig;
 
@@ -35,6 +35,10 @@ pub struct DistillationConfig {
     /// The budgets in the report at the end, percent of the tokens.
     #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
     pub report_budgets: Vec<u8>,
+    /// The prices of help at the end, from the validation texts. They are found before the calibration. The steps for the price
+    /// head are at most ten times those of the run, unless the run has none.
+    #[config(default = "PriceFitConfig::new()")]
+    pub prices: PriceFitConfig,
     /// The calibration at the end.
     #[config(default = "CalibrationConfig::new()")]
     pub calibration: CalibrationConfig,

@@ -53,6 +53,7 @@ pub(crate) fn tiny() -> DistillationConfig {
     let calibration = CalibrationConfig::new().with_rates(vec![0.2]).with_tolerance(0.05);
     let mut config = DistillationConfig::new().with_steps(3).with_calibration(calibration).with_valid_texts(4);
     config.rollout.batch_tokens = 600;
+    config.prices.texts = 4;
     config.report_budgets = vec![20];
     config
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use burn::config::Config;
 use burn::tensor::Device;
 use training_wheels::CalibrationConfig;
-use training_wheels::distill::{RolloutConfig, StepReport, TrainerConfig};
+use training_wheels::distill::{PriceFitConfig, RolloutConfig, StepReport, TrainerConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;
 
@@ -36,6 +36,7 @@ impl Scratch {
             .with_rollout(RolloutConfig::new(4).with_batch_tokens(600).with_price_prompts(16))
             .with_valid_texts(2)
             .with_report_budgets(vec![20])
+            .with_prices(PriceFitConfig::new().with_texts(4))
             .with_calibration(CalibrationConfig::new().with_rates(vec![0.2]).with_max_trials(2).with_texts(4));
         config.save(this.path("config.json")).expect("room");
         this

@@ -11,7 +11,7 @@ use burn::config::Config;
 use burn::tensor::Device;
 use serde_json::Value;
 use training_wheels::decode::Calibration;
-use training_wheels::distill::{Decay, RolloutConfig, StepReport, TrainerConfig};
+use training_wheels::distill::{Decay, PriceFitConfig, RolloutConfig, StepReport, TrainerConfig};
 use training_wheels::lm::LanguageModel;
 use training_wheels::prelude::*;
 use training_wheels::text::BudgetPlacement;
@@ -34,6 +34,7 @@ fn tiny(steps: usize) -> DistillationConfig {
         .with_max_tokens(48)
         .with_valid_texts(4)
         .with_report_budgets(vec![0, 20, 50])
+        .with_prices(PriceFitConfig::new().with_texts(4))
         .with_calibration(CalibrationConfig::new().with_rates(vec![0.2]).with_max_trials(2).with_texts(4))
 }
 

@@ -42,6 +42,7 @@ fn furnish(folder: &Path) {
     let calibration = CalibrationConfig::new().with_texts(4).with_rates(vec![0.2]).with_max_trials(2);
     let mut config = DistillationConfig::new().with_steps(2).with_calibration(calibration).with_valid_texts(4);
     config.rollout.batch_tokens = 600;
+    config.prices.texts = 4;
     config.report_budgets = vec![20];
     config.save(folder.join("tiny.json")).expect("room");
 }
@@ -80,5 +81,5 @@ fn every_command_of_the_page_on_distilling_runs() {
     let scratch = tempfile::tempdir().expect("a folder");
     furnish(scratch.path());
     unpack(TRANSLATION.teacher, &[], &scratch.path().join("teacher"));
-    assert_eq!(run(DISTILLING, scratch.path()), 10);
+    assert_eq!(run(DISTILLING, scratch.path()), 11);
 }

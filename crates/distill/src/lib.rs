@@ -100,7 +100,7 @@ pub use error::DistillError;
 pub use folder_content::FolderContent;
 pub use objective::{Loss, LossScope, Objective};
 pub use plan::{BatchShape, MemoryPlan, PlannedModel};
-pub use price::ConstraintConfig;
+pub use price::{ConstraintConfig, PriceFitConfig};
 pub use report::{StepReport, WorkProgress};
 pub use rollout::{Mixture, Rollout, RolloutRow, RolloutSampler, Rollouts};
 pub use scored::{PriceTargets, Scored, TeacherTensors};

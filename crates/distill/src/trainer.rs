@@ -322,7 +322,7 @@ where
     }
 }
 
-fn optimizer(config: &TrainerConfig) -> ModuleOptimizer {
+pub(crate) fn optimizer(config: &TrainerConfig) -> ModuleOptimizer {
     ModuleOptimizer::from(FastAdamW::new(config))
 }
 

@@ -85,8 +85,8 @@ pub(crate) struct Flags {
     /// memory and more time, and a run that goes on may change it.
     #[arg(long, help_heading = "Run")]
     gradient_checkpointing: bool,
-    /// The number of validation texts on which the student is calibrated and its budgets are measured. If absent: as
-    /// --settings, or else 300.
+    /// The number of validation texts on which prices of help are found, the student is calibrated, and its budgets are
+    /// measured. If absent: as --settings, or else 200 for the prices and 300 for the rest.
     #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = "Run")]
     calibration_texts: Option<usize>,
     /// Save the weights in half precision.
@@ -304,7 +304,9 @@ fn configuration(flags: &Flags, settings: DistillationConfig) -> DistillationCon
         lora.base_model.get_or_insert_with(|| student.display().to_string());
     }
     config.max_tokens = flags.max_tokens.unwrap_or(config.max_tokens);
-    config.calibration.texts = flags.calibration_texts.unwrap_or(config.calibration.texts);
+    if let Some(texts) = flags.calibration_texts {
+        (config.prices.texts, config.calibration.texts) = (texts, texts);
+    }
     config.heads_only |= flags.heads_only;
     config.half_precision |= flags.half;
     config.trainer.accumulate = flags.accumulate.unwrap_or(config.trainer.accumulate);

@@ -7,7 +7,7 @@ use wheels_student::{Prices, Student};
 use wheels_text::{HelpBudget, Prompt, Seed};
 
 use super::quantile_prices;
-use crate::{DistillError, RolloutSampler, SupervisedBatches, WorkProgress, Workers};
+use crate::{DistillError, RolloutSampler, WorkProgress, Workers};
 
 /// Half the width of the interval that is searched, nats. Its centre is the mean price that the student reads in the
 /// prompts.
@@ -15,6 +15,9 @@ const REACH: f64 = 4.0;
 
 /// The search for a price ends when the help rate differs from the budget by no more than this.
 const TOLERANCE: f64 = 0.003;
+
+/// The number of texts that are decoded together.
+const BATCH_SIZE: usize = 32;
 
 /// The largest number of prices to try at each level.
 const MAX_TRIALS: usize = 12;
@@ -29,15 +32,16 @@ struct TextBatch {
 ///
 /// Each level is searched alone: at the optimum of a constraint with a positive multiplier, the help rate
 /// equals the budget (complementary slackness). Dual ascent estimates help rates from a few rollouts, so its prices are
-/// noisy. This search measures the help rate with each price on [`search_texts`](super::ConstraintConfig::search_texts)
-/// texts, which the student writes greedily. Their prompts state the budget in all wordings of the config. The progress
-/// is counted in prices that are tried.
+/// noisy. This search measures the help rate with each price on `texts` texts of the sampler, which the student writes
+/// greedily. Their prompts state the budget in all wordings of the config. The progress is counted in prices that are
+/// tried.
 ///
 /// # Errors
 /// [`DistillError::Levels`] if the budget levels are invalid, and any error of prompts and of decoding.
 pub(crate) fn search<M, T>(
     sampler: &RolloutSampler<'_, T>,
     student: &Student<M>,
+    texts: usize,
     workers: &Workers,
     on_progress: &mut dyn FnMut(WorkProgress),
 ) -> Result<Prices, DistillError>
@@ -46,14 +50,8 @@ where
     T: LanguageModel + Sync,
 {
     let config = sampler.config();
-    let seed = Seed(config.seed).stream("price-search");
-    let mut batches = SupervisedBatches::new(sampler.prompts(), config.batch_tokens, sampler.pad(), seed)?;
-    let (mut plans, mut texts) = (Vec::new(), 0);
-    while texts < config.constraint.search_texts.max(1) {
-        let plan = batches.next_indices();
-        texts += plan.len();
-        plans.push(plan);
-    }
+    let drawn = draw(sampler, texts.max(1));
+    let plans: Vec<&[usize]> = drawn.chunks(BATCH_SIZE).collect();
     let mut prices = quantile_prices(&config.constraint, vec![])?;
     let searched = prices.levels().len() - 2;
     let mut progress = WorkProgress { work: "price search", done: 0, total: searched * MAX_TRIALS };
@@ -91,17 +89,26 @@ where
     Ok(prices)
 }
 
+/// Some pairs, drawn at random, in the order of their lengths.
+fn draw<T: LanguageModel + Sync>(sampler: &RolloutSampler<'_, T>, count: usize) -> Vec<usize> {
+    let prompts = sampler.prompts();
+    let mut rng = Seed(sampler.config().seed).stream("price-search").rng();
+    let mut drawn = rand::seq::index::sample(&mut rng, prompts.count(), count.min(prompts.count())).into_vec();
+    drawn.sort_by_key(|&index| prompts.lengths(index));
+    drawn
+}
+
 /// The prompts of each plan under one budget. A plan is a list of pairs. The wordings take turns.
 fn text_batches<T: LanguageModel + Sync>(
     sampler: &RolloutSampler<'_, T>,
-    plans: &[Vec<u32>],
+    plans: &[&[usize]],
     budget: HelpBudget,
 ) -> Result<Vec<TextBatch>, DistillError> {
     let mut wordings = sampler.config().wordings.iter().cycle();
     let mut batches = Vec::with_capacity(plans.len());
     for plan in plans {
         let (mut prompts, mut longest) = (Vec::with_capacity(plan.len()), 0);
-        for index in plan.iter().map(|&index| index as usize) {
+        for &index in *plan {
             let wording = *wordings.next().expect("the config has wordings");
             prompts.push(sampler.prompts().prompt(index, budget, wording)?);
             longest = longest.max(sampler.prompts().lengths(index).1);

@@ -199,15 +199,25 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         }
     }
 
-    /// Random prompts, and the prices of help under their budgets.
-    pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
-        let (mut prompts, mut values) = (Vec::new(), Vec::new());
-        for _ in 0..self.config.price_prompts {
+    /// `count` random prompts, and their budgets as fractions.
+    pub(crate) fn budget_prompts(
+        &self,
+        count: usize,
+        rng: &mut impl Rng,
+    ) -> Result<(TokenBatch, Vec<f64>), DistillError> {
+        let (mut prompts, mut budgets) = (Vec::new(), Vec::new());
+        for _ in 0..count {
             let (prompt, budget) = self.draw_prompt(rng.random_range(0..self.prompts.count()), rng)?;
             prompts.push(prompt.student);
-            values.push(prices.price(budget) as f32);
+            budgets.push(budget);
         }
-        Ok(PricePrompts { prompts: TokenBatch::new(&prompts, self.pad()), prices: values })
+        Ok((TokenBatch::new(&prompts, self.pad()), budgets))
+    }
+
+    /// Random prompts, and the prices of help under their budgets.
+    pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
+        let (prompts, budgets) = self.budget_prompts(self.config.price_prompts, rng)?;
+        Ok(PricePrompts { prompts, prices: budgets.iter().map(|&budget| prices.price(budget) as f32).collect() })
     }
 
     /// Adds the teacher's distributions along the texts of a rollout.

@@ -150,7 +150,8 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     ) -> Result<Prices, DistillError> {
         let constraint = &self.sampler.config().constraint;
         if constraint.search_texts > 0 && self.sampler.has_help_token() {
-            return price::search(&self.sampler, student, workers, &mut self.on_progress);
+            let texts = constraint.search_texts;
+            return price::search(&self.sampler, student, texts, workers, &mut self.on_progress);
         }
         self.quantile_prices(student, rollouts)
     }
