@@ -25,7 +25,7 @@ grow() { # FROM NAME FLAGS...
 }
 distill() { # FROM NAME STEPS FLAGS...
     [ -f "$out/$2/model.safetensors" ] || wheels distill --teacher "$out/teacher" --student "$out/$1" "${data[@]}" \
-        --out "$out/$2" --steps "$(steps "$3")" --calibration-texts 30 --half "${@:4}"
+        --out "$out/$2" --steps "$(steps "$3")" --calibration-texts 200 --half "${@:4}"
 }
 
 # The teacher: first small, then larger twice as long.
@@ -40,5 +40,3 @@ train small-student 5500 --tokenizer "$out/teacher" --help-token teacher --d-mod
 grow small-student grown-student --d-model 128 --layers 3 --decoder-layers 1
 distill grown-student words 4000 --method forward-kl --set trainer.learning_rate=0.002
 distill words student 1500 --set trainer.learning_rate=0.001
-wheels calibrate --student "$out/student" --teacher "$out/teacher" --data "$out/data/debian-en-it.valid.jsonl" \
-    --texts 200 --rates 2,5,10,20,30,50,70
