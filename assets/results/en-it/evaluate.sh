@@ -13,6 +13,5 @@ cd "$(dirname "$0")/../../.."
 wheels() { cargo run --quiet --release --bin wheels -- evaluate --data "$data.test.jsonl" "$@"; }
 
 quality=calibrated,learned,max-prob,random,bild:3,draft:2,draft:4,draft:8,adaptive:4
-times=calibrated,random,draft:2,draft:4,draft:8,adaptive:4
 wheels --valid "$data.valid.jsonl" --valid-texts 200 --decoders "$quality" --out "$out/quality"
-wheels --decoders "$times" --limit 300 --batch 1 --out "$out/batch-1"
+wheels --valid "$data.valid.jsonl" --valid-texts 100 --decoders "$quality" --limit 300 --batch 1 --out "$out/batch-1"
