@@ -26,6 +26,7 @@ mod norm;
 mod parallel;
 mod product;
 mod rotary;
+mod rows;
 mod softmax;
 #[cfg(target_arch = "x86_64")]
 mod transpose;

@@ -13,7 +13,8 @@ use half::{bf16, f16};
 use crate::adamw::is_f32;
 use crate::gradient::{Primitive, with_backward};
 use crate::parallel::in_parallel;
-use crate::product::{Rows, TILE};
+use crate::product::TILE;
+use crate::rows::Rows;
 
 /// From this number of positions on, burn's products in f32 are taken. With 512, those of this crate read a prompt 1.2 times as
 /// fast, although burn's are faster by themselves; why is not known...

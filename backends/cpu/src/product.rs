@@ -1,48 +1,24 @@
 //! `x W^T` for weights `[outputs, inputs]`, over slices: sums in f32 for weights in f32, f16 or bf16.
 //!
 //! burn's products of one row use one core, and those of a few rows copy the weights or sum halves in f16. Here up to
-//! [`FEW`] rows are multiplied as dot products along the inputs. More rows are packed into panels whose vectors run
-//! along the rows, so that each weight is multiplied with as many rows as a vector holds.
+//! [`FEW`](crate::rows::FEW) rows are multiplied as dot products along the inputs. More rows are packed into panels whose
+//! vectors run along the rows, so that each weight is multiplied with as many rows as a vector holds.
 
 use pulp::bytemuck::{NoUninit, cast_slice};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::rows::{GROUP, Rows, panel_vectors};
 #[cfg(target_arch = "x86_64")]
 use crate::transpose::transposed;
 use crate::weight::{Avx512, Weight, avx512};
 
-/// The most rows that are multiplied as dot products.
-pub(crate) const FEW: usize = 12;
-/// The most rows whose sums fit the registers together. The weights for the next rows are still in the first-level cache.
-const GROUP: usize = 4;
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
 
 /// The numbers of panels that are read again for each tile: half a megabyte, which a second-level cache holds.
 const BLOCK: usize = 1 << 17;
 
-/// Rows of activations, packed for products with several parts of a matrix.
-pub(crate) struct Rows {
-    pub(crate) count: usize,
-    inputs: usize,
-    /// Whether the rows are packed into panels.
-    panels: bool,
-    packed: Vec<f32>,
-}
-
 impl Rows {
-    /// Packs `x`, `[rows, inputs]`.
-    pub(crate) fn new(x: &[f32], inputs: usize) -> Self {
-        let count = x.len() / inputs;
-        Self { count, inputs, panels: count > FEW, packed: Arch::new().dispatch(Pack { x, inputs }) }
-    }
-
-    /// Packs the transpose of `x`, `[inputs, rows]`, into panels.
-    pub(crate) fn transposed(x: &[f32], rows: usize) -> Self {
-        let packed = Arch::new().dispatch(PackTransposed { x, rows });
-        Self { count: rows, inputs: x.len() / rows, panels: true, packed }
-    }
-
     /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
     pub(crate) fn times<W: Weight>(&self, weight: &[W]) -> Vec<f32> {
         let Self { count, inputs, panels, ref packed } = *self;
@@ -52,80 +28,11 @@ impl Rows {
     }
 }
 
-/// Packs rows for [`Product`].
-struct Pack<'a> {
-    x: &'a [f32],
-    inputs: usize,
-}
-
-impl WithSimd for Pack<'_> {
-    /// Up to [`FEW`] rows, in groups of [`GROUP`]: for each group the vectors, `[vectors, rows, lanes]`, and then the rest of
-    /// each row.
-    ///
-    /// More rows: panels `[inputs, width]`, one after the other, with zeros for missing rows. `width` is
-    /// [`panel_vectors`], or one vector in a last panel of few rows.
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
-        let Self { x, inputs } = self;
-        let (rows, lanes) = (x.len() / inputs, S::F32_LANES);
-        if rows == 1 {
-            return x.to_vec();
-        }
-        if rows <= FEW {
-            let mut packed = Vec::with_capacity(x.len());
-            let whole = inputs - inputs % lanes;
-            for x in x.chunks(GROUP * inputs) {
-                for start in (0..whole).step_by(lanes) {
-                    x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[start..start + lanes]));
-                }
-                x.chunks_exact(inputs).for_each(|x| packed.extend_from_slice(&x[whole..]));
-            }
-            return packed;
-        }
-        let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
-        let width = panel_vectors::<S>() * lanes;
-        for (x, panel) in x.chunks(width * inputs).zip(packed.chunks_mut(width * inputs)) {
-            for (input, line) in panel.chunks_exact_mut(panel.len() / inputs).enumerate() {
-                line.iter_mut().zip(x[input..].iter().step_by(inputs)).for_each(|(slot, x)| *slot = *x);
-            }
-        }
-        packed
-    }
-}
-
-/// Packs the transpose of a matrix as [`Pack`] packs many rows.
-struct PackTransposed<'a> {
-    /// `[inputs, rows]`.
-    x: &'a [f32],
-    rows: usize,
-}
-
-impl WithSimd for PackTransposed<'_> {
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
-        let Self { x, rows } = self;
-        let (lanes, inputs) = (S::F32_LANES, x.len() / rows);
-        let width = panel_vectors::<S>() * lanes;
-        let mut packed = vec![0.0; rows.next_multiple_of(lanes) * inputs];
-        for (panel, first) in packed.chunks_mut(width * inputs).zip((0..rows).step_by(width)) {
-            let count = (rows - first).min(width);
-            for (line, x) in panel.chunks_exact_mut(panel.len() / inputs).zip(x.chunks_exact(rows)) {
-                line[..count].copy_from_slice(&x[first..first + count]);
-            }
-        }
-        packed
-    }
-}
-
 /// The product of some outputs, by one thread.
 struct Product<'a, W> {
     panels: bool,
     inputs: usize,
-    /// The output of [`Pack`].
+    /// [`Rows::packed`].
     x: &'a [f32],
     /// `[outputs, inputs]`.
     weight: &'a [W],
@@ -143,7 +50,7 @@ impl<W: Weight> WithSimd for Product<'_, W> {
 }
 
 impl<W: Weight> Product<'_, W> {
-    /// Up to [`FEW`] rows.
+    /// Rows that are not packed into panels.
     #[inline(always)]
     fn few<S: Simd>(self, simd: S) {
         let Self { inputs, x, weight, y, .. } = self;
@@ -187,11 +94,6 @@ impl<W: Weight> Product<'_, W> {
             }
         }
     }
-}
-
-/// The vectors in a line of a full panel, so that the sums of a tile fit the 32 registers of AVX-512 or the 16 of AVX2.
-const fn panel_vectors<S: Simd>() -> usize {
-    if S::F32_LANES >= 16 { 2 } else { 1 }
 }
 
 /// The weights of `T` outputs. If there are fewer, the last one is repeated.
@@ -317,6 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rows::{FEW, Pack};
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed | 1;
@@ -381,15 +284,6 @@ mod tests {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{} is not {}", found, expected);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn the_transpose_of_a_matrix_is_packed_like_its_rows() {
-        for (rows, inputs) in [(13, 3), (16, 9), (33, 4), (64, 7), (80, 2)] {
-            let x = numbers(rows * inputs, 7);
-            let columns: Vec<f32> = (0..inputs).flat_map(|input| x[input..].iter().copied().step_by(inputs)).collect();
-            assert_eq!(Rows::transposed(&columns, rows).packed, Rows::new(&x, inputs).packed);
         }
     }
 

@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::{Call, MASKED, View};
 use crate::parallel::in_parallel;
-use crate::product::Rows;
+use crate::rows::Rows;
 use crate::vectors::exponentials;
 
 /// The queries of a block. In a larger block of a causal prompt, fewer slots are left out.
