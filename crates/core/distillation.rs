@@ -3,26 +3,16 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use burn::config::Config as _;
-
-use crate::callbacks::{Callbacks, OnStep};
-use crate::decode::PromptSide;
+use crate::callbacks::Callbacks;
 use crate::distill::objective::{ConstrainedPath, Objective};
-use crate::distill::{
-    BatchSource, MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress, Workers,
-};
-use crate::eval::Evaluation;
+use crate::distill::{MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress};
 use crate::host::check_memory;
-use crate::lm::{FloatFormat, LanguageModel, Pretrained};
-use crate::setup::{SETTINGS, Setup};
-use crate::student::{Prices, Student};
+use crate::lm::LanguageModel;
+use crate::run::Run;
+use crate::setup::Setup;
 use crate::teacher_input::TeacherInput;
-use crate::text::{Dataset, HelpBudget, Seed};
-use crate::text_model::{read_json, save_json, save_or_remove};
+use crate::text::{Dataset, Seed};
 use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, Pair, TextModel, TrainingData};
-
-/// The name of the file with the budget reports, which a finished run has.
-const BUDGETS: &str = "budgets.json";
 
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///
@@ -274,134 +264,5 @@ impl<'a> Distillation<'a> {
             None => Vec::new(),
         };
         Ok((Trained { student, outcome }, pair, budgets))
-    }
-}
-
-/// A run in its folder.
-struct Run<'a> {
-    setup: &'a Setup,
-    /// None if there is only a cache.
-    teacher: Option<&'a TextModel>,
-    folder: &'a Path,
-}
-
-impl Run<'_> {
-    /// A student of this run.
-    fn student(&self, model: &Student<Pretrained>, prices: Option<Prices>) -> TextModel {
-        TextModel { model: model.clone(), calibration: None, prices, ..self.setup.base.clone() }
-    }
-
-    /// A student of this run with its teacher.
-    fn pair(&self, student: TextModel) -> Option<Pair> {
-        Some(Pair { student, teacher: self.teacher?.clone(), help_token: self.setup.help_token })
-    }
-
-    /// Writes everything but the weights, so that the folder of an unfinished run shows its settings.
-    fn save_settings(&self) -> Result<(), Error> {
-        self.setup.base.tokenizer.save(self.folder)?;
-        self.setup.base.template.save(self.folder)?;
-        self.setup.base.generation.save(self.folder)?;
-        save_json(&self.setup.config, self.folder.join(SETTINGS))
-    }
-
-    /// Whether the folder has the settings of this run.
-    fn has_saved_settings(&self) -> bool {
-        let json = |config: &DistillationConfig| serde_json::to_value(config).expect("a config serialises");
-        DistillationConfig::load(self.folder.join(SETTINGS)).is_ok_and(|saved| json(&saved) == json(&self.setup.config))
-    }
-
-    /// Trains, with the chrF of the student under one budget as the validation score.
-    fn train<B: BatchSource<Pretrained>>(
-        &self,
-        trainer: &mut Trainer<'_, Pretrained, B>,
-        valid: &Dataset,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<TrainingOutcome, Error> {
-        let texts = valid.clone().take(self.setup.config.valid_texts);
-        let evaluation = Evaluation::new(&texts, &self.setup.base.tokenizer, &self.setup.base.template);
-        let helped = self.setup.asks && self.teacher.is_some();
-        let budget = HelpBudget::percent(if helped { self.setup.config.valid_budget } else { 0 });
-        let mut validate = |model: &Student<Pretrained>| {
-            let student = self.student(model, None);
-            let pair = self.pair(student.clone()).filter(|_| helped);
-            // With enforcement, a student that asks too often gains nothing by it.
-            let decoder = pair.as_ref().map_or_else(|| student.decoder_for(PromptSide::Student), Pair::decoder);
-            let output = evaluation.run(&decoder, &evaluation.prompts(budget)?, Seed(0))?;
-            Ok(evaluation.stats(&output).scores().chrf)
-        };
-        Ok(trainer.train(&mut validate, on_step)?)
-    }
-
-    /// The format of the student's weights in files.
-    fn format(&self) -> FloatFormat {
-        if self.setup.config.half_precision { FloatFormat::F16 } else { FloatFormat::F32 }
-    }
-
-    /// A student with the heads that the folder has, and with the prices to which they were fitted.
-    fn with_saved_help(&self, student: TextModel, prices: Option<Prices>) -> Result<TextModel, Error> {
-        let Some(help_token) = self.setup.help_token else { return Ok(student) };
-        Ok(TextModel { model: student.model.with_heads_in(self.folder, help_token)?, prices, ..student })
-    }
-
-    /// Finds the prices of help on the validation texts, and fits the student's price head to them.
-    fn fit_prices(
-        &self,
-        student: TextModel,
-        teacher: &TeacherInput,
-        valid: &Dataset,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<TextModel, Error> {
-        let Setup { base, config, .. } = self.setup;
-        let pairs = TokenizedDataset::new(valid, &base.tokenizer, &base.template, self.setup.max_tokens(teacher))?;
-        let pairs = pairs.with_target_start(config.rollout.forced_bos_token_id);
-        let sampler = teacher.sampler(None, &config.rollout, &pairs, base)?;
-        let workers = Workers::new(config.trainer.workers)?;
-        let mut fit = config.prices.clone();
-        if config.trainer.steps > 0 {
-            fit.steps = fit.steps.min(10 * config.trainer.steps);
-        }
-        let on_progress = callbacks.progress.get_mut();
-        let (model, prices) = sampler.fit_prices(&student.model, &fit, &workers, on_progress)?;
-        Ok(TextModel { model, prices: Some(prices), ..student })
-    }
-
-    /// Calibrates the student unless it has been calibrated, and reports how it uses its budgets.
-    fn calibrate(
-        &self,
-        pair: &mut Pair,
-        valid: &Dataset,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<Vec<BudgetReport>, Error> {
-        let Callbacks { trial, report: on_report, progress: on_progress, .. } = callbacks;
-        let path = self.folder.join(BUDGETS);
-        if pair.student.calibration.is_none() {
-            save_or_remove(&None::<()>, path.clone())?;
-            let calibration = pair.calibrate(valid, &self.setup.config.calibration, trial)?;
-            TextModel::save_calibration(&calibration, self.folder)?;
-            pair.student.calibration = Some(calibration);
-        } else if let Some(budgets) = read_json::<Vec<BudgetReport>>(&path, "remove it, and it is made again")? {
-            budgets.iter().for_each(on_report);
-            return Ok(budgets);
-        }
-        let student = TextModel { calibration: None, ..pair.student.clone() };
-        let uncalibrated = Pair { student, ..pair.clone() };
-        let texts = valid.clone().take(self.setup.config.calibration.texts);
-        let measured = &self.setup.config.report_budgets;
-        log::info!("measuring the help used under {} budgets", measured.len());
-        let on_progress = on_progress.get_mut();
-        let total = BudgetReport::PARTS * measured.len();
-        let mut progress = WorkProgress { work: "budget report", done: 0, total };
-        on_progress(progress);
-        let mut budgets = Vec::new();
-        for &percent in measured {
-            let report = BudgetReport::measure(pair, &uncalibrated, &texts, percent, &mut || {
-                progress.done += 1;
-                on_progress(progress);
-            })?;
-            on_report(&report);
-            budgets.push(report);
-        }
-        save_json(&budgets, path)?;
-        Ok(budgets)
     }
 }

@@ -27,6 +27,7 @@ mod pair;
 pub mod prelude;
 #[cfg(all(feature = "remote", not(target_family = "wasm")))]
 mod remote_training;
+mod run;
 mod setup;
 mod teacher_input;
 mod text_model;
