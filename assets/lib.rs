@@ -36,14 +36,14 @@ macro_rules! teacher {
 }
 
 /// English to Italian. The model cards are in `assets/models/en-it`.
-pub const TRANSLATION: EmbeddedPair = EmbeddedPair {
+pub static TRANSLATION: EmbeddedPair = EmbeddedPair {
     student: student!("en-it/student"),
     teacher: teacher!("en-it/teacher"),
     sample: include_str!("data/en-it.sample.jsonl"),
 };
 
 /// Package descriptions to one-line summaries. The model cards are in `assets/models/summary`.
-pub const SUMMARY: EmbeddedPair = EmbeddedPair {
+pub static SUMMARY: EmbeddedPair = EmbeddedPair {
     student: student!("summary/student"),
     teacher: teacher!("summary/teacher"),
     sample: include_str!("data/summary.sample.jsonl"),
