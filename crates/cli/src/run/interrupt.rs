@@ -64,7 +64,7 @@ pub(crate) fn install() -> Result<(), ctrlc::Error> {
         } else if in_phase(Phase::Writing) {
             console::say(format_args!("stopped; the same command goes on after what is written"));
         }
-        exit(INTERRUPTED);
+        leave();
     })
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn enter(phase: Phase) {
     let before = PHASE.swap(phase as u8, Ordering::SeqCst);
     if before != phase as u8 && stops() {
         console::say(format_args!("{CALIBRATION_WAITS}"));
-        exit(INTERRUPTED);
+        leave();
     }
 }
 
@@ -97,12 +97,20 @@ pub(crate) fn end_answer() -> bool {
 /// Ends the program at Ctrl-C.
 pub(crate) fn stop() -> ! {
     console::clear();
-    exit(INTERRUPTED)
+    leave()
 }
 
 /// Ends the program after a run that was stopped.
 pub(crate) fn end(folder: &Path, step: usize, steps: usize) -> ! {
     let file = folder.join(RUN_FILE);
     console::say(format_args!("stopped after step {step} of {steps}; the command in {} goes on", file.display()));
-    exit(INTERRUPTED);
+    leave()
+}
+
+/// Threads that still compute on an NVIDIA GPU panic when the program exits, because the driver is gone before them. Nobody
+/// needs to read that.
+fn leave() -> ! {
+    log::set_max_level(log::LevelFilter::Off);
+    std::panic::set_hook(Box::new(|_| ()));
+    exit(INTERRUPTED)
 }
