@@ -17,6 +17,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use training_wheels::distill::{SupervisedBatches, TokenPair, Trainer, TrainerConfig};
+use training_wheels::eval::CallCost;
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
 use wheels_lm::testing::Endless;
@@ -88,6 +89,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             let seconds = decode_seconds(flags, &device, [1, flags.prompt_tokens], 1)?;
             report("prompt", Some(1), flags.dtype, f64::from(flags.prompt_tokens) / seconds);
         }
+        report_call(flags, &device)?;
     }
     if !flags.no_training {
         let load = || Pretrained::load(&flags.model, &device.clone().autodiff());
@@ -97,6 +99,19 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             report("train-lora", None, FloatFormat::F32, training_speed(flags, model)?);
         }
     }
+    Ok(())
+}
+
+/// Prints what one call of the model costs at batch size 1, with one token and for each further token. The fewer tokens
+/// cost, the cheaper it is to verify a draft.
+fn report_call(flags: &Flags, device: &Device) -> Result<(), Box<dyn Error>> {
+    let model = Pretrained::load(&flags.model, (device, flags.dtype))?;
+    let cost = CallCost::measure(&model, &token_ids(&model, 0, flags.source_tokens));
+    let line = serde_json::json!({
+        "peer": "training-wheels", "what": "call", "batch": 1, "dtype": flags.dtype.as_str(),
+        "seconds_per_call": cost.seconds_per_call, "seconds_per_token": cost.seconds_per_token,
+    });
+    println!("{line}");
     Ok(())
 }
 

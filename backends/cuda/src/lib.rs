@@ -2,7 +2,9 @@
 //!
 //! A build needs no CUDA toolkit, because the driver is loaded when it is first used. On a machine without a driver the
 //! program runs and lists no CUDA adapters. A build needs LLVM, with which cubecl compiles its kernels. The first build
-//! downloads LLVM and compiles some C++ code against it.
+//! downloads LLVM and compiles some C++ code against it. A run needs one file of the CUDA toolkit, the mathematical functions in
+//! `nvvm/libdevice/libdevice.10.bc`. The environment variable `CUDA_PATH` names the toolkit's folder if it is not in a usual place,
+//! such as `/usr/local/cuda`.
 //!
 //! Kernels are neither fused nor tuned at run time, unless the features `fusion` and `autotune` ask for it. So the same
 //! input gives the same numbers in every run, and tuning does not slow down the first steps.
