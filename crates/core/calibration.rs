@@ -8,6 +8,7 @@ use crate::decode::{
     Expert, FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
 };
 use crate::eval::{CallCost, Evaluation, PairCost};
+use crate::forecast_accuracy::cross_validate;
 use crate::lm::LanguageModel;
 use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Error, Pair, TextModel};
@@ -289,7 +290,11 @@ impl Search<'_> {
             let prompts = evaluation.prompts(stated_budget(rate))?;
             let decoded = decode(&decoder, &prompts)?;
             let used: Vec<f64> = decoded.trajectories.iter().map(|text| f64::from(text.cost())).collect();
-            forecasts.extend(HelpForecast::fit(rate, &student.forecast_inputs(&prompts), &used));
+            let inputs = student.forecast_inputs(&prompts);
+            if let Some(mut forecast) = HelpForecast::fit(rate, &inputs, &used) {
+                forecast.accuracy = cross_validate(rate, &inputs, &used);
+                forecasts.push(forecast);
+            }
         }
         Ok(forecasts)
     }

@@ -19,6 +19,7 @@ mod distillation;
 mod distillation_config;
 mod error;
 mod expert_help;
+mod forecast_accuracy;
 mod host;
 #[cfg(target_family = "wasm")]
 mod hub;

@@ -23,6 +23,22 @@ pub struct HelpForecast {
     weights: [f64; 3],
     /// The means of the prediction and of the help used in each group of texts. Both rise.
     groups: Vec<[f64; 2]>,
+    /// How well such forecasts predict other texts, if it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<ForecastAccuracy>,
+}
+
+/// How well forecasts predict the charges of texts that they were not fitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastAccuracy {
+    /// The mean absolute error, charges per text.
+    pub error: f64,
+    /// The mean absolute error of forecasts that know only the length of the prompt.
+    pub error_by_length: f64,
+    /// The 95% interval of `error_by_length - error`. If it is above zero, V_C makes forecasts better.
+    pub gain: [f64; 2],
+    /// Pearson's correlation of the predicted and the used charges, -1 to 1.
+    pub correlation: f64,
 }
 
 /// What a forecast knows of a text before it is written.
@@ -49,7 +65,7 @@ impl HelpForecast {
         let mut pairs: Vec<[f64; 2]> =
             texts.iter().zip(used).map(|(text, &used)| [linear(&weights, *text), used]).collect();
         pairs.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        Some(Self { rate, weights, groups: rising_means(&pairs) })
+        Some(Self { rate, weights, groups: rising_means(&pairs), accuracy: None })
     }
 
     /// The predicted number of charges. It is not negative.

@@ -137,7 +137,7 @@ pub use distribution::Distribution;
 pub use error::DecodeError;
 pub use expert::{Acceptance, Expert, ExpertSession, HelpRequest, HelpResponse, RequestInfo};
 pub use experts::Experts;
-pub use help_forecast::{ForecastInput, HelpForecast};
+pub use help_forecast::{ForecastAccuracy, ForecastInput, HelpForecast};
 pub use help_rule::HelpRule;
 pub use ledger::{BudgetUnit, Enforcement};
 pub use observer::Observer;

@@ -1,9 +1,11 @@
 //! `wheels calibrate`: when a student asks, and what its teacher accepts, at given rates of help.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde_json::json;
+use training_wheels::decode::{Calibration, ForecastAccuracy, HelpForecast};
 use training_wheels::prelude::*;
 use training_wheels::{CalibrationTrial, HelpCost};
 
@@ -168,6 +170,9 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         Some(remote) => pair.student.calibrate_with(remote, &data, &config, &mut on_trial)?,
         None => pair.calibrate(&data, &config, &mut on_trial)?,
     };
+    if printed.is_ok() {
+        printed = print_forecasts(&calibration, app);
+    }
     let mut file = None;
     if flags.dry_run {
         console::say(format_args!("calibration.json is not written (--dry-run)"));
@@ -180,7 +185,32 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         console::say(format_args!("the server was asked for {}", remote.spending()));
     }
     printed?;
-    app.output.json(&json!({ "file": file, "confidence": calibration.confidence, "points": used }))?;
+    let forecast = |forecast: &HelpForecast| json!({ "rate": forecast.rate, "accuracy": forecast.accuracy });
+    let forecasts: Vec<_> = calibration.forecasts().iter().map(forecast).collect();
+    app.output.json(&json!({
+        "file": file, "confidence": calibration.confidence, "points": used, "forecasts": forecasts,
+    }))?;
+    Ok(())
+}
+
+/// Prints how well the help used in a text can be forecast.
+fn print_forecasts(calibration: &Calibration, app: &App) -> io::Result<()> {
+    let mut is_first = true;
+    for forecast in calibration.forecasts() {
+        let Some(ForecastAccuracy { error, error_by_length, gain: [low, high], correlation }) = forecast.accuracy
+        else {
+            continue;
+        };
+        if std::mem::take(&mut is_first) {
+            app.output
+                .line("forecasts of the help used in a text, on texts that they were not fitted to (mean error):")?;
+        }
+        let percent = 100.0 * forecast.rate;
+        app.output.line(format_args!(
+            "{percent:>4.0}%: error {error:.2}, r {correlation:.2}; without V_C {error_by_length:.2} (95% interval of the \
+             difference {low:+.2} to {high:+.2})"
+        ))?;
+    }
     Ok(())
 }
 
