@@ -56,7 +56,8 @@ pub struct Measurement {
     pub threshold: Option<f64>,
     /// The number of requests for help per token, whether help was given or not.
     pub asked_rate: f64,
-    /// The measured time per token at the batch size of the run, divided by that of the teacher alone.
+    /// The measured time per token at the batch size of the run, divided by that of the teacher alone. `wheels evaluate` lets
+    /// all systems write the same texts in turn for it, if there are enough of them.
     pub latency: f64,
     /// The modelled time per token at batch size 1, divided by that of the teacher alone; see [`PairCost::latency`].
     pub latency_modelled: f64,

@@ -53,7 +53,7 @@ impl Results {
     fn explanation(&self) -> String {
         let mut text = format!(
             "{} texts. Brackets hold 95% intervals from paired bootstrap resampling. Latency is the time per token divided \
-             by that of the teacher alone: measured at the batch size of the run, and modelled for batch size 1.",
+             by that of the teacher alone: measured beside it at the batch size of the run, and modelled for batch size 1.",
             self.texts
         );
         if self.points.iter().any(|point| point.latency_equal_calls.is_some()) {

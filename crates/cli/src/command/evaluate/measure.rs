@@ -1,6 +1,5 @@
 //! From decoded texts to the rows of the tables.
 
-use training_wheels::decode::DecodeStats;
 use training_wheels::eval::{Agreement, CorpusStats, EvalError, Measurement, PairCost, Sweep};
 use training_wheels::prelude::*;
 
@@ -16,6 +15,8 @@ pub(crate) struct DeviceRuns {
     pub(crate) runs: Vec<Run>,
     /// Random help at the rates of these runs.
     pub(crate) baselines: Baselines,
+    /// The time per token of each run, divided by that of the teacher alone.
+    pub(crate) latencies: Vec<f64>,
     /// What calls of the two models cost.
     pub(crate) cost: PairCost,
     /// Pairs of log-odds of asking and divergence from the teacher, nats. Only the first device has them.
@@ -56,7 +57,7 @@ pub(crate) fn measurements(plan: &[Case], on: &DeviceRuns, data: &Dataset) -> Re
             versus_max_prob: other.map(|other| case_stats.compare_to(&stats[other])),
             threshold: run.threshold,
             asked_rate: output.stats.asked_rate(),
-            latency: seconds_per_token(&output.stats) / seconds_per_token(&teacher_output.stats),
+            latency: on.latencies[index],
             latency_modelled: on.cost.latency(&output.stats),
             latency_equal_calls: Some(on.cost.with_equal_teacher_calls().latency(&output.stats)),
             by_position: output.help_by_position(),
@@ -85,8 +86,4 @@ pub(crate) fn agreements(devices: &[DeviceRuns]) -> Vec<Agreement> {
         agreements.push(Agreement { device: other.device.clone(), with: first.device.clone(), texts, differing });
     }
     agreements
-}
-
-fn seconds_per_token(stats: &DecodeStats) -> f64 {
-    stats.elapsed.as_secs_f64() / stats.tokens.max(1) as f64
 }

@@ -10,6 +10,7 @@ mod report;
 mod suite;
 mod systems;
 mod table;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -175,6 +176,7 @@ impl<'a> Job<'a> {
         };
         let runs = suite.run(progress)?;
         let baselines = suite.baselines(&runs, progress)?;
+        let latencies = suite.latencies(&runs, progress)?;
         progress.say("log-odds of asking".into());
         let log_odds = match first {
             Some(_) => vec![],
@@ -188,7 +190,7 @@ impl<'a> Job<'a> {
         })?;
         let no_repeat_ngram_size = pair.student.generation.no_repeat_ngram_size;
         let tokenizer = pair.student.tokenizer.clone();
-        Ok(DeviceRuns { device, runs, baselines, cost, log_odds, tokenizer, no_repeat_ngram_size })
+        Ok(DeviceRuns { device, runs, baselines, latencies, cost, log_odds, tokenizer, no_repeat_ngram_size })
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {

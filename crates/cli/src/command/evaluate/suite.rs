@@ -165,7 +165,11 @@ impl Suite<'_> {
     }
 
     /// The prompts of a case. They have its budget, and state it or the one of `--stated-budget`.
-    fn prompts(&self, evaluation: &Evaluation<'_>, case: Case) -> Result<Vec<Prompt>, training_wheels::Error> {
+    pub(super) fn prompts(
+        &self,
+        evaluation: &Evaluation<'_>,
+        case: Case,
+    ) -> Result<Vec<Prompt>, training_wheels::Error> {
         let budget = HelpBudget::percent(case.percent);
         let stated = self.settings.stated_budget.filter(|_| case.system.has_budget()).unwrap_or(budget);
         let mut prompts = evaluation.prompts(stated)?;
@@ -183,12 +187,15 @@ impl Suite<'_> {
         tuning: Tuning,
         progress: &Progress,
     ) -> Result<SystemOutput, training_wheels::Error> {
-        let decoder = case.system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch);
-        let decoder = self.batching.set(decoder);
+        let decoder = self.decoder(case, tuning);
         let mut texts_done = progress.watch(prompts.len(), &self.pair.student.model.spec().eos);
         let decoded = decoder.decode_with(prompts, Seed(self.settings.seed), &mut texts_done)?;
         texts_done.finish();
         Ok(evaluation.output(decoded)?)
+    }
+
+    pub(super) fn decoder(&self, case: Case, tuning: Tuning) -> BudgetedDecoder<'_> {
+        self.batching.set(case.system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch))
     }
 
     fn vocab_size(&self) -> usize {
