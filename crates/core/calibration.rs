@@ -27,10 +27,8 @@ pub struct CalibrationConfig {
     pub rates: Vec<f64>,
     /// What the teacher may verify, from the most lenient to the strictest. For each rate they are tried in this order,
     /// from the one that was chosen for the rate before, until two in a row give worse texts. Without any, the teacher only
-    /// answers.
-    #[config(
-        default = "vec![Verification { verify_end: false, ..Verification::regret(5.0) }, Verification::regret(5.0), Verification::regret(3.0), Verification::regret(2.0), Verification::regret(1.0), Verification::LOSSLESS]"
-    )]
+    /// answers. The default is for calls: see [`HelpCost::verifications`].
+    #[config(default = "HelpCost::Calls.verifications()")]
     pub verifications: Vec<Verification>,
     /// What help costs. A verification is chosen only if it does not cost more than plain answers at the same rate.
     #[config(default = "HelpCost::Calls")]
@@ -64,6 +62,20 @@ pub enum HelpCost {
     /// The time at batch size 1, from the measured costs of the calls of both models on this machine
     /// ([`PairCost::latency`]). Tokens that are rolled back cost time. Only for a pair.
     Time,
+}
+
+impl HelpCost {
+    /// The verifications that are worth a trial at this cost, from the most lenient to the strictest. In time, a call that
+    /// verifies the end of each text pays only with tolerances of up to 1 nat.
+    pub fn verifications(self) -> Vec<Verification> {
+        let without_end = |nats| Verification { verify_end: false, ..Verification::regret(nats) };
+        let (lenient, strict): (&[f64], &[f64]) = match self {
+            Self::Calls | Self::Tokens => (&[5.0], &[5.0, 3.0, 2.0, 1.0, 0.0]),
+            Self::Time => (&[5.0, 3.0, 2.0], &[1.0, 0.0]),
+        };
+        let lenient = lenient.iter().copied().map(without_end);
+        lenient.chain(strict.iter().copied().map(Verification::regret)).collect()
+    }
 }
 
 /// One threshold that was tried.

@@ -140,17 +140,16 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         Optimise::Tokens => HelpCost::Tokens,
         Optimise::Time => HelpCost::Time,
     };
-    let mut config = CalibrationConfig::new()
+    let verifications = if flags.no_verification { vec![] } else { cost.verifications() };
+    let config = CalibrationConfig::new()
         .with_confidence(confidence)
         .with_cost(cost)
+        .with_verifications(verifications)
         .with_budget_unit(flags.budget_unit.into())
         .with_texts(flags.texts)
         .with_rates(flags.rates.iter().map(|percent| percent / 100.0).collect())
         .with_tolerance(flags.tolerance / 100.0)
         .with_max_trials(flags.max_trials);
-    if flags.no_verification {
-        config.verifications.clear();
-    }
     let data = flags.fields.open(&flags.data)?.shuffled(Seed(1));
     let bar = CalibrationBar::new(config.rates.len());
     let mut printed = Ok(());
