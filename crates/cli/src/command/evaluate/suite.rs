@@ -125,8 +125,7 @@ impl Suite<'_> {
             None => self.find_threshold(case, progress)?,
         };
         progress.say(case.name());
-        let tuning = Tuning { threshold: threshold.unwrap_or(0.0), random_rate: random_rate.unwrap_or(0.0) };
-        let run = self.run_tuned(case, tuning, progress)?;
+        let run = self.run_tuned(case, Tuning::new(threshold, random_rate), progress)?;
         Ok(Run { threshold, random_rate, ..run })
     }
 

@@ -72,6 +72,13 @@ pub(crate) struct Tuning {
     pub(crate) random_rate: f64,
 }
 
+impl Tuning {
+    /// What was found for a system, and 0 for what it does not need.
+    pub(crate) fn new(threshold: Option<f64>, random_rate: Option<f64>) -> Self {
+        Self { threshold: threshold.unwrap_or(0.0), random_rate: random_rate.unwrap_or(0.0) }
+    }
+}
+
 impl System {
     /// The budgets, in percent, under which this system is measured if `budgets` are wanted.
     pub(crate) fn budgets(self, budgets: &[u8]) -> &[u8] {

@@ -45,17 +45,20 @@ impl Suite<'_> {
         if let Some(kept) = cache::read::<Timing>(&path)?.filter(|kept| kept.cases == cases) {
             return Ok(kept.latencies);
         }
+        let mut decoders = Vec::with_capacity(runs.len());
+        for (&case, run) in self.plan.iter().zip(runs) {
+            let decoder = self.decoder(case, Tuning::new(run.threshold, run.random_rate));
+            decoders.push((decoder, self.prompts(&self.evaluation, case)?));
+        }
         let mut ratios = vec![Vec::with_capacity(rounds); runs.len()];
         for round in 0..rounds {
             progress.say(format!("time, round {} of {rounds}", round + 1));
             let mut seconds = Vec::with_capacity(runs.len());
-            for (case, run) in self.plan.iter().zip(runs) {
+            for (decoder, prompts) in &decoders {
                 // From all over the data: neighbours can be alike.
-                let prompts = self.prompts(&self.evaluation, *case)?;
-                let prompts: Vec<Prompt> = prompts.into_iter().skip(round).step_by(texts / block).take(block).collect();
-                let tuning =
-                    Tuning { threshold: run.threshold.unwrap_or(0.0), random_rate: run.random_rate.unwrap_or(0.0) };
-                let decoded = self.decoder(*case, tuning).decode(&prompts, Seed(self.settings.seed))?;
+                let prompts: Vec<Prompt> =
+                    prompts.iter().skip(round).step_by(texts / block).take(block).cloned().collect();
+                let decoded = decoder.decode(&prompts, Seed(self.settings.seed))?;
                 seconds.push(seconds_per_token(&decoded.stats));
             }
             for (ratios, ratio) in ratios.iter_mut().zip(relative_to_teacher(&seconds)) {
