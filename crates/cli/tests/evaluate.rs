@@ -44,6 +44,20 @@ fn point<'r>(results: &'r Results, decoder: &str, percent: u8) -> &'r Measuremen
 }
 
 #[test]
+fn times_are_measured_in_rounds_and_kept_until_there_is_another_decoder() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let times = |decoders: &str| -> Vec<f64> {
+        evaluated(scratch.path(), &format!("--batch 1 --decoders {decoders}"));
+        assert!(scratch.path().join("outputs/cpu/latencies.json").exists(), "five texts are five rounds");
+        results(scratch.path()).points.iter().map(|point| point.latency).collect()
+    };
+    let first = times("draft:2");
+    assert!(first.len() == 3 && first[0] > 0.0 && first[1] == 1.0 && first[2] > 0.0, "{first:?}");
+    assert_eq!(times("draft:2"), first);
+    assert_eq!(times("draft:2,draft:4").len(), 4);
+}
+
+#[test]
 fn an_evaluation_leaves_tables_figures_and_a_page_and_goes_on() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");
