@@ -137,7 +137,7 @@ fn a_text_that_takes_too_long_is_ended_with_504() {
     assert_eq!((late.status, &late.json["error"]["type"]), (504, &json!("timeout_error")));
     let frames = server.stream("/v1/completions", long());
     assert!(frames.last().unwrap().contains("timeout_error"), "{:?}", frames.last());
-    assert_eq!(server.metric("wheels_texts_total{end=\"timed_out\"}"), 2.0);
+    server.wait_for("wheels_texts_total{end=\"timed_out\"}", 2.0);
 }
 
 #[test]
