@@ -61,8 +61,8 @@ impl BudgetReport {
         on_part();
         let samples = pair.ask_samples(texts, budget)?;
         on_part();
-        let log_odds: Vec<f64> = samples.iter().map(|sample| sample.log_odds).collect();
-        let divergences: Vec<f64> = samples.iter().map(|sample| sample.divergence).collect();
+        let log_odds: Vec<f64> = samples.iter().flatten().map(|sample| sample.log_odds).collect();
+        let divergences: Vec<f64> = samples.iter().flatten().map(|sample| sample.divergence).collect();
         let prices = pair.student.prices.as_ref();
         Ok(Self {
             budget: percent,

@@ -222,12 +222,12 @@ impl Pair {
         Ok(fits.map_or(HelpBudget::tokens(calls), |(prompt, _)| prompt.budget))
     }
 
-    /// The student's log-odds of asking, and its divergence from the teacher, at each token of its greedy texts for a
-    /// dataset under one budget. Empty if the student has no help token or no heads.
+    /// What the student and the teacher say about each token of the student's greedy texts for a dataset under one budget,
+    /// text by text. Empty if the student has no help token or no heads.
     ///
     /// # Errors
     /// If a text cannot be tokenised or decoding fails.
-    pub fn ask_samples(&self, dataset: &Dataset, budget: HelpBudget) -> Result<Vec<AskSample>, Error> {
+    pub fn ask_samples(&self, dataset: &Dataset, budget: HelpBudget) -> Result<Vec<Vec<AskSample>>, Error> {
         if self.help_token.is_none() || !self.student.model.has_heads() {
             return Ok(vec![]);
         }

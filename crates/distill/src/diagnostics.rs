@@ -1,4 +1,4 @@
-//! Diagnostics: how well a student's log-odds of asking follow its divergence from the teacher.
+//! Diagnostics: how well a student's log-odds of asking follow its divergence and its regret.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -6,7 +6,7 @@ use wheels_lm::LanguageModel;
 use wheels_student::{LagrangeMultiplier, Prices, Student};
 
 use crate::config::default_positions;
-use crate::objective::all_action_consistency::words_loss;
+use crate::objective::all_action_consistency::{regret, words_loss};
 use crate::objective::distributions::Distributions;
 use crate::read_batch::BatchModels;
 use crate::{Rollout, RolloutSampler};
@@ -14,40 +14,57 @@ use crate::{Rollout, RolloutSampler};
 /// The lowest reward in a divergence, nats, as in the objectives. Lower log-probs of the teacher count as this one.
 const REWARD_FLOOR: f64 = -10.0;
 
-/// A student's log-odds of asking and its divergence from the teacher, at one token of a text.
+/// What a student and its teacher say about one token of a text, before it is written. All numbers are in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AskSample {
-    /// z, the log-odds of asking, nats. Minus infinity for a student without a help token.
+    /// z, the log-odds of asking. Minus infinity for a student without a help token.
     pub log_odds: f64,
-    /// D, the divergence of the student's distribution from the teacher's, nats.
+    /// D, the divergence of the student's distribution from the teacher's.
     pub divergence: f64,
+    /// What the student's choice loses: the teacher's log-prob of its own most likely token, minus its log-prob of the
+    /// student's most likely token. It is 0 if the two tokens are the same.
+    pub regret: f64,
+    /// The log-prob of the student's most likely token.
+    pub max_log_prob: f64,
+    /// The entropy of the student's distribution.
+    pub entropy: f64,
 }
 
-/// One sample for each token of a rollout: row after row, without padding.
+/// The samples of each row of a rollout, one for each of its tokens.
 ///
 /// # Panics
 /// If the teacher has not read the rollout.
-pub fn ask_samples<M, T>(sampler: &RolloutSampler<'_, T>, student: &Student<M>, rollout: &Rollout) -> Vec<AskSample>
+pub fn ask_samples<M, T>(
+    sampler: &RolloutSampler<'_, T>,
+    student: &Student<M>,
+    rollout: &Rollout,
+) -> Vec<Vec<AskSample>>
 where
     M: Module + LanguageModel,
     T: LanguageModel + Sync,
 {
-    // Neither number depends on the prices, so any prices will do.
+    // None of the numbers depends on the prices, so any prices will do.
     let free = [0.0, 1.0].map(|budget| LagrangeMultiplier { budget, price: 0.0 });
     let prices = Prices::new(free.into()).expect("the levels are 0 and 1");
     let batch = sampler.batch(rollout, &prices);
     let models = BatchModels { student, target_network: None, teacher: Some(sampler) };
-    let read = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<f64>>();
-    let (mut log_odds, mut divergences) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
     for chunk in models.read(&batch).positions_in_chunks(default_positions(student.spec().vocab_size)) {
         let distributions = Distributions::new(&models.score(&chunk));
-        let divergence = read(words_loss(&distributions, REWARD_FLOOR).1);
-        log_odds.extend(match distributions.help {
-            Some(help) => read(help.log_odds),
-            None => vec![f64::NEG_INFINITY; divergence.len()],
-        });
-        divergences.extend(divergence);
+        let [max_log_prob, entropy] = distributions.words.confidence();
+        let columns = [words_loss(&distributions, REWARD_FLOOR).1, regret(&distributions), max_log_prob, entropy];
+        let log_odds = distributions.help.as_ref().map(|help| numbers(help.log_odds.clone()));
+        let positions = numbers(Tensor::cat(columns.to_vec(), 1));
+        for (index, position) in positions.chunks_exact(columns.len()).enumerate() {
+            let &[divergence, regret, max_log_prob, entropy] = position else { unreachable!("four columns") };
+            let log_odds = log_odds.as_ref().map_or(f64::NEG_INFINITY, |log_odds| log_odds[index]);
+            samples.push(AskSample { log_odds, divergence, regret, max_log_prob, entropy });
+        }
     }
-    let samples = log_odds.into_iter().zip(divergences);
-    samples.map(|(log_odds, divergence)| AskSample { log_odds, divergence }).collect()
+    let mut samples = samples.into_iter();
+    rollout.rows.iter().map(|row| samples.by_ref().take(row.tokens.len()).collect()).collect()
+}
+
+fn numbers(values: Tensor<2>) -> Vec<f64> {
+    values.into_data().iter::<f64>().collect()
 }

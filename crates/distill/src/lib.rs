@@ -6,8 +6,8 @@
 //! into a loss. The trainer adds the gradients of workers and micro-batches, clips them, and makes steps of AdamW with
 //! a learning rate schedule. It validates, and writes checkpoints from which a run resumes bit for bit. [`Rollouts`]
 //! also finds the prices of help. A [`TeacherCache`] stands in for the teacher: [`TeacherCacheWriter`] scores the
-//! training pairs once, and all students train on the same distributions. [`ask_samples`] returns a student's log-odds of asking and its divergence from the
-//! teacher at each token.
+//! training pairs once, and all students train on the same distributions. [`ask_samples`] returns a student's log-odds of
+//! asking, its divergence and its regret at each token.
 //!
 //! These are the stages of one step:
 //!

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::help_counts::POSITION_BINS;
 use crate::statistics::{Comparison, Interval};
-use crate::{ByMetric, HelpCounts, PairCost, SweepRow};
+use crate::{ByMetric, HelpCounts, PairCost, RegretCaught, SweepRow};
 
 /// The results of several systems on one dataset.
 ///
@@ -31,6 +31,10 @@ pub struct Results {
     /// Pairs of the student's log-odds of asking and its divergence D from the teacher, both in nats, at the tokens of
     /// some texts.
     pub log_odds: Vec<[f64; 2]>,
+    /// The share of the regret that each rule for help catches, on texts of the student. Empty in a file of an earlier
+    /// version, and for a student without a help token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regret_caught: Vec<RegretCaught>,
 }
 
 /// One system under one budget on one device.

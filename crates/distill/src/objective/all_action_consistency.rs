@@ -156,7 +156,7 @@ impl HelpValue {
 }
 
 /// The value of [`HelpValue::Regret`], nats, `[n, 1]`.
-fn regret(distributions: &Distributions) -> Tensor<2> {
+pub(crate) fn regret(distributions: &Distributions) -> Tensor<2> {
     let words = &distributions.words;
     words.teacher_log_probs().max_dim(1) - words.teacher_log_probs_of(words.best())
 }

@@ -16,7 +16,7 @@ pub(crate) struct Distributions {
     pub(super) mask: Tensor<2>,
     /// The target tokens, `[n, 1]`.
     pub(super) targets: Tensor<2, Int>,
-    pub(super) words: Words,
+    pub(crate) words: Words,
     /// The help action, if the student has a help token.
     pub(crate) help: Option<HelpAction>,
 }

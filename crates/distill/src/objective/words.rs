@@ -70,6 +70,14 @@ impl Words {
         without_help(&self.logits, self.help_token).argmax(1)
     }
 
+    /// The largest log-prob of the student and its entropy, nats, `[n, 1]` each.
+    pub(crate) fn confidence(&self) -> [Tensor<2>; 2] {
+        let log_probs = self.log_probs();
+        let entropy = (self.probs() * log_probs.clone()).sum_dim(1).neg();
+        let best = log_probs.gather(1, self.best());
+        [best, entropy]
+    }
+
     /// With `excess(a) = log p(a) - max(log p_T(a), reward_floor)`: its mean and its variance under p, nats, `[n, 1]`.
     pub(super) fn reverse_kl(&self, reward_floor: f64) -> [Tensor<2>; 2] {
         #[cfg(feature = "cpu")]

@@ -165,7 +165,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
         let mut divergences = Vec::new();
         for rollout in rollouts {
             let samples = diagnostics::ask_samples(&self.sampler, student, rollout);
-            divergences.extend(samples.iter().map(|sample| sample.divergence));
+            divergences.extend(samples.iter().flatten().map(|sample| sample.divergence));
         }
         price::quantile_prices(&self.sampler.config().constraint, divergences)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::statistics::{Comparison, Interval};
-use crate::{ByMetric, Measurement, Results};
+use crate::{ByMetric, Measurement, RegretCaught, Results};
 
 /// A column: its heading, and the cell of a measurement.
 type Column = (&'static str, fn(&Measurement) -> String);
@@ -43,6 +43,9 @@ impl Results {
             let cells: Vec<String> = columns.iter().map(|(_, cell)| cell(point)).collect();
             markdown += &line(&self.name(point), &cells);
         }
+        if !self.regret_caught.is_empty() {
+            markdown += &self.regret_table();
+        }
         for paragraph in self.truncation().into_iter().chain(self.notes()) {
             let _ = write!(markdown, "\n{paragraph}\n");
         }
@@ -78,6 +81,34 @@ impl Results {
         text
     }
 
+    /// The regret that each rule catches: what the numbers mean, and a line for each rule with the difference from
+    /// `max-prob`.
+    fn regret_table(&self) -> String {
+        let mut table = String::from(
+            "\nRegret caught, %: the part of the regret that lies at the tokens where a rule asks first, on texts of the \
+             student. The regret of a token is the teacher's log-prob of its most likely token, minus its log-prob of the \
+             student's. In brackets: the difference from `max-prob` with its 95% interval over texts.\n\n",
+        );
+        let (mut rules, mut fractions) = (Vec::new(), Vec::new());
+        for row in &self.regret_caught {
+            if !rules.contains(&row.rule.as_str()) {
+                rules.push(&row.rule);
+            }
+            if !fractions.contains(&row.tokens) {
+                fractions.push(row.tokens);
+            }
+        }
+        let headings: Vec<String> =
+            fractions.iter().map(|tokens| format!("At {:.0}% of tokens", 100.0 * tokens)).collect();
+        table += &line("Rule", &headings);
+        table += &format!("|{}\n", "---|".repeat(1 + headings.len()));
+        for rule in rules {
+            let rows = self.regret_caught.iter().filter(|row| row.rule == rule);
+            table += &line(rule, &rows.map(caught).collect::<Vec<_>>());
+        }
+        table
+    }
+
     /// A sentence with the number of texts that were cut at the length limit. None if there are none.
     fn truncation(&self) -> Option<String> {
         let mut systems = Vec::new();
@@ -97,6 +128,11 @@ fn line(first: &str, cells: &[impl AsRef<str>]) -> String {
     line + "\n"
 }
 
+fn caught(row: &RegretCaught) -> String {
+    let versus = row.versus_max_prob.map_or(String::new(), |by| format!(" ({})", scaled_difference(&by, 100.0)));
+    format!("{:.1}{versus}", 100.0 * row.caught.value)
+}
+
 fn score(score: Interval) -> String {
     format!("{:.1} [{:.1}, {:.1}]", score.value, score.low, score.high)
 }
@@ -108,12 +144,19 @@ fn differences(by: Option<&ByMetric<Comparison>>) -> String {
 }
 
 fn difference(comparison: Comparison) -> String {
+    scaled_difference(&comparison, 1.0)
+}
+
+/// A difference with its interval, each times `scale`; bold if the interval excludes zero.
+fn scaled_difference(comparison: &Comparison, scale: f64) -> String {
     let bold = if comparison.is_significant() { "**" } else { "" };
-    format!("{bold}{:+.1}{bold} [{:+.1}, {:+.1}]", comparison.difference, comparison.low, comparison.high)
+    let [difference, low, high] = [comparison.difference, comparison.low, comparison.high].map(|value| scale * value);
+    format!("{bold}{difference:+.1}{bold} [{low:+.1}, {high:+.1}]")
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::RegretCaught;
     use crate::export::json::tests::old_results;
 
     #[test]
@@ -130,6 +173,22 @@ mod tests {
              [-0.3, +0.5], **+0.4** [+0.1, +0.7] |"
         );
         assert_eq!(lines[8], "vulkan compared with cpu: 1 of 10 texts differ in a token or in who chose it.");
+    }
+
+    #[test]
+    fn the_regret_that_rules_catch_has_a_table_of_its_own() {
+        let mut results = old_results();
+        assert!(!results.to_markdown().contains("Regret"));
+        let regrets = vec![vec![0.0, 3.0], vec![1.0, 0.0]];
+        let rules = [("learned", regrets.clone()), (RegretCaught::MAX_PROB, vec![vec![0.0, 0.0], vec![1.0, 0.0]])];
+        for tokens in [0.25, 0.5] {
+            results.regret_caught.extend(RegretCaught::measure(&regrets, &rules, tokens));
+        }
+        let markdown = results.to_markdown();
+        let line = |start: &str| markdown.lines().find(|line| line.starts_with(start)).expect("a line");
+        assert_eq!(line("| Rule"), "| Rule | At 25% of tokens | At 50% of tokens |");
+        assert!(line("| learned | 75.0").contains(" | 100.0 (+75.0 ["), "{markdown}");
+        assert_eq!(line("| max-prob | 25.0"), "| max-prob | 25.0 | 25.0 |");
     }
 
     #[test]

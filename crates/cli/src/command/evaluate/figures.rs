@@ -11,7 +11,7 @@ use training_wheels::eval::statistics::Interval;
 use training_wheels::eval::{HelpCounts, Measurement, Results};
 use training_wheels::text::write_atomically;
 
-use super::SAMPLED_PERCENT;
+use super::asked::PERCENT;
 use super::flags::Metric;
 use super::systems::System;
 use crate::run::font;
@@ -145,7 +145,7 @@ fn log_odds_figure(log_odds: &[[f64; 2]]) -> Figure {
     let points = log_odds.iter().map(|&[log_odds, divergence]| flat(divergence, log_odds)).collect();
     Figure::new(
         "log-odds",
-        &format!("Log-odds of asking against divergence from the teacher, budget {SAMPLED_PERCENT}%"),
+        &format!("Log-odds of asking against divergence from the teacher, budget {PERCENT}%"),
         "divergence from the teacher at a token, nats",
         "log-odds of asking, nats",
         vec![Series { name: "one token".into(), colour: COLOURS[0], points, joined: false }],

@@ -3,6 +3,7 @@
 use training_wheels::eval::{Agreement, CorpusStats, EvalError, Measurement, PairCost, Sweep};
 use training_wheels::prelude::*;
 
+use super::asked::Asked;
 use super::baselines::Baselines;
 use super::suite::{Case, Run, STUDENT, TEACHER};
 use super::systems::System;
@@ -19,8 +20,8 @@ pub(crate) struct DeviceRuns {
     pub(crate) latencies: Vec<f64>,
     /// What calls of the two models cost.
     pub(crate) cost: PairCost,
-    /// Pairs of log-odds of asking and divergence from the teacher, nats. Only the first device has them.
-    pub(crate) log_odds: Vec<[f64; 2]>,
+    /// Where the student asks. Only the first device has it.
+    pub(crate) asked: Asked,
     /// The student's tokenizer.
     pub(crate) tokenizer: Tokenizer,
     /// The size of n-grams that no text repeats, 0 if all may be repeated.

@@ -1,5 +1,6 @@
 //! `wheels evaluate`: quality against help, teacher calls and latency.
 
+mod asked;
 mod baselines;
 mod cache;
 mod figures;
@@ -21,6 +22,7 @@ use training_wheels::eval::{CallCost, PairCost, Results};
 use training_wheels::prelude::*;
 use training_wheels::text::{BudgetPlacement, write_atomically};
 
+use asked::Asked;
 use cache::Settings;
 pub(crate) use flags::Flags;
 use measure::DeviceRuns;
@@ -32,11 +34,6 @@ use super::Outcome;
 use crate::command_line::App;
 use crate::run::{self, interrupt};
 use crate::screen::console;
-
-/// The number of texts at whose tokens the log-odds of asking are compared with the divergence from the teacher.
-const SAMPLED_TEXTS: usize = 200;
-/// The budget that the prompts of these texts have, percent.
-const SAMPLED_PERCENT: u8 = 20;
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let job = Job::new(flags)?;
@@ -59,7 +56,8 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         costs,
         points,
         devices: measure::agreements(&devices),
-        log_odds: devices[0].log_odds.clone(),
+        log_odds: devices[0].asked.log_odds.clone(),
+        regret_caught: devices[0].asked.regret_caught.clone(),
         no_repeat_ngram_size: Some(devices[0].no_repeat_ngram_size),
     };
     job.save(&results, &devices[0])?;
@@ -177,10 +175,10 @@ impl<'a> Job<'a> {
         let runs = suite.run(progress)?;
         let baselines = suite.baselines(&runs, progress)?;
         let latencies = suite.latencies(&runs, progress)?;
-        progress.say("log-odds of asking".into());
-        let log_odds = match first {
-            Some(_) => vec![],
-            None => cache::read_or_make(&folder.join("log-odds.json"), || self.log_odds(&pair))?,
+        progress.say("where the student asks".into());
+        let asked = match first {
+            Some(_) => Asked::default(),
+            None => cache::read_or_make(&folder.join("asked.json"), || Asked::measure(&pair, &self.data))?,
         };
         progress.say("cost of model calls".into());
         let cost = cache::read_or_make(&folder.join("costs.json"), || {
@@ -190,7 +188,7 @@ impl<'a> Job<'a> {
         })?;
         let no_repeat_ngram_size = pair.student.generation.no_repeat_ngram_size;
         let tokenizer = pair.student.tokenizer.clone();
-        Ok(DeviceRuns { device, runs, baselines, latencies, cost, log_odds, tokenizer, no_repeat_ngram_size })
+        Ok(DeviceRuns { device, runs, baselines, latencies, cost, asked, tokenizer, no_repeat_ngram_size })
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {
@@ -221,13 +219,6 @@ impl<'a> Job<'a> {
             );
         }
         Ok(policy)
-    }
-
-    /// The student's log-odds of asking and its divergence from the teacher, at the tokens of some of its texts.
-    fn log_odds(&self, pair: &Pair) -> Result<Vec<[f64; 2]>, Box<dyn Error>> {
-        let texts = self.data.clone().take(SAMPLED_TEXTS);
-        let samples = pair.ask_samples(&texts, HelpBudget::percent(SAMPLED_PERCENT))?;
-        Ok(samples.iter().map(|sample| [sample.log_odds, sample.divergence]).collect())
     }
 
     /// Writes the results, the tables, the figures and the page.

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use training_wheels::eval::statistics::{Comparison, Interval, spearman};
-use training_wheels::eval::{ByMetric, Measurement, Results};
+use training_wheels::eval::{ByMetric, Measurement, RegretCaught, Results};
 
-use super::SAMPLED_PERCENT;
+use super::asked::PERCENT;
 use super::flags::Metric;
 use super::systems::System;
 
@@ -43,14 +43,36 @@ pub(crate) fn text(results: &Results, metric: Metric) -> String {
         let (log_odds, divergences): (Vec<f64>, Vec<f64>) = results.log_odds.iter().map(|&[z, d]| (z, d)).unzip();
         paragraphs.push(format!(
             "Does the student ask where it differs from its teacher? The rank correlation (Spearman) of its log-odds of \
-             asking and its divergence from the teacher is {:.2} at a budget of {SAMPLED_PERCENT}%; 1 is best.",
+             asking and its divergence from the teacher is {:.2} at a budget of {PERCENT}%; 1 is best.",
             spearman(&log_odds, &divergences)
         ));
     }
+    paragraphs.extend(regret_caught(&results.regret_caught));
     for paragraph in paragraphs {
         text += &wrapped(&paragraph);
     }
     text
+}
+
+/// How much of the regret the rules catch, at the fraction of tokens that is nearest to the budget of the samples.
+fn regret_caught(rows: &[RegretCaught]) -> Option<String> {
+    let mut rules = Vec::new();
+    for row in rows.iter().filter(|row| (100.0 * row.tokens - f64::from(PERCENT)).abs() < 0.5) {
+        let versus = match row.versus_max_prob {
+            Some(by) if by.is_significant() => format!(" ({:+.1})", 100.0 * by.difference),
+            Some(_) => " (no significant difference)".to_owned(),
+            None => String::new(),
+        };
+        rules.push(format!("{} {:.1}%{versus}", row.rule, 100.0 * row.caught.value));
+    }
+    let found = !rules.is_empty();
+    found.then(|| {
+        format!(
+            "Does help come where it is worth most? The part of the regret (what the student's own tokens lose, by the \
+             teacher's log-probs) at the {PERCENT}% of tokens where a rule asks first, and the difference from max-prob: {}.",
+            rules.join(", ")
+        )
+    })
 }
 
 /// The lines of the measurements on one device.
