@@ -253,6 +253,7 @@ impl<'a> Distillation<'a> {
             // The student is there, also if the work below is interrupted.
             student.save(folder, run.format())?;
             if calibrates && setup.config.prices.texts > 0 {
+                student = run.fit_help_head(student, &teacher, cache.as_ref(), &pairs, &mut callbacks)?;
                 student = run.fit_prices(student, &teacher, &valid, &mut callbacks)?;
                 student.save(folder, run.format())?;
             }

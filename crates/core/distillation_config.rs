@@ -3,7 +3,7 @@
 use burn::config::Config;
 
 use crate::CalibrationConfig;
-use crate::distill::{Decay, PriceFitConfig, RolloutConfig, TrainerConfig};
+use crate::distill::{Decay, HelpHeadConfig, PriceFitConfig, RolloutConfig, TrainerConfig};
 use crate::lm::LoraConfig;
 use crate::student::StudentConfig;
 
@@ -35,6 +35,10 @@ pub struct DistillationConfig {
     /// The budgets in the report at the end, percent of the tokens.
     #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
     pub report_budgets: Vec<u8>,
+    /// How the head that says when to ask is fitted at the end, on texts of the training. It is kept if it is better on held-out
+    /// texts.
+    #[config(default = "HelpHeadConfig::new()")]
+    pub help_head: HelpHeadConfig,
     /// The prices of help at the end, from the validation texts. They are found before the calibration. The steps for the price
     /// head are at most ten times those of the run, unless the run has none.
     #[config(default = "PriceFitConfig::new()")]

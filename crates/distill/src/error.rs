@@ -59,6 +59,12 @@ pub enum DistillError {
         /// The largest index of a wording.
         last: usize,
     },
+    /// A hidden state or a log-prob, from which the help head is fitted, is not finite.
+    #[error(
+        "a hidden state of the student or a log-prob of the teacher is not finite on a training text: check the weights \
+         of both models, or set `help_head.tokens` to 0"
+    )]
+    HelpHead,
     /// A loss or a gradient is not finite.
     #[error(
         "the {what} is {value} at step {step} ({position}): the weights are still those before this step; lower the \

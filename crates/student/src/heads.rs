@@ -1,13 +1,12 @@
 //! The heads of a student, beside the base model: divergence, price and values.
 
-use burn::module::{Initializer, Module};
-use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::{log_softmax, relu};
+use burn::module::Module;
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
 use wheels_lm::{Hidden, ModelSpec};
 
-use crate::StudentConfig;
 use crate::price_head::PriceHead;
+use crate::{Perceptron, StudentConfig};
 
 /// Added to a logit or score to mask it. After the softmax, its probability is 0 in every float format.
 pub(crate) const MASKED: f32 = -3.0e4;
@@ -55,9 +54,9 @@ impl Heads {
     pub(crate) fn init(config: &StudentConfig, spec: &ModelSpec, help_token: u32, device: &Device) -> Self {
         let StudentConfig { hidden_width, .. } = *config;
         Self {
-            distance: Perceptron::init(spec.d_model + 4, hidden_width, 1, device),
+            distance: Perceptron::new(spec.d_model + 4, hidden_width, 1, device),
             price: PriceHead::init(config, spec.vocab_size, device),
-            values: Perceptron::init(spec.d_model + 2, hidden_width, 2, device),
+            values: Perceptron::new(spec.d_model + 2, hidden_width, 2, device),
             config: config.clone(),
             help_token: help_token as usize,
         }
@@ -74,19 +73,25 @@ impl Heads {
     /// `logits` and the result: `[positions, vocab]`.
     pub(crate) fn add_help_logit(&self, hidden: &Hidden, logits: Tensor<2>) -> Tensor<2> {
         let (positions, is_autodiff) = (logits.dims()[0], logits.device().is_autodiff());
-        let WordFacts { best, second, normaliser, entropy } = self.word_facts(logits.clone().without_autodiff());
+        let facts = self.word_facts(logits.clone().without_autodiff());
         let tracked = |fact: Tensor<2>| if is_autodiff { Tensor::from_inner(fact) } else { fact };
-        let seen_facts = [best.clone() - normaliser.clone(), entropy, best - second].map(tracked);
-        let [max_log_prob, entropy, margin] = seen_facts;
+        let normaliser = tracked(facts.normaliser.clone());
 
-        let features = features(hidden);
         let states = scaled_gradient(hidden.states(), self.config.gradient_scale);
-        let repetition = features.clone().narrow(1, REPETITION, 1);
-        let seen = Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1);
-        let log_odds = self.distance.forward(seen) - features.narrow(1, PRICE, 1);
+        let seen = help_inputs(states, features(hidden), facts.seen().map(tracked));
+        let log_odds = self.distance.forward(seen) - features(hidden).narrow(1, PRICE, 1);
         let column = [0..positions, self.help_token..self.help_token + 1];
         // Nobody else holds the logits, so that they are changed in place.
-        logits.slice_assign(column, tracked(normaliser) + log_odds)
+        logits.slice_assign(column, normaliser + log_odds)
+    }
+
+    /// What the head of the value of help reads at each position, without gradients, `[positions, d_model + 4]`.
+    ///
+    /// # Shapes
+    /// `logits`: `[positions, vocab]`.
+    pub(crate) fn help_inputs(&self, hidden: &Hidden, logits: Tensor<2>) -> Tensor<2> {
+        let plain = Tensor::without_autodiff;
+        help_inputs(plain(hidden.states()), plain(features(hidden)), self.word_facts(plain(logits)).seen())
     }
 
     /// The facts of the words, without the help token.
@@ -118,28 +123,22 @@ impl Heads {
     }
 }
 
+impl WordFacts {
+    /// The maximum log-prob, the entropy, and the difference of the two largest logits.
+    fn seen(self) -> [Tensor<2>; 3] {
+        let Self { best, second, normaliser, entropy } = self;
+        [best.clone() - normaliser, entropy, best - second]
+    }
+}
+
+/// The inputs of the head of the value of help, side by side.
+fn help_inputs(states: Tensor<2>, features: Tensor<2>, [max_log_prob, entropy, margin]: [Tensor<2>; 3]) -> Tensor<2> {
+    let repetition = features.narrow(1, REPETITION, 1);
+    Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1)
+}
+
 fn features(hidden: &Hidden) -> Tensor<2> {
     hidden.features().expect("a student's hidden states carry its features")
-}
-
-/// An MLP with one hidden layer. Its output is 0 until it is trained.
-#[derive(Module, Debug)]
-pub(crate) struct Perceptron {
-    inner: Linear,
-    pub(crate) outer: Linear,
-}
-
-impl Perceptron {
-    pub(crate) fn init(d_input: usize, hidden_width: usize, d_output: usize, device: &Device) -> Self {
-        Self {
-            inner: LinearConfig::new(d_input, hidden_width).init(device),
-            outer: LinearConfig::new(hidden_width, d_output).with_initializer(Initializer::Zeros).init(device),
-        }
-    }
-
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.outer.forward(relu(self.inner.forward(x)))
-    }
 }
 
 /// The same tensor, whose gradient is multiplied by `scale`.

@@ -28,6 +28,7 @@
 mod config;
 mod error;
 mod heads;
+mod perceptron;
 mod price_head;
 mod prices;
 mod repetition;
@@ -37,5 +38,6 @@ mod weights;
 pub use config::StudentConfig;
 pub use error::StudentError;
 pub use heads::Values;
+pub use perceptron::Perceptron;
 pub use prices::{LagrangeMultiplier, Prices};
 pub use student::Student;

@@ -6,8 +6,8 @@ use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
 use wheels_lm::TokenBatch;
 
-use crate::StudentConfig;
-use crate::heads::{MASKED, Perceptron};
+use crate::heads::MASKED;
+use crate::{Perceptron, StudentConfig};
 
 /// Predicts the price of help from the start of a prompt, which states the budget in words.
 ///
@@ -39,7 +39,7 @@ impl PriceHead {
             near: LinearConfig::new(3 * price_embedding, hidden_width).init(device),
             queries: LinearConfig::new(hidden_width, price_queries).init(device),
             place: LinearConfig::new(1, price_queries).with_bias(false).init(device),
-            read: Perceptron::init(price_queries * hidden_width, hidden_width, 1, device),
+            read: Perceptron::new(price_queries * hidden_width, hidden_width, 1, device),
             config: config.clone(),
         }
     }

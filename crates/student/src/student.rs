@@ -13,7 +13,7 @@ use wheels_lm::{
 
 use crate::heads::{Heads, PRICE};
 use crate::repetition::repetitions;
-use crate::{StudentConfig, StudentError, Values, weights};
+use crate::{Perceptron, StudentConfig, StudentError, Values, weights};
 
 const HEADS: &str = "heads.safetensors";
 const CONFIG: &str = "student_config.json";
@@ -96,6 +96,30 @@ impl<M: Module + LanguageModel> Student<M> {
     #[must_use]
     pub fn with_frozen_model(self) -> Self {
         Self { model: self.model.no_grad(), ..self }
+    }
+
+    /// What the head of the value of help reads at each position: the last hidden state, the maximum log-prob, the entropy, the
+    /// repetition, and the difference of the two largest logits, without gradients. None without heads.
+    ///
+    /// # Shapes
+    /// `logits`: `[positions, vocab]`, from [`head`](LanguageModel::head). The result: `[positions, d_model + 4]`.
+    pub fn help_inputs(&self, hidden: &Hidden, logits: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.heads.as_ref()?.help_inputs(hidden, logits))
+    }
+
+    /// The head of the value of help, D in the log-odds of asking. None without heads.
+    pub fn help_head(&self) -> Option<&Perceptron> {
+        self.heads.as_ref().map(|heads| &heads.distance)
+    }
+
+    /// The same student with another head of the value of help. It reads [`help_inputs`](Self::help_inputs) and has the hidden
+    /// width of the student's config. A student without heads does not change.
+    #[must_use]
+    pub fn with_help_head(mut self, head: Perceptron) -> Self {
+        if let Some(heads) = &mut self.heads {
+            heads.distance = head;
+        }
+        self
     }
 
     /// V and V_C at the hidden states of a grid `[batch, time]`, row after row. None without heads.
