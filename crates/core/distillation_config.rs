@@ -35,10 +35,10 @@ pub struct DistillationConfig {
     /// The budgets in the report at the end, percent of the tokens.
     #[config(default = "vec![0, 5, 10, 20, 30, 50]")]
     pub report_budgets: Vec<u8>,
-    /// How the head that says when to ask is fitted at the end, on texts of the training. It is kept if it is better on held-out
-    /// texts.
-    #[config(default = "HelpHeadConfig::new()")]
-    pub help_head: HelpHeadConfig,
+    /// How the help head is fitted to the finished student, before the prices are found. The better head on held-out texts is
+    /// kept. None fits it if only the heads are trained, with the default configuration: a model that is trained with its
+    /// heads learns hidden states that say when to ask. With prices of 0 texts it is never fitted.
+    pub help_head: Option<HelpHeadConfig>,
     /// The prices of help at the end, from the validation texts. They are found before the calibration. The steps for the price
     /// head are at most ten times those of the run, unless the run has none.
     #[config(default = "PriceFitConfig::new()")]

@@ -6,7 +6,9 @@ use burn::config::Config as _;
 
 use crate::callbacks::{Callbacks, OnStep};
 use crate::decode::PromptSide;
-use crate::distill::{BatchSource, TeacherCache, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress, Workers};
+use crate::distill::{
+    BatchSource, HelpHeadConfig, TeacherCache, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress, Workers,
+};
 use crate::eval::Evaluation;
 use crate::lm::{FloatFormat, Pretrained};
 use crate::setup::{SETTINGS, Setup};
@@ -18,9 +20,6 @@ use crate::{BudgetReport, DistillationConfig, Error, Pair, TextModel};
 
 /// The name of the file with the budget reports, which a finished run has.
 const BUDGETS: &str = "budgets.json";
-
-/// The default of [`HelpHeadConfig::tokens`](crate::distill::HelpHeadConfig) if only the heads are trained.
-const HELP_HEAD_TOKENS: usize = 50_000;
 
 /// A run in its folder.
 pub(crate) struct Run<'a> {
@@ -88,7 +87,7 @@ impl Run<'_> {
         Ok(TextModel { model: student.model.with_heads_in(self.folder, help_token)?, prices, ..student })
     }
 
-    /// Fits the head that says when to ask to training texts, if the configuration says so.
+    /// Fits the help head to training texts, if the configuration says so.
     pub(crate) fn fit_help_head(
         &self,
         student: TextModel,
@@ -98,25 +97,21 @@ impl Run<'_> {
         callbacks: &mut Callbacks<'_>,
     ) -> Result<TextModel, Error> {
         let Setup { base, config, .. } = self.setup;
-        let default = if config.heads_only { HELP_HEAD_TOKENS } else { 0 };
-        let fit = config.help_head.clone().with_tokens(Some(config.help_head.tokens.unwrap_or(default)));
-        if fit.tokens == Some(0) {
-            return Ok(student);
-        }
+        let default = config.heads_only.then(HelpHeadConfig::new);
+        let Some(fit) = config.help_head.clone().or(default) else { return Ok(student) };
         let sampler = teacher.sampler(cache, &config.rollout, pairs, base)?;
         let workers = Workers::new(config.trainer.workers)?;
         let (model, found) = sampler.fit_help_head(&student.model, &fit, &workers, callbacks.progress.get_mut())?;
-        let percent = |share: f64| 100.0 * share;
-        log::info!(
-            "help head: fitted to {} tokens, it catches {:.1}% of the regret at the 5, 10 and 20% of {} held-out tokens \
-             where it asks first (mean); the trained head {:.1}%, max-prob {:.1}%. {}",
-            found.tokens,
-            percent(found.fitted),
-            found.held_out,
-            percent(found.trained),
-            percent(found.max_prob),
-            if found.is_better() { "It replaces the trained head." } else { "The trained head remains." }
-        );
+        if let Some(found) = found {
+            let [fitted, trained, max_prob] = [found.fitted, found.trained, found.max_prob].map(|share| 100.0 * share);
+            log::info!(
+                "help head: fitted to {} tokens, it catches {fitted:.1}% of the regret at the 5, 10 and 20% of {} held-out \
+                 tokens where it asks first (mean); the trained head {trained:.1}%, max-prob {max_prob:.1}%. {}",
+                found.tokens,
+                found.held_out,
+                if found.is_better() { "It replaces the trained head." } else { "The trained head remains." }
+            );
+        }
         Ok(TextModel { model, ..student })
     }
 

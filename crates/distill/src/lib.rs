@@ -5,7 +5,7 @@
 //! [`Rollouts`] from texts that the student writes while it can ask its teacher. An [`Objective`] turns a scored batch
 //! into a loss. The trainer adds the gradients of workers and micro-batches, clips them, and makes steps of AdamW with
 //! a learning rate schedule. It validates, and writes checkpoints from which a run resumes bit for bit. [`Rollouts`]
-//! also finds the prices of help, and [`RolloutSampler::fit_help_head`] fits a finished student's measure of when to ask. A [`TeacherCache`] stands in for the teacher: [`TeacherCacheWriter`] scores the
+//! also finds the prices of help. A [`TeacherCache`] stands in for the teacher: [`TeacherCacheWriter`] scores the
 //! training pairs once, and all students train on the same distributions. [`ask_samples`] returns a student's log-odds of
 //! asking, its divergence and its regret at each token.
 //!

@@ -20,7 +20,8 @@ pub struct RegretCaught {
     pub rule: String,
     /// The fraction of the tokens at which the rule asks, 0 to 1.
     pub tokens: f64,
-    /// The fraction of the whole regret at these tokens, 0 to 1, with its interval over resampled texts.
+    /// The fraction of the whole regret at these tokens, 0 to 1, with its interval over resampled texts. The tokens are chosen
+    /// once, from all texts.
     pub caught: Interval,
     /// [`caught`](Self::caught) minus that of the rule named [`MAX_PROB`](Self::MAX_PROB). None for that rule itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,8 @@ impl RegretCaught {
 
 impl TextRegret {
     fn share(&self) -> f64 {
-        self.caught / self.whole
+        // A resample can have texts without regret only.
+        if self.whole > 0.0 { self.caught / self.whole } else { 0.0 }
     }
 }
 
@@ -127,6 +129,13 @@ mod tests {
             assert_eq!((found[0].caught.value, found[0].caught.low, found[0].caught.high), (all, all, all));
             assert!(found[0].versus_max_prob.is_none(), "max-prob was not measured");
         }
+    }
+
+    #[test]
+    fn resamples_without_regret_have_numbers() {
+        let regrets = vec![vec![2.0], vec![0.0], vec![0.0], vec![0.0]];
+        let caught = RegretCaught::measure(&regrets, &[("oracle", regrets.clone())], 0.25)[0].caught;
+        assert_eq!((caught.value, caught.low, caught.high), (1.0, 0.0, 1.0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Tensor};
 use wheels_lm::{Hidden, ModelSpec};
 
 use crate::price_head::PriceHead;
-use crate::{Perceptron, StudentConfig};
+use crate::{Mlp, StudentConfig};
 
 /// Added to a logit or score to mask it. After the softmax, its probability is 0 in every float format.
 pub(crate) const MASKED: f32 = -3.0e4;
@@ -16,14 +16,18 @@ pub(crate) const PRICE: usize = 0;
 /// The column with the repetition at the end of the text, 0 to 1.
 const REPETITION: usize = 1;
 
+/// The number of inputs of the help head behind the hidden state: the maximum log-prob, the entropy, the repetition, and the
+/// difference of the two largest logits.
+pub const HELP_FACTS: usize = 4;
+
 /// The heads of a student. Their field names are the tensor names in heads.safetensors.
 #[derive(Module, Debug)]
 pub(crate) struct Heads {
-    /// D, an estimate of the student's divergence from its teacher, nats.
-    pub(crate) distance: Perceptron,
+    /// The help head: D, nats.
+    pub(crate) distance: Mlp,
     pub(crate) price: PriceHead,
     /// V and V_C; see [`Values`].
-    pub(crate) values: Perceptron,
+    pub(crate) values: Mlp,
     #[module(skip)]
     config: StudentConfig,
     /// The column of the help token.
@@ -54,9 +58,9 @@ impl Heads {
     pub(crate) fn init(config: &StudentConfig, spec: &ModelSpec, help_token: u32, device: &Device) -> Self {
         let StudentConfig { hidden_width, .. } = *config;
         Self {
-            distance: Perceptron::new(spec.d_model + 4, hidden_width, 1, device),
+            distance: Mlp::new(spec.d_model + HELP_FACTS, hidden_width, 1, device),
             price: PriceHead::init(config, spec.vocab_size, device),
-            values: Perceptron::new(spec.d_model + 2, hidden_width, 2, device),
+            values: Mlp::new(spec.d_model + 2, hidden_width, 2, device),
             config: config.clone(),
             help_token: help_token as usize,
         }
@@ -85,7 +89,7 @@ impl Heads {
         logits.slice_assign(column, normaliser + log_odds)
     }
 
-    /// What the head of the value of help reads at each position, without gradients, `[positions, d_model + 4]`.
+    /// What the help head reads at each position, without gradients, `[positions, d_model + HELP_FACTS]`.
     ///
     /// # Shapes
     /// `logits`: `[positions, vocab]`.
@@ -131,7 +135,7 @@ impl WordFacts {
     }
 }
 
-/// The inputs of the head of the value of help, side by side.
+/// The inputs of the help head, side by side.
 fn help_inputs(states: Tensor<2>, features: Tensor<2>, [max_log_prob, entropy, margin]: [Tensor<2>; 3]) -> Tensor<2> {
     let repetition = features.narrow(1, REPETITION, 1);
     Tensor::cat(vec![states, max_log_prob, entropy, repetition, margin], 1)

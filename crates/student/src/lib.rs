@@ -28,7 +28,7 @@
 mod config;
 mod error;
 mod heads;
-mod perceptron;
+mod mlp;
 mod price_head;
 mod prices;
 mod repetition;
@@ -37,7 +37,7 @@ mod weights;
 
 pub use config::StudentConfig;
 pub use error::StudentError;
-pub use heads::Values;
-pub use perceptron::Perceptron;
+pub use heads::{HELP_FACTS, Values};
+pub use mlp::Mlp;
 pub use prices::{LagrangeMultiplier, Prices};
 pub use student::Student;

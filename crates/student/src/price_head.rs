@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use wheels_lm::TokenBatch;
 
 use crate::heads::MASKED;
-use crate::{Perceptron, StudentConfig};
+use crate::{Mlp, StudentConfig};
 
 /// Predicts the price of help from the start of a prompt, which states the budget in words.
 ///
@@ -23,7 +23,7 @@ pub(crate) struct PriceHead {
     queries: Linear,
     /// The attention scores of the position in the prompt, for each query.
     place: Linear,
-    pub(crate) read: Perceptron,
+    pub(crate) read: Mlp,
     #[module(skip)]
     config: StudentConfig,
 }
@@ -39,7 +39,7 @@ impl PriceHead {
             near: LinearConfig::new(3 * price_embedding, hidden_width).init(device),
             queries: LinearConfig::new(hidden_width, price_queries).init(device),
             place: LinearConfig::new(1, price_queries).with_bias(false).init(device),
-            read: Perceptron::new(price_queries * hidden_width, hidden_width, 1, device),
+            read: Mlp::new(price_queries * hidden_width, hidden_width, 1, device),
             config: config.clone(),
         }
     }

@@ -13,7 +13,7 @@ use wheels_lm::{
 
 use crate::heads::{Heads, PRICE};
 use crate::repetition::repetitions;
-use crate::{Perceptron, StudentConfig, StudentError, Values, weights};
+use crate::{Mlp, StudentConfig, StudentError, Values, weights};
 
 const HEADS: &str = "heads.safetensors";
 const CONFIG: &str = "student_config.json";
@@ -28,10 +28,12 @@ const CONFIG: &str = "student_config.json";
 /// z(s, x) = D(s) - price(x)
 /// ```
 ///
-/// - `D` estimates the student's divergence from its teacher, nats. Its inputs are the last hidden state, three numbers
-///   of the next-token distribution, and the repetition. The numbers are the maximum log-prob, the entropy and the
-///   difference of the two largest logits, all without the help token. The repetition is the length of the longest
-///   suffix of the text that occurs earlier in it, divided by its maximum.
+/// - `D`, the output of the help head, estimates what help is worth, nats. It is trained with the model to estimate the
+///   student's divergence from its teacher. If it is fitted to a finished student, it estimates the regret of the student's
+///   most likely token. Its inputs are the last hidden state, three numbers of the next-token distribution, and the
+///   repetition. The numbers are the maximum log-prob, the entropy and the difference of the two largest logits, all
+///   without the help token. The repetition is the length of the longest suffix of the text that occurs earlier in it,
+///   divided by its maximum.
 /// - `price` is the price of help, nats. It is predicted from the start of the prompt, which states the budget in
 ///   words (our derivation).
 ///
@@ -98,24 +100,24 @@ impl<M: Module + LanguageModel> Student<M> {
         Self { model: self.model.no_grad(), ..self }
     }
 
-    /// What the head of the value of help reads at each position: the last hidden state, the maximum log-prob, the entropy, the
-    /// repetition, and the difference of the two largest logits, without gradients. None without heads.
+    /// What the help head reads at each position, without gradients: the last hidden state and
+    /// [`HELP_FACTS`](crate::HELP_FACTS) numbers, the maximum log-prob first. None without heads.
     ///
     /// # Shapes
-    /// `logits`: `[positions, vocab]`, from [`head`](LanguageModel::head). The result: `[positions, d_model + 4]`.
+    /// `logits`: `[positions, vocab]`, from [`head`](LanguageModel::head). The result: `[positions, d_model + HELP_FACTS]`.
     pub fn help_inputs(&self, hidden: &Hidden, logits: Tensor<2>) -> Option<Tensor<2>> {
         Some(self.heads.as_ref()?.help_inputs(hidden, logits))
     }
 
-    /// The head of the value of help, D in the log-odds of asking. None without heads.
-    pub fn help_head(&self) -> Option<&Perceptron> {
+    /// The help head, which computes D in the log-odds of asking. None without heads.
+    pub fn help_head(&self) -> Option<&Mlp> {
         self.heads.as_ref().map(|heads| &heads.distance)
     }
 
-    /// The same student with another head of the value of help. It reads [`help_inputs`](Self::help_inputs) and has the hidden
-    /// width of the student's config. A student without heads does not change.
+    /// The same student with another help head, which reads [`help_inputs`](Self::help_inputs) and has the hidden width of the
+    /// student's config. A student without heads does not change.
     #[must_use]
-    pub fn with_help_head(mut self, head: Perceptron) -> Self {
+    pub fn with_help_head(mut self, head: Mlp) -> Self {
         if let Some(heads) = &mut self.heads {
             heads.distance = head;
         }

@@ -73,7 +73,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Run")]
     steps: Option<usize>,
     /// Train only the heads, which decide when to ask. The tokens that the student writes by itself stay the same. At the end,
-    /// the head that says when to ask is fitted to 50,000 tokens (`help_head.tokens` in the settings).
+    /// the help head is fitted to 50,000 tokens (`help_head.tokens`).
     #[arg(long, help_heading = "Run")]
     heads_only: bool,
     /// Train adapters (LoRA) of this rank, not the weights of --student, and save only them.

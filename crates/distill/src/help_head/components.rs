@@ -2,21 +2,21 @@
 
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
-use wheels_student::Perceptron;
+use wheels_student::{HELP_FACTS, Mlp};
 use wheels_text::Seed;
 
 use super::tensor;
 
-/// The number of inputs behind the hidden state at each position.
-const FACTS: usize = 4;
 /// The number of multiplications with the covariance. The components need not be exact, only of large variance.
 const ITERATIONS: usize = 15;
 /// The number of positions that are read together.
 const CHUNK: usize = 8192;
 /// A column depends on others if no more than this part of its length is left without them.
-const DEPENDENT: f64 = 1e-10;
-/// The smallest standard deviation to divide by.
-const SMALLEST: f64 = 1e-6;
+const DEPENDENT: f64 = 1e-5;
+/// The smallest standard deviation of a component, as a part of the largest one. Components that vary less are left out.
+const SMALLEST_COMPONENT: f64 = 1e-3;
+/// The smallest standard deviation of a fact to divide by. Facts that vary less are rare, and one must not outweigh all else.
+const SMALLEST_FACT: f64 = 0.05;
 
 /// The first principal components of the hidden states in some inputs, and the facts behind them, each with mean 0 and
 /// variance 1.
@@ -30,7 +30,7 @@ pub(super) struct Components {
 impl Components {
     /// The first `count` components of `inputs`, `[positions, width]`, found by orthogonal iteration.
     pub(super) fn of(inputs: &[f32], width: usize, count: usize, seed: Seed, device: &Device) -> Self {
-        let states = width - FACTS;
+        let states = width - HELP_FACTS;
         let count = count.clamp(1, states);
         let positions = (inputs.len() / width).max(1) as f64;
         let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, device);
@@ -53,21 +53,27 @@ impl Components {
         let image = numbers(of_states.matmul(basis.tensor(device)));
         let covariance = numbers(covariance);
 
-        let mut projection = vec![0.0; width * (count + FACTS)];
-        for column in 0..count {
-            // The variance along a component: its product with its image.
-            let products = (0..states).map(|row| basis.rows[row * count + column] * image[row * count + column]);
-            let deviation = products.sum::<f64>().max(0.0).sqrt().max(SMALLEST);
+        let mut projection = vec![0.0; width * (count + HELP_FACTS)];
+        let deviations: Vec<f64> = (0..count)
+            .map(|column| {
+                // The variance along a component: its product with its image.
+                let products = (0..states).map(|row| basis.rows[row * count + column] * image[row * count + column]);
+                products.sum::<f64>().max(0.0).sqrt()
+            })
+            .collect();
+        let largest = deviations.iter().copied().fold(0.0, f64::max);
+        let kept = |(_, deviation): &(usize, f64)| *deviation > SMALLEST_COMPONENT * largest;
+        for (column, deviation) in deviations.into_iter().enumerate().filter(kept) {
             for row in 0..states {
-                projection[row * (count + FACTS) + column] = (basis.rows[row * count + column] / deviation) as f32;
+                projection[row * (count + HELP_FACTS) + column] = (basis.rows[row * count + column] / deviation) as f32;
             }
         }
-        for fact in 0..FACTS {
+        for fact in 0..HELP_FACTS {
             let at = states + fact;
-            let deviation = covariance[at * width + at].max(0.0).sqrt().max(SMALLEST);
-            projection[at * (count + FACTS) + count + fact] = (1.0 / deviation) as f32;
+            let deviation = covariance[at * width + at].max(0.0).sqrt().max(SMALLEST_FACT);
+            projection[at * (count + HELP_FACTS) + count + fact] = (1.0 / deviation) as f32;
         }
-        Self { mean, projection: tensor(projection, count + FACTS, device) }
+        Self { mean, projection: tensor(projection, count + HELP_FACTS, device) }
     }
 
     /// The number of components and facts.
@@ -87,7 +93,7 @@ impl Components {
     }
 
     /// The head that reads inputs, from one that reads components.
-    pub(super) fn into_first_layer(self, head: Perceptron) -> Perceptron {
+    pub(super) fn into_first_layer(self, head: Mlp) -> Mlp {
         head.after_projection(self.mean, self.projection)
     }
 }
@@ -161,6 +167,7 @@ mod tests {
             let values = || projected.iter().skip(column).step_by(6).map(|&value| f64::from(value));
             let mean = values().sum::<f64>() / 4000.0;
             let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / 4000.0;
+            // The third fact is always 0.5.
             let expected = if column == 4 { 0.0 } else { 1.0 };
             assert!(mean.abs() < 1e-3 && (variance - expected).abs() < 0.02, "column {column}: {mean}, {variance}");
         }
@@ -168,7 +175,8 @@ mod tests {
 
     #[test]
     fn more_components_than_states_are_not_asked_for_and_dependent_columns_become_zero() {
-        assert_eq!(Components::of(&inputs(), 7, 100, Seed(1), &Device::flex()).count(), 7);
+        let components = Components::of(&inputs(), 7, 100, Seed(1), &Device::flex());
+        assert_eq!(components.count(), 7);
         let columns = Columns::orthonormal(vec![3.0, 6.0, 4.0, 8.0], 2);
         assert!((columns.rows[0] - 0.6).abs() < 1e-12 && columns.rows[1].abs() < 1e-9, "{:?}", columns.rows);
     }

@@ -1,4 +1,4 @@
-//! The head of the value of help at the end of a run: fitted anew to what help saves on texts of the finished student.
+//! The help head of a finished student, fitted to what help saves.
 
 mod components;
 
@@ -10,19 +10,15 @@ use components::Components;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use wheels_lm::LanguageModel;
-use wheels_student::{LagrangeMultiplier, Perceptron, Prices, Student};
+use wheels_student::{HELP_FACTS, Mlp, Student};
 use wheels_text::Seed;
 
-use crate::config::default_positions;
+use crate::diagnostics::each_position;
 use crate::objective::all_action_consistency::regret;
-use crate::objective::distributions::Distributions;
 use crate::objective::with_gradient;
-use crate::read_batch::BatchModels;
 use crate::trainer::optimizer;
-use crate::{Decay, DistillError, RolloutSampler, TrainerConfig, WorkProgress, Workers};
+use crate::{Decay, DistillError, RolloutSampler, SupervisedBatches, TrainerConfig, WorkProgress, Workers};
 
-/// The number of texts that a worker reads together.
-const BATCH_SIZE: usize = 16;
 /// One text in this number is held out to compare the heads.
 const HELD_OUT: usize = 5;
 /// The fractions of the tokens at which heads are compared.
@@ -33,10 +29,10 @@ const STEP_POSITIONS: usize = 512;
 /// The configuration of [`RolloutSampler::fit_help_head`].
 #[derive(Config, Debug)]
 pub struct HelpHeadConfig {
-    /// The number of tokens of training texts to fit the head to. With 0, the trained head remains. None stands for 50,000 if
-    /// only the heads are trained, and for 0 otherwise: a model that is trained with its heads learns hidden states that say
-    /// when to ask.
-    pub tokens: Option<usize>,
+    /// The number of tokens to fit the head to. Each one takes `4 (d_model + 4)` bytes of memory. With 0, the trained head
+    /// remains.
+    #[config(default = 50_000)]
+    pub tokens: usize,
     /// The number of principal components of the hidden states that the head reads.
     #[config(default = 128)]
     pub components: usize,
@@ -46,21 +42,21 @@ pub struct HelpHeadConfig {
     /// The largest learning rate.
     #[config(default = 4e-3)]
     pub learning_rate: f64,
-    /// The decoupled weight decay (AdamW).
+    /// AdamW's decoupled weight decay.
     #[config(default = 1.0)]
     pub weight_decay: f32,
-    /// The highest regret, nats. Higher ones count as this one.
+    /// The highest regret, nats at the teacher's temperature. Higher ones count as this one.
     #[config(default = 6.0)]
     pub max_regret: f64,
 }
 
-/// How much of the regret heads catch on held-out texts: the mean of the shares at the 5, 10 and 20% of tokens where
-/// they ask first, 0 to 1.
+/// A comparison of two help heads. The shares of the regret are means over the 5, 10 and 20% of tokens where a head asks first,
+/// 0 to 1, on texts to which the new head was not fitted. The trained head may have seen them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HelpHeadFit {
     /// The number of tokens to which the new head was fitted.
     pub tokens: usize,
-    /// The number of held-out tokens.
+    /// The number of tokens in the comparison.
     pub held_out: usize,
     /// The share that the trained head catches.
     pub trained: f64,
@@ -77,25 +73,29 @@ impl HelpHeadFit {
     }
 }
 
-/// What the head reads at the tokens of some texts, and what it should predict.
+/// What the help head reads at the tokens of some texts, and what it should predict.
 #[derive(Default)]
 struct Positions {
-    /// Row after row, `[tokens, d_model + 4]`.
+    /// Row after row, `[tokens, d_model + HELP_FACTS]`.
     inputs: Vec<f32>,
     /// Nats.
     regrets: Vec<f32>,
 }
 
 impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
-    /// Fits the head of the value of help to the regret of a trained student: what its own choice loses against the teacher's
-    /// most likely token, by the teacher's log-probs. The better head on held-out texts is kept. Nothing else of the
-    /// student changes, but its prices no longer fit if the head does: find them after this.
+    /// Fits the help head of a finished student to its regret: what its most likely token loses against that of the teacher,
+    /// by the teacher's log-probs. The texts are those of the mixture. The better head on held-out texts is kept. Nothing
+    /// else of the student changes, but if the head does, prices and V_C belong to the earlier one: find the prices
+    /// after this.
     ///
     /// The head reads only the first principal components of the hidden states, and its weights decay strongly. A head
     /// that reads whole hidden states learns single texts by heart. The projection becomes a part of the first layer.
     ///
+    /// The result is None, with the student as it was, if there are fewer than five texts or if no tokens are wanted.
+    ///
     /// # Errors
-    /// Those of prompts and of decoding, and [`DistillError::HelpHead`] if a hidden state or a log-prob is not finite.
+    /// [`DistillError::Vocabularies`] if student and teacher do not fit together, [`DistillError::HelpHead`] if a hidden state
+    /// or a log-prob is not finite, and those of batches, prompts and decoding.
     ///
     /// # Panics
     /// If the student has no heads.
@@ -105,30 +105,34 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
         config: &HelpHeadConfig,
         workers: &Workers,
         on_progress: &mut dyn FnMut(WorkProgress),
-    ) -> Result<(Student<M>, HelpHeadFit), DistillError>
+    ) -> Result<(Student<M>, Option<HelpHeadFit>), DistillError>
     where
         M: LanguageModel + Module + ModuleDisplay + Sync,
     {
+        self.check(student)?;
         let student = student.clone().valid();
         let seed = Seed(self.config().seed).stream("help-head");
-        let tokens = config.tokens.unwrap_or(0);
-        let [fitted, held_out] = self.positions(&student, tokens, seed, workers, on_progress)?;
-        let old = student.help_head().expect("a student with heads");
+        let [fitted, held_out] = self.positions(&student, config.tokens, seed, workers, on_progress)?;
+        if fitted.regrets.is_empty() || held_out.regrets.is_empty() {
+            return Ok((student, None));
+        }
+        let trained = student.help_head().expect("a student with heads");
         let device = LanguageModel::device(&student).without_autodiff();
-        let head = fitted.fit(old.hidden_width(), config, seed, &device);
-        let max_log_prob = held_out.width() - 4;
-        let max_prob: Vec<f32> = held_out.inputs.chunks_exact(held_out.width()).map(|row| -row[max_log_prob]).collect();
+        let head = fitted.fit(trained.hidden_width(), config, seed, &device);
+        let width = held_out.width();
+        let max_log_probs = held_out.inputs.iter().skip(width - HELP_FACTS).step_by(width);
         let fit = HelpHeadFit {
             tokens: fitted.regrets.len(),
             held_out: held_out.regrets.len(),
-            trained: held_out.caught(&held_out.scores(old, &device)),
+            trained: held_out.caught(&held_out.scores(trained, &device)),
             fitted: held_out.caught(&held_out.scores(&head, &device)),
-            max_prob: held_out.caught(&max_prob),
+            max_prob: held_out.caught(&max_log_probs.map(|log_prob| -log_prob).collect::<Vec<_>>()),
         };
-        Ok((if fit.is_better() { student.with_help_head(head) } else { student }, fit))
+        Ok((if fit.is_better() { student.with_help_head(head) } else { student }, Some(fit)))
     }
 
-    /// At least `tokens` tokens of training texts, or all that there are, and about a quarter more that are held out.
+    /// At least `tokens` tokens of texts, or all that there are, and about a quarter more that are held out. They do not depend
+    /// on the number of workers.
     fn positions<M: LanguageModel + Module + Sync>(
         &self,
         student: &Student<M>,
@@ -137,28 +141,34 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
         workers: &Workers,
         on_progress: &mut dyn FnMut(WorkProgress),
     ) -> Result<[Positions; 2], DistillError> {
-        let mut pairs: Vec<u32> = (0..self.prompts().count() as u32).collect();
-        pairs.shuffle(&mut seed.stream("pairs").rng());
-        let plans: Vec<(u64, &[u32])> = (0..).zip(pairs.chunks(BATCH_SIZE)).collect();
+        let config = self.config();
+        let mut batches =
+            SupervisedBatches::new(self.prompts(), config.batch_tokens, self.pad(), seed.stream("pairs"))?;
+        let batches: Vec<Vec<u32>> = (0..batches.batches_in_epoch()).map(|_| batches.next_indices()).collect();
+        let batches: Vec<(u64, Vec<u32>)> = (0..).zip(batches).collect();
         let [mut fitted, mut held_out] = [Positions::default(), Positions::default()];
         let mut texts = 0;
-        for plans in plans.chunks(workers.count()) {
-            let read = workers.map_chunks(plans, |plans| {
-                let texts = plans.iter().map(|&(index, pairs)| self.read_texts(student, pairs, seed.nth(index)));
-                texts.collect::<Result<Vec<_>, _>>()
-            });
-            for text in read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().flatten() {
-                texts += 1;
-                let part = if texts % HELD_OUT == 0 { &mut held_out } else { &mut fitted };
-                part.inputs.extend(text.inputs);
-                part.regrets.extend(text.regrets);
-            }
+        for batches in batches.chunks(workers.count()) {
             let done = fitted.regrets.len().min(tokens);
             on_progress(WorkProgress { work: "help head", done, total: tokens });
             if done == tokens {
                 break;
             }
+            let read = workers.map_chunks(batches, |batches| {
+                let texts = batches.iter().map(|(index, pairs)| self.read_texts(student, pairs, seed.nth(*index)));
+                texts.collect::<Result<Vec<_>, _>>()
+            });
+            for text in read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().flatten() {
+                if fitted.regrets.len() >= tokens {
+                    break;
+                }
+                texts += 1;
+                let part = if texts % HELD_OUT == 0 { &mut held_out } else { &mut fitted };
+                part.inputs.extend(text.inputs);
+                part.regrets.extend(text.regrets);
+            }
         }
+        on_progress(WorkProgress { work: "help head", done: tokens, total: tokens });
         Ok([fitted, held_out])
     }
 
@@ -170,33 +180,23 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
         seed: Seed,
     ) -> Result<Vec<Positions>, DistillError> {
         let rollout = self.sample(student, pairs, seed)?;
-        // The inputs and the regret do not depend on the prices, so any prices will do.
-        let free = [0.0, 1.0].map(|budget| LagrangeMultiplier { budget, price: 0.0 });
-        let batch = self.batch(&rollout, &Prices::new(free.into()).expect("the levels are 0 and 1"));
-        let models = BatchModels { student, target_network: None, teacher: Some(self) };
-        let mut all = Positions::default();
-        for chunk in models.read(&batch).positions_in_chunks(default_positions(student.spec().vocab_size)) {
-            let scored = models.score(&chunk);
-            let [rows, time, vocab] = scored.logits.dims();
-            let logits = scored.logits.clone().reshape([rows * time, vocab]);
-            let inputs = student.help_inputs(&chunk.hidden, logits).expect("a student with heads");
-            all.inputs.extend(inputs.into_data().iter::<f32>());
-            all.regrets.extend(regret(&Distributions::new(&scored)).into_data().iter::<f32>());
-        }
-        if !all.inputs.iter().chain(&all.regrets).all(|number| number.is_finite()) {
-            return Err(DistillError::HelpHead);
-        }
-        let width = all.width();
-        let mut at = 0;
-        let texts = rollout.rows.iter().map(|row| {
-            let range = at..at + row.tokens.len();
-            at = range.end;
-            Positions {
-                inputs: all.inputs[range.start * width..range.end * width].to_vec(),
-                regrets: all.regrets[range].to_vec(),
-            }
+        let texts = each_position(self, student, &rollout, |distributions, hidden, logits| {
+            let inputs = student.help_inputs(hidden, logits).expect("a student with heads");
+            let regrets: Vec<f32> = regret(distributions).into_data().iter::<f32>().collect();
+            let inputs: Vec<f32> = inputs.into_data().iter::<f32>().collect();
+            let rows = inputs.chunks_exact(inputs.len() / regrets.len()).map(<[f32]>::to_vec);
+            rows.zip(regrets).collect::<Vec<_>>()
         });
-        Ok(texts.collect())
+        let mut read = Vec::with_capacity(texts.len());
+        for text in texts {
+            let (inputs, regrets): (Vec<_>, Vec<_>) = text.into_iter().unzip();
+            let text = Positions { inputs: inputs.concat(), regrets };
+            if !text.inputs.iter().chain(&text.regrets).all(|number| number.is_finite()) {
+                return Err(DistillError::HelpHead);
+            }
+            read.push(text);
+        }
+        Ok(read)
     }
 }
 
@@ -207,7 +207,7 @@ impl Positions {
     }
 
     /// A new head, fitted to the regrets by smooth L1.
-    fn fit(&self, hidden_width: usize, config: &HelpHeadConfig, seed: Seed, device: &Device) -> Perceptron {
+    fn fit(&self, hidden_width: usize, config: &HelpHeadConfig, seed: Seed, device: &Device) -> Mlp {
         let components = Components::of(&self.inputs, self.width(), config.components, seed, device);
         let inputs = components.project(&self.inputs);
         let width = components.count();
@@ -220,7 +220,7 @@ impl Positions {
         let mut optimizer = optimizer(&schedule);
         let (mut rng, bound) = (seed.stream("weights").rng(), (width as f32).sqrt().recip());
         let weight = (0..width * hidden_width).map(|_| rng.random_range(-bound..bound)).collect();
-        let mut head = Perceptron::with_first_layer(tensor(weight, hidden_width, device), 1).train();
+        let mut head = Mlp::with_first_layer(tensor(weight, hidden_width, device), 1).train();
         let mut order: Vec<usize> = (0..self.regrets.len()).collect();
         let mut step = 0;
         for epoch in 0..config.epochs {
@@ -243,15 +243,18 @@ impl Positions {
     }
 
     /// The predictions of a head, nats.
-    fn scores(&self, head: &Perceptron, device: &Device) -> Vec<f32> {
+    fn scores(&self, head: &Mlp, device: &Device) -> Vec<f32> {
         let width = self.width().max(1);
         let chunks = self.inputs.chunks(width * 16 * STEP_POSITIONS);
         let scores = chunks.map(|rows| head.forward(tensor(rows.to_vec(), width, device)).into_data());
         scores.flat_map(|data| data.iter::<f32>().collect::<Vec<_>>()).collect()
     }
 
-    /// The mean share of the regret at the tokens with the highest scores, 0 to 1.
+    /// The mean share of the regret at the tokens with the highest scores, 0 to 1. NaN if a score is not finite.
     fn caught(&self, scores: &[f32]) -> f64 {
+        if !scores.iter().all(|score| score.is_finite()) {
+            return f64::NAN;
+        }
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&one, &other| scores[other].total_cmp(&scores[one]));
         let sum = |tokens: &[usize]| tokens.iter().map(|&at| f64::from(self.regrets[at])).sum::<f64>();

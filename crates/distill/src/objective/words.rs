@@ -72,6 +72,12 @@ impl Words {
 
     /// The largest log-prob of the student and its entropy, nats, `[n, 1]` each.
     pub(crate) fn confidence(&self) -> [Tensor<2>; 2] {
+        #[cfg(feature = "cpu")]
+        if let Some(wheels_cpu::RowFacts { best, normaliser, entropy, .. }) =
+            wheels_cpu::row_facts(&self.logits, self.help_token)
+        {
+            return [best - normaliser, entropy];
+        }
         let log_probs = self.log_probs();
         let entropy = (self.probs() * log_probs.clone()).sum_dim(1).neg();
         let best = log_probs.gather(1, self.best());

@@ -164,8 +164,7 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     ) -> Result<Prices, DistillError> {
         let mut divergences = Vec::new();
         for rollout in rollouts {
-            let samples = diagnostics::ask_samples(&self.sampler, student, rollout);
-            divergences.extend(samples.iter().flatten().map(|sample| sample.divergence));
+            divergences.extend(diagnostics::divergences(&self.sampler, student, rollout));
         }
         price::quantile_prices(&self.sampler.config().constraint, divergences)
     }

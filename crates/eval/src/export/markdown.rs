@@ -85,9 +85,10 @@ impl Results {
     /// `max-prob`.
     fn regret_table(&self) -> String {
         let mut table = String::from(
-            "\nRegret caught, %: the part of the regret that lies at the tokens where a rule asks first, on texts of the \
-             student. The regret of a token is the teacher's log-prob of its most likely token, minus its log-prob of the \
-             student's. In brackets: the difference from `max-prob` with its 95% interval over texts.\n\n",
+            "\nRegret caught, %: the part of the regret that lies at the tokens where a rule asks first. The regret of a token \
+             is the teacher's log-prob of its most likely token, minus its log-prob of the student's. The texts are greedy \
+             ones of the student, which asks by its help token. In parentheses: the difference from `max-prob` with its 95% \
+             interval over texts.\n\n",
         );
         let (mut rules, mut fractions) = (Vec::new(), Vec::new());
         for row in &self.regret_caught {

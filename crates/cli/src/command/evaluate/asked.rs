@@ -10,7 +10,7 @@ pub(crate) const PERCENT: u8 = 20;
 
 /// The largest number of texts.
 const TEXTS: usize = 1000;
-/// The number of tokens in the figure of the log-odds.
+/// The largest number of tokens in the figure of the log-odds.
 const DRAWN: usize = 5000;
 /// The fractions of the tokens at which rules ask.
 const FRACTIONS: [f64; 4] = [0.05, 0.1, 0.2, 0.3];
@@ -45,7 +45,8 @@ impl Asked {
         for tokens in FRACTIONS {
             regret_caught.extend(RegretCaught::measure(&regrets, &rules, tokens));
         }
-        let drawn = texts.iter().flatten().take(DRAWN);
+        let tokens: usize = texts.iter().map(Vec::len).sum();
+        let drawn = texts.iter().flatten().step_by(tokens.div_ceil(DRAWN).max(1));
         Ok(Self { log_odds: drawn.map(|sample| [sample.log_odds, sample.divergence]).collect(), regret_caught })
     }
 }

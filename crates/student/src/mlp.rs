@@ -7,12 +7,12 @@ use burn::tensor::{Device, Tensor};
 
 /// An MLP with one hidden layer and ReLU.
 #[derive(Module, Debug)]
-pub struct Perceptron {
+pub struct Mlp {
     inner: Linear,
     pub(crate) outer: Linear,
 }
 
-impl Perceptron {
+impl Mlp {
     /// A new one. Its output is 0 until it is trained.
     pub fn new(d_input: usize, hidden_width: usize, d_output: usize, device: &Device) -> Self {
         Self {
@@ -42,10 +42,13 @@ impl Perceptron {
         self.inner.weight.dims()[1]
     }
 
-    /// The same function of `(x - mean) * projection` as one function of `x`.
+    /// The network that computes `forward((x - mean) projection)` from `x`, with the projection in its first layer.
     ///
     /// # Shapes
     /// `mean`: `[1, d]`; `projection`: `[d, d_input]`. The result reads `[rows, d]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
     #[must_use]
     pub fn after_projection(mut self, mean: Tensor<2>, projection: Tensor<2>) -> Self {
         let weight = projection.matmul(self.inner.weight.val());
@@ -66,7 +69,7 @@ mod tests {
     fn a_projection_becomes_a_part_of_the_first_layer() {
         let device = Device::flex();
         let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-        let mut network = Perceptron::new(3, 8, 2, &device);
+        let mut network = Mlp::new(3, 8, 2, &device);
         network.outer = LinearConfig::new(8, 2).init(&device);
         let (x, mean, projection) = (random([5, 6]), random([1, 6]), random([6, 3]));
         let expected = network.forward((x.clone() - mean.clone()).matmul(projection.clone()));
