@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -116,11 +116,23 @@ pub(crate) fn in_parallel<T: Send + 'static>(
     }
     let mut results = vec![part(0..size)];
     for (begun, receiver, range) in others {
-        let found = if begun.swap(true, Ordering::AcqRel) { receiver.recv().ok() } else { None };
+        let found = if begun.swap(true, Ordering::AcqRel) { wait(&receiver) } else { None };
         // A helper that panicked sends nothing; then the caller panics in the same way.
         results.push(found.unwrap_or_else(|| part(range)));
     }
     results
+}
+
+/// The result of a helper, which is about to be ready. Waiting awake is faster than to sleep and be woken. None if the helper
+/// panicked.
+fn wait<T>(receiver: &Receiver<T>) -> Option<T> {
+    loop {
+        match receiver.try_recv() {
+            Ok(result) => return Some(result),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => thread::yield_now(),
+        }
+    }
 }
 
 /// The numbers of all parts, one part after the other.
