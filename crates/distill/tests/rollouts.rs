@@ -123,6 +123,8 @@ fn ask_samples_cover_every_token_that_the_student_writes() {
     let indices: Vec<u32> = (0..40).collect();
     let rollout = sampler.greedy(&student, &indices, HelpBudget::percent(30), 0).expect("texts");
     let samples = ask_samples(&sampler, &student, &rollout);
+    let tokens = samples.iter().flatten().count();
+    assert!(tokens >= 40, "{tokens} tokens");
     assert_eq!(
         samples.iter().map(Vec::len).collect::<Vec<_>>(),
         rollout.rows.iter().map(|row| row.tokens.len()).collect::<Vec<_>>()
