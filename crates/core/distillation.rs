@@ -19,8 +19,8 @@ use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, P
 /// [`run`](Self::run) does everything: it tokenises the data, adds heads to a student without them, trains the student
 /// on references and on its own texts, validates, writes checkpoints, finds the prices of help, saves the student, and
 /// calibrates it on the validation texts. If it trains only the heads, it also fits the help head to the regret of the
-/// finished student ([`DistillationConfig::help_head`]). A second run with the same folder and configuration goes on where the first one
-/// stopped, and a finished run is not repeated.
+/// finished student ([`DistillationConfig::help_head`]). A second run with the same folder and configuration goes on where
+/// the first one stopped, and a finished run is not repeated.
 ///
 /// With a cache of the teacher's distributions ([`Pair::cache_teacher`]), no teacher is needed for training:
 /// [`from_cache`](Self::from_cache) and [`train`](Self::train). All texts are then references.

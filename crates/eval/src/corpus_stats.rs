@@ -8,7 +8,7 @@ use crate::metric::{BleuStats, ChrfStats, RougeStats, Stemming};
 use crate::statistics::{Comparison, Interval, bootstrap, paired_bootstrap};
 
 /// The number of bootstrap resamples behind each interval.
-const RESAMPLES: usize = 1000;
+pub(crate) const RESAMPLES: usize = 1000;
 /// The seed of the bootstrap. It is fixed, so that the same texts always have the same intervals.
 const SEED: u64 = 0;
 

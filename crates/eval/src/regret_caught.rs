@@ -4,9 +4,9 @@ use std::iter::Sum;
 
 use serde::{Deserialize, Serialize};
 
+use crate::corpus_stats::RESAMPLES;
 use crate::statistics::{Comparison, Interval, bootstrap, paired_bootstrap};
 
-const RESAMPLES: usize = 1000;
 const SEED: u64 = 7;
 
 /// The share of the regret at the tokens where a rule for help asks first.
