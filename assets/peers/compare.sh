@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures decoding and training of one checkpoint, with this library and with its peers in turn on the same two cores, and
-# prints the ratios: a T5 with PyTorch and CTranslate2, and a decoder-only model with PyTorch (which also needs peft).
-# Usage: assets/peers/compare.sh MODEL_FOLDER
+# prints the ratios: a T5 with PyTorch and CTranslate2, and a decoder-only model with PyTorch (which also needs peft) and, if
+# there is a GGUF file of the same model, with llama.cpp (which needs llama-cpp-python).
+# Usage: assets/peers/compare.sh MODEL_FOLDER [GGUF_FILE]
 # The environment variable PYTHON names an interpreter with torch, transformers and ctranslate2; the default is python3.
 set -euo pipefail
-model=${1:?usage: compare.sh MODEL_FOLDER}
+model=${1:?usage: compare.sh MODEL_FOLDER [GGUF_FILE]}
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 lines=$(mktemp)
@@ -20,6 +21,7 @@ else
   for dtype in f32 f16; do speed --dtype "$dtype" --no-training --batches 1,16 --prompt-tokens 512; done
   speed --no-decoding --batch-tokens 512 --lora-rank 16
   "$python" "$here/torch_llama.py" --model "$model" --threads 2 | tee -a "$lines"
+  [ -z "${2:-}" ] || "$python" "$here/llama_cpp.py" --model "$2" --threads 2 | tee -a "$lines"
 fi
 "$python" - "$lines" <<'PY'
 import json, sys
