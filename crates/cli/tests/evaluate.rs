@@ -132,6 +132,24 @@ fn assert_enforced(points: &[Measurement], texts: usize) {
 }
 
 #[test]
+fn budgets_in_tokens_have_a_table_of_their_own() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let printed = evaluated(scratch.path(), "--decoders draft:2 --token-budgets 1,3");
+    assert!(printed.contains("Tokens of the teacher in a text"), "{printed}");
+    let rows = results(scratch.path()).token_budgets;
+    let cases: Vec<(&str, u32)> = rows.iter().map(|row| (row.decoder.as_str(), row.budget)).collect();
+    assert_eq!(cases, ["calibrated", "uncalibrated", "enforced"].map(|name| [(name, 1), (name, 3)]).concat());
+    for row in &rows[4..] {
+        assert!(row.used <= f64::from(row.budget) && row.exceeded == 0.0, "{row:?}");
+    }
+    let table = std::fs::read_to_string(scratch.path().join("table.md")).expect("a table");
+    assert!(table.contains("\n| enforced | 3 | "), "{table}");
+    // The outputs are kept.
+    evaluated(scratch.path(), "--decoders draft:2 --token-budgets 1,3");
+    assert_eq!(results(scratch.path()).token_budgets, rows);
+}
+
+#[test]
 fn json_prints_one_measurement_per_row() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");

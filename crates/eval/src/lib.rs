@@ -34,6 +34,7 @@ mod results;
 pub mod statistics;
 mod sweep;
 mod system_output;
+mod token_budget_use;
 
 pub use corpus_stats::{ByMetric, CorpusStats, Scores};
 pub use error::EvalError;
@@ -44,3 +45,4 @@ pub use regret_caught::RegretCaught;
 pub use results::{Agreement, Measurement, RandomHelp, Results};
 pub use sweep::{Sweep, SweepRow};
 pub use system_output::{DecodedText, SystemOutput};
+pub use token_budget_use::TokenBudgetUse;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::help_counts::POSITION_BINS;
 use crate::statistics::{Comparison, Interval};
-use crate::{ByMetric, HelpCounts, PairCost, RegretCaught, SweepRow};
+use crate::{ByMetric, HelpCounts, PairCost, RegretCaught, SweepRow, TokenBudgetUse};
 
 /// The results of several systems on one dataset.
 ///
@@ -35,6 +35,9 @@ pub struct Results {
     /// version, and for a student without a help token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regret_caught: Vec<RegretCaught>,
+    /// How decoders use budgets that are numbers of tokens, on the first device. Empty if none were measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_budgets: Vec<TokenBudgetUse>,
 }
 
 /// One system under one budget on one device.

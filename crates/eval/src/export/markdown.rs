@@ -46,6 +46,9 @@ impl Results {
         if !self.regret_caught.is_empty() {
             markdown += &self.regret_table();
         }
+        if !self.token_budgets.is_empty() {
+            markdown += &self.token_budget_table();
+        }
         for paragraph in self.truncation().into_iter().chain(self.notes()) {
             let _ = write!(markdown, "\n{paragraph}\n");
         }
@@ -110,6 +113,23 @@ impl Results {
         table
     }
 
+    /// How decoders use budgets that are numbers of tokens.
+    fn token_budget_table(&self) -> String {
+        let mut table = String::from(
+            "\nBudgets in tokens: the mean number of tokens that the teacher chose in a text, and the part of the texts in which \
+             they were more than the budget.\n\n",
+        );
+        table += &line("Decoder", &["Budget, tokens", "Used", "Exceeded, % of texts", "BLEU", "chrF", "ROUGE-L"]);
+        table += &format!("|{}\n", "---|".repeat(7));
+        for row in &self.token_budgets {
+            let [used, exceeded] = [row.used, 100.0 * row.exceeded].map(|number| format!("{number:.1}"));
+            let [bleu, chrf, rouge_l] =
+                [row.scores.bleu, row.scores.chrf, row.scores.rouge_l].map(|score| format!("{score:.1}"));
+            table += &line(&row.decoder, &[row.budget.to_string(), used, exceeded, bleu, chrf, rouge_l]);
+        }
+        table
+    }
+
     /// A sentence with the number of texts that were cut at the length limit. None if there are none.
     fn truncation(&self) -> Option<String> {
         let mut systems = Vec::new();
@@ -157,8 +177,8 @@ fn scaled_difference(comparison: &Comparison, scale: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::RegretCaught;
     use crate::export::json::tests::old_results;
+    use crate::{RegretCaught, TokenBudgetUse};
 
     #[test]
     fn the_table_has_intervals_and_bold_significant_differences() {
@@ -174,6 +194,25 @@ mod tests {
              [-0.3, +0.5], **+0.4** [+0.1, +0.7] |"
         );
         assert_eq!(lines[8], "vulkan compared with cpu: 1 of 10 texts differ in a token or in who chose it.");
+    }
+
+    #[test]
+    fn budgets_in_tokens_have_a_table_of_their_own() {
+        let mut results = old_results();
+        assert!(!results.to_markdown().contains("Budgets in tokens"));
+        let scores = results.points[0].row.scores;
+        results.token_budgets.push(TokenBudgetUse {
+            decoder: "uncalibrated".into(),
+            budget: 3,
+            used: 3.25,
+            exceeded: 0.4,
+            scores,
+        });
+        let markdown = results.to_markdown();
+        assert!(
+            markdown.contains("| Decoder | Budget, tokens | Used | Exceeded, % of texts | BLEU | chrF | ROUGE-L |")
+        );
+        assert!(markdown.contains("\n| uncalibrated | 3 | 3.2 | 40.0 | 39.8 | 64.4 | 67.3 |\n"), "{markdown}");
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Flags {
     #[arg(long, action = Set, value_delimiter = ',', allow_hyphen_values = true, value_parser = percentage,
         default_value = "5,10,20,30,50")]
     pub(crate) budgets: Vec<u8>,
+    /// Budgets in tokens per text, such as 1,3,10, under which calibrated, uncalibrated and enforced are measured too, in a
+    /// table of its own.
+    #[arg(long, action = Set, value_delimiter = ',', value_name = "TOKENS")]
+    pub(crate) token_budgets: Vec<u32>,
     /// The task of the embedded models and texts.
     #[arg(long, value_enum, default_value = "translation")]
     pub(crate) task: Task,

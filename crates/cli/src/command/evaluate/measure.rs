@@ -1,6 +1,6 @@
 //! From decoded texts to the rows of the tables.
 
-use training_wheels::eval::{Agreement, CorpusStats, EvalError, Measurement, PairCost, Sweep};
+use training_wheels::eval::{Agreement, CorpusStats, EvalError, Measurement, PairCost, Sweep, TokenBudgetUse};
 use training_wheels::prelude::*;
 
 use super::asked::Asked;
@@ -22,6 +22,8 @@ pub(crate) struct DeviceRuns {
     pub(crate) cost: PairCost,
     /// Where the student asks. Only the first device has it.
     pub(crate) asked: Asked,
+    /// How budgets in tokens are used. Only the first device has it.
+    pub(crate) token_budgets: Vec<TokenBudgetUse>,
     /// The student's tokenizer.
     pub(crate) tokenizer: Tokenizer,
     /// The size of n-grams that no text repeats, 0 if all may be repeated.

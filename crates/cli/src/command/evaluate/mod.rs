@@ -12,6 +12,7 @@ mod suite;
 mod systems;
 mod table;
 mod timing;
+mod token_budgets;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -58,6 +59,7 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
         devices: measure::agreements(&devices),
         log_odds: devices[0].asked.log_odds.clone(),
         regret_caught: devices[0].asked.regret_caught.clone(),
+        token_budgets: devices[0].token_budgets.clone(),
         no_repeat_ngram_size: Some(devices[0].no_repeat_ngram_size),
     };
     job.save(&results, &devices[0])?;
@@ -137,7 +139,8 @@ impl<'a> Job<'a> {
         let searched: usize = self.plan.iter().map(|case| case.system.max_trials() * valid_texts).sum();
         let has_random = self.plan.iter().any(|case| case.system == System::Random);
         let compared = self.plan.iter().filter(|case| has_random && baselines::is_compared(**case)).count();
-        searched + self.flags.devices.len() * (self.plan.len() + compared) * self.data.len()
+        let token_budgets = token_budgets::DECODERS.len() * self.flags.token_budgets.len() * self.data.len();
+        searched + token_budgets + self.flags.devices.len() * (self.plan.len() + compared) * self.data.len()
     }
 
     /// Decodes and times everything on one device that is not in the folder yet.
@@ -150,7 +153,7 @@ impl<'a> Job<'a> {
         let accelerator = device::open(spec)?;
         let pair = self.open_pair(&accelerator.device)?;
         let policy = self.policy(&pair)?;
-        if self.plan.iter().any(|case| case.system == System::Uncalibrated) {
+        if self.plan.iter().any(|case| case.system == System::Uncalibrated) || !self.flags.token_budgets.is_empty() {
             pair.check_help_token()?;
         }
         if self.plan.iter().any(|case| case.system.asks_as_calibrated()) {
@@ -180,6 +183,10 @@ impl<'a> Job<'a> {
             Some(_) => Asked::default(),
             None => cache::read_or_make(&folder.join("asked.json"), || Asked::measure(&pair, &self.data))?,
         };
+        let token_budgets = match first {
+            Some(_) => vec![],
+            None => suite.token_budgets(&self.flags.token_budgets, progress)?,
+        };
         progress.say("cost of model calls".into());
         let cost = cache::read_or_make(&folder.join("costs.json"), || {
             let prompt = pair.teacher.tokenizer.encode_prompt(&self.data.examples()[0].source)?;
@@ -188,7 +195,17 @@ impl<'a> Job<'a> {
         })?;
         let no_repeat_ngram_size = pair.student.generation.no_repeat_ngram_size;
         let tokenizer = pair.student.tokenizer.clone();
-        Ok(DeviceRuns { device, runs, baselines, latencies, cost, asked, tokenizer, no_repeat_ngram_size })
+        Ok(DeviceRuns {
+            device,
+            runs,
+            baselines,
+            latencies,
+            cost,
+            asked,
+            token_budgets,
+            tokenizer,
+            no_repeat_ngram_size,
+        })
     }
 
     fn open_pair(&self, device: &burn::tensor::Device) -> Result<Pair, Box<dyn Error>> {

@@ -132,7 +132,7 @@ impl Suite<'_> {
     /// Decodes all texts with a system whose help rule is tuned.
     pub(crate) fn run_tuned(&self, case: Case, tuning: Tuning, progress: &Progress) -> Result<Run, Box<dyn Error>> {
         let prompts = self.prompts(&self.evaluation, case)?;
-        let output = self.output(&self.evaluation, case, &prompts, tuning, progress)?;
+        let output = self.output(&self.evaluation, case.system, &prompts, tuning, progress)?;
         Ok(Run { threshold: Some(tuning.threshold), random_rate: Some(tuning.random_rate), output })
     }
 
@@ -156,7 +156,7 @@ impl Suite<'_> {
             trials += 1;
             progress.say(format!("threshold of {}, trial {trials}", case.name()));
             let tuning = Tuning { threshold, random_rate: 0.0 };
-            let output = self.output(valid, case, &prompts, tuning, progress)?;
+            let output = self.output(valid, case.system, &prompts, tuning, progress)?;
             Ok::<_, training_wheels::Error>((output.stats.help_rate(), ()))
         })?;
         progress.skip(self.search_texts(case) - trials * valid_texts);
@@ -178,23 +178,24 @@ impl Suite<'_> {
         Ok(prompts)
     }
 
-    fn output(
+    /// The texts that a system writes for these prompts.
+    pub(super) fn output(
         &self,
         evaluation: &Evaluation<'_>,
-        case: Case,
+        system: System,
         prompts: &[Prompt],
         tuning: Tuning,
         progress: &Progress,
     ) -> Result<SystemOutput, training_wheels::Error> {
-        let decoder = self.decoder(case, tuning);
+        let decoder = self.decoder(system, tuning);
         let mut texts_done = progress.watch(prompts.len(), &self.pair.student.model.spec().eos);
         let decoded = decoder.decode_with(prompts, Seed(self.settings.seed), &mut texts_done)?;
         texts_done.finish();
         Ok(evaluation.output(decoded)?)
     }
 
-    pub(super) fn decoder(&self, case: Case, tuning: Tuning) -> BudgetedDecoder<'_> {
-        self.batching.set(case.system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch))
+    pub(super) fn decoder(&self, system: System, tuning: Tuning) -> BudgetedDecoder<'_> {
+        self.batching.set(system.decoder(self.pair, self.policy, tuning).with_batch_size(self.settings.batch))
     }
 
     fn vocab_size(&self) -> usize {

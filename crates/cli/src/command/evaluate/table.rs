@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use training_wheels::eval::statistics::{Comparison, Interval, spearman};
-use training_wheels::eval::{ByMetric, Measurement, RegretCaught, Results};
+use training_wheels::eval::{ByMetric, Measurement, RegretCaught, Results, TokenBudgetUse};
 
 use super::asked::PERCENT;
 use super::flags::Metric;
@@ -48,6 +48,7 @@ pub(crate) fn text(results: &Results, metric: Metric) -> String {
         ));
     }
     paragraphs.extend(regret_caught(&results.regret_caught));
+    paragraphs.extend(token_budgets(&results.token_budgets));
     for paragraph in paragraphs {
         text += &wrapped(&paragraph);
     }
@@ -73,6 +74,17 @@ fn regret_caught(rows: &[RegretCaught]) -> Option<String> {
             rules.join(", ")
         )
     })
+}
+
+/// The help that decoders use under budgets of numbers of tokens.
+fn token_budgets(rows: &[TokenBudgetUse]) -> Option<String> {
+    let mut decoders: Vec<String> = Vec::new();
+    for of_decoder in rows.chunk_by(|a, b| a.decoder == b.decoder) {
+        let used = of_decoder.iter().map(|row| format!("{:.1} of {}", row.used, row.budget)).collect::<Vec<_>>();
+        decoders.push(format!("{} {}", of_decoder[0].decoder, used.join(", ")));
+    }
+    let found = !decoders.is_empty();
+    found.then(|| format!("Tokens of the teacher in a text (mean), of the budget in tokens: {}.", decoders.join("; ")))
 }
 
 /// The lines of the measurements on one device.
