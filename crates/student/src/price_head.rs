@@ -3,17 +3,18 @@
 use burn::module::{Initializer, Module};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use wheels_lm::TokenBatch;
 
 use crate::heads::MASKED;
 use crate::{Mlp, StudentConfig};
 
-/// Predicts the price of help from the start of a prompt, which states the budget in words.
+/// Predicts the price of help from the start of a prompt, which states the budget in words, and from its length.
 ///
 /// Learned queries attend to the tokens, and an MLP maps the results to one number. Each token is read together with
 /// its two neighbours, so that the head can tell the tens digit from the ones digit. The head has its own token
-/// embeddings, because the hidden states of the base model change during training.
+/// embeddings, because the hidden states of the base model change during training. The length of the prompt says how
+/// large a part of the text a budget of some tokens is.
 #[derive(Module, Debug)]
 pub(crate) struct PriceHead {
     embedding: Embedding,
@@ -23,12 +24,18 @@ pub(crate) struct PriceHead {
     queries: Linear,
     /// The attention scores of the position in the prompt, for each query.
     place: Linear,
+    /// Adds the logarithm of the number of tokens in the prompt to the results of the queries. Files of earlier versions
+    /// do not have it: it is 0 until it is trained.
+    pub(crate) length: Linear,
     pub(crate) read: Mlp,
     #[module(skip)]
     config: StudentConfig,
 }
 
 impl PriceHead {
+    /// The name of the weights of `length` in heads.safetensors.
+    pub(crate) const LENGTH: &str = "price.length.weight";
+
     pub(crate) fn init(config: &StudentConfig, vocab_size: usize, device: &Device) -> Self {
         let StudentConfig { hidden_width, price_queries, price_embedding, .. } = *config;
         Self {
@@ -39,6 +46,10 @@ impl PriceHead {
             near: LinearConfig::new(3 * price_embedding, hidden_width).init(device),
             queries: LinearConfig::new(hidden_width, price_queries).init(device),
             place: LinearConfig::new(1, price_queries).with_bias(false).init(device),
+            length: LinearConfig::new(1, price_queries * hidden_width)
+                .with_bias(false)
+                .with_initializer(Initializer::Zeros)
+                .init(device),
             read: Mlp::new(price_queries * hidden_width, hidden_width, 1, device),
             config: config.clone(),
         }
@@ -70,6 +81,9 @@ impl PriceHead {
         if let Some(padding) = padding {
             scores = scores + padding.reshape([batch, 1, time]) * MASKED;
         }
-        self.read.forward(softmax(scores, 2).matmul(near).reshape([batch, price_queries * hidden_width]))
+        let found = softmax(scores, 2).matmul(near).reshape([batch, price_queries * hidden_width]);
+        let lengths: Vec<f32> = prompts.lengths().iter().map(|&length| (length.max(1) as f32).ln()).collect();
+        let lengths = Tensor::from_data(TensorData::new(lengths, [batch, 1]), device);
+        self.read.forward(found + self.length.forward(lengths))
     }
 }

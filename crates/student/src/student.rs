@@ -12,6 +12,7 @@ use wheels_lm::{
 };
 
 use crate::heads::{Heads, PRICE};
+use crate::price_head::PriceHead;
 use crate::repetition::repetitions;
 use crate::{Mlp, StudentConfig, StudentError, Values, weights};
 
@@ -252,7 +253,7 @@ impl Student<Pretrained> {
         };
         let device = LanguageModel::device(&self.model);
         let mut heads = Heads::init(&config, self.model.spec(), help_token, &device);
-        weights::load(&mut heads, origin, weights, &device)?;
+        weights::load(&mut heads, origin, weights, &[PriceHead::LENGTH], &device)?;
         Ok(Self { heads: Some(heads), ..self })
     }
 
@@ -340,6 +341,7 @@ mod tests {
         let heads = student.heads.as_mut().unwrap();
         heads.distance.outer = LinearConfig::new(64, 1).init(&device);
         heads.price.read.outer = LinearConfig::new(64, 1).init(&device);
+        heads.price.length = LinearConfig::new(1, 256).with_bias(false).init(&device);
         heads.values.outer = LinearConfig::new(64, 2).init(&device);
         // Burn draws weights when they are first read. They are read here, before other tests draw from the generator.
         let _ = student.num_params();
@@ -433,6 +435,32 @@ mod tests {
             chunked.iter().zip(&all).all(|(chunked, whole)| (chunked - whole).abs() < 1e-5),
             "chunks change nothing"
         );
+    }
+
+    #[test]
+    fn a_price_depends_on_the_first_tokens_and_on_the_length_of_its_prompt_alone() {
+        let prompt =
+            |length: usize, last: u32| [vec![3; StudentConfig::new().budget_tokens], vec![last; length]].concat();
+        let prompts = TokenBatch::new(&[prompt(2, 4), prompt(2, 5), prompt(9, 4)], 0);
+        let prices: Vec<f32> = STUDENT.prices(&prompts).unwrap().into_data().iter::<f32>().collect();
+        assert_eq!(prices[0], prices[1]);
+        assert!((prices[0] - prices[2]).abs() > 1e-4, "{prices:?}");
+        let alone: Vec<f32> =
+            STUDENT.prices(&TokenBatch::new(&[prompt(2, 4)], 0)).unwrap().into_data().iter().collect();
+        assert!((prices[0] - alone[0]).abs() < 1e-5, "{prices:?} {alone:?}");
+    }
+
+    #[test]
+    fn heads_of_earlier_versions_are_read_without_the_length_of_a_prompt() {
+        let folder = tempfile::tempdir().unwrap();
+        STUDENT.save(folder.path(), FloatFormat::F32).unwrap();
+        let bytes = fs::read(folder.path().join(HEADS)).unwrap();
+        let at = bytes.windows(PriceHead::LENGTH.len()).position(|name| name == PriceHead::LENGTH.as_bytes()).unwrap();
+        let renamed = [&bytes[..at], b"unknown", &bytes[at + 7..]].concat();
+        let earlier = Student::new(STUDENT.model.clone()).with_stored_heads(None, "memory", &renamed, HELP).unwrap();
+        let prompts = TokenBatch::new(&[vec![3; 30], vec![3; 60]], 0);
+        let prices: Vec<f32> = earlier.prices(&prompts).unwrap().into_data().iter().collect();
+        assert_eq!(prices[0], prices[1]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use burn::tensor::{DType, Device};
 use wheels_lm::{FloatFormat, LmError};
 
 /// Loads every parameter of `module` from the content of a safetensors file. `origin` is its name in error messages.
+/// `optional` are parameters that keep their values if the file does not have them.
 ///
 /// # Errors
 /// [`LmError::Safetensors`] if the file is damaged, and [`LmError::Weights`] if tensors are missing or have another
@@ -17,6 +18,7 @@ pub(crate) fn load<M: ModuleSnapshot>(
     module: &mut M,
     origin: &str,
     bytes: &[u8],
+    optional: &[&str],
     device: &Device,
 ) -> Result<(), LmError> {
     let dtype = match device.settings().float_dtype.into() {
@@ -31,7 +33,8 @@ pub(crate) fn load<M: ModuleSnapshot>(
         .load_from(&mut store)
         .map_err(|error| LmError::Safetensors { origin: origin.into(), reason: error.to_string() })?;
     let mut problems: Vec<String> = result.errors.iter().map(ToString::to_string).collect();
-    problems.extend(result.missing.iter().map(|(path, _)| format!("{path} is missing")));
+    let missing = result.missing.iter().filter(|(path, _)| !optional.contains(&path.as_str()));
+    problems.extend(missing.map(|(path, _)| format!("{path} is missing")));
     if problems.is_empty() { Ok(()) } else { Err(LmError::Weights { origin: origin.into(), problems }) }
 }
 

@@ -62,15 +62,14 @@ impl Mixture {
     }
 }
 
-/// Draws a budget for a text of about `length` tokens. With probability `token_fraction` it is a number of tokens, at
-/// most half the length, rounded up. Otherwise it is a percentage that is not held out. Small percentages are more
-/// frequent.
+/// Draws a budget for a text of about `length` tokens. With probability `token_fraction` it is a number of tokens.
+/// Otherwise it is a percentage that is not held out. Small budgets are more frequent.
 pub(crate) fn draw_budget(rng: &mut impl Rng, length: usize, token_fraction: f64, held_out: &[u8]) -> HelpBudget {
+    // Squaring a uniform number puts half of all budgets below a quarter of the text.
     if rng.random::<f64>() < token_fraction {
-        return HelpBudget::tokens(rng.random_range(0..=length.div_ceil(2)) as u32);
+        return HelpBudget::tokens(((length + 1) as f64 * rng.random::<f64>().powi(2)) as u32);
     }
     loop {
-        // Squaring a uniform number puts half of all budgets below 25%.
         let percent = (101.0 * rng.random::<f64>().powi(2)) as u8;
         if !held_out.contains(&percent) {
             return HelpBudget::percent(percent);
@@ -85,17 +84,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_percentage_is_drawn_except_those_held_out() {
+    fn every_budget_is_drawn_except_those_held_out() {
         let mut rng = Seed(3).rng();
+        let mut tokens = [0; 11];
         let mut seen = [false; 101];
         for _ in 0..40_000 {
             match draw_budget(&mut rng, 10, 1.0 / 7.0, &[8, 45]) {
                 HelpBudget::Percent(percent) => seen[usize::from(percent)] = true,
-                HelpBudget::Tokens(tokens) => assert!(tokens <= 5),
+                HelpBudget::Tokens(number) => tokens[number as usize] += 1,
             }
         }
         let missing: Vec<usize> = (0..=100).filter(|&percent| !seen[percent]).collect();
         assert_eq!(missing, [8, 45]);
+        assert!(tokens.iter().all(|&drawn| drawn > 0) && tokens[0] > 2 * tokens[5], "{tokens:?}");
     }
 
     #[test]
