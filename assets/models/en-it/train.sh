@@ -25,7 +25,7 @@ grow() { # FROM NAME FLAGS...
 }
 distill() { # FROM NAME STEPS FLAGS...
     [ -f "$out/$2/model.safetensors" ] || wheels distill --teacher "$out/teacher" --student "$out/$1" "${data[@]}" \
-        --out "$out/$2" --steps "$(steps "$3")" --calibration-texts 200 --half "${@:4}"
+        --out "$out/$2" --steps "$(steps "$3")" --set prices.texts=1800 --set calibration.texts=200 --half "${@:4}"
 }
 
 # The teacher: first small, then larger twice as long.

@@ -87,7 +87,7 @@ pub(crate) struct Flags {
     #[arg(long, help_heading = "Run")]
     gradient_checkpointing: bool,
     /// The number of validation texts on which prices of help are found, the student is calibrated, and its budgets are
-    /// measured. If absent: as --settings, or else 200 for the prices and 300 for the rest.
+    /// measured. If absent: as --settings, or else 600 for the prices and 300 for the rest.
     #[arg(long, value_name = "N", value_parser = at_least_1(), help_heading = "Run")]
     calibration_texts: Option<usize>,
     /// Save the weights in half precision.

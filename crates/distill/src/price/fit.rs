@@ -21,8 +21,9 @@ const MAX_SLOPE: f64 = 2.0;
 /// The configuration of [`RolloutSampler::fit_prices`].
 #[derive(Config, Debug)]
 pub struct PriceFitConfig {
-    /// The number of texts that measure the help used at a price. With 0, the prices of the training remain.
-    #[config(default = 200)]
+    /// The number of texts that measure the help used at a price. With 0, the prices of the training remain. With few
+    /// texts, other texts use other help: with 200, it differed by up to 3% of the tokens.
+    #[config(default = 600)]
     pub texts: usize,
     /// The number of optimizer steps for the price head.
     #[config(default = 2_500)]
