@@ -74,7 +74,7 @@ fn batches_hold_the_texts_with_valid_prices_and_teacher_log_probs() {
 
 #[test]
 fn around_the_searched_prices_the_student_uses_each_budget() {
-    let (_, student) = Run::new().train_to(20, tempfile::tempdir().expect("a folder").path());
+    let (_, student) = Run::new().train_to(30, tempfile::tempdir().expect("a folder").path());
     let budgets = [0.2, 0.4, 0.6];
     let levels = [&[0.0], budgets.as_slice(), &[1.0]].concat();
     // References of equal length give the same length limit in every batch.
