@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn the_tokens_of_the_teacher_are_counted_in_each_text() {
         let texts = r#"[
-            {"text": "a b", "tokens": [5, 6, 7, 1], "authors": "tsts"},
+            {"text": "a b", "tokens": [5, 6, 7, 1], "authors": "tsst"},
             {"text": "c", "tokens": [8, 1], "authors": "ss"},
             {"text": "d", "tokens": [9, 1], "authors": "ts"}
         ]"#;
