@@ -21,7 +21,7 @@ else
   for dtype in f32 f16; do speed --dtype "$dtype" --no-training --batches 1,16 --prompt-tokens 512; done
   speed --no-decoding --batch-tokens 512 --lora-rank 16
   "$python" "$here/torch_llama.py" --model "$model" --threads 2 | tee -a "$lines"
-  [ -z "${2:-}" ] || "$python" "$here/llama_cpp.py" --model "$2" --threads 2 | tee -a "$lines"
+  [ -z "${2:-}" ] || "$python" "$here/llama_gguf.py" --model "$2" --threads 2 | tee -a "$lines"
 fi
 "$python" - "$lines" <<'PY'
 import json, sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how fast llama.cpp decodes a GGUF file.
 
-    python llama_cpp.py --model FILE.gguf [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
+    python llama_gguf.py --model FILE.gguf [--threads 2] [--source-tokens 32] [--new-tokens 64] [--repeats 5]
 
 The prompts are random. Greedy decoding of one text; the time includes the prompt. "prompt" is the time of one long prompt and
 one new token; its `tokens_per_second` counts the prompt's tokens.
