@@ -27,6 +27,7 @@
 
 mod config;
 mod error;
+mod files;
 mod heads;
 mod mlp;
 mod price_head;
