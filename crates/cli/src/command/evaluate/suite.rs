@@ -64,6 +64,10 @@ impl Case {
         if system.has_budget() { format!("{system} at {percent}%") } else { system.to_string() }
     }
 
+    pub(crate) fn budget(self) -> HelpBudget {
+        HelpBudget::percent(self.percent)
+    }
+
     fn file_name(self) -> String {
         format!("{}-{}.json", self.system, self.percent).replace(':', "-")
     }
@@ -131,7 +135,7 @@ impl Suite<'_> {
 
     /// Decodes all texts with a system whose help rule is tuned.
     pub(crate) fn run_tuned(&self, case: Case, tuning: Tuning, progress: &Progress) -> Result<Run, Box<dyn Error>> {
-        let prompts = self.prompts(&self.evaluation, case)?;
+        let prompts = self.prompts(&self.evaluation, case.system, case.budget())?;
         let output = self.output(&self.evaluation, case.system, &prompts, tuning, progress)?;
         Ok(Run { threshold: Some(tuning.threshold), random_rate: Some(tuning.random_rate), output })
     }
@@ -150,7 +154,7 @@ impl Suite<'_> {
     fn find_threshold(&self, case: Case, progress: &Progress) -> Result<Option<f64>, Box<dyn Error>> {
         let Some(search) = case.system.search(self.vocab_size()) else { return Ok(None) };
         let (valid, valid_texts) = self.valid.as_ref().ok_or_else(|| needs_validation(case.system))?;
-        let prompts = self.prompts(valid, case)?;
+        let prompts = self.prompts(valid, case.system, case.budget())?;
         let mut trials = 0;
         let found = search.find(f64::from(case.percent) / 100.0, |threshold| {
             trials += 1;
@@ -163,14 +167,14 @@ impl Suite<'_> {
         Ok(Some(found.threshold))
     }
 
-    /// The prompts of a case. They have its budget, and state it or the one of `--stated-budget`.
+    /// The prompts of a system under a budget. They have this budget, and state it or the one of `--stated-budget`.
     pub(super) fn prompts(
         &self,
         evaluation: &Evaluation<'_>,
-        case: Case,
+        system: System,
+        budget: HelpBudget,
     ) -> Result<Vec<Prompt>, training_wheels::Error> {
-        let budget = HelpBudget::percent(case.percent);
-        let stated = self.settings.stated_budget.filter(|_| case.system.has_budget()).unwrap_or(budget);
+        let stated = self.settings.stated_budget.filter(|_| system.has_budget()).unwrap_or(budget);
         let mut prompts = evaluation.prompts(stated)?;
         for prompt in &mut prompts {
             prompt.budget = budget;

@@ -48,7 +48,7 @@ impl Suite<'_> {
         let mut decoders = Vec::with_capacity(runs.len());
         for (&case, run) in self.plan.iter().zip(runs) {
             let decoder = self.decoder(case.system, Tuning::new(run.threshold, run.random_rate));
-            decoders.push((decoder, self.prompts(&self.evaluation, case)?));
+            decoders.push((decoder, self.prompts(&self.evaluation, case.system, case.budget())?));
         }
         let mut ratios = vec![Vec::with_capacity(rounds); runs.len()];
         for round in 0..rounds {

@@ -24,21 +24,15 @@ impl Suite<'_> {
         for system in DECODERS {
             for &tokens in budgets {
                 let path = self.folder.join(format!("{system}-{tokens}-tokens.json"));
-                let output = match cache::read::<SystemOutput>(&path)? {
-                    Some(output) => {
-                        progress.skip(self.settings.texts);
-                        output
-                    }
-                    None => {
-                        let budget = HelpBudget::tokens(tokens);
-                        progress.say(format!("{system} at {budget}"));
-                        let prompts = self.evaluation.prompts(budget)?;
-                        let output =
-                            self.output(&self.evaluation, system, &prompts, Tuning::new(None, None), progress)?;
-                        cache::write(&path, &output)?;
-                        output
-                    }
-                };
+                if path.exists() {
+                    progress.skip(self.settings.texts);
+                }
+                let output: SystemOutput = cache::read_or_make(&path, || {
+                    let budget = HelpBudget::tokens(tokens);
+                    progress.say(format!("{system} at {budget}"));
+                    let prompts = self.prompts(&self.evaluation, system, budget)?;
+                    Ok(self.output(&self.evaluation, system, &prompts, Tuning::new(None, None), progress)?)
+                })?;
                 let scores = self.evaluation.stats(&output).scores();
                 rows.push(TokenBudgetUse::measure(&system.to_string(), tokens, &output, scores));
             }
