@@ -150,6 +150,16 @@ fn budgets_in_tokens_have_a_table_of_their_own() {
 }
 
 #[test]
+fn budgets_in_tokens_hold_with_another_stated_budget() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    evaluated(scratch.path(), "--limit 20 --decoders draft:2 --token-budgets 3 --stated-budget 50%");
+    let rows = results(scratch.path()).token_budgets;
+    let uncalibrated = rows.iter().find(|row| row.decoder == "uncalibrated").expect("it is measured");
+    // The stated budget alone would give about half of all tokens, and both budgets together about one token.
+    assert!((2.0..4.0).contains(&uncalibrated.used), "{uncalibrated:?}");
+}
+
+#[test]
 fn json_prints_one_measurement_per_row() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path().join("evaluation");
