@@ -26,11 +26,15 @@ pub struct PriceFitConfig {
     #[config(default = 600)]
     pub texts: usize,
     /// The number of optimizer steps for the price head.
-    #[config(default = 2_500)]
+    #[config(default = 5_000)]
     pub steps: usize,
     /// The number of prompts in a step.
     #[config(default = 192)]
     pub prompts: usize,
+    /// The fraction of the prompts whose budget is a number of tokens, 0 to 1. The price of such a budget depends on the
+    /// length of the text too, so the price head needs more of them than the training draws.
+    #[config(default = 0.5)]
+    pub token_budget_fraction: f64,
     /// The largest learning rate.
     #[config(default = 2e-3)]
     pub learning_rate: f64,
@@ -69,7 +73,8 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
         let mut optimizer = optimizer(&schedule);
         let mut student = student.clone().valid().train();
         for step in 0..config.steps {
-            let (prompts, budgets) = self.budget_prompts(config.prompts, &mut seed.nth(step as u64).rng())?;
+            let rng = &mut seed.nth(step as u64).rng();
+            let (prompts, budgets) = self.budget_prompts(config.prompts, config.token_budget_fraction, rng)?;
             let predicted = student.prices(&prompts).expect("a student with heads");
             let gradients = with_gradient(&predicted, loss_gradient(&predicted, &budgets, &prices)).backward();
             let gradients = GradientsParams::from_grads(gradients, &student);

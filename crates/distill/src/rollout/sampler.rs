@@ -134,7 +134,7 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         let mut sources = Vec::with_capacity(pairs.len());
         for index in pairs.iter().map(|&index| index as usize) {
             let tokens = self.prompts.pair(index)?.into_owned().target;
-            let (prompt, budget) = self.draw_prompt(index, &mut rng)?;
+            let (prompt, budget) = self.draw_prompt(index, self.config.token_budget_fraction, &mut rng)?;
             let helped = flags(&mut rng, tokens.len(), budget);
             sources.push(self.config.mixture.draw(&mut rng));
             rows.push(RolloutRow { prompt, tokens, helped, budget, price: 0.0, deployed: false, ended: true });
@@ -199,15 +199,18 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
         }
     }
 
-    /// `count` random prompts, and their budgets as fractions.
+    /// `count` random prompts, and their budgets as fractions. The fraction `token_budget_fraction` of the budgets is in
+    /// tokens.
     pub(crate) fn budget_prompts(
         &self,
         count: usize,
+        token_budget_fraction: f64,
         rng: &mut impl Rng,
     ) -> Result<(TokenBatch, Vec<f64>), DistillError> {
         let (mut prompts, mut budgets) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let (prompt, budget) = self.draw_prompt(rng.random_range(0..self.prompts.count()), rng)?;
+            let (prompt, budget) =
+                self.draw_prompt(rng.random_range(0..self.prompts.count()), token_budget_fraction, rng)?;
             prompts.push(prompt.student);
             budgets.push(budget);
         }
@@ -216,7 +219,8 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
 
     /// Random prompts, and the prices of help under their budgets.
     pub(crate) fn price_prompts(&self, prices: &Prices, rng: &mut impl Rng) -> Result<PricePrompts, DistillError> {
-        let (prompts, budgets) = self.budget_prompts(self.config.price_prompts, rng)?;
+        let (prompts, budgets) =
+            self.budget_prompts(self.config.price_prompts, self.config.token_budget_fraction, rng)?;
         Ok(PricePrompts { prompts, prices: budgets.iter().map(|&budget| prices.price(budget) as f32).collect() })
     }
 
@@ -260,10 +264,15 @@ impl<'a, T: LanguageModel + Sync> RolloutSampler<'a, T> {
     }
 
     /// The prompt of a pair with a random budget and wording, and the budget as a fraction.
-    fn draw_prompt(&self, index: usize, rng: &mut impl Rng) -> Result<(Prompt, f64), DistillError> {
-        let RolloutConfig { token_budget_fraction, held_out, wordings, .. } = &self.config;
+    fn draw_prompt(
+        &self,
+        index: usize,
+        token_budget_fraction: f64,
+        rng: &mut impl Rng,
+    ) -> Result<(Prompt, f64), DistillError> {
+        let RolloutConfig { held_out, wordings, .. } = &self.config;
         let (_, length) = self.prompts.lengths(index);
-        let budget = draw_budget(rng, length, *token_budget_fraction, held_out);
+        let budget = draw_budget(rng, length, token_budget_fraction, held_out);
         let wording = wordings[rng.random_range(0..wordings.len())];
         Ok((self.prompts.prompt(index, budget, wording)?, budget.share(length)))
     }
