@@ -56,51 +56,78 @@ impl Dropout {
     pub(crate) fn apply<const D: usize>(&mut self, x: Tensor<D>, rate: f64) -> Tensor<D> {
         let dropped = threshold(rate);
         let Some(masks) = self.masks.as_mut().filter(|_| dropped > 0) else { return x };
+        let mask = masks.next(dropped);
+        #[cfg(feature = "cpu")]
+        if let Some(found) = wheels_cpu::scaled(&x, mask) {
+            return found;
+        }
         let device = x.device().without_autodiff();
-        let mask = masks.next(x.shape().num_elements(), dropped, &device);
+        let values = x.shape().num_elements();
+        // A backend with a memory of its own reports the state of its allocator. There, the mask need not be copied.
+        let on_device = *masks
+            .on_device
+            .get_or_insert_with(|| device.memory_pool_usage().is_some() && device.supports_dtype(DType::U32));
+        let mask = if on_device { mask.on_device(values, &device) } else { mask.on_host(values, &device) };
         let scales = mask.reshape(x.shape()).cast(x.dtype());
         x.clone() * if x.device().is_autodiff() { Tensor::from_inner(scales) } else { scales }
     }
 }
 
 impl Masks {
-    /// The next mask: 0 where a value is dropped, and the factor of those that are kept elsewhere.
-    fn next(&mut self, values: usize, dropped: u32, device: &Device) -> Tensor<1> {
+    /// The next mask for values that are dropped with the probability `dropped / 2^16`.
+    fn next(&mut self, dropped: u32) -> Mask {
         let keys = scramble(self.seed.wrapping_add(self.count));
         self.count += 1;
-        let keys = [keys as u32, (keys >> 32) as u32];
         let kept = 65536.0 / (65536 - dropped.min(65535)) as f32;
-        // A backend with a memory of its own reports the state of its allocator. There, the masks need not be copied.
-        let on_device = *self
-            .on_device
-            .get_or_insert_with(|| device.memory_pool_usage().is_some() && device.supports_dtype(DType::U32));
-        if on_device {
-            on_device_mask(values, keys, dropped, kept, device)
-        } else {
-            host_mask(values, keys, dropped, kept, device)
-        }
+        Mask { keys: [keys as u32, (keys >> 32) as u32], dropped, kept }
     }
 }
 
-/// Draws a mask on the host.
-fn host_mask(values: usize, keys: [u32; 2], dropped: u32, kept: f32, device: &Device) -> Tensor<1> {
-    let scale = |index: u32| if hash(index, keys) >> 16 < dropped { 0.0 } else { kept };
-    let scales: Vec<f32> = (0..values as u32).map(scale).collect();
-    Tensor::from_data(TensorData::new(scales, [values]), (device, DType::F32))
+/// The mask of a tensor.
+#[derive(Clone, Copy, Debug)]
+struct Mask {
+    keys: [u32; 2],
+    /// A value is dropped if the upper 16 bits of its hash are smaller.
+    dropped: u32,
+    /// The factor of the values that are kept.
+    kept: f32,
 }
 
-/// Draws the same mask on the device.
-fn on_device_mask(values: usize, [one, two]: [u32; 2], dropped: u32, kept: f32, device: &Device) -> Tensor<1> {
-    let shifted = |x: Tensor<2, Int>, bits: u32| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
-    // `arange` makes its numbers on the host, so the indices come from two short ones.
-    const COLUMNS: usize = 4096;
-    let up_to = |end: usize| Tensor::<1, Int>::arange(0..end as i64, (device, DType::U32));
-    let rows = values.div_ceil(COLUMNS);
-    let index = up_to(rows).reshape([rows, 1]).mul_scalar(COLUMNS as u32) + up_to(COLUMNS).reshape([1, COLUMNS]);
-    let x = shifted(index.bitwise_xor_scalar(one), 16).mul_scalar(FACTORS[0]).bitwise_xor_scalar(two);
-    let x = shifted(shifted(x, 15).mul_scalar(FACTORS[1]), 15);
-    let keeps = x.bitwise_right_shift_scalar(16_u32).greater_equal_elem(dropped);
-    (keeps.float().cast(DType::F32) * kept).reshape([rows * COLUMNS]).narrow(0, 0, values)
+impl Mask {
+    /// The factor of the value with this index.
+    #[inline(always)]
+    fn factor(self, index: u32) -> f32 {
+        if hash(index, self.keys) >> 16 < self.dropped { 0.0 } else { self.kept }
+    }
+
+    /// The factors of all values, from the host.
+    fn on_host(self, values: usize, device: &Device) -> Tensor<1> {
+        let factors: Vec<f32> = (0..values as u32).map(|index| self.factor(index)).collect();
+        Tensor::from_data(TensorData::new(factors, [values]), (device, DType::F32))
+    }
+
+    /// The same factors, computed on the device.
+    fn on_device(self, values: usize, device: &Device) -> Tensor<1> {
+        let Self { keys: [one, two], dropped, kept } = self;
+        let shifted = |x: Tensor<2, Int>, bits: u32| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
+        // `arange` makes its numbers on the host, so the indices come from two short ones.
+        const COLUMNS: usize = 4096;
+        let up_to = |end: usize| Tensor::<1, Int>::arange(0..end as i64, (device, DType::U32));
+        let rows = values.div_ceil(COLUMNS);
+        let index = up_to(rows).reshape([rows, 1]).mul_scalar(COLUMNS as u32) + up_to(COLUMNS).reshape([1, COLUMNS]);
+        let x = shifted(index.bitwise_xor_scalar(one), 16).mul_scalar(FACTORS[0]).bitwise_xor_scalar(two);
+        let x = shifted(shifted(x, 15).mul_scalar(FACTORS[1]), 15);
+        let keeps = x.bitwise_right_shift_scalar(16_u32).greater_equal_elem(dropped);
+        (keeps.float().cast(DType::F32) * kept).reshape([rows * COLUMNS]).narrow(0, 0, values)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl wheels_cpu::Factors for Mask {
+    #[inline(always)]
+    fn at(self, index: u32) -> f32 {
+        self.factor(index)
+    }
 }
 
 /// The factors of [`hash`]. They are below 2^31, so that a product with 32 bits fits 63 bits.
@@ -108,7 +135,7 @@ const FACTORS: [u32; 2] = [0x21f0_aaad, 0x735a_2d97];
 
 /// A number of 32 random-looking bits for each index, for two keys (multiplications and shifts as in Murmur3's finaliser,
 /// with the constants of the search by Wellons and others, nullprogram.com/blog/2018/07/31).
-#[inline]
+#[inline(always)]
 fn hash(index: u32, [one, two]: [u32; 2]) -> u32 {
     let shifted = |x: u32, bits: u32| x ^ (x >> bits);
     let x = shifted(index ^ one, 16).wrapping_mul(FACTORS[0]) ^ two;
@@ -187,10 +214,14 @@ mod tests {
     fn a_device_draws_the_mask_of_the_host() {
         let device = Device::flex();
         for (seed, values) in (0..20).zip([1, 1000, 4096, 5000].into_iter().cycle()) {
-            let keys = scramble(seed);
-            let keys = [keys as u32, (keys >> 32) as u32];
-            let host = host_mask(values, keys, 6554, 1.25, &device).into_data();
-            assert_eq!(on_device_mask(values, keys, 6554, 1.25, &device).into_data(), host);
+            let mask = Masks { seed, count: 0, on_device: None }.next(6554);
+            let host = mask.on_host(values, &device).into_data();
+            assert_eq!(mask.on_device(values, &device).into_data(), host);
+            #[cfg(feature = "cpu")]
+            {
+                let scaled = wheels_cpu::scaled(&Tensor::<1>::ones([values], &device), mask);
+                assert_eq!(scaled.expect("a tensor on the CPU").into_data(), host);
+            }
         }
     }
 }
