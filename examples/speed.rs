@@ -144,7 +144,7 @@ fn training_speed(flags: &Flags, model: Pretrained) -> Result<f64, Box<dyn Error
     }
     let tokens = (rows * (flags.source_tokens + flags.target_tokens)) as usize;
     let batches = SupervisedBatches::new(&pairs, tokens.div_ceil(flags.workers), model.spec().pad, Seed(7))?;
-    let config = TrainerConfig::new(1_000_000).with_workers(flags.workers).with_learning_rate(1e-5);
+    let config = TrainerConfig::new(1_000_000).with_workers(flags.workers).with_learning_rate(1e-5).with_dropout(true);
     let scratch = tempfile::tempdir()?;
     let objective = CrossEntropy::new();
     let mut trainer = Trainer::new(config, &objective, Student::new(model), batches, scratch.path())?;
