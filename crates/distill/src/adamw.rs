@@ -13,6 +13,7 @@ const BETA_1: f32 = 0.9;
 
 /// burn's AdamW. On the CPU, a step is one pass over memory, with the same numbers. The state is burn's on every device.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "cpu"), expect(dead_code, reason = "only the step on the CPU reads all fields"))]
 pub(crate) struct FastAdamW {
     burn: AdamW,
     beta_2: f32,
