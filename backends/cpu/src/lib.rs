@@ -44,7 +44,7 @@ use wheels_device::{Accelerator, Adapter, AdapterKind, Capabilities, DeviceError
 pub use adamw::{AdamWStep, adamw, is_f32, square_sum};
 pub use attention::{CacheView, attention, attention_to};
 pub use attention_weights::softmax;
-pub use factors::{Factors, scaled};
+pub use factors::scaled;
 pub use gate::silu_gate;
 pub use gradient::with_gradient;
 pub use linear::{linear, linears};

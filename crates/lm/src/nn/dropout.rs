@@ -58,7 +58,7 @@ impl Dropout {
         let Some(masks) = self.masks.as_mut().filter(|_| dropped > 0) else { return x };
         let mask = masks.next(dropped);
         #[cfg(feature = "cpu")]
-        if let Some(found) = wheels_cpu::scaled(&x, mask) {
+        if let Some(found) = mask.on_cpu(&x) {
             return found;
         }
         let device = x.device().without_autodiff();
@@ -84,7 +84,7 @@ impl Masks {
 }
 
 /// The mask of a tensor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Mask {
     keys: [u32; 2],
     /// A value is dropped if the upper 16 bits of its hash are smaller.
@@ -98,6 +98,16 @@ impl Mask {
     #[inline(always)]
     fn factor(self, index: u32) -> f32 {
         if hash(index, self.keys) >> 16 < self.dropped { 0.0 } else { self.kept }
+    }
+
+    /// `x` times its factors, if the CPU computes it.
+    #[cfg(feature = "cpu")]
+    fn on_cpu<const D: usize>(self, x: &Tensor<D>) -> Option<Tensor<D>> {
+        wheels_cpu::scaled(
+            x,
+            #[inline(always)]
+            move |index| self.factor(index),
+        )
     }
 
     /// The factors of all values, from the host.
@@ -119,14 +129,6 @@ impl Mask {
         let x = shifted(shifted(x, 15).mul_scalar(FACTORS[1]), 15);
         let keeps = x.bitwise_right_shift_scalar(16_u32).greater_equal_elem(dropped);
         (keeps.float().cast(DType::F32) * kept).reshape([rows * COLUMNS]).narrow(0, 0, values)
-    }
-}
-
-#[cfg(feature = "cpu")]
-impl wheels_cpu::Factors for Mask {
-    #[inline(always)]
-    fn at(self, index: u32) -> f32 {
-        self.factor(index)
     }
 }
 
@@ -219,7 +221,7 @@ mod tests {
             assert_eq!(mask.on_device(values, &device).into_data(), host);
             #[cfg(feature = "cpu")]
             {
-                let scaled = wheels_cpu::scaled(&Tensor::<1>::ones([values], &device), mask);
+                let scaled = mask.on_cpu(&Tensor::<1>::ones([values], &device));
                 assert_eq!(scaled.expect("a tensor on the CPU").into_data(), host);
             }
         }
