@@ -19,10 +19,11 @@ use training_wheels::{DistillationConfig, Method};
 use wheels_embedded::TRANSLATION;
 
 /// The number of times that the methods run in turn.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
-/// The number of measured steps of a run: rollouts are written in every third one.
-const STEPS: usize = 9;
+/// The number of measured steps of a run. Rollouts are written in every third one, and what they cost depends on the lengths
+/// of their texts: the cost of a few steps is that of a few rollouts.
+const STEPS: usize = 36;
 
 /// The steps before, in which the first prices are found.
 const WARM_UP: usize = 3;
