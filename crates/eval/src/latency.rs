@@ -2,7 +2,8 @@
 //!
 //! A measured latency depends on the batch size and on what else the machine does. This model has two numbers for each
 //! language model, the seconds per call and the seconds per token. It multiplies them by the calls and the tokens that
-//! a decoder counted. The result is the time that the decoder would take if each text were decoded alone.
+//! a decoder counted. The result is the time that the decoder would take if each text were decoded alone. Reading the prompts
+//! is modelled apart, by a third number: the seconds per token of a prompt.
 
 use std::time::Instant;
 
@@ -16,6 +17,8 @@ const TEXT_TOKENS: usize = 8;
 const LONG_CALL_TOKENS: usize = 9;
 /// The number of timed calls of each length. The fastest counts, because other work of the machine slows calls down.
 const CALLS: usize = 101;
+/// The number of times that the prompt is read.
+const PROMPT_READS: usize = 11;
 
 /// The cost of one call of a model at batch size 1, fitted to calls with 1 and with 9 tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub struct CallCost {
     pub seconds_per_call: f64,
     /// Additional seconds for each token that the call reads.
     pub seconds_per_token: f64,
+    /// Seconds for each token of a prompt that is read at once. None in a file of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_per_prompt_token: Option<f64>,
 }
 
 /// The cost of model calls for a student and its teacher.
@@ -36,7 +42,7 @@ pub struct PairCost {
 }
 
 impl CallCost {
-    /// Times calls of a model that continue a text after `prompt`.
+    /// Times calls of a model that continue a text after `prompt`, and the reading of `prompt`.
     ///
     /// A call includes reading the logits from the device.
     ///
@@ -45,20 +51,40 @@ impl CallCost {
     pub fn measure(model: &dyn LanguageModel, prompt: &[u32]) -> Self {
         assert!(!prompt.is_empty(), "the prompt is empty; a call is timed after at least one token");
         let pad = model.spec().pad;
-        let mut context = model.prefill(&TokenBatch::new(&[prompt], pad), TEXT_TOKENS + LONG_CALL_TOKENS);
+        let prompts = TokenBatch::new(&[prompt], pad);
+        let prefill = || model.prefill(&prompts, TEXT_TOKENS + LONG_CALL_TOKENS);
+        let mut context = prefill();
+        let start = TokenBatch::new(&[context.starts()], pad);
         let token = prompt[0];
         let mut text = [token; TEXT_TOKENS];
         text[0] = context.starts()[0];
         model.hidden(&TokenBatch::new(&[text], pad), &[0], Positions::All, &mut context);
-        let short = fastest_call(model, &mut context, &[token]);
-        let long = fastest_call(model, &mut context, &[token; LONG_CALL_TOKENS]);
+        let mut continued = |tokens: &[u32]| {
+            let tokens = TokenBatch::new(&[tokens], pad);
+            fastest(CALLS, || {
+                call(model, &mut context, &tokens);
+                context.truncate(0, TEXT_TOKENS);
+            })
+        };
+        let (short, long) = (continued(&[token]), continued(&[token; LONG_CALL_TOKENS]));
+        // A device computes in the background: the first call waits until the prompt has been read.
+        let first = fastest(PROMPT_READS, || call(model, &mut prefill(), &start));
         let seconds_per_token = ((long - short) / (LONG_CALL_TOKENS - 1) as f64).max(0.0);
-        Self { seconds_per_call: (short - seconds_per_token).max(0.0), seconds_per_token }
+        Self {
+            seconds_per_call: (short - seconds_per_token).max(0.0),
+            seconds_per_token,
+            seconds_per_prompt_token: Some(((first - short) / prompt.len() as f64).max(0.0)),
+        }
     }
 
     /// The time of a model's work at batch size 1, seconds. Reading the prompts is not included.
     pub fn seconds(&self, used: ModelUse) -> f64 {
         self.seconds_per_call * used.calls as f64 + self.seconds_per_token * used.tokens_processed as f64
+    }
+
+    /// The time in which a model reads its prompts, seconds. None if it was not measured.
+    pub fn prompt_seconds(&self, used: ModelUse) -> Option<f64> {
+        Some(self.seconds_per_prompt_token? * used.prompt_tokens as f64)
     }
 }
 
@@ -68,7 +94,7 @@ impl PairCost {
     #[must_use]
     pub fn with_equal_teacher_calls(self) -> Self {
         let seconds_per_call = self.teacher.seconds_per_call + self.teacher.seconds_per_token;
-        Self { teacher: CallCost { seconds_per_call, seconds_per_token: 0.0 }, ..self }
+        Self { teacher: CallCost { seconds_per_call, seconds_per_token: 0.0, ..self.teacher }, ..self }
     }
 
     /// The modelled time per token at batch size 1, divided by the time per token of the teacher alone.
@@ -81,22 +107,37 @@ impl PairCost {
     /// ```
     pub fn latency(&self, stats: &DecodeStats) -> f64 {
         let seconds = self.student.seconds(stats.student) + self.teacher.seconds(stats.teacher);
-        let alone = self.teacher.seconds_per_call + self.teacher.seconds_per_token;
-        seconds / (alone * stats.tokens.max(1) as f64)
+        seconds / self.teacher_alone(stats)
+    }
+
+    /// The time in which both models read their prompts, in the unit of [`latency`](Self::latency), to which it adds. None if
+    /// it was not measured.
+    ///
+    /// A teacher reads the prompts of all texts of a batch as soon as one of them asks.
+    pub fn prompt_latency(&self, stats: &DecodeStats) -> Option<f64> {
+        let seconds = self.student.prompt_seconds(stats.student)? + self.teacher.prompt_seconds(stats.teacher)?;
+        Some(seconds / self.teacher_alone(stats))
+    }
+
+    /// The time in which the teacher alone writes as many tokens, without its prompts, seconds.
+    fn teacher_alone(&self, stats: &DecodeStats) -> f64 {
+        (self.teacher.seconds_per_call + self.teacher.seconds_per_token) * stats.tokens.max(1) as f64
     }
 }
 
-/// The time of the fastest of many calls that read `tokens` after the text in `context`, seconds.
-fn fastest_call(model: &dyn LanguageModel, context: &mut Context, tokens: &[u32]) -> f64 {
-    let batch = TokenBatch::new(&[tokens], model.spec().pad);
+/// Reads `tokens` after the text in `context`, and waits for the logits.
+fn call(model: &dyn LanguageModel, context: &mut Context, tokens: &TokenBatch) {
+    let hidden = model.hidden(tokens, &[0], Positions::All, context);
+    let _ = model.head(&hidden).into_data();
+}
+
+/// The shortest time of `work`, seconds.
+fn fastest(times: usize, mut work: impl FnMut()) -> f64 {
     let mut fastest = f64::INFINITY;
-    for _ in 0..CALLS {
+    for _ in 0..times {
         let started = Instant::now();
-        let hidden = model.hidden(&batch, &[0], Positions::All, context);
-        // A device computes in the background, and reading the logits waits until they are computed.
-        let _ = model.head(&hidden).into_data();
+        work();
         fastest = fastest.min(started.elapsed().as_secs_f64());
-        context.truncate(0, TEXT_TOKENS);
     }
     fastest
 }
@@ -109,7 +150,7 @@ mod tests {
     use super::*;
 
     fn cost(seconds_per_call: f64, seconds_per_token: f64) -> CallCost {
-        CallCost { seconds_per_call, seconds_per_token }
+        CallCost { seconds_per_call, seconds_per_token, seconds_per_prompt_token: None }
     }
 
     fn used(calls: u64, tokens_processed: u64) -> ModelUse {
@@ -128,9 +169,22 @@ mod tests {
     }
 
     #[test]
+    fn prompts_are_apart_and_in_the_same_unit() {
+        let read = |cost: CallCost, seconds| CallCost { seconds_per_prompt_token: Some(seconds), ..cost };
+        let pair = PairCost { student: read(cost(1.0, 0.0), 0.25), teacher: read(cost(3.0, 1.0), 0.5) };
+        let prompts = |prompt_tokens| ModelUse { prompt_tokens, ..used(10, 10) };
+        let stats = DecodeStats { tokens: 10, student: prompts(40), teacher: prompts(20), ..DecodeStats::default() };
+        assert_eq!(pair.prompt_latency(&stats), Some((10.0 + 10.0) / 40.0));
+        assert_eq!(pair.latency(&stats), (10.0 + 40.0) / 40.0);
+        assert_eq!(PairCost { student: cost(1.0, 0.0), ..pair }.prompt_latency(&stats), None);
+    }
+
+    #[test]
     fn the_measured_cost_of_a_model_is_not_negative() {
         let model = TabularLm::from_logits(5, 1, vec![0.0; 25], &Device::flex());
-        let CallCost { seconds_per_call, seconds_per_token } = CallCost::measure(&model, &[3, 4, 1]);
+        let measured = CallCost::measure(&model, &[3, 4, 1]);
+        let CallCost { seconds_per_call, seconds_per_token, seconds_per_prompt_token } = measured;
+        assert!(seconds_per_prompt_token.is_some_and(|seconds| (0.0..1.0).contains(&seconds)));
         assert!(seconds_per_call >= 0.0 && seconds_per_token >= 0.0);
         assert!((0.0..1.0).contains(&(seconds_per_call + seconds_per_token)), "a table answers within a second");
         assert!(seconds_per_call + seconds_per_token > 0.0, "a call takes some time");

@@ -6,7 +6,7 @@ use crate::{Measurement, Results};
 type Column = (&'static str, fn(&Measurement) -> String);
 
 /// Other programs find columns by these headings, so they stay as they are.
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 16] = [
     ("device", |point| point.device.clone()),
     ("decoder", |point| point.row.decoder.clone()),
     ("budget", |point| format!("{:.2}", point.row.budget)),
@@ -22,6 +22,7 @@ const COLUMNS: [Column; 15] = [
     ("latency", |point| format!("{:.3}", point.latency)),
     ("latency_modelled", |point| format!("{:.3}", point.latency_modelled)),
     ("latency_equal_calls", |point| point.latency_equal_calls.map_or(String::new(), |latency| format!("{latency:.3}"))),
+    ("latency_prompts", |point| point.latency_prompts.map_or(String::new(), |latency| format!("{latency:.3}"))),
 ];
 
 impl Results {
@@ -49,8 +50,8 @@ mod tests {
     #[test]
     fn a_measurement_is_one_line_under_its_header() {
         let expected = "device,decoder,budget,help_rate,bleu,chrf,rouge_1,rouge_2,rouge_l,bleu_teacher,\
-                        teacher_calls_per_token,teacher_tokens_processed_per_token,latency,latency_modelled,latency_equal_calls\n\
-                        cpu,learned,0.20,0.2090,39.85,64.36,71.50,50.25,67.33,47.75,0.2090,0.7540,1.715,0.981,\n";
+                        teacher_calls_per_token,teacher_tokens_processed_per_token,latency,latency_modelled,latency_equal_calls,latency_prompts\n\
+                        cpu,learned,0.20,0.2090,39.85,64.36,71.50,50.25,67.33,47.75,0.2090,0.7540,1.715,0.981,,\n";
         assert_eq!(old_results().to_csv(), expected);
     }
 

@@ -9,7 +9,7 @@ use crate::{ByMetric, Measurement, RegretCaught, Results};
 type Column = (&'static str, fn(&Measurement) -> String);
 
 /// The columns after the decoder.
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     ("Budget", |point| format!("{:.0}%", 100.0 * point.row.budget)),
     ("Help used", |point| format!("{:.1}%", 100.0 * point.row.help_rate)),
     ("Teacher calls per token", |point| format!("{:.3}", point.row.teacher_calls_per_token)),
@@ -22,6 +22,7 @@ const COLUMNS: [Column; 12] = [
     ("Latency, modelled with equal teacher calls", |point| {
         point.latency_equal_calls.map_or(String::new(), |latency| format!("{latency:.2}"))
     }),
+    ("Prompts, modelled", |point| point.latency_prompts.map_or(String::new(), |latency| format!("{latency:.2}"))),
     ("vs random help: BLEU, chrF, ROUGE-L", |point| differences(point.row.versus_random.as_ref())),
     ("vs max-prob: BLEU, chrF, ROUGE-L", |point| differences(point.versus_max_prob.as_ref())),
 ];
@@ -65,6 +66,10 @@ impl Results {
         if self.points.iter().any(|point| point.latency_equal_calls.is_some()) {
             text += " With equal teacher calls, the model takes the time of a teacher call with one token for every teacher \
                      call, as if the teacher were a large model on a GPU.";
+        }
+        if self.points.iter().any(|point| point.latency_prompts.is_some()) {
+            text += " Prompts are modelled apart: the time in which both models read them, in the same unit, adds to the \
+                     modelled latencies.";
         }
         let [random, max_prob] = [
             self.points.iter().any(|point| point.row.versus_random.is_some()),
@@ -260,6 +265,15 @@ mod tests {
         results.points[0].latency_equal_calls = Some(0.5);
         let markdown = results.to_markdown();
         assert!(markdown.contains("With equal teacher calls, the model") && markdown.contains("| 0.98 | 0.50 |"));
+    }
+
+    #[test]
+    fn the_time_of_prompts_is_apart() {
+        let mut results = old_results();
+        assert!(!results.to_markdown().contains("Prompts"));
+        results.points[0].latency_prompts = Some(0.25);
+        let markdown = results.to_markdown();
+        assert!(markdown.contains("Prompts are modelled apart") && markdown.contains("| 0.98 | 0.25 |"), "{markdown}");
     }
 
     #[test]

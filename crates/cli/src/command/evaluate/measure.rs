@@ -62,6 +62,7 @@ pub(crate) fn measurements(plan: &[Case], on: &DeviceRuns, data: &Dataset) -> Re
             asked_rate: output.stats.asked_rate(),
             latency: on.latencies[index],
             latency_modelled: on.cost.latency(&output.stats),
+            latency_prompts: on.cost.prompt_latency(&output.stats),
             latency_equal_calls: Some(on.cost.with_equal_teacher_calls().latency(&output.stats)),
             by_position: output.help_by_position(),
             by_kind: output.help_by_kind(&on.tokenizer)?,
