@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::Error;
-use crate::decode::{HelpFailure, Source, Trajectory};
-use crate::text::Tokenizer;
+use wheels_decode::{HelpFailure, Source, Trajectory};
+use wheels_text::Tokenizer;
 
 /// A decoded text that says which parts the student wrote and which an expert.
 #[derive(Clone, Debug, PartialEq, Serialize)]

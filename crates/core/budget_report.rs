@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Decoder;
-use crate::eval::Evaluation;
-use crate::eval::statistics::{pearson, spearman};
-use crate::text::{Dataset, HelpBudget, Prompt, Seed};
 use crate::{Error, Pair};
+use wheels_decode::Decoder;
+use wheels_eval::Evaluation;
+use wheels_eval::statistics::{pearson, spearman};
+use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
 
 /// How a student uses one budget that is not enforced, on the validation texts that it was calibrated on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::distill::{CacheManifest, CacheProgress, TeacherCacheConfig, TeacherCacheWriter, TokenPairs, Workers};
 use crate::host::default_workers;
-use crate::lm::LanguageModel;
 use crate::{Error, Pair, TrainingData};
+use wheels_distill::{CacheManifest, CacheProgress, TeacherCacheConfig, TeacherCacheWriter, TokenPairs, Workers};
+use wheels_lm::LanguageModel;
 
 impl Pair {
     /// Scores the targets of a dataset with the teacher, and writes its distributions into a folder, with which

@@ -3,15 +3,15 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{
+use crate::forecast_accuracy::cross_validate;
+use crate::{Error, Pair, TextModel};
+use wheels_decode::{
     BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence, DecodeStats, Decoded, Decoder, Enforcement,
     Expert, FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
 };
-use crate::eval::{CallCost, Evaluation, PairCost};
-use crate::forecast_accuracy::cross_validate;
-use crate::lm::LanguageModel;
-use crate::text::{Dataset, HelpBudget, Prompt, Seed};
-use crate::{Error, Pair, TextModel};
+use wheels_eval::{CallCost, Evaluation, PairCost};
+use wheels_lm::LanguageModel;
+use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
 
 /// The configuration of [`Pair::calibrate`].
 #[derive(Config, Debug)]

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use crate::distill::{StepReport, WorkProgress};
 use crate::{BudgetReport, CalibrationTrial};
+use wheels_distill::{StepReport, WorkProgress};
 
 /// A callback after each step, which can stop the run.
 pub(crate) type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;

@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::callbacks::Callbacks;
-use crate::distill::objective::{ConstrainedPath, Objective};
-use crate::distill::{MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress};
 use crate::host::check_memory;
-use crate::lm::LanguageModel;
 use crate::run::Run;
 use crate::setup::Setup;
 use crate::teacher_input::TeacherInput;
-use crate::text::{Dataset, Seed};
 use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, Pair, TextModel, TrainingData};
+use wheels_distill::objective::{ConstrainedPath, Objective};
+use wheels_distill::{MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress};
+use wheels_lm::LanguageModel;
+use wheels_text::{Dataset, Seed};
 
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///
@@ -83,7 +83,7 @@ impl<'a> Distillation<'a> {
         Self { cache: Some(folder.into()), ..self }
     }
 
-    /// Sets the objective, such as [`ForwardKl`](crate::distill::objective::ForwardKl), and keeps the mixture of texts.
+    /// Sets the objective, such as [`ForwardKl`](wheels_distill::objective::ForwardKl), and keeps the mixture of texts.
     /// With an objective that does not train help, the student does not learn to ask.
     #[must_use]
     pub fn objective(self, objective: impl Objective + 'a) -> Self {
@@ -112,7 +112,7 @@ impl<'a> Distillation<'a> {
     }
 
     /// Sets whether the student is trained with gradient checkpointing, which takes less memory and more time
-    /// ([`TrainerConfig::gradient_checkpointing`](crate::distill::TrainerConfig)). A run that goes on may change it.
+    /// ([`TrainerConfig::gradient_checkpointing`](wheels_distill::TrainerConfig)). A run that goes on may change it.
     #[must_use]
     pub fn gradient_checkpointing(mut self, checkpointing: bool) -> Self {
         self.config.trainer.gradient_checkpointing = Some(checkpointing);
@@ -147,7 +147,7 @@ impl<'a> Distillation<'a> {
     }
 
     /// Calls `on_progress` during long work that makes no steps: the search for prices
-    /// ([`search_texts`](crate::distill::ConstraintConfig::search_texts)) and the measurements of a budget report.
+    /// ([`search_texts`](wheels_distill::ConstraintConfig::search_texts)) and the measurements of a budget report.
     #[must_use]
     pub fn on_progress(mut self, on_progress: impl FnMut(WorkProgress) + 'a) -> Self {
         *self.callbacks.progress.get_mut() = Box::new(on_progress);

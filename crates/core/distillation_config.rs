@@ -3,9 +3,9 @@
 use burn::config::Config;
 
 use crate::CalibrationConfig;
-use crate::distill::{Decay, HelpHeadConfig, PriceFitConfig, RolloutConfig, TrainerConfig};
-use crate::lm::LoraConfig;
-use crate::student::StudentConfig;
+use wheels_distill::{Decay, HelpHeadConfig, PriceFitConfig, RolloutConfig, TrainerConfig};
+use wheels_lm::LoraConfig;
+use wheels_student::StudentConfig;
 
 /// The configuration of a [`Distillation`](crate::Distillation). It is saved as distillation.json in the run's folder.
 #[derive(Config, Debug)]

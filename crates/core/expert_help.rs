@@ -1,10 +1,10 @@
 //! A student and an expert that is no model on this machine, such as a remote teacher or a tool.
 
-use crate::decode::{BudgetedDecoder, Confidence, Decoded, Decoder, Expert, Experts, ForecastInput, Policy, Sampler};
-use crate::lm::{LanguageModel, TokenBatch};
 use crate::pair::TOGETHER;
-use crate::text::{HelpBudget, Prompt, Seed};
 use crate::{Answer, Error, TextModel};
+use wheels_decode::{BudgetedDecoder, Confidence, Decoded, Decoder, Expert, Experts, ForecastInput, Policy, Sampler};
+use wheels_lm::{LanguageModel, TokenBatch};
+use wheels_text::{HelpBudget, Prompt, Seed};
 
 impl TextModel {
     /// The student's policy, with the sampler of its generation config and the calibrated threshold of each budget.

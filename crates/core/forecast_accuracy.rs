@@ -1,7 +1,7 @@
 //! How well the help of a text can be forecast.
 
-use crate::decode::{ForecastAccuracy, ForecastInput, HelpForecast};
-use crate::eval::statistics::pearson;
+use wheels_decode::{ForecastAccuracy, ForecastInput, HelpForecast};
+use wheels_eval::statistics::pearson;
 
 /// The number of parts into which texts are divided. Each part is predicted by a forecast that was fitted to the others.
 const FOLDS: usize = 10;

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use crate::Error;
 use crate::device::{self, Accelerator, DeviceSpec, PlatformName};
-use crate::distill::MemoryPlan;
+use wheels_distill::MemoryPlan;
 
 /// The number of workers of a new run: one per core on the CPU, and one on other devices.
 pub(crate) fn default_workers(device: &Device) -> usize {

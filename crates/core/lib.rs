@@ -5,9 +5,11 @@
 //! which decodes with both. A [`TextModel`] is a model folder: weights, tokenizer, prompt template and generation
 //! config. [`device`] opens a CPU or a GPU.
 //!
-//! The crates of the workspace are re-exported as modules: [`text`] (tokenizers, prompts, budgets, datasets), [`lm`]
-//! (language models), [`student`] (the help token and its heads), [`decode`] (decoding within a budget), [`distill`]
-//! (training), [`eval`] (metrics and comparisons), and with the feature `remote` also `remote` (a teacher behind a server).
+//! The modules have the parts: [`text`] (tokenizers, prompts, budgets, datasets), [`lm`] (language models), [`student`] (the
+//! help token and its heads), [`decode`] (decoding within a budget), [`distill`] (training), [`eval`] (metrics and
+//! comparisons), and with the feature `remote` also `remote` (a teacher behind a server). Each re-exports what programs need
+//! from a crate of the same name, such as `wheels-decode`. Who builds on their other parts, such as a training loop of their
+//! own, adds that crate.
 
 mod answer;
 mod budget_report;
@@ -45,16 +47,79 @@ pub use method::Method;
 pub use pair::Pair;
 pub use text_model::{ModelFile, TextModel};
 pub use training_data::TrainingData;
-pub use wheels_decode as decode;
-pub use wheels_distill as distill;
-pub use wheels_eval as eval;
+
+/// Decoding with help within a budget. More is in the crate `wheels-decode`.
+pub mod decode {
+    #[doc(inline)]
+    pub use wheels_decode::{
+        Acceptance, AcceptanceRule, Action, BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence,
+        DecodeError, DecodeStats, Decoded, Decoder, Distribution, End, Enforcement, Expert, ExpertSession, Experts,
+        FailureReason, HelpForecast, HelpRequest, HelpResponse, HelpRule, ModelUse, NewText, Observer, Policy,
+        PromptSide, RequestInfo, Sampler, Source, Step, Teacher, Trajectory, Verification,
+    };
+}
+
+/// Training: objectives, rollouts, settings and the trainer. More is in the crate `wheels-distill`.
+pub mod distill {
+    #[doc(inline)]
+    pub use wheels_distill::{
+        CacheContent, ConstraintConfig, Decay, DistillError, HelpHeadConfig, MemoryPlan, Mixture, Objective,
+        PriceFitConfig, RolloutConfig, StepReport, SupervisedBatches, TeacherCacheConfig, TokenPair, TokenizedDataset,
+        Trainer, TrainerConfig, WorkProgress,
+    };
+
+    /// What is minimised.
+    pub mod objective {
+        #[doc(inline)]
+        pub use wheels_distill::objective::{
+            AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, PathConsistency,
+        };
+    }
+}
+
+/// Metrics and comparisons of decoders. More is in the crate `wheels-eval`.
+pub mod eval {
+    #[doc(inline)]
+    pub use wheels_eval::{CallCost, CorpusStats, EvalError, Evaluation, Scores};
+}
+
+/// Downloads from the Hugging Face Hub. More is in the crate `wheels-hub`.
 #[cfg(not(target_family = "wasm"))]
-pub use wheels_hub as hub;
-pub use wheels_lm as lm;
+pub mod hub {
+    #[doc(inline)]
+    pub use wheels_hub::{HubError, Progress, fetch};
+}
+
+/// Language models: token ids in, logits out. More is in the crate `wheels-lm`.
+pub mod lm {
+    #[doc(inline)]
+    pub use wheels_lm::{
+        BartConfig, Context, FloatFormat, Hidden, LanguageModel, LlamaConfig, LmError, LoadOptions, LoraConfig,
+        ModelSize, ModelSpec, ModelState, Positions, Pretrained, T5Config, TokenBatch, TokenIds,
+    };
+}
+
+/// A teacher behind a server. More is in the crate `wheels-remote`.
 #[cfg(all(feature = "remote", not(target_family = "wasm")))]
-pub use wheels_remote as remote;
-pub use wheels_student as student;
-pub use wheels_text as text;
+pub mod remote {
+    #[doc(inline)]
+    pub use wheels_remote::{RemoteConfig, RemoteError, RemoteTeacher, SpendingCap, TokenPrices};
+}
+
+/// A model with a help token: its heads and the prices of help. More is in the crate `wheels-student`.
+pub mod student {
+    #[doc(inline)]
+    pub use wheels_student::{Prices, Student, StudentConfig, StudentError};
+}
+
+/// Tokenizers, prompts, budgets and datasets. More is in the crate `wheels-text`.
+pub mod text {
+    #[doc(inline)]
+    pub use wheels_text::{
+        BudgetPlacement, ChatPrompt, Dataset, DatasetOptions, Example, ExampleStream, GenerationConfig, HelpBudget,
+        Message, Prompt, PromptTemplate, Role, Seed, TextError, Tokenizer, TokenizerConfig,
+    };
+}
 
 /// Runs the code of the README as a doctest.
 #[cfg(doctest)]

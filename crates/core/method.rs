@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::distill::Mixture;
-use crate::distill::objective::{
+use wheels_distill::Mixture;
+use wheels_distill::objective::{
     AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, Objective, PathConsistency,
 };
 

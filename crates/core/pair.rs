@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::calibration::stated_budget;
-use crate::decode::{
+use crate::{Answer, Error, ModelFile, TextModel};
+use wheels_decode::{
     BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, ForecastInput, HelpRule, Policy,
     PromptSide, Sampler, Teacher,
 };
-use crate::distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
-use crate::lm::LoadOptions;
-use crate::text::{Dataset, HelpBudget, Prompt, Seed};
-use crate::{Answer, Error, ModelFile, TextModel};
+use wheels_distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
+use wheels_lm::LoadOptions;
+use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
 
 /// A student and its teacher, which decode together: the student writes, and its help token asks the teacher.
 ///

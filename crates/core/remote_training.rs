@@ -3,13 +3,13 @@
 use std::error::Error as StdError;
 use std::path::Path;
 
-use crate::distill::{
+use crate::{Error, TextModel, TrainingData};
+use wheels_distill::{
     CacheManifest, CacheProgress, TeacherCacheConfig, TokenPair, TokenPairs, TopKCacheWriter, TopKTeacher,
     TopKVocabulary, TopTokenList,
 };
-use crate::lm::LanguageModel;
-use crate::remote::RemoteTeacher;
-use crate::{Error, TextModel, TrainingData};
+use wheels_lm::LanguageModel;
+use wheels_remote::RemoteTeacher;
 
 impl TextModel {
     /// Scores the targets of a dataset with a teacher behind a server, and writes its most likely tokens into a folder, with
@@ -18,7 +18,7 @@ impl TextModel {
     /// student's tokenizer. Examples with more than `max_tokens` tokens on either side are left out.
     ///
     /// A server gives log-probs at the temperature 1, so the temperature of `config` and
-    /// [`RolloutConfig::teacher_temperature`](crate::distill::RolloutConfig) of the run must be 1. A second call with the same
+    /// [`RolloutConfig::teacher_temperature`](wheels_distill::RolloutConfig) of the run must be 1. A second call with the same
     /// arguments goes on where the first one was interrupted.
     ///
     /// # Errors

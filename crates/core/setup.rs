@@ -5,15 +5,15 @@ use std::path::Path;
 use burn::config::Config as _;
 use burn::module::{Module, ModuleDisplay};
 
-use crate::distill::objective::Objective;
-use crate::distill::{
-    DistillError, FolderContent, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig,
-};
 use crate::host::default_workers;
-use crate::lm::{FloatFormat, LanguageModel, Pretrained};
-use crate::student::Student;
 use crate::teacher_input::TeacherInput;
 use crate::{DistillationConfig, Error, TextModel, TrainingData};
+use wheels_distill::objective::Objective;
+use wheels_distill::{
+    DistillError, FolderContent, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig,
+};
+use wheels_lm::{FloatFormat, LanguageModel, Pretrained};
+use wheels_student::Student;
 
 /// The name of the file with the configuration of a run.
 pub(crate) const SETTINGS: &str = "distillation.json";

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 
-use crate::distill::{
+use crate::{Error, TextModel};
+use wheels_distill::{
     CacheManifest, Mixture, RolloutConfig, RolloutSampler, TeacherCache, TokenPairs, TokenizedDataset, weights_digest,
 };
-use crate::lm::{LanguageModel, Pretrained};
-use crate::student::Student;
-use crate::{Error, TextModel};
+use wheels_lm::{LanguageModel, Pretrained};
+use wheels_student::Student;
 
 /// The teacher of a distillation. At least one of the fields is set.
 pub(crate) struct TeacherInput {

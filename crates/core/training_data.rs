@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::distill::TokenizedDataset;
-use crate::text::{Dataset, ExampleStream};
 use crate::{Error, TextModel};
+use wheels_distill::TokenizedDataset;
+use wheels_text::{Dataset, ExampleStream};
 
 /// The data that a [`Distillation`](crate::Distillation) trains on.
 pub enum TrainingData<'a> {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use training_wheels::eval::{Measurement, Results};
 use wheels_embedded::{SUMMARY, TRANSLATION};
+use wheels_eval::{Measurement, Results};
 
 use support::{sample, wheels};
 

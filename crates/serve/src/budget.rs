@@ -1,7 +1,8 @@
 //! The budgets of requests, and the largest one that the server grants.
 
-use training_wheels::decode::{BudgetUnit, StatedBudget};
+use training_wheels::decode::BudgetUnit;
 use training_wheels::text::{HelpBudget, TextError};
+use wheels_decode::StatedBudget;
 
 /// Reads a budget. `counted` is what budgets count, or None if each call brings one token, so that "8 calls" are "8
 /// tokens".

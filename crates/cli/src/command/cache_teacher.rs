@@ -6,8 +6,9 @@ use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
 use serde_json::json;
 use training_wheels::TrainingData;
-use training_wheels::distill::{CacheContent, CacheManifest, CacheProgress, FolderContent, TeacherCacheConfig};
+use training_wheels::distill::{CacheContent, TeacherCacheConfig};
 use training_wheels::prelude::*;
+use wheels_distill::{CacheManifest, CacheProgress, FolderContent};
 use wheels_embedded::TRANSLATION;
 
 use super::Outcome;

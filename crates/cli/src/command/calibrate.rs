@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde_json::json;
-use training_wheels::decode::{Calibration, ForecastAccuracy, HelpForecast};
+use training_wheels::decode::{Calibration, HelpForecast};
 use training_wheels::prelude::*;
 use training_wheels::{CalibrationTrial, HelpCost};
+use wheels_decode::ForecastAccuracy;
 
 use super::Outcome;
 use crate::command_line::App;

@@ -10,9 +10,10 @@ use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
 use training_wheels::device::{self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName};
-use training_wheels::lm::{Checkpoint, FloatFormat, LanguageModel, Pretrained, TokenBatch};
+use training_wheels::lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch};
 use training_wheels::prelude::Seed;
 use training_wheels::report;
+use wheels_lm::Checkpoint;
 
 use super::Outcome;
 use crate::command_line::App;

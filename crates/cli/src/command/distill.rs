@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use training_wheels::distill::{FolderContent, MemoryPlan};
+use training_wheels::distill::MemoryPlan;
 use training_wheels::prelude::*;
 use training_wheels::{Method, TrainingData};
+use wheels_distill::FolderContent;
 use wheels_embedded::TRANSLATION;
 
 use super::Outcome;

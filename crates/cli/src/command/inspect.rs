@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use training_wheels::decode::Calibration;
-use training_wheels::lm::{CheckpointInfo, TokenBatch};
+use training_wheels::lm::TokenBatch;
 use training_wheels::prelude::*;
 use training_wheels::student::Prices;
 use training_wheels::text::{BudgetPlacement, TextError};
+use wheels_lm::CheckpointInfo;
 
 use super::Outcome;
 use crate::command_line::App;

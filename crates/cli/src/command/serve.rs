@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::json;
-use training_wheels::decode::StatedBudget;
 use training_wheels::prelude::*;
+use wheels_decode::StatedBudget;
 use wheels_serve::{ApiKey, Served, Server, ServerConfig};
 
 use super::Outcome;

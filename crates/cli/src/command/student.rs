@@ -4,11 +4,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use training_wheels::distill::FolderContent;
 use training_wheels::lm::{FloatFormat, ModelSize};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
 use training_wheels::text::{BudgetPlacement, ChatPrompt};
+use wheels_distill::FolderContent;
 
 use super::Outcome;
 use crate::command_line::App;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use training_wheels::prelude::*;
-use training_wheels::text::{Example, write_atomically};
+use training_wheels::text::Example;
+use wheels_text::write_atomically;
 
 use super::Outcome;
 use crate::command_line::App;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, ReadProgress, TextError};
+use training_wheels::text::{Dataset, DatasetOptions, ExampleStream, TextError};
+use wheels_text::ReadProgress;
 
 use crate::screen::console;
 

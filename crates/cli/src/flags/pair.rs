@@ -4,10 +4,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use training_wheels::decode::{BudgetUnit, StatedBudget, Verification};
+use training_wheels::decode::{BudgetUnit, Verification};
 use training_wheels::prelude::*;
 use training_wheels::remote::RemoteTeacher;
 use training_wheels::text::ChatPrompt;
+use wheels_decode::StatedBudget;
 
 use super::remote::{RemoteFlags, check_conversations, url};
 use super::{GenerationFlags, ModelFlags, Task, refuse};

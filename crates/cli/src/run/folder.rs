@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use training_wheels::TextModel;
-use training_wheels::distill::FolderContent;
 use training_wheels::lm::LoadOptions;
+use wheels_distill::FolderContent;
 
 use crate::screen::console;
 use crate::settings;

@@ -4,8 +4,9 @@ use std::error::Error;
 
 use terminal_size::{Width, terminal_size};
 use training_wheels::decode::{Observer, Source, Step};
-use training_wheels::text::{TextStream, Tokenizer};
+use training_wheels::text::Tokenizer;
 use unicode_width::UnicodeWidthChar;
+use wheels_text::TextStream;
 
 use super::Output;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use training_wheels::distill::{StepReport, TrainingOutcome};
+use training_wheels::distill::StepReport;
+use wheels_distill::TrainingOutcome;
 
 use super::console;
 
@@ -30,7 +31,7 @@ pub(crate) enum Progress {
     Bar { bar: ProgressBar, score: String, printed: Option<Instant> },
     /// burn-train's dashboard.
     #[cfg(feature = "dashboard")]
-    Dashboard(Box<training_wheels::distill::Dashboard>),
+    Dashboard(Box<wheels_distill::Dashboard>),
 }
 
 impl Progress {
@@ -38,7 +39,7 @@ impl Progress {
     pub(crate) fn new(dashboard: bool, steps: usize, score: &str) -> Result<Self, Box<dyn Error>> {
         if dashboard {
             #[cfg(feature = "dashboard")]
-            return Ok(Self::Dashboard(Box::new(training_wheels::distill::Dashboard::new(steps, score)?)));
+            return Ok(Self::Dashboard(Box::new(wheels_distill::Dashboard::new(steps, score)?)));
             #[cfg(not(feature = "dashboard"))]
             return Err("this build has no dashboard: add --features dashboard to cargo's flags".into());
         }

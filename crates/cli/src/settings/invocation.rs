@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 use training_wheels::DistillationConfig;
-use training_wheels::text::write_atomically;
+use wheels_text::write_atomically;
 
 use super::file::{COMMAND, is_setting, key_of};
 use super::{SETTINGS, is_switch, read};

@@ -13,8 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use training_wheels::decode::{BudgetedDecoder, DecodeError, DecodeSession, Distribution, NewText, Observer, Step};
+use training_wheels::decode::{BudgetedDecoder, DecodeError, Distribution, NewText, Observer, Step};
 use training_wheels::device::DriverPanic;
+use wheels_decode::DecodeSession;
 
 pub(crate) use job::{Author, End, Event, Failure, Job, JobOptions, Piece, ScoredToken, Usage};
 pub(crate) use queue::{Phase, Queue, Refused};

@@ -1,6 +1,7 @@
 //! The text of an answer while it grows.
 
-use training_wheels::text::{TextError, TextStream, Tokenizer};
+use training_wheels::text::{TextError, Tokenizer};
+use wheels_text::TextStream;
 
 use super::job::Author;
 

@@ -3,8 +3,9 @@
 use serde_json::json;
 use training_wheels::Pair;
 use training_wheels::decode::{BudgetUnit, Decoder, HelpRule, Verification};
-use training_wheels::remote::{RemoteConfig, RemoteError, RemoteTeacher, TextLogProbs, TokenExchange};
+use training_wheels::remote::{RemoteConfig, RemoteError, RemoteTeacher};
 use training_wheels::text::{Example, HelpBudget, Seed};
+use wheels_remote::{TextLogProbs, TokenExchange};
 use wheels_serve::{ServeError, Served, Server};
 
 use crate::support::{Running, config, embedded, llama, llama_of};

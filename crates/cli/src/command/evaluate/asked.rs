@@ -1,9 +1,9 @@
 //! Where the student asks: its log-odds of asking beside the divergence and the regret that help would save.
 
 use serde::{Deserialize, Serialize};
-use training_wheels::distill::AskSample;
-use training_wheels::eval::RegretCaught;
 use training_wheels::prelude::*;
+use wheels_distill::AskSample;
+use wheels_eval::RegretCaught;
 
 /// The budget that the prompts of the texts have, percent.
 pub(crate) const PERCENT: u8 = 20;

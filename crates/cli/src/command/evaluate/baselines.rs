@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use training_wheels::eval::RandomHelp;
+use wheels_eval::RandomHelp;
 
 use super::cache;
 use super::progress::Progress;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use training_wheels::text::{HelpBudget, write_atomically};
+use training_wheels::text::HelpBudget;
+use wheels_text::write_atomically;
 
 /// Everything that decides which texts are decoded. All outputs in one folder have the same settings.
 #[derive(Debug, Serialize, Deserialize)]

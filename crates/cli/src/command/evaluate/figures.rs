@@ -7,9 +7,9 @@ use plotters::chart::ChartContext;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use training_wheels::eval::statistics::Interval;
-use training_wheels::eval::{HelpCounts, Measurement, Results};
-use training_wheels::text::write_atomically;
+use wheels_eval::statistics::Interval;
+use wheels_eval::{HelpCounts, Measurement, Results};
+use wheels_text::write_atomically;
 
 use super::asked::PERCENT;
 use super::flags::Metric;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction::Set;
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
-use training_wheels::eval::ByMetric;
 use training_wheels::prelude::*;
+use wheels_eval::ByMetric;
 
 use super::systems::{self, System};
 use crate::flags::{BatchingFlags, DataFlags, Task, at_least_1};

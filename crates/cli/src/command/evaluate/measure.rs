@@ -1,7 +1,8 @@
 //! From decoded texts to the rows of the tables.
 
-use training_wheels::eval::{Agreement, CorpusStats, EvalError, Measurement, PairCost, Sweep, TokenBudgetUse};
+use training_wheels::eval::{CorpusStats, EvalError};
 use training_wheels::prelude::*;
+use wheels_eval::{Agreement, Measurement, PairCost, Sweep, TokenBudgetUse};
 
 use super::asked::Asked;
 use super::baselines::Baselines;

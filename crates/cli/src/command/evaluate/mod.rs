@@ -18,10 +18,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
-use training_wheels::distill::FolderContent;
-use training_wheels::eval::{CallCost, PairCost, Results};
 use training_wheels::prelude::*;
-use training_wheels::text::{BudgetPlacement, write_atomically};
+use training_wheels::text::BudgetPlacement;
+use wheels_distill::FolderContent;
+use wheels_eval::{CallCost, PairCost, Results};
+use wheels_text::write_atomically;
 
 use asked::Asked;
 use cache::Settings;

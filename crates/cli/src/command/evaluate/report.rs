@@ -5,9 +5,9 @@ use std::error::Error;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
-use training_wheels::eval::{DecodedText, Results};
 use training_wheels::prelude::*;
 use training_wheels::text::TextError;
+use wheels_eval::{DecodedText, Results};
 
 use super::measure::DeviceRuns;
 use super::suite::Case;

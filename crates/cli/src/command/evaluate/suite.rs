@@ -4,8 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use training_wheels::eval::SystemOutput;
 use training_wheels::prelude::*;
+use wheels_eval::SystemOutput;
 
 use super::cache::{self, Settings};
 use super::progress::Progress;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use training_wheels::decode::{AcceptanceRule, Enforcement, ThresholdSearch};
+use training_wheels::decode::{AcceptanceRule, Enforcement};
 use training_wheels::prelude::*;
+use wheels_decode::ThresholdSearch;
 
 /// A way to write texts with a student and its teacher.
 #[derive(Clone, Copy, Debug, PartialEq)]

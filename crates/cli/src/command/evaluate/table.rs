@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use training_wheels::eval::statistics::{Comparison, Interval, spearman};
-use training_wheels::eval::{ByMetric, Measurement, RegretCaught, Results, TokenBudgetUse};
+use wheels_eval::statistics::{Comparison, Interval, spearman};
+use wheels_eval::{ByMetric, Measurement, RegretCaught, Results, TokenBudgetUse};
 
 use super::asked::PERCENT;
 use super::flags::Metric;

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use training_wheels::eval::{SystemOutput, TokenBudgetUse};
 use training_wheels::prelude::*;
+use wheels_eval::{SystemOutput, TokenBudgetUse};
 
 use super::cache;
 use super::progress::Progress;

@@ -9,12 +9,10 @@ use std::ops::ControlFlow;
 use serde_json::json;
 use training_wheels::decode::PromptSide;
 use training_wheels::device::{Accelerator, PlatformName};
-use training_wheels::distill::{
-    Decay, FolderContent, MemoryPlan, PlannedModel, SupervisedBatches, TokenPairs, TokenizedDataset, Trainer,
-    TrainerConfig,
-};
+use training_wheels::distill::{Decay, MemoryPlan, SupervisedBatches, TokenizedDataset, Trainer, TrainerConfig};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
+use wheels_distill::{FolderContent, PlannedModel, TokenPairs};
 
 pub(crate) use flags::Flags;
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use training_wheels::lm::{T5Config, TokenIds};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
-use training_wheels::text::{TokenizerConfig, write_atomically};
+use training_wheels::text::TokenizerConfig;
+use wheels_text::write_atomically;
 
 use super::Flags;
 use crate::run;
