@@ -55,7 +55,7 @@ pub mod decode {
         Acceptance, AcceptanceRule, Action, BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence,
         DecodeError, DecodeStats, Decoded, Decoder, Distribution, End, Enforcement, Expert, ExpertSession, Experts,
         FailureReason, HelpForecast, HelpRequest, HelpResponse, HelpRule, ModelUse, NewText, Observer, Policy,
-        PromptSide, RequestInfo, Sampler, Source, Step, Teacher, Trajectory, Verification,
+        PromptSide, RequestInfo, Sampler, Source, Step, Teacher, Trajectory, Verification, Vocabulary,
     };
 }
 
@@ -63,16 +63,17 @@ pub mod decode {
 pub mod distill {
     #[doc(inline)]
     pub use wheels_distill::{
-        CacheContent, ConstraintConfig, Decay, DistillError, HelpHeadConfig, MemoryPlan, Mixture, Objective,
-        PriceFitConfig, RolloutConfig, StepReport, SupervisedBatches, TeacherCacheConfig, TokenPair, TokenizedDataset,
-        Trainer, TrainerConfig, WorkProgress,
+        CacheContent, ConstraintConfig, Decay, DistillError, HelpHeadConfig, Loss, LossScope, MemoryPlan, Mixture,
+        Objective, PriceFitConfig, RolloutConfig, Scored, StepReport, SupervisedBatches, TeacherCacheConfig, TokenPair,
+        TokenizedDataset, Trainer, TrainerConfig, WorkProgress,
     };
 
-    /// What is minimised.
+    /// What is minimised: the objectives, and what an objective of your own needs.
     pub mod objective {
         #[doc(inline)]
         pub use wheels_distill::objective::{
             AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, PathConsistency,
+            Requirements,
         };
     }
 }
