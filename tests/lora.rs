@@ -7,7 +7,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use training_wheels::distill::objective::CrossEntropy;
 use training_wheels::distill::{DistillError, SupervisedBatches, TokenPair, Trainer, TrainerConfig};
@@ -98,12 +98,47 @@ fn training_changes_only_adapters_and_is_resumed_bit_for_bit() {
     for ((path, before), (_, after)) in before.iter().zip(&trained) {
         assert_eq!(before != after, path.contains(".lora."), "{path}");
     }
-    // The optimizer has two moments for each number of an adapter, and nothing else of this size.
-    let size = fs::metadata(whole.join("checkpoint-00000006/optimizer.bpk")).unwrap().len() as usize;
+    // A checkpoint has the numbers of the adapters and two moments for each, and nothing else of this size.
+    let bytes = |name: &str| fs::metadata(whole.join("checkpoint-00000006").join(name)).unwrap().len() as usize;
+    let size = bytes("optimizer.bpk");
     let adapters: usize =
         trained.iter().filter(|(path, _)| path.contains(".lora.")).map(|(_, after)| after.len()).sum();
     let all: usize = trained.iter().map(|(_, after)| after.len()).sum();
     assert!(size > 8 * adapters && size < 8 * all / 4, "{size} bytes for {adapters} of {all} numbers");
+    let size = bytes("model.bpk");
+    assert!(size > 4 * adapters && size < 4 * all / 4, "{size} bytes for {adapters} of {all} numbers");
+}
+
+/// Adds a little to every weight.
+struct Shift;
+
+impl ModuleMapper for Shift {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| weights + 0.01)
+    }
+}
+
+#[test]
+fn a_run_on_another_base_is_not_resumed() {
+    let scratch = tempfile::tempdir().unwrap();
+    base(scratch.path());
+    let pairs = vec![TokenPair { source: vec![5, 6, 1], target: vec![8, 1] }];
+    let objective = CrossEntropy { label_smoothing: 0.0 };
+    let run = scratch.path().join("run");
+    let start = |student: Student<Pretrained>, steps| {
+        let batches = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).unwrap();
+        Trainer::resume(TrainerConfig::new(steps), &objective, student, batches, &run)
+    };
+    let adapted = |model: TextModel| model.with_lora(&lora(scratch.path())).unwrap().model.valid().train();
+    let model = open(scratch.path());
+    let mut first = start(adapted(model.clone()), 1).unwrap();
+    first.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(start(adapted(model.clone()), 2).is_ok());
+
+    let mut other = model.clone();
+    other.model = Student::new(model.model.model.map(&mut Shift));
+    let error = start(adapted(other), 2).map(|_| ()).unwrap_err();
+    assert!(matches!(error, DistillError::OtherBase { .. }), "{error}");
 }
 
 #[test]

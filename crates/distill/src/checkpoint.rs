@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::ModuleOptimizer;
+use burn::store::ModuleRecord;
+use burn::tensor::{DType, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::folder_content::CHECKPOINT;
 use crate::{DistillError, TrainerConfig};
@@ -18,6 +21,10 @@ pub(crate) struct State {
     pub(crate) step: usize,
     /// The number of parameters of the student. None in checkpoints of earlier versions.
     pub(crate) parameters: Option<usize>,
+    /// The digest of the weights that the run does not train, which the checkpoint leaves out; see [`TrainedPart`]. None
+    /// if all weights are trained, and in checkpoints of earlier versions, which hold all.
+    #[serde(default)]
+    pub(crate) frozen: Option<String>,
     /// The state of the [`BatchSource`](crate::BatchSource).
     pub(crate) source: serde_json::Value,
     pub(crate) best: Option<Best>,
@@ -29,6 +36,55 @@ pub(crate) struct State {
 pub(crate) struct Best {
     pub(crate) step: usize,
     pub(crate) score: f64,
+}
+
+/// The parameters that a run trains. Only these are in its checkpoints: the others, such as the base model of adapters, remain
+/// those with which the run started.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainedPart {
+    ids: Vec<ParamId>,
+    /// A digest of the other parameters. None if there are none.
+    pub(crate) frozen: Option<String>,
+}
+
+/// The number of values of each frozen tensor that count for the digest: another model differs in the first ones too.
+const DIGEST_VALUES: usize = 256;
+
+impl TrainedPart {
+    /// The trained parameters of a model on an autodiff device.
+    pub(crate) fn of<M: Module>(model: &M) -> Self {
+        struct Part {
+            ids: Vec<ParamId>,
+            has_frozen: bool,
+            frozen: Sha256,
+        }
+        impl ModuleVisitor for Part {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let weights = param.base();
+                if weights.is_require_grad() {
+                    return self.ids.push(param.id);
+                }
+                self.has_frozen = true;
+                let count = weights.shape().num_elements();
+                self.frozen.update((count as u64).to_le_bytes());
+                let first = weights.without_autodiff().reshape([count]).narrow(0, 0, count.min(DIGEST_VALUES));
+                self.frozen.update(first.into_data().convert_dtype(DType::F32).as_bytes());
+            }
+        }
+        let mut part = Part { ids: vec![], has_frozen: false, frozen: Sha256::new() };
+        model.visit(&mut part);
+        let Part { ids, has_frozen, frozen } = part;
+        let digest = frozen.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { ids, frozen: has_frozen.then_some(digest) }
+    }
+
+    fn record<M: Module>(&self, model: &M) -> ModuleRecord {
+        let model = model.clone();
+        match self.frozen {
+            Some(_) => model.into_record_group(ParamGroup::from_ids(self.ids.clone())),
+            None => model.into_record(),
+        }
+    }
 }
 
 /// The folder of a run: its checkpoints, the best weights so far, and its metrics.
@@ -101,6 +157,7 @@ impl Checkpoints {
         model: &M,
         optimizer: &ModuleOptimizer,
         target: Option<&M>,
+        part: &TrainedPart,
     ) -> Result<(), DistillError> {
         let whole = self.path(state.step);
         let partial = self.folder.join("checkpoint.partial");
@@ -108,11 +165,11 @@ impl Checkpoints {
             fs::remove_dir_all(&partial).map_err(io("remove", &partial))?;
         }
         fs::create_dir(&partial).map_err(io("create", &partial))?;
-        save_weights(&partial.join(MODEL), model)?;
+        save_weights(&partial.join(MODEL), model, part)?;
         let path = partial.join(OPTIMIZER);
         optimizer.save(&path).map_err(|source| DistillError::Save { path, source })?;
         if let Some(target) = target {
-            save_weights(&partial.join(TARGET), target)?;
+            save_weights(&partial.join(TARGET), target, part)?;
         }
         let text = serde_json::to_string_pretty(state).expect("a state serialises");
         fs::write(partial.join(STATE), text).map_err(io("write", &partial))?;
@@ -161,26 +218,30 @@ impl Checkpoints {
         serde_json::from_str(&text).map(Some).map_err(|error| unusable(&path, error))
     }
 
-    /// Checks that a checkpoint belongs to a run with this configuration and a model of this size.
+    /// Checks that a checkpoint belongs to a run with this configuration, a model of this size, and these frozen weights.
     ///
     /// # Errors
-    /// [`DistillError::OtherConfig`] and [`DistillError::OtherModel`].
+    /// [`DistillError::OtherConfig`], [`DistillError::OtherModel`] and [`DistillError::OtherBase`].
     pub(crate) fn check<M: Module>(
         &self,
         state: &State,
         config: &TrainerConfig,
         model: &M,
+        part: &TrainedPart,
     ) -> Result<(), DistillError> {
         let folder = self.path(state.step);
         same_config(state, config, &folder.join(STATE))?;
         let here = model.num_params();
-        match state.parameters.filter(|&saved| saved != here) {
-            Some(saved) => Err(DistillError::OtherModel { path: folder, saved, here }),
-            None => Ok(()),
+        if let Some(saved) = state.parameters.filter(|&saved| saved != here) {
+            return Err(DistillError::OtherModel { path: folder, saved, here });
+        }
+        match &state.frozen {
+            Some(frozen) if Some(frozen) != part.frozen.as_ref() => Err(DistillError::OtherBase { path: folder }),
+            _ => Ok(()),
         }
     }
 
-    /// The weights and the optimizer of a checkpoint. `model` and `optimizer` only give the shapes.
+    /// The weights and the optimizer of a checkpoint. `model` has the frozen weights, and gives the shapes of the others.
     ///
     /// # Errors
     /// [`DistillError::Checkpoint`] if it cannot be read.
@@ -189,25 +250,26 @@ impl Checkpoints {
         step: usize,
         model: M,
         optimizer: ModuleOptimizer,
+        part: &TrainedPart,
     ) -> Result<(M, ModuleOptimizer), DistillError> {
         let folder = self.path(step);
-        let model = load_weights(&folder.join(MODEL), model)?;
+        let model = load_weights(&folder.join(MODEL), model, part)?;
         let path = folder.join(OPTIMIZER);
         let optimizer = optimizer.load(&path).map_err(|error| unusable(&path, error))?;
         Ok((model, optimizer))
     }
 
     /// The target network of a checkpoint.
-    pub(crate) fn load_target<M: Module>(&self, step: usize, model: M) -> Result<M, DistillError> {
-        load_weights(&self.path(step).join(TARGET), model)
+    pub(crate) fn load_target<M: Module>(&self, step: usize, model: M, part: &TrainedPart) -> Result<M, DistillError> {
+        load_weights(&self.path(step).join(TARGET), model, part)
     }
 
-    pub(crate) fn save_best<M: Module>(&self, model: &M) -> Result<(), DistillError> {
-        save_weights(&self.best(), model)
+    pub(crate) fn save_best<M: Module>(&self, model: &M, part: &TrainedPart) -> Result<(), DistillError> {
+        save_weights(&self.best(), model, part)
     }
 
-    pub(crate) fn load_best<M: Module>(&self, model: M) -> Result<M, DistillError> {
-        load_weights(&self.best(), model)
+    pub(crate) fn load_best<M: Module>(&self, model: M, part: &TrainedPart) -> Result<M, DistillError> {
+        load_weights(&self.best(), model, part)
     }
 
     fn best(&self) -> PathBuf {
@@ -219,12 +281,19 @@ impl Checkpoints {
     }
 }
 
-fn save_weights<M: Module>(path: &Path, model: &M) -> Result<(), DistillError> {
-    model.clone().save_file(path).map_err(|source| DistillError::Save { path: path.into(), source })
+fn save_weights<M: Module>(path: &Path, model: &M, part: &TrainedPart) -> Result<(), DistillError> {
+    part.record(model).save(path).map_err(|source| DistillError::Save { path: path.into(), source })
 }
 
-fn load_weights<M: Module>(path: &Path, model: M) -> Result<M, DistillError> {
-    model.try_load_file(path).map_err(|error| unusable(path, error))
+/// `model` with the weights of a file: all of them, or the trained ones.
+fn load_weights<M: Module>(path: &Path, model: M, part: &TrainedPart) -> Result<M, DistillError> {
+    let record = ModuleRecord::load(path).map_err(|error| unusable(path, error))?;
+    let (found, trained) = (record.len(), part.ids.len());
+    if found < trained {
+        return Err(unusable(path, format!("it has {found} of {trained} trained tensors")));
+    }
+    let is_part = part.frozen.is_some();
+    model.try_load_record(record.allow_partial(is_part)).map_err(|error| unusable(path, error))
 }
 
 /// The fields of a configuration that may change in a run. Every other field decides the numbers of the run.

@@ -170,6 +170,15 @@ pub enum DistillError {
         /// The number of parameters now.
         here: usize,
     },
+    /// A checkpoint belongs to a run with other frozen weights.
+    #[error(
+        "the frozen weights are not those that the run of {} started from: use the same base model, or choose another folder",
+        path.display()
+    )]
+    OtherBase {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A folder has something else than a run.
     #[error("{} has {content} that a run would replace, and no checkpoints: choose another folder", folder.display())]
     NoRun {

@@ -13,7 +13,7 @@ use wheels_student::Student;
 use wheels_text::Seed;
 
 use crate::adamw::FastAdamW;
-use crate::checkpoint::{Best, Checkpoints, State};
+use crate::checkpoint::{Best, Checkpoints, State, TrainedPart};
 use crate::clipping::{scale, square_norm};
 use crate::gradients::{BatchGradients, LOSS, NLL, fast_positions};
 use crate::objective::{Objective, Requirements};
@@ -35,6 +35,7 @@ pub struct Trainer<'a, M: Module, B> {
     source: B,
     workers: Workers,
     checkpoints: Checkpoints,
+    part: TrainedPart,
     metrics: MetricsLog,
     step: usize,
     best: Option<Best>,
@@ -96,12 +97,14 @@ where
             return Self::at_step(0, config, objective, student, source, checkpoints);
         };
         // Restoring the source can take long: the teacher reads the texts in the replay buffer.
-        checkpoints.check(&state, &config, &student)?;
+        let part = TrainedPart::of(&student);
+        checkpoints.check(&state, &config, &student, &part)?;
         source
             .restore(state.source.clone())
             .map_err(|source| DistillError::Resume { folder: folder.into(), source: source.into() })?;
-        let (student, optimizer) = checkpoints.load(state.step, student, optimizer(&config))?;
-        let target = config.target_decay.map(|_| checkpoints.load_target(state.step, student.valid())).transpose()?;
+        let (student, optimizer) = checkpoints.load(state.step, student, optimizer(&config), &part)?;
+        let load_target = |_| checkpoints.load_target(state.step, student.valid(), &part);
+        let target = config.target_decay.map(load_target).transpose()?;
         let trainer = Self::at_step(state.step, config, objective, student, source, checkpoints)?;
         let State { best, stale_validations, .. } = state;
         let trainer = Self { optimizer, target, best, stale_validations, ..trainer };
@@ -127,6 +130,7 @@ where
             metrics: MetricsLog::open(checkpoints.metrics(), step)?,
             optimizer: optimizer(&config),
             target: config.target_decay.map(|_| student.valid()),
+            part: TrainedPart::of(&student),
             config,
             objective,
             student,
@@ -165,7 +169,7 @@ where
     /// [`DistillError::Checkpoint`] if its weights cannot be read.
     pub fn best(&self) -> Result<Student<M>, DistillError> {
         match self.best {
-            Some(_) => self.checkpoints.load_best(self.student()),
+            Some(_) => self.checkpoints.load_best(self.student(), &self.part),
             None => Ok(self.student()),
         }
     }
@@ -258,11 +262,12 @@ where
             config: self.config.clone(),
             step: self.step,
             parameters: Some(self.student.num_params()),
+            frozen: self.part.frozen.clone(),
             source: self.source.state(),
             best: self.best,
             stale_validations: self.stale_validations,
         };
-        self.checkpoints.save(&state, &self.student, &self.optimizer, self.target.as_ref())
+        self.checkpoints.save(&state, &self.student, &self.optimizer, self.target.as_ref(), &self.part)
     }
 
     fn validate(&mut self, validate: &mut Validate<'_, M>) -> Result<f64, DistillError> {
@@ -271,7 +276,7 @@ where
         if score.is_finite() && self.best.is_none_or(|best| score > best.score) {
             self.best = Some(Best { step, score });
             self.stale_validations = 0;
-            self.checkpoints.save_best(&self.student())?;
+            self.checkpoints.save_best(&self.student(), &self.part)?;
         } else {
             self.stale_validations += 1;
         }
