@@ -39,6 +39,7 @@ use crate::screen::console;
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
     let job = Job::new(flags)?;
+    let _lock = run::FolderLock::new(&job.out)?;
     let progress = Progress::new(job.texts_to_decode());
     let mut devices: Vec<DeviceRuns> = Vec::new();
     for spec in &flags.devices {
