@@ -21,8 +21,8 @@ use wheels_embedded::TRANSLATION;
 /// The number of times that the methods run in turn.
 const ROUNDS: usize = 3;
 
-/// The number of measured steps of a run. Rollouts are written in every third one, and what they cost depends on the lengths
-/// of their texts: the cost of a few steps is that of a few rollouts.
+/// The number of measured steps of a run. Rollouts are written in every third step. Their cost depends on the lengths of their
+/// texts, so it is averaged over many.
 const STEPS: usize = 36;
 
 /// The steps before, in which the first prices are found.

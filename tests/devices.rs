@@ -8,8 +8,7 @@ mod support;
 use std::io::Write;
 use std::time::Instant;
 
-use training_wheels::decode::Action;
-use training_wheels::decode::{Distribution, Observer, Source, Step, Trajectory};
+use training_wheels::decode::{Action, Distribution, Observer, Source, Step, Trajectory};
 use training_wheels::device::{self, Adapter, PlatformName};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;

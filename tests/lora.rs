@@ -82,17 +82,21 @@ fn training_changes_only_adapters_and_is_resumed_bit_for_bit() {
             .with_warmup_steps(1)
             .with_dropout(true)
             .with_decay(training_wheels::distill::Decay::Constant)
+            .with_target_decay(Some(0.9))
+            .with_validate_every(2)
             .with_checkpoint_every(2);
         let batches = SupervisedBatches::new(&pairs, 40, 0, Seed(1)).unwrap();
         let student = start.model.valid().train();
         let mut trainer = Trainer::resume(config, &objective, student, batches, folder).unwrap();
         trainer.train(&mut |_| Ok(0.0), &mut |_| ControlFlow::Continue(())).unwrap();
-        trainer.student()
+        // The first validation was the best.
+        [trainer.best().unwrap(), trainer.student()].map(|student| weights(&student))
     };
     let (whole, parts) = (scratch.path().join("whole"), scratch.path().join("parts"));
-    let trained = weights(&train_to(6, &whole));
+    let [best, trained] = train_to(6, &whole);
     train_to(2, &parts);
-    assert!(trained == weights(&train_to(6, &parts)), "a resumed run ends with the same bits");
+    assert!(best != trained);
+    assert!([best, trained.clone()] == train_to(6, &parts), "a resumed run ends with the same bits");
     let before = weights(&start.model);
     assert_eq!(before.len(), trained.len());
     for ((path, before), (_, after)) in before.iter().zip(&trained) {

@@ -8,8 +8,7 @@ use std::sync::Mutex;
 
 use burn::tensor::Device;
 use serde_json::json;
-use training_wheels::decode::Calibration;
-use training_wheels::decode::CalibrationPoint;
+use training_wheels::decode::{Calibration, CalibrationPoint};
 use training_wheels::distill::{PriceFitConfig, RolloutConfig, TrainerConfig};
 use training_wheels::lm::{BartConfig, FloatFormat, LlamaConfig, T5Config, TokenBatch, TokenIds};
 use training_wheels::prelude::*;

@@ -8,8 +8,7 @@ mod support;
 
 use server::model::{Dialect, model_handler};
 use server::{Fault, MODEL, MockServer};
-use training_wheels::decode::FailureReason;
-use training_wheels::decode::{BudgetedDecoder, Trajectory};
+use training_wheels::decode::{BudgetedDecoder, FailureReason, Trajectory};
 use training_wheels::distill::{CacheContent, TeacherCacheConfig};
 use training_wheels::prelude::*;
 use wheels_embedded::TRANSLATION;

@@ -1,10 +1,10 @@
 //! A decoded text, with its parts by author.
 
 use serde::Serialize;
-
-use crate::Error;
 use wheels_decode::{HelpFailure, Source, Trajectory};
 use wheels_text::Tokenizer;
+
+use crate::Error;
 
 /// A decoded text that says which parts the student wrote and which an expert.
 #[derive(Clone, Debug, PartialEq, Serialize)]

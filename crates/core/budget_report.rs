@@ -1,12 +1,12 @@
 //! How a distilled student uses its budgets.
 
 use serde::{Deserialize, Serialize};
-
-use crate::{Error, Pair};
 use wheels_decode::Decoder;
 use wheels_eval::Evaluation;
 use wheels_eval::statistics::{pearson, spearman};
 use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
+
+use crate::{Error, Pair};
 
 /// How a student uses one budget that is not enforced, on the validation texts that it was calibrated on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

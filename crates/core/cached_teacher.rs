@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::host::default_workers;
-use crate::{Error, Pair, TrainingData};
 use wheels_distill::{CacheManifest, CacheProgress, TeacherCacheConfig, TeacherCacheWriter, TokenPairs, Workers};
 use wheels_lm::LanguageModel;
+
+use crate::host::default_workers;
+use crate::{Error, Pair, TrainingData};
 
 impl Pair {
     /// Scores the targets of a dataset with the teacher, and writes its distributions into a folder, with which

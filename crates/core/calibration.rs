@@ -2,9 +2,6 @@
 
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
-
-use crate::forecast_accuracy::cross_validate;
-use crate::{Error, Pair, TextModel};
 use wheels_decode::{
     BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence, DecodeStats, Decoded, Decoder, Enforcement,
     Expert, FoundThreshold, HelpForecast, Policy, Teacher, ThresholdSearch, Verification,
@@ -12,6 +9,9 @@ use wheels_decode::{
 use wheels_eval::{CallCost, Evaluation, PairCost};
 use wheels_lm::LanguageModel;
 use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
+
+use crate::forecast_accuracy::cross_validate;
+use crate::{Error, Pair, TextModel};
 
 /// The configuration of [`Pair::calibrate`].
 #[derive(Config, Debug)]

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use crate::{BudgetReport, CalibrationTrial};
 use wheels_distill::{StepReport, WorkProgress};
+
+use crate::{BudgetReport, CalibrationTrial};
 
 /// A callback after each step, which can stop the run.
 pub(crate) type OnStep<'a> = dyn FnMut(&StepReport) -> ControlFlow<()> + 'a;

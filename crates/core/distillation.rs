@@ -3,16 +3,17 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use wheels_distill::objective::{ConstrainedPath, Objective};
+use wheels_distill::{MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress};
+use wheels_lm::LanguageModel;
+use wheels_text::{Dataset, Seed};
+
 use crate::callbacks::Callbacks;
 use crate::host::check_memory;
 use crate::run::Run;
 use crate::setup::Setup;
 use crate::teacher_input::TeacherInput;
 use crate::{BudgetReport, CalibrationTrial, DistillationConfig, Error, Method, Pair, TextModel, TrainingData};
-use wheels_distill::objective::{ConstrainedPath, Objective};
-use wheels_distill::{MemoryPlan, StepReport, TokenPairs, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress};
-use wheels_lm::LanguageModel;
-use wheels_text::{Dataset, Seed};
 
 /// Trains a student to write like its teacher, and to ask it for help within a budget.
 ///

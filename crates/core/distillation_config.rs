@@ -1,11 +1,11 @@
 //! The configuration of a distillation.
 
 use burn::config::Config;
-
-use crate::CalibrationConfig;
 use wheels_distill::{Decay, HelpHeadConfig, PriceFitConfig, RolloutConfig, TrainerConfig};
 use wheels_lm::LoraConfig;
 use wheels_student::StudentConfig;
+
+use crate::CalibrationConfig;
 
 /// The configuration of a [`Distillation`](crate::Distillation). It is saved as distillation.json in the run's folder.
 #[derive(Config, Debug)]

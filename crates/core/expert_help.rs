@@ -1,10 +1,11 @@
 //! A student and an expert that is no model on this machine, such as a remote teacher or a tool.
 
-use crate::pair::TOGETHER;
-use crate::{Answer, Error, TextModel};
 use wheels_decode::{BudgetedDecoder, Confidence, Decoded, Decoder, Expert, Experts, ForecastInput, Policy, Sampler};
 use wheels_lm::{LanguageModel, TokenBatch};
 use wheels_text::{HelpBudget, Prompt, Seed};
+
+use crate::pair::TOGETHER;
+use crate::{Answer, Error, TextModel};
 
 impl TextModel {
     /// The student's policy, with the sampler of its generation config and the calibrated threshold of each budget.

@@ -1,10 +1,10 @@
 //! What a run may use of this machine.
 
 use burn::tensor::Device;
+use wheels_distill::MemoryPlan;
 
 use crate::Error;
 use crate::device::{self, Accelerator, DeviceSpec, PlatformName};
-use wheels_distill::MemoryPlan;
 
 /// The number of workers of a new run: one per core on the CPU, and one on other devices.
 pub(crate) fn default_workers(device: &Device) -> usize {

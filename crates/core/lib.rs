@@ -5,11 +5,11 @@
 //! which decodes with both. A [`TextModel`] is a model folder: weights, tokenizer, prompt template and generation
 //! config. [`device`] opens a CPU or a GPU.
 //!
-//! The modules have the parts: [`text`] (tokenizers, prompts, budgets, datasets), [`lm`] (language models), [`student`] (the
-//! help token and its heads), [`decode`] (decoding within a budget), [`distill`] (training), [`eval`] (metrics and
-//! comparisons), and with the feature `remote` also `remote` (a teacher behind a server). Each re-exports what programs need
-//! from a crate of the same name, such as `wheels-decode`. Who builds on their other parts, such as a training loop of their
-//! own, adds that crate.
+//! The modules are [`text`] (tokenizers, prompts, budgets, datasets), [`lm`] (language models), [`student`] (the help token and
+//! its heads), [`decode`] (decoding within a budget), [`distill`] (training), [`eval`] (metrics and comparisons), `hub`
+//! (downloads), and with the feature `remote` also `remote` (a teacher behind a server). Each re-exports what most programs need
+//! of one crate: `decode` of `wheels-decode`, and so on. If you need more, such as for a training loop of your own, add that crate
+//! to your dependencies. Its other names may change in any version.
 
 mod answer;
 mod budget_report;
@@ -53,9 +53,10 @@ pub mod decode {
     #[doc(inline)]
     pub use wheels_decode::{
         Acceptance, AcceptanceRule, Action, BudgetUnit, BudgetedDecoder, Calibration, CalibrationPoint, Confidence,
-        DecodeError, DecodeStats, Decoded, Decoder, Distribution, End, Enforcement, Expert, ExpertSession, Experts,
-        FailureReason, HelpForecast, HelpRequest, HelpResponse, HelpRule, ModelUse, NewText, Observer, Policy,
-        PromptSide, RequestInfo, Sampler, Source, Step, Teacher, Trajectory, Verification, Vocabulary,
+        DecodeError, DecodeSession, DecodeStats, Decoded, Decoder, Distribution, End, Enforcement, Expert,
+        ExpertSession, Experts, FailureReason, HelpFailure, HelpForecast, HelpRequest, HelpResponse, HelpRule,
+        ModelUse, NewText, Observer, Policy, PromptSide, Readout, RequestInfo, Sampler, Source, Step, Teacher,
+        Trajectory, Verification, Vocabulary,
     };
 }
 
@@ -65,15 +66,15 @@ pub mod distill {
     pub use wheels_distill::{
         CacheContent, ConstraintConfig, Decay, DistillError, HelpHeadConfig, Loss, LossScope, MemoryPlan, Mixture,
         Objective, PriceFitConfig, RolloutConfig, Scored, StepReport, SupervisedBatches, TeacherCacheConfig, TokenPair,
-        TokenizedDataset, Trainer, TrainerConfig, WorkProgress,
+        TokenPairs, TokenizedDataset, Trainer, TrainerConfig, TrainingOutcome, WorkProgress,
     };
 
     /// What is minimised: the objectives, and what an objective of your own needs.
     pub mod objective {
         #[doc(inline)]
         pub use wheels_distill::objective::{
-            AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, PathConsistency,
-            Requirements,
+            AllActionConsistency, ConstrainedPath, CrossEntropy, ForwardKl, GeneralizedJsd, HelpValue, PathConsistency,
+            Requirements, ValueSource,
         };
     }
 }
@@ -95,8 +96,9 @@ pub mod hub {
 pub mod lm {
     #[doc(inline)]
     pub use wheels_lm::{
-        BartConfig, Context, FloatFormat, Hidden, LanguageModel, LlamaConfig, LmError, LoadOptions, LoraConfig,
-        ModelSize, ModelSpec, ModelState, Positions, Pretrained, T5Config, TokenBatch, TokenIds,
+        Activation, BartConfig, Context, FeedForward, FloatFormat, Hidden, LanguageModel, LlamaConfig, LmError,
+        LoadOptions, LoraConfig, ModelSize, ModelSpec, ModelState, Positions, Pretrained, T5Config, TokenBatch,
+        TokenIds,
     };
 }
 

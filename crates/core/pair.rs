@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use crate::calibration::stated_budget;
-use crate::{Answer, Error, ModelFile, TextModel};
 use wheels_decode::{
     BudgetedDecoder, Confidence, Decoded, Decoder, Enforcement, Expert, Experts, ForecastInput, HelpRule, Policy,
     PromptSide, Sampler, Teacher,
@@ -11,6 +9,9 @@ use wheels_decode::{
 use wheels_distill::{AskSample, RolloutConfig, RolloutSampler, TokenPairs, TokenizedDataset, ask_samples};
 use wheels_lm::LoadOptions;
 use wheels_text::{Dataset, HelpBudget, Prompt, Seed};
+
+use crate::calibration::stated_budget;
+use crate::{Answer, Error, ModelFile, TextModel};
 
 /// A student and its teacher, which decode together: the student writes, and its help token asks the teacher.
 ///

@@ -3,13 +3,14 @@
 use std::error::Error as StdError;
 use std::path::Path;
 
-use crate::{Error, TextModel, TrainingData};
 use wheels_distill::{
     CacheManifest, CacheProgress, TeacherCacheConfig, TokenPair, TokenPairs, TopKCacheWriter, TopKTeacher,
     TopKVocabulary, TopTokenList,
 };
 use wheels_lm::LanguageModel;
 use wheels_remote::RemoteTeacher;
+
+use crate::{Error, TextModel, TrainingData};
 
 impl TextModel {
     /// Scores the targets of a dataset with a teacher behind a server, and writes its most likely tokens into a folder, with

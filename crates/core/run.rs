@@ -3,12 +3,6 @@
 use std::path::Path;
 
 use burn::config::Config as _;
-
-use crate::callbacks::{Callbacks, OnStep};
-use crate::setup::{SETTINGS, Setup};
-use crate::teacher_input::TeacherInput;
-use crate::text_model::{read_json, save_json, save_or_remove};
-use crate::{BudgetReport, DistillationConfig, Error, Pair, TextModel};
 use wheels_decode::PromptSide;
 use wheels_distill::{
     BatchSource, HelpHeadConfig, TeacherCache, TokenizedDataset, Trainer, TrainingOutcome, WorkProgress, Workers,
@@ -17,6 +11,12 @@ use wheels_eval::Evaluation;
 use wheels_lm::{FloatFormat, Pretrained};
 use wheels_student::{Prices, Student};
 use wheels_text::{Dataset, HelpBudget, Seed};
+
+use crate::callbacks::{Callbacks, OnStep};
+use crate::setup::{SETTINGS, Setup};
+use crate::teacher_input::TeacherInput;
+use crate::text_model::{read_json, save_json, save_or_remove};
+use crate::{BudgetReport, DistillationConfig, Error, Pair, TextModel};
 
 /// The name of the file with the budget reports, which a finished run has.
 const BUDGETS: &str = "budgets.json";

@@ -4,16 +4,16 @@ use std::path::Path;
 
 use burn::config::Config as _;
 use burn::module::{Module, ModuleDisplay};
-
-use crate::host::default_workers;
-use crate::teacher_input::TeacherInput;
-use crate::{DistillationConfig, Error, TextModel, TrainingData};
 use wheels_distill::objective::Objective;
 use wheels_distill::{
     DistillError, FolderContent, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig,
 };
 use wheels_lm::{FloatFormat, LanguageModel, Pretrained};
 use wheels_student::Student;
+
+use crate::host::default_workers;
+use crate::teacher_input::TeacherInput;
+use crate::{DistillationConfig, Error, TextModel, TrainingData};
 
 /// The name of the file with the configuration of a run.
 pub(crate) const SETTINGS: &str = "distillation.json";

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use burn::module::Module;
-
-use crate::{Error, TextModel};
 use wheels_distill::{
     CacheManifest, Mixture, RolloutConfig, RolloutSampler, TeacherCache, TokenPairs, TokenizedDataset, weights_digest,
 };
 use wheels_lm::{LanguageModel, Pretrained};
 use wheels_student::Student;
+
+use crate::{Error, TextModel};
 
 /// The teacher of a distillation. At least one of the fields is set.
 pub(crate) struct TeacherInput {

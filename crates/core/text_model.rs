@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::{Answer, Error};
 use wheels_decode::{BudgetedDecoder, Calibration, Decoder, Experts, HelpRule, Policy, PromptSide, Sampler};
 use wheels_lm::{Checkpoint, FloatFormat, LanguageModel, LoadOptions, LoraConfig, Pretrained};
 use wheels_student::{Prices, Student};
 use wheels_text::{
     Dataset, Example, GenerationConfig, HelpBudget, PromptTemplate, Seed, TextError, Tokenizer, write_atomically,
 };
+
+use crate::{Answer, Error};
 
 /// A language model with its tokenizer and settings: everything that a model folder holds.
 #[derive(Clone, Debug)]

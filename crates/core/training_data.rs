@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::{Error, TextModel};
 use wheels_distill::TokenizedDataset;
 use wheels_text::{Dataset, ExampleStream};
+
+use crate::{Error, TextModel};
 
 /// The data that a [`Distillation`](crate::Distillation) trains on.
 pub enum TrainingData<'a> {

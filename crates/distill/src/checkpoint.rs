@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::folder_content::CHECKPOINT;
+use crate::teacher_cache::hexadecimal;
 use crate::{DistillError, TrainerConfig};
 
 /// The part of a checkpoint that is not a tensor.
@@ -21,8 +22,7 @@ pub(crate) struct State {
     pub(crate) step: usize,
     /// The number of parameters of the student. None in checkpoints of earlier versions.
     pub(crate) parameters: Option<usize>,
-    /// The digest of the weights that the run does not train, which the checkpoint leaves out; see [`TrainedPart`]. None
-    /// if all weights are trained, and in checkpoints of earlier versions, which hold all.
+    /// [`TrainedPart::frozen`]. None in checkpoints of earlier versions, which hold all weights.
     #[serde(default)]
     pub(crate) frozen: Option<String>,
     /// The state of the [`BatchSource`](crate::BatchSource).
@@ -38,25 +38,24 @@ pub(crate) struct Best {
     pub(crate) score: f64,
 }
 
-/// The parameters that a run trains. Only these are in its checkpoints: the others, such as the base model of adapters, remain
-/// those with which the run started.
+/// The parameters that a run trains. Its checkpoints hold only these. All others, such as the base model of adapters, come
+/// from the student that is given.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainedPart {
     ids: Vec<ParamId>,
-    /// A digest of the other parameters. None if there are none.
-    pub(crate) frozen: Option<String>,
+    /// A digest of the other parameters, empty if there are none.
+    pub(crate) frozen: String,
 }
 
-/// The number of values of each frozen tensor that count for the digest: another model differs in the first ones too.
-const DIGEST_VALUES: usize = 256;
+/// The number of values at the start and at the end of each frozen tensor that are hashed.
+const HASHED_VALUES: usize = 256;
 
 impl TrainedPart {
     /// The trained parameters of a model on an autodiff device.
     pub(crate) fn of<M: Module>(model: &M) -> Self {
         struct Part {
             ids: Vec<ParamId>,
-            has_frozen: bool,
-            frozen: Sha256,
+            frozen: Option<Sha256>,
         }
         impl ModuleVisitor for Part {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -64,25 +63,36 @@ impl TrainedPart {
                 if weights.is_require_grad() {
                     return self.ids.push(param.id);
                 }
-                self.has_frozen = true;
+                let hash = self.frozen.get_or_insert_default();
+                for size in weights.dims() {
+                    hash.update((size as u64).to_le_bytes());
+                }
                 let count = weights.shape().num_elements();
-                self.frozen.update((count as u64).to_le_bytes());
-                let first = weights.without_autodiff().reshape([count]).narrow(0, 0, count.min(DIGEST_VALUES));
-                self.frozen.update(first.into_data().convert_dtype(DType::F32).as_bytes());
+                let hashed = count.min(HASHED_VALUES);
+                if hashed > 0 {
+                    let values = weights.without_autodiff().reshape([count]);
+                    for start in [0, count - hashed] {
+                        let values = values.clone().narrow(0, start, hashed).into_data();
+                        hash.update(values.convert_dtype(DType::F32).as_bytes());
+                    }
+                }
             }
         }
-        let mut part = Part { ids: vec![], has_frozen: false, frozen: Sha256::new() };
+        let mut part = Part { ids: vec![], frozen: None };
         model.visit(&mut part);
-        let Part { ids, has_frozen, frozen } = part;
-        let digest = frozen.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { ids, frozen: has_frozen.then_some(digest) }
+        Self { ids: part.ids, frozen: part.frozen.map_or(String::new(), hexadecimal) }
+    }
+
+    /// Whether all parameters are trained.
+    fn is_whole(&self) -> bool {
+        self.frozen.is_empty()
     }
 
     fn record<M: Module>(&self, model: &M) -> ModuleRecord {
         let model = model.clone();
-        match self.frozen {
-            Some(_) => model.into_record_group(ParamGroup::from_ids(self.ids.clone())),
-            None => model.into_record(),
+        match self.is_whole() {
+            true => model.into_record(),
+            false => model.into_record_group(ParamGroup::from_ids(self.ids.clone())),
         }
     }
 }
@@ -236,7 +246,7 @@ impl Checkpoints {
             return Err(DistillError::OtherModel { path: folder, saved, here });
         }
         match &state.frozen {
-            Some(frozen) if Some(frozen) != part.frozen.as_ref() => Err(DistillError::OtherBase { path: folder }),
+            Some(frozen) if *frozen != part.frozen => Err(DistillError::OtherBase { path: folder }),
             _ => Ok(()),
         }
     }
@@ -292,8 +302,7 @@ fn load_weights<M: Module>(path: &Path, model: M, part: &TrainedPart) -> Result<
     if found < trained {
         return Err(unusable(path, format!("it has {found} of {trained} trained tensors")));
     }
-    let is_part = part.frozen.is_some();
-    model.try_load_record(record.allow_partial(is_part)).map_err(|error| unusable(path, error))
+    model.try_load_record(record.allow_partial(!part.is_whole())).map_err(|error| unusable(path, error))
 }
 
 /// The fields of a configuration that may change in a run. Every other field decides the numbers of the run.

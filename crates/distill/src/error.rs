@@ -172,8 +172,8 @@ pub enum DistillError {
     },
     /// A checkpoint belongs to a run with other frozen weights.
     #[error(
-        "the frozen weights are not those that the run of {} started from: use the same base model, or choose another folder",
-        path.display()
+        "{} belongs to a run on another base model (its frozen weights differ): use the base model and the number format of that \
+         run, or choose another folder", path.display()
     )]
     OtherBase {
         /// The checkpoint.

@@ -83,7 +83,8 @@ where
     /// gradient checkpointing, which changes the numbers by rounding.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and if the checkpoint is damaged, or was made with another configuration or other data.
+    /// As [`new`](Self::new), and if the checkpoint is damaged, or was made with another configuration, other data or
+    /// other frozen weights.
     pub fn resume(
         config: TrainerConfig,
         objective: &'a dyn Objective,
@@ -96,8 +97,8 @@ where
         let Some(state) = checkpoints.last_state()? else {
             return Self::at_step(0, config, objective, student, source, checkpoints);
         };
-        // Restoring the source can take long: the teacher reads the texts in the replay buffer.
         let part = TrainedPart::of(&student);
+        // Restoring the source can take long: the teacher reads the texts in the replay buffer.
         checkpoints.check(&state, &config, &student, &part)?;
         source
             .restore(state.source.clone())
@@ -262,7 +263,7 @@ where
             config: self.config.clone(),
             step: self.step,
             parameters: Some(self.student.num_params()),
-            frozen: self.part.frozen.clone(),
+            frozen: Some(self.part.frozen.clone()),
             source: self.source.state(),
             best: self.best,
             stale_validations: self.stale_validations,

@@ -27,7 +27,8 @@ pub struct CallCost {
     pub seconds_per_call: f64,
     /// Additional seconds for each token that the call reads.
     pub seconds_per_token: f64,
-    /// Seconds for each token of a prompt that is read at once. None in a file of an earlier version.
+    /// Seconds per token of a prompt, all of which is read in one pass. It is that of a prompt of the measured length, and is
+    /// smaller for longer prompts on a GPU. None in a file of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_per_prompt_token: Option<f64>,
 }
@@ -42,7 +43,7 @@ pub struct PairCost {
 }
 
 impl CallCost {
-    /// Times calls of a model that continue a text after `prompt`, and the reading of `prompt`.
+    /// Measures the time of calls that continue a text after `prompt`, and the time to read `prompt`.
     ///
     /// A call includes reading the logits from the device.
     ///
@@ -82,7 +83,7 @@ impl CallCost {
         self.seconds_per_call * used.calls as f64 + self.seconds_per_token * used.tokens_processed as f64
     }
 
-    /// The time in which a model reads its prompts, seconds. None if it was not measured.
+    /// The time that a model takes to read its prompts, seconds. None if it was not measured.
     pub fn prompt_seconds(&self, used: ModelUse) -> Option<f64> {
         Some(self.seconds_per_prompt_token? * used.prompt_tokens as f64)
     }
@@ -110,16 +111,17 @@ impl PairCost {
         seconds / self.teacher_alone(stats)
     }
 
-    /// The time in which both models read their prompts, in the unit of [`latency`](Self::latency), to which it adds. None if
-    /// it was not measured.
+    /// The time that both models take to read their prompts, in the unit of [`latency`](Self::latency), which does not include
+    /// it. None if it was not measured.
     ///
-    /// A teacher reads the prompts of all texts of a batch as soon as one of them asks.
+    /// A teacher reads the prompts of all texts of a batch as soon as one of them asks. So this is exact for texts that were
+    /// decoded alone, and an upper bound for others.
     pub fn prompt_latency(&self, stats: &DecodeStats) -> Option<f64> {
         let seconds = self.student.prompt_seconds(stats.student)? + self.teacher.prompt_seconds(stats.teacher)?;
         Some(seconds / self.teacher_alone(stats))
     }
 
-    /// The time in which the teacher alone writes as many tokens, without its prompts, seconds.
+    /// The seconds that the teacher alone takes to write as many tokens, without reading prompts.
     fn teacher_alone(&self, stats: &DecodeStats) -> f64 {
         (self.teacher.seconds_per_call + self.teacher.seconds_per_token) * stats.tokens.max(1) as f64
     }

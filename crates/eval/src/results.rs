@@ -68,14 +68,14 @@ pub struct Measurement {
     pub latency: f64,
     /// The modelled time per token at batch size 1, divided by that of the teacher alone; see [`PairCost::latency`].
     pub latency_modelled: f64,
-    /// The modelled time in which both models read their prompts, which adds to `latency_modelled`; see
-    /// [`PairCost::prompt_latency`]. None in a file of an earlier version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency_prompts: Option<f64>,
     /// The same for a teacher whose calls all take the time of a call with one token, as those of a large model on a GPU
     /// nearly do; see [`PairCost::with_equal_teacher_calls`]. None in a file of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_equal_calls: Option<f64>,
+    /// The modelled time that both models take to read their prompts, in the unit of `latency_modelled`, which does not include
+    /// it; see [`PairCost::prompt_latency`]. None in a file of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_prompts: Option<f64>,
     /// The help in each tenth of the texts, from the first tenth to the last.
     pub by_position: [HelpCounts; POSITION_BINS],
     /// The help for each kind of token.

@@ -73,8 +73,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
-    run::check_out(&flags.out, FolderContent::TeacherCache)?;
-    let _lock = run::FolderLock::new(&flags.out)?;
+    let _lock = run::FolderLock::new(&flags.out, FolderContent::TeacherCache)?;
     flags.remote.check(flags.teacher.as_deref())?;
     if flags.remote.has_span() {
         return Err("--span is for help: a cache scores texts that are given".into());

@@ -133,8 +133,8 @@ pub(crate) fn plan(flags: &Flags, app: &App) -> Result<MemoryPlan, Box<dyn Error
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
+    let _lock = run::FolderLock::new(&flags.out, FolderContent::Distillation)?;
     let Start { student, teacher, sample, settings, config } = Start::new(flags, app)?;
-    let _lock = run::FolderLock::new(&flags.out)?;
     let train = train_data(flags, &sample)?;
     let valid = flags.valid.as_ref().map_or(Ok(sample.clone()), |path| flags.fields.open(path))?;
     let (steps, levels) = (config.trainer.steps, config.rollout.constraint.levels.clone());

@@ -80,7 +80,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
-    run::check_out(&flags.out, FolderContent::Free)?;
+    let _lock = run::FolderLock::new(&flags.out, FolderContent::Free)?;
     let device = device::open(&"cpu".parse()?)?.device;
     device.seed(flags.seed);
     let from = run::trained_model_folder(&flags.from)?;

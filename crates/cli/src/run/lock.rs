@@ -4,46 +4,56 @@ use std::error::Error;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// The lock file of a folder.
-const FILE: &str = ".lock";
+use wheels_distill::FolderContent;
 
-/// Keeps other runs out of a folder until it is dropped. The system releases it too if the program is killed.
+use super::check_out;
+
+/// A lock that keeps other runs out of an output folder. It ends when the value is dropped or the process ends.
+///
+/// On Unix the folder itself is locked, so that no file is left. Other systems cannot lock a folder.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    folder: PathBuf,
-    _file: File,
+    /// None without a lock.
+    _folder: Option<File>,
+    /// The folder, if it did not exist.
+    created: Option<PathBuf>,
 }
 
 impl FolderLock {
-    /// Locks a folder, which is created if it is missing.
+    /// Checks an output folder ([`check_out`]) and locks it. It is created if it is missing.
     ///
     /// # Errors
-    /// If another run uses the folder, or it cannot be written.
-    pub(crate) fn new(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        let path = folder.join(FILE);
-        let failed = |error: std::io::Error| format!("{} cannot be written: {error}", path.display());
+    /// If it has something else than `own`, if another run writes into it, or if it cannot be created.
+    pub(crate) fn new(folder: &Path, own: FolderContent) -> Result<Self, Box<dyn Error>> {
+        check_out(folder, own)?;
+        let name = folder.display();
+        let created = (!folder.exists()).then(|| folder.to_owned());
+        let failed = |error| {
+            format!("{name} cannot be created: {error}; check its permissions, or give another folder as --out")
+        };
         fs::create_dir_all(folder).map_err(failed)?;
-        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let lock = File::open(folder).map_err(TryLockError::Error);
+        let lock = lock.and_then(|folder| folder.try_lock().map(|()| folder));
+        match lock {
+            Ok(folder) => Ok(Self { _folder: Some(folder), created }),
             Err(TryLockError::WouldBlock) => {
-                let folder = folder.display();
-                return Err(
-                    format!("another run is writing into {folder}: wait for its end, or give another --out").into()
-                );
+                Err(format!("another run writes into {name}: wait for its end, or give another folder as --out").into())
             }
-            // Some network file systems have no locks.
-            Err(TryLockError::Error(error)) => log::warn!("{} cannot be locked: {error}", folder.display()),
+            Err(TryLockError::Error(error)) => {
+                log::debug!("{name} cannot be locked against other runs: {error}");
+                Ok(Self { _folder: None, created })
+            }
         }
-        Ok(Self { folder: folder.into(), _file: file })
     }
 }
 
 impl Drop for FolderLock {
+    /// Removes the folder again if nothing was written.
     fn drop(&mut self) {
-        // Nothing is lost if one of the two stays. A folder with files does.
-        let _ = fs::remove_file(self.folder.join(FILE));
-        let _ = fs::remove_dir(&self.folder);
+        if let Some(created) = &self.created {
+            // A folder with files stays.
+            let _ = fs::remove_dir(created);
+        }
     }
 }
 
@@ -53,26 +63,42 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_folder_has_one_run_at_a_time() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = scratch.path().join("out");
-        let first = FolderLock::new(&folder).unwrap();
-        let error = FolderLock::new(&folder).unwrap_err().to_string();
-        assert!(error.contains("another run is writing into"), "{error}");
-        fs::write(folder.join("model"), "").unwrap();
-        drop(first);
-        drop(FolderLock::new(&folder).unwrap());
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "only the model is left");
+    fn lock(folder: &Path) -> Result<FolderLock, Box<dyn Error>> {
+        FolderLock::new(folder, FolderContent::Training)
     }
 
     #[test]
-    fn a_folder_without_a_run_is_removed() {
+    #[cfg(unix)]
+    fn a_folder_has_one_run_at_a_time() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("out");
-        drop(FolderLock::new(&folder).unwrap());
+        let first = lock(&folder).unwrap();
+        let error = lock(&folder).unwrap_err().to_string();
+        assert!(error.contains("another run writes into"), "{error}");
+        drop(first);
+        lock(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_a_new_folder_without_files_is_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("out");
+        drop(lock(&folder).unwrap());
         assert!(!folder.exists());
-        fs::write(&folder, "").unwrap();
-        assert!(FolderLock::new(&folder).unwrap_err().to_string().contains("cannot be written"));
+        let written = lock(&folder).unwrap();
+        fs::write(folder.join("train.json"), "{}").unwrap();
+        drop(written);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_file(folder.join("train.json")).unwrap();
+        drop(lock(&folder).unwrap());
+        assert!(folder.exists(), "it was there before");
+    }
+
+    #[test]
+    fn a_file_is_no_output_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("out");
+        fs::write(&file, "").unwrap();
+        assert!(lock(&file).unwrap_err().to_string().contains("is a file"));
     }
 }

@@ -46,6 +46,7 @@ mod writer;
 
 pub use cache::TeacherCache;
 pub use config::{CacheContent, TeacherCacheConfig};
+pub(crate) use digest::hexadecimal;
 pub use digest::weights_digest;
 pub use manifest::{CacheFile, CacheManifest};
 pub use top_k_writer::{TopKCacheWriter, TopKTeacher, TopTokenList};

@@ -68,8 +68,9 @@ impl Results {
                      call, as if the teacher were a large model on a GPU.";
         }
         if self.points.iter().any(|point| point.latency_prompts.is_some()) {
-            text += " Prompts are modelled apart: the time in which both models read them, in the same unit, adds to the \
-                     modelled latencies.";
+            text += " The modelled latencies leave out the prompts. The column after them has the time that both models take to \
+                     read them, in the same unit: compare sums with that of the teacher alone. It is an upper bound if texts \
+                     were decoded in batches, which read the teacher's prompts as soon as one text asks.";
         }
         let [random, max_prob] = [
             self.points.iter().any(|point| point.row.versus_random.is_some()),
@@ -270,10 +271,10 @@ mod tests {
     #[test]
     fn the_time_of_prompts_is_apart() {
         let mut results = old_results();
-        assert!(!results.to_markdown().contains("Prompts"));
+        assert!(!results.to_markdown().contains("rompts"));
         results.points[0].latency_prompts = Some(0.25);
         let markdown = results.to_markdown();
-        assert!(markdown.contains("Prompts are modelled apart") && markdown.contains("| 0.98 | 0.25 |"), "{markdown}");
+        assert!(markdown.contains("leave out the prompts") && markdown.contains("| 0.98 | 0.25 |"), "{markdown}");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::thread;
 use crate::support::*;
 use burn::tensor::activation::log_softmax;
 use serde_json::{Value, json};
-use training_wheels::decode::CalibrationPoint;
-use training_wheels::decode::{Calibration, Confidence, Decoder, Distribution, Observer, Step, Verification};
+use training_wheels::decode::{
+    Calibration, CalibrationPoint, Confidence, Decoder, Distribution, Observer, Step, Verification,
+};
 use training_wheels::lm::{LanguageModel, TokenBatch};
 use training_wheels::text::{HelpBudget, Prompt, Seed};
 use training_wheels::{Pair, TextModel};

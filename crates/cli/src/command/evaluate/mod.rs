@@ -38,8 +38,8 @@ use crate::run::{self, interrupt};
 use crate::screen::console;
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
+    let _lock = run::FolderLock::new(&flags.folder(), FolderContent::Evaluation)?;
     let job = Job::new(flags)?;
-    let _lock = run::FolderLock::new(&job.out)?;
     let progress = Progress::new(job.texts_to_decode());
     let mut devices: Vec<DeviceRuns> = Vec::new();
     for spec in &flags.devices {
@@ -101,7 +101,6 @@ impl<'a> Job<'a> {
         if data.is_empty() {
             return Err("there are no texts to evaluate on: --limit is 0".into());
         }
-        run::check_out(&flags.folder(), FolderContent::Evaluation)?;
         let plan = suite::plan(&flags.decoders, &flags.budgets);
         let valid = validation(flags, &plan)?;
         let name = |path: &Option<PathBuf>| match path {
@@ -191,7 +190,9 @@ impl<'a> Job<'a> {
         };
         progress.say("cost of model calls".into());
         let cost = cache::read_or_make(&folder.join("costs.json"), || {
-            let prompt = pair.teacher.tokenizer.encode_prompt(&self.data.examples()[0].source)?;
+            let mut sources: Vec<&str> = self.data.iter().map(|example| example.source.as_str()).collect();
+            sources.sort_by_key(|source| source.len());
+            let prompt = pair.teacher.tokenizer.encode_prompt(sources[sources.len() / 2])?;
             let [student, teacher] = [&pair.student, &pair.teacher].map(|side| CallCost::measure(&side.model, &prompt));
             Ok(PairCost { student, teacher })
         })?;

@@ -39,8 +39,8 @@ pub(crate) fn plan(flags: &Flags) -> Result<MemoryPlan, Box<dyn Error>> {
 }
 
 pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
+    let _lock = run::FolderLock::new(&flags.out, FolderContent::Training)?;
     let job = Job::new(flags)?;
-    let _lock = run::FolderLock::new(&flags.out)?;
     let Job { accelerator, start, config, .. } = &job;
     // A wrong path is noticed before a large file is tokenised.
     let valid = flags.fields.open(&flags.valid)?;
