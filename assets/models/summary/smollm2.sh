@@ -13,7 +13,7 @@ wheels() { cargo run --quiet --release --bin wheels -- "$@"; }
 [ -d "$out/data" ] || cargo run --release --example prepare -- --out "$out/data" --language it
 base=$(python3 assets/models/smollm2/fetch.py "$out/models")
 cat >"$base/prompt.json" <<'JSON'
-{"prefix": "", "suffix": "\nSynopsis:", "budget": "none", "max_tokens": 256}
+{"prefix": "", "suffix": "\nSynopsis:", "budget": "none", "max_tokens": 512}
 JSON
 
 # About 20,000 pairs, once: 740 steps of 2 micro-batches with about 13 pairs each. Sources have up to 96 tokens.
