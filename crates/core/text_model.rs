@@ -43,7 +43,7 @@ const HEADS: &str = "heads.safetensors";
 
 impl TextModel {
     /// Opens a model folder, or a model of the hub: `owner/name` or `owner/name@revision`, which is downloaded into the
-    /// cache that Hugging Face's libraries use. [`hub::fetch`](wheels_hub::fetch) does the same with a progress report.
+    /// cache that Hugging Face's libraries use. [`hub::fetch`](crate::hub::fetch) does the same with a progress report.
     ///
     /// If the folder has adapters as PEFT saves them, the base model that they name is opened in the same way, and gets the
     /// adapters.
@@ -54,7 +54,7 @@ impl TextModel {
     /// [`Error`] if a file is missing or damaged, if the tokenizer does not fit the model, if an adapter does not fit its
     /// base model or names none, or if a download fails.
     pub fn open<'a>(folder: impl AsRef<Path>, options: impl Into<LoadOptions<'a>>) -> Result<Self, Error> {
-        let folder = &wheels_hub::fetch(folder, |_| ())?;
+        let folder = &crate::hub::fetch(folder, |_| ())?;
         match LoraConfig::from_dir(folder)? {
             None => Self::from_folders(folder, folder, Pretrained::load(folder, options)?),
             Some(LoraConfig { base_model: Some(base), .. }) => Self::open_adapter(folder, base, options),
@@ -73,7 +73,7 @@ impl TextModel {
         base: impl AsRef<Path>,
         options: impl Into<LoadOptions<'a>>,
     ) -> Result<Self, Error> {
-        let [folder, base] = [wheels_hub::fetch(folder, |_| ())?, wheels_hub::fetch(base, |_| ())?];
+        let [folder, base] = [crate::hub::fetch(folder, |_| ())?, crate::hub::fetch(base, |_| ())?];
         Self::from_folders(&folder, &base, Pretrained::load(&base, options)?)
     }
 
