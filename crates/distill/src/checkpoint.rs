@@ -42,6 +42,7 @@ pub(crate) struct Best {
 /// from the student that is given.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainedPart {
+    /// Loading a checkpoint replaces them by those of its file.
     ids: Vec<ParamId>,
     /// A digest of the other parameters, empty if there are none.
     pub(crate) frozen: String,

@@ -55,10 +55,10 @@ impl CallCost {
         let prompts = TokenBatch::new(&[prompt], pad);
         let prefill = || model.prefill(&prompts, TEXT_TOKENS + LONG_CALL_TOKENS);
         let mut context = prefill();
-        let start = TokenBatch::new(&[context.starts()], pad);
+        let start = context.starts()[0];
         let token = prompt[0];
         let mut text = [token; TEXT_TOKENS];
-        text[0] = context.starts()[0];
+        text[0] = start;
         model.hidden(&TokenBatch::new(&[text], pad), &[0], Positions::All, &mut context);
         let mut continued = |tokens: &[u32]| {
             let tokens = TokenBatch::new(&[tokens], pad);
@@ -69,6 +69,7 @@ impl CallCost {
         };
         let (short, long) = (continued(&[token]), continued(&[token; LONG_CALL_TOKENS]));
         // A device computes in the background: the first call waits until the prompt has been read.
+        let start = TokenBatch::new(&[[start]], pad);
         let first = fastest(PROMPT_READS, || call(model, &mut prefill(), &start));
         let seconds_per_token = ((long - short) / (LONG_CALL_TOKENS - 1) as f64).max(0.0);
         Self {

@@ -125,6 +125,7 @@ struct Start {
 
 /// The memory that the run needs.
 pub(crate) fn plan(flags: &Flags, app: &App) -> Result<MemoryPlan, Box<dyn Error>> {
+    run::check_out(&flags.out, FolderContent::Distillation)?;
     let Start { student, teacher, sample, config, .. } = Start::new(flags, app)?;
     let train = train_data(flags, &sample)?;
     let plan = distillation(flags, student, teacher.as_ref(), config).plan(train, &flags.out)?;
@@ -212,7 +213,6 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
 impl Start {
     /// Opens the models. Wrong settings are found before that.
     fn new(flags: &Flags, app: &App) -> Result<Self, Box<dyn Error>> {
-        run::check_out(&flags.out, FolderContent::Distillation)?;
         check_cache(flags)?;
         let settings = read_settings(flags, app)?;
         let config = configuration(flags, settings.clone());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wheels_distill::FolderContent;
 
-use super::check_out;
+use super::{check_out, remove_if_empty};
 
 /// A lock that keeps other runs out of an output folder. It ends when the value is dropped or the process ends.
 ///
@@ -50,10 +50,7 @@ impl FolderLock {
 impl Drop for FolderLock {
     /// Removes the folder again if nothing was written.
     fn drop(&mut self) {
-        if let Some(created) = &self.created {
-            // A folder with files stays.
-            let _ = fs::remove_dir(created);
-        }
+        self.created.iter().for_each(|folder| remove_if_empty(folder));
     }
 }
 

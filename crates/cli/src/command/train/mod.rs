@@ -31,6 +31,7 @@ struct Job<'f> {
 
 /// The memory that the run needs.
 pub(crate) fn plan(flags: &Flags) -> Result<MemoryPlan, Box<dyn Error>> {
+    run::check_out(&flags.out, FolderContent::Training)?;
     let job = Job::new(flags)?;
     let pairs = job.pairs()?;
     let plan = job.plan(&job.batches(&pairs)?);
@@ -91,7 +92,6 @@ pub(crate) fn run(flags: &Flags, app: &App) -> Outcome {
 
 impl<'f> Job<'f> {
     fn new(flags: &'f Flags) -> Result<Self, Box<dyn Error>> {
-        run::check_out(&flags.out, FolderContent::Training)?;
         let earlier = TrainerConfig::of_run(&flags.out)?;
         let accelerator = device::open(&flags.device)?;
         let device = accelerator.device.clone().autodiff();
