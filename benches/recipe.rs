@@ -12,11 +12,15 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use mimalloc::MiMalloc;
 use training_wheels::distill::{StepReport, SupervisedBatches, TokenizedDataset, Trainer};
 use training_wheels::prelude::*;
 use training_wheels::student::Student;
 use training_wheels::{DistillationConfig, Method};
 use wheels_embedded::TRANSLATION;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The number of times that the methods run in turn.
 const ROUNDS: usize = 3;

@@ -4,6 +4,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use env_logger::{Builder, Env};
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs an example with its flags and with logging on, and prints an error with its causes in one line.
 pub(crate) fn main<F: clap::Parser>(run: impl FnOnce(F) -> Result<(), Box<dyn Error>>) -> ExitCode {

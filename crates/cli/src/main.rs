@@ -14,8 +14,12 @@ mod settings;
 use std::process::ExitCode;
 
 use command_line::App;
+use mimalloc::MiMalloc;
 use run::interrupt;
 use screen::console;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let (command_line, invocation) = match settings::parse(std::env::args_os().collect()) {
