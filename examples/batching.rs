@@ -49,7 +49,7 @@ struct Flags {
     device: DeviceSpec,
     /// The format of the models' matrices in memory: f32, f16 or bf16.
     #[arg(long, default_value_t)]
-    dtype: FloatFormat,
+    dtype: WeightFormat,
 }
 
 /// When texts wait for help together, and when new ones begin.

@@ -54,7 +54,7 @@ struct Flags {
     prompt_tokens: u32,
     /// The format of the model's matrices in decoding: f32, f16 or bf16.
     #[arg(long, default_value_t)]
-    dtype: FloatFormat,
+    dtype: WeightFormat,
     /// The rank of adapters at the queries and values, whose training is measured beside that of all weights. 0 leaves
     /// this out.
     #[arg(long, default_value_t = 0)]
@@ -93,10 +93,10 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     if !flags.no_training {
         let load = || Pretrained::load(&flags.model, &device.clone().autodiff());
-        report("train", None, FloatFormat::F32, training_speed(flags, load()?)?);
+        report("train", None, WeightFormat::F32, training_speed(flags, load()?)?);
         if flags.lora_rank > 0 {
             let model = load()?.with_lora(&LoraConfig::new(flags.lora_rank))?;
-            report("train-lora", None, FloatFormat::F32, training_speed(flags, model)?);
+            report("train-lora", None, WeightFormat::F32, training_speed(flags, model)?);
         }
     }
     Ok(())
@@ -171,7 +171,7 @@ fn median<E>(repeats: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f
     Ok(times[times.len() / 2])
 }
 
-fn report(what: &str, batch: Option<u32>, dtype: FloatFormat, tokens_per_second: f64) {
+fn report(what: &str, batch: Option<u32>, dtype: WeightFormat, tokens_per_second: f64) {
     let line = serde_json::json!({
         "peer": "training-wheels", "what": what, "batch": batch, "dtype": dtype.as_str(),
         "tokens_per_second": tokens_per_second,

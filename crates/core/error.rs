@@ -126,11 +126,11 @@ pub enum Error {
          constrained"
     )]
     HeadsOnly,
-    /// A student with 16-bit weights cannot be trained.
+    /// A student with weights of 16 or 8 bits cannot be trained.
     #[error("the student's weights are in {format}, in which a model cannot be trained: open it in f32")]
     StudentFormat {
         /// The format of its matrices.
-        format: wheels_lm::FloatFormat,
+        format: wheels_lm::WeightFormat,
     },
     /// A distillation from a cache has no teacher to calibrate the student with.
     #[error("a calibration needs the teacher, but there is only a cache: call `train`, or `Distillation::new`")]

@@ -108,7 +108,7 @@ pub mod lm {
     pub use wheels_lm::{
         Activation, BartConfig, Context, FeedForward, FloatFormat, Hidden, LanguageModel, LlamaConfig, LmError,
         LoadOptions, LoraConfig, ModelSize, ModelSpec, ModelState, Positions, Pretrained, T5Config, TokenBatch,
-        TokenIds,
+        TokenIds, WeightFormat,
     };
 }
 

@@ -11,7 +11,7 @@ pub use crate::distill::objective::{ConstrainedPath, CrossEntropy, ForwardKl, Ge
 #[doc(no_inline)]
 pub use crate::eval::Evaluation;
 #[doc(no_inline)]
-pub use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained};
+pub use crate::lm::{FloatFormat, LanguageModel, LoraConfig, Pretrained, WeightFormat};
 #[cfg(all(feature = "remote", not(target_family = "wasm")))]
 #[doc(no_inline)]
 pub use crate::remote::{RemoteConfig, RemoteTeacher};

@@ -8,7 +8,7 @@ use wheels_distill::objective::Objective;
 use wheels_distill::{
     DistillError, FolderContent, MemoryPlan, PlannedModel, Rollouts, TeacherCache, TokenizedDataset, TrainerConfig,
 };
-use wheels_lm::{FloatFormat, LanguageModel, Pretrained};
+use wheels_lm::{LanguageModel, Pretrained, WeightFormat};
 use wheels_student::Student;
 
 use crate::host::default_workers;
@@ -48,7 +48,7 @@ impl Setup {
         teacher.limit(&mut config.rollout);
         warn_of_size(&student, teacher);
         let format = student.model.model.format();
-        if format != FloatFormat::F32 {
+        if format != WeightFormat::F32 {
             return Err(Error::StudentFormat { format });
         }
         let needs = objective.requirements();

@@ -32,18 +32,28 @@ fn main() {
     let device = Device::flex();
     for [outputs, inputs] in [[192, 192], [768, 192], [4097, 192], [576, 576], [1536, 576], [49_152, 576], [4864, 896]]
     {
-        for dtype in [DType::F32, DType::F16] {
-            let count = (SET / (outputs * inputs * dtype.size())).clamp(1, 200);
-            let weights: Vec<Tensor<2>> = (0..count)
-                .map(|_| Tensor::<2>::random([outputs, inputs], Distribution::Uniform(-0.1, 0.1), &device).cast(dtype))
-                .collect();
+        for (format, bytes) in [("f32", 4), ("f16", 2), ("int8", 1)] {
+            let count = (SET / (outputs * inputs * bytes)).clamp(1, 200);
+            let random = |_| {
+                let weight = Tensor::<2>::random([outputs, inputs], Distribution::Uniform(-0.1, 0.1), &device);
+                match format {
+                    "f32" => weight,
+                    "f16" => weight.cast(DType::F16),
+                    _ => wheels_cpu::int8(&weight).expect("tensors on the CPU"),
+                }
+            };
+            let weights: Vec<Tensor<2>> = (0..count).map(random).collect();
             for positions in [1, 4, 16, 32, 64, 255] {
                 let x = Tensor::<2>::random([positions, inputs], Distribution::Uniform(-1.0, 1.0), &device);
                 let burn = |weight: &Tensor<2>| {
-                    let x = x.clone().cast(dtype);
+                    // burn widens weights in int8 at every product.
+                    let (x, weight) = match format {
+                        "f16" => (x.clone().cast(DType::F16), weight.clone()),
+                        _ => (x.clone(), weight.clone().dequantize()),
+                    };
                     let y = match positions {
-                        2..=64 => weight.clone().matmul(x.transpose()).transpose(),
-                        _ => x.matmul(weight.clone().transpose()),
+                        2..=64 => weight.matmul(x.transpose()).transpose(),
+                        _ => x.matmul(weight.transpose()),
                     };
                     black_box(y.cast(DType::F32));
                 };
@@ -53,8 +63,7 @@ fn main() {
                 let [burn, ours] = [median(|| weights.iter().for_each(burn)), median(|| weights.iter().for_each(ours))]
                     .map(|seconds| seconds / count as f64 * 1e6);
                 println!(
-                    "{outputs:7} {inputs:7} {:>5} {positions:9}  {burn:8.1} us {ours:8.1} us  {:6.2}",
-                    dtype.name(),
+                    "{outputs:7} {inputs:7} {format:>5} {positions:9}  {burn:8.1} us {ours:8.1} us  {:6.2}",
                     burn / ours
                 );
             }

@@ -2,19 +2,21 @@
 
 use std::ops::Range;
 
-use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::ops::FloatTensorOps;
+use burn::backend::{BackendTypes, Flex};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 
 use crate::adamw::is_f32;
 use crate::gradient::{Primitive, with_backward};
+use crate::int8::{self, Blocks};
 use crate::parallel::in_parallel;
 use crate::product::TILE;
 use crate::rows::Rows;
+use crate::weight::Weights;
 
 /// From this number of positions on, burn's products in f32 are taken. With 512, those of this crate read a prompt 1.2 times as
 /// fast, although burn's are faster by themselves; why is not known...
@@ -25,8 +27,8 @@ const NARROW: usize = 256;
 /// are up to 1.2 times as fast.
 const MANY_TRAINED: usize = 256;
 
-/// `x W^T` with sums in f32, for weights in f32, f16 or bf16, `[outputs, inputs]`. The weights are read where they are. The
-/// result does not depend on the number of threads.
+/// `x W^T` with sums in f32, for weights in f32, f16, bf16 or [`int8`](crate::int8), `[outputs, inputs]`. The weights are read
+/// where they are. The result does not depend on the number of threads.
 ///
 /// With autodiff, burn computes the products of the backward pass, and those of many positions. Weights in 16 bits are widened
 /// for the backward pass.
@@ -73,35 +75,28 @@ pub fn linears<const N: usize>(x: &Tensor<2>, weights: [&Tensor<2>; N]) -> Optio
     let (mut total, mut nanos) = (0, 0.0);
     for weight in weights {
         let ([outputs, expected], format) = (weight.dims(), weight.dtype());
-        let known = matches!(format, DType::F32 | DType::F16 | DType::BF16);
         let fast = format != DType::F32 || positions < MANY || inputs <= NARROW;
-        if !known || !fast || inputs != expected || outputs == 0 {
+        if !fast || inputs != expected || outputs == 0 {
             return None;
         }
-        let tensor = weight.clone().try_into_primitive::<Flex>().ok()?;
-        let (start, _) = tensor.layout().contiguous_offsets()?;
-        matrices.push((tensor, start, total..total + outputs));
+        matrices.push((Stored::new(weight)?, total..total + outputs));
         total += outputs;
         // Reading weights takes 0.08 nanoseconds per byte, and multiplying them 0.012 per row, on a current core.
         nanos += (outputs * inputs) as f64 * (0.08 * format.size() as f64 + 0.012 * positions as f64);
     }
     let x = x.clone().try_into_primitive::<Flex>().ok()?;
     let rows = Rows::new(x.as_slice()?, inputs);
-    let sizes: Vec<usize> = matrices.iter().map(|(_, _, outputs)| outputs.len()).collect();
+    let sizes: Vec<usize> = matrices.iter().map(|(_, outputs)| outputs.len()).collect();
     let part = move |range: Range<usize>| {
         let mut products = Vec::with_capacity(N);
-        for (weight, start, outputs) in &matrices {
+        for (weight, outputs) in &matrices {
             let own = range.start.max(outputs.start)..range.end.min(outputs.end);
             if own.is_empty() {
                 products.push(vec![]);
                 continue;
             }
-            let own = start + (own.start - outputs.start) * inputs..start + (own.end - outputs.start) * inputs;
-            products.push(match weight.dtype() {
-                DType::F32 => rows.times::<f32>(&weight.storage()[own]),
-                DType::F16 => rows.times::<f16>(&weight.storage()[own]),
-                _ => rows.times::<bf16>(&weight.storage()[own]),
-            });
+            let own = (own.start - outputs.start) * inputs..(own.end - outputs.start) * inputs;
+            products.push(weight.product(&rows, own));
         }
         products
     };
@@ -111,6 +106,41 @@ pub fn linears<const N: usize>(x: &Tensor<2>, weights: [&Tensor<2>; N]) -> Optio
         let y = side_by_side(own.filter(|product| !product.is_empty()).collect(), positions);
         Tensor::from_data(TensorData::new(y, [positions, sizes[index]]), &device)
     }))
+}
+
+/// A matrix where it is stored.
+enum Stored {
+    /// With its first number.
+    Float(<Flex as BackendTypes>::FloatTensorPrimitive, usize),
+    Int8(<Flex as BackendTypes>::QuantizedTensorPrimitive),
+}
+
+impl Stored {
+    /// None for other formats and for a matrix that is not contiguous.
+    fn new(weight: &Tensor<2>) -> Option<Self> {
+        let (format, weight) = (weight.dtype(), weight.clone());
+        if matches!(format, DType::F32 | DType::F16 | DType::BF16) {
+            let weight = weight.try_into_primitive::<Flex>().ok()?;
+            let (start, _) = weight.layout().contiguous_offsets()?;
+            return Some(Self::Float(weight, start));
+        }
+        int8::stored(weight).map(Self::Int8)
+    }
+
+    /// The product of `rows` and the rows of the matrix that have the numbers in `range`.
+    fn product(&self, rows: &Rows, range: Range<usize>) -> Vec<f32> {
+        match self {
+            Self::Int8(weight) => rows.times(Blocks::of(weight).part(range)),
+            Self::Float(weight, start) => {
+                let range = start + range.start..start + range.end;
+                match weight.dtype() {
+                    DType::F32 => rows.times(&weight.storage::<f32>()[range]),
+                    DType::F16 => rows.times(&weight.storage::<f16>()[range]),
+                    _ => rows.times(&weight.storage::<bf16>()[range]),
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `x W^T` for weights `[outputs, inputs]`, over slices: sums in f32 for weights in f32, f16 or bf16.
+//! `x W^T` for weights `[outputs, inputs]` in place: sums in f32 for weights in f32, f16, bf16 or int8.
 //!
 //! burn's products of one row use one core, and those of a few rows copy the weights or sum halves in f16. Here up to
 //! [`FEW`](crate::rows::FEW) rows are multiplied as dot products along the inputs. More rows are packed into panels whose
@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::rows::{GROUP, Rows, panel_vectors};
 #[cfg(target_arch = "x86_64")]
 use crate::transpose::transposed;
-use crate::weight::{Avx512, Weight, avx512};
+use crate::weight::{Avx512, Weights, avx512};
 
 /// The outputs that are computed side by side for a panel.
 pub(crate) const TILE: usize = 8;
@@ -20,7 +20,7 @@ const BLOCK: usize = 1 << 17;
 
 impl Rows {
     /// `x W^T` for `weight` `[outputs, inputs]`; the result is `[rows, outputs]`.
-    pub(crate) fn times<W: Weight>(&self, weight: &[W]) -> Vec<f32> {
+    pub(crate) fn times(&self, weight: impl Weights) -> Vec<f32> {
         let Self { count, inputs, panels, ref packed } = *self;
         let mut y = vec![0.0; count * (weight.len() / inputs)];
         Arch::new().dispatch(Product { panels, inputs, x: packed, weight, y: &mut y });
@@ -35,12 +35,12 @@ struct Product<'a, W> {
     /// [`Rows::packed`].
     x: &'a [f32],
     /// `[outputs, inputs]`.
-    weight: &'a [W],
+    weight: W,
     /// `[rows, outputs]`.
     y: &'a mut [f32],
 }
 
-impl<W: Weight> WithSimd for Product<'_, W> {
+impl<W: Weights> WithSimd for Product<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -49,7 +49,7 @@ impl<W: Weight> WithSimd for Product<'_, W> {
     }
 }
 
-impl<W: Weight> Product<'_, W> {
+impl<W: Weights> Product<'_, W> {
     /// Rows that are not packed into panels.
     #[inline(always)]
     fn few<S: Simd>(self, simd: S) {
@@ -60,7 +60,10 @@ impl<W: Weight> Product<'_, W> {
         let quarter = outputs.div_ceil(4);
         for first in 0..quarter {
             let output: [usize; 4] = std::array::from_fn(|part| (part * quarter + first).min(outputs - 1));
-            let tile = output.map(|output| &weight[output * inputs..][..inputs]);
+            let tile = output.map(
+                #[inline(always)]
+                |output| weight.part(output * inputs..(output + 1) * inputs),
+            );
             for (x, y) in x.chunks(GROUP * inputs).zip(y.chunks_mut(GROUP * outputs)) {
                 match x.len() / inputs {
                     1 => group::<S, W, 1>(simd, x, tile, y, output, &mut scratch, avx512),
@@ -81,8 +84,9 @@ impl<W: Weight> Product<'_, W> {
         let panels = (BLOCK / (width * inputs)).max(1);
         let (mut scratch, avx512) = (vec![], avx512());
         for (x, y) in x.chunks(panels * width * inputs).zip(y.chunks_mut(panels * width * outputs)) {
-            for (weight, first) in weight.chunks(TILE * inputs).zip((0..).step_by(TILE)) {
-                let weight = tile(W::widen(weight, &mut scratch, avx512), inputs);
+            for first in (0..outputs).step_by(TILE) {
+                let part = weight.part(first * inputs..outputs.min(first + TILE) * inputs);
+                let weight = tile(part.widen(&mut scratch, avx512), inputs);
                 for (panel, y) in x.chunks(width * inputs).zip(y.chunks_mut(width * outputs)) {
                     let panel = S::as_simd_f32s(panel).0;
                     if panel.len() == 2 * inputs {
@@ -98,7 +102,7 @@ impl<W: Weight> Product<'_, W> {
 
 /// The weights of `T` outputs. If there are fewer, the last one is repeated.
 #[inline(always)]
-fn tile<W, const T: usize>(weight: &[W], inputs: usize) -> [&[W]; T] {
+fn tile<const T: usize>(weight: &[f32], inputs: usize) -> [&[f32]; T] {
     let last = weight.len() / inputs - 1;
     std::array::from_fn(|output| &weight[output.min(last) * inputs..][..inputs])
 }
@@ -107,10 +111,10 @@ fn tile<W, const T: usize>(weight: &[W], inputs: usize) -> [&[W]; T] {
 
 /// Four outputs for the `R` rows of a group, which are written into `y`, `[R, outputs]`.
 #[inline(always)]
-fn group<S: Simd, W: Weight, const R: usize>(
+fn group<S: Simd, W: Weights, const R: usize>(
     simd: S,
     x: &[f32],
-    weight: [&[W]; 4],
+    weight: [W; 4],
     y: &mut [f32],
     output: [usize; 4],
     scratch: &mut Vec<f32>,
@@ -119,45 +123,14 @@ fn group<S: Simd, W: Weight, const R: usize>(
     let (inputs, outputs) = (x.len() / R, y.len() / R);
     let whole = inputs - inputs % S::F32_LANES;
     let (x, rest) = x.split_at(R * whole);
-    let sums = dots(simd, S::as_simd_f32s(x).0.as_chunks::<R>().0, weight, avx512);
+    let sums = W::dots(simd, S::as_simd_f32s(x).0.as_chunks::<R>().0, weight, avx512);
     for part in 0..4 {
-        let weight = W::widen(&weight[part][whole..], scratch, avx512);
+        let weight = weight[part].part(whole..inputs).widen(scratch, avx512);
         for row in 0..R {
             let rest = rest[row * weight.len()..].iter().zip(weight);
             y[row * outputs + output[part]] = rest.fold(sums[part][row], |sum, (x, weight)| sum + x * weight);
         }
     }
-}
-
-/// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
-///
-/// Weights are widened in registers: a copy of them would let the memory wait during the multiplications.
-#[inline(always)]
-fn dots<S: Simd, W: Weight, const R: usize>(
-    simd: S,
-    x: &[[S::f32s; R]],
-    weight: [&[W]; 4],
-    avx512: Option<Avx512>,
-) -> [[f32; R]; 4] {
-    let [a, b, c, d] = weight.map(|weight| weight.chunks_exact(S::F32_LANES));
-    let mut sums = [[simd.splat_f32s(0.0); R]; 4];
-    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
-        let (a, b) = (W::vector(simd, a, avx512), W::vector(simd, b, avx512));
-        let (c, d) = (W::vector(simd, c, avx512), W::vector(simd, d, avx512));
-        for row in 0..R {
-            sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
-            sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
-            sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
-            sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
-        }
-    }
-    let mut dots = [[0.0; R]; 4];
-    for output in 0..4 {
-        for row in 0..R {
-            dots[output][row] = simd.reduce_sum_f32s(sums[output][row]);
-        }
-    }
-    dots
 }
 
 /// The outputs for the rows of a panel of `V` vectors.
@@ -220,6 +193,7 @@ mod tests {
 
     use super::*;
     use crate::rows::{FEW, Pack};
+    use crate::weight::Weight;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed | 1;

@@ -1,5 +1,7 @@
 //! Number formats of weights, and how they are widened to f32.
 
+use std::ops::Range;
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::Simd;
@@ -18,6 +20,84 @@ pub(crate) fn avx512() -> Option<Avx512> {
     return Avx512::try_new();
     #[cfg(not(target_arch = "x86_64"))]
     None
+}
+
+/// Weights in place, in one of the number formats. A matrix lies row after row.
+pub(crate) trait Weights: Copy + Send + Sync {
+    /// The number of weights.
+    fn len(self) -> usize;
+
+    /// Some of the weights.
+    fn part(self, range: Range<usize>) -> Self;
+
+    /// The weights in f32: these themselves, or copied into `scratch`.
+    fn widen<'a>(self, scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32]
+    where
+        Self: 'a;
+
+    /// The dot products of whole vectors of `R` rows with four outputs, `[4, R]`.
+    ///
+    /// Weights are widened in registers: a copy of them would let the memory wait during the multiplications.
+    fn dots<S: Simd, const R: usize>(
+        simd: S,
+        x: &[[S::f32s; R]],
+        weight: [Self; 4],
+        avx512: Option<Avx512>,
+    ) -> [[f32; R]; 4];
+}
+
+impl<W: Weight> Weights for &[W] {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn part(self, range: Range<usize>) -> Self {
+        &self[range]
+    }
+
+    #[inline(always)]
+    fn widen<'a>(self, scratch: &'a mut Vec<f32>, avx512: Option<Avx512>) -> &'a [f32]
+    where
+        Self: 'a,
+    {
+        W::widen(self, scratch, avx512)
+    }
+
+    #[inline(always)]
+    fn dots<S: Simd, const R: usize>(
+        simd: S,
+        x: &[[S::f32s; R]],
+        weight: [Self; 4],
+        avx512: Option<Avx512>,
+    ) -> [[f32; R]; 4] {
+        let [a, b, c, d] = weight.map(|weight| weight.chunks_exact(S::F32_LANES));
+        let mut sums = [[simd.splat_f32s(0.0); R]; 4];
+        for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+            let (a, b) = (W::vector(simd, a, avx512), W::vector(simd, b, avx512));
+            let (c, d) = (W::vector(simd, c, avx512), W::vector(simd, d, avx512));
+            for row in 0..R {
+                sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
+                sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
+                sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
+                sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
+            }
+        }
+        reduced(simd, sums)
+    }
+}
+
+/// The sum of the lanes of each vector.
+#[inline(always)]
+pub(crate) fn reduced<S: Simd, const R: usize>(simd: S, sums: [[S::f32s; R]; 4]) -> [[f32; R]; 4] {
+    let mut dots = [[0.0; R]; 4];
+    for output in 0..4 {
+        for row in 0..R {
+            dots[output][row] = simd.reduce_sum_f32s(sums[output][row]);
+        }
+    }
+    dots
 }
 
 /// A number format of weights.

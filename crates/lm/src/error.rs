@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::FloatFormat;
+use crate::WeightFormat;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -111,17 +111,17 @@ pub enum LmError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The text is not the name of a float format.
-    #[error("{text:?} is not a float format; accepted names are f32, f16 and bf16")]
+    /// The text is not the name of a format of weights.
+    #[error("{text:?} is not a format of weights; accepted names are f32, f16, bf16, int8")]
     ParseFormat {
         /// The text.
         text: String,
     },
     /// The device does not compute in the format.
-    #[error("this device does not compute in {format}; choose f32 or another 16-bit format")]
+    #[error("this device does not compute in {format}; choose f32 or another 16-bit format (int8 is for CPUs)")]
     Format {
         /// The format.
-        format: FloatFormat,
+        format: WeightFormat,
     },
     /// A weight is too large for half precision.
     #[error("{origin}: {tensor} has numbers that are too large for 16-bit floats (f16); open the model in f32")]

@@ -87,7 +87,7 @@ pub use family::t5_config::T5Config;
 pub use family::tabular::{TabularLm, TabularLmConfig};
 pub use footprint::Footprint;
 pub use hidden::{Hidden, Positions};
-pub use load_options::{FloatFormat, LoadOptions};
+pub use load_options::{FloatFormat, LoadOptions, WeightFormat};
 pub use lora::LoraConfig;
 pub use model::{LanguageModel, LmOutput, ModelSpec};
 pub use nn::{Activation, FeedForward};

@@ -12,7 +12,7 @@ use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::weights::{self, Tensors};
 use crate::{
     Bart, Context, FloatFormat, Hidden, LanguageModel, Llama, LmError, LoadOptions, LoraConfig, ModelSize, ModelSpec,
-    Positions, T5, TokenBatch,
+    Positions, T5, TokenBatch, WeightFormat,
 };
 
 /// The files of a model in memory, such as those that a program embeds.
@@ -134,8 +134,8 @@ impl Pretrained {
     }
 
     /// The format of the matrices in memory.
-    pub fn format(&self) -> FloatFormat {
-        let mut found = Found(FloatFormat::default());
+    pub fn format(&self) -> WeightFormat {
+        let mut found = Found(WeightFormat::default());
         self.visit(&mut found);
         found.0
     }
@@ -234,14 +234,15 @@ impl Pretrained {
     }
 }
 
-/// The 16-bit format of a module's parameters, if some have one.
-struct Found(FloatFormat);
+/// The format of a module's parameters: that of the fewest bits.
+struct Found(WeightFormat);
 
 impl ModuleVisitor for Found {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         match param.base().dtype() {
-            DType::F16 => self.0 = FloatFormat::F16,
-            DType::BF16 => self.0 = FloatFormat::BF16,
+            DType::F16 if self.0 != WeightFormat::Int8 => self.0 = WeightFormat::F16,
+            DType::BF16 => self.0 = WeightFormat::BF16,
+            DType::QFloat(_) => self.0 = WeightFormat::Int8,
             _ => {}
         }
     }

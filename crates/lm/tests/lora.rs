@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde_json::Value;
-use wheels_lm::{FloatFormat, LanguageModel, LmError, LoraConfig, Pretrained};
+use wheels_lm::{FloatFormat, LanguageModel, LmError, LoraConfig, Pretrained, WeightFormat};
 
 use support::{Row, TOLERANCE, folder, forward, values, worst};
 
@@ -300,15 +300,16 @@ fn a_smaller_model_has_merged_weights() {
     Pretrained::load(scratch.path(), &Device::flex()).unwrap();
 }
 
-/// Adapters stay in f32 beside 16-bit weights, and merged weights are in f32.
+/// Adapters stay in f32 beside weights in fewer bits, and merged weights are in f32.
 #[test]
-fn adapters_fit_a_base_model_in_half_precision() {
-    for name in NAMES {
-        let base = Pretrained::load(folder(name), (&Device::flex(), FloatFormat::BF16)).unwrap();
+fn adapters_fit_a_base_model_in_other_formats() {
+    let half = NAMES.into_iter().map(|name| (name, WeightFormat::BF16));
+    for (name, format) in half.chain([("llama2", WeightFormat::Int8)]) {
+        let base = Pretrained::load(folder(name), (&Device::flex(), format)).unwrap();
         let model = base.with_adapter_in(adapter_folder(name)).unwrap();
-        assert_eq!(model.format(), FloatFormat::BF16);
+        assert_eq!(model.format(), format);
         let merged = model.clone().merged();
-        assert_eq!(merged.format(), FloatFormat::F32);
+        assert_eq!(merged.format(), WeightFormat::F32);
         for row in rows(name) {
             let (apart, merged) = (values(forward(&model, &row, 1, 4)), values(forward(&merged, &row, 1, 4)));
             assert!(worst(&apart, &merged) <= 1e-4, "{name}: {}", worst(&apart, &merged));

@@ -53,7 +53,7 @@ impl Call {
             x.extend_from_slice(self.queries.at([row, head, t], d_head));
         }
         let slots = self.visible_slots(row, head, queries.clone());
-        let mut weights = Rows::new(&x, d_head).times::<f32>(&self.keys.lines(cache_head, slots, d_head));
+        let mut weights = Rows::new(&x, d_head).times(&*self.keys.lines(cache_head, slots, d_head));
         if let Some(bias) = &self.bias {
             for (t, weights) in queries.zip(weights.chunks_exact_mut(slots)) {
                 for (weight, bias) in weights.iter_mut().zip(bias.at([row, head, t], slots)) {
@@ -63,7 +63,7 @@ impl Call {
             }
         }
         let sums = Arch::new().dispatch(Exponentials { scores: &mut weights, slots });
-        let values = Rows::transposed(&self.values.lines(cache_head, slots, d_head), d_head).times(&weights);
+        let values = Rows::transposed(&self.values.lines(cache_head, slots, d_head), d_head).times(weights.as_slice());
         let mut found = Vec::with_capacity(count * d_head);
         for (query, sum) in sums.into_iter().enumerate() {
             found.extend(values[query..].iter().step_by(count).map(|value| value / sum));

@@ -10,7 +10,7 @@ use rand::RngExt;
 use serde::Deserialize;
 use serde_json::json;
 use training_wheels::device::{self, Accelerator, Adapter, Capabilities, DeviceSpec, DriverPanic, PlatformName};
-use training_wheels::lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch};
+use training_wheels::lm::{LanguageModel, Pretrained, TokenBatch, WeightFormat};
 use training_wheels::prelude::Seed;
 use training_wheels::report;
 use wheels_lm::Checkpoint;
@@ -35,7 +35,7 @@ pub(crate) struct Flags {
     device: Option<DeviceSpec>,
     /// The format of the model's matrices: f32, f16 or bf16.
     #[arg(long, default_value_t)]
-    dtype: FloatFormat,
+    dtype: WeightFormat,
     /// The seconds after which the test of an adapter counts as failed. A GPU must first compile its kernels.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -108,7 +108,7 @@ fn print_row(output: Output, [device, kind, api, memory, buffer, verdict, detail
 }
 
 /// Opens and tests an adapter on a thread of its own. If the driver does not return in time, the thread is left behind.
-fn test_adapter(adapter: &Adapter, dtype: FloatFormat, limit: Duration) -> TestResult {
+fn test_adapter(adapter: &Adapter, dtype: WeightFormat, limit: Duration) -> TestResult {
     let (sender, receiver) = channel();
     let spec = adapter.spec;
     let thread = std::thread::spawn(move || {
@@ -128,7 +128,7 @@ fn test_adapter(adapter: &Adapter, dtype: FloatFormat, limit: Duration) -> TestR
     })
 }
 
-fn open_and_test(spec: &DeviceSpec, dtype: FloatFormat) -> Result<(Accelerator, f64), Box<dyn Error>> {
+fn open_and_test(spec: &DeviceSpec, dtype: WeightFormat) -> Result<(Accelerator, f64), Box<dyn Error>> {
     let accelerator = device::open(spec)?;
     check_products(&accelerator.device)?;
     let error = self_test((&accelerator.device, dtype))?;
@@ -155,7 +155,7 @@ struct Golden {
 
 /// Reads three prompts of different lengths and their continuations token by token, as decoding does. Returns the
 /// largest difference between a logit and its golden value.
-fn self_test(options: (&Device, FloatFormat)) -> Result<f64, Box<dyn Error>> {
+fn self_test(options: (&Device, WeightFormat)) -> Result<f64, Box<dyn Error>> {
     let golden: Golden = serde_json::from_str(GOLDEN)?;
     let model = Pretrained::from_checkpoint(MODEL, options)?;
     let lengths = golden.attention_mask.iter().map(|mask| mask.iter().sum::<usize>());
@@ -217,12 +217,13 @@ fn check_products(device: &Device) -> Result<(), Box<dyn Error>> {
 
 /// The largest error of a logit that rounding explains, for logits of up to 9. The measured errors are 2e-5 in f32,
 /// 7e-2 in f16 and 4e-1 in bf16. A kernel that computes something else has an error of about 10.
-fn tolerance(platform: PlatformName, dtype: FloatFormat) -> f64 {
+fn tolerance(platform: PlatformName, dtype: WeightFormat) -> f64 {
     match dtype {
         // Tensor cores multiply in TF32, whose fraction has as many bits as that of f16.
-        FloatFormat::F32 if platform == PlatformName::Cuda => 0.2,
-        FloatFormat::F32 => 1e-4,
-        FloatFormat::F16 => 0.2,
-        FloatFormat::BF16 => 1.6,
+        WeightFormat::F32 if platform == PlatformName::Cuda => 0.2,
+        WeightFormat::F32 => 1e-4,
+        WeightFormat::F16 => 0.2,
+        WeightFormat::BF16 => 1.6,
+        WeightFormat::Int8 => 1.6,
     }
 }

@@ -107,9 +107,9 @@ pub(crate) struct Flags {
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto", help_heading = "Hardware")]
     device: DeviceSpec,
-    /// The format of the teacher's matrices in memory: f32, or with half the memory f16 or bf16.
+    /// The format of the teacher's matrices in memory: f32, with half the memory f16 or bf16, or on CPUs int8.
     #[arg(long, value_name = "FORMAT", default_value_t, help_heading = "Hardware")]
-    teacher_dtype: FloatFormat,
+    teacher_dtype: WeightFormat,
 }
 
 /// What a run starts from.
@@ -224,7 +224,7 @@ impl Start {
                 None => TextModel::from_files("the embedded model", files, options)?,
             })
         };
-        let student = open(&flags.student, TRANSLATION.student, FloatFormat::F32)?.with_help_token("teacher")?;
+        let student = open(&flags.student, TRANSLATION.student, WeightFormat::F32)?.with_help_token("teacher")?;
         let has_teacher = flags.teacher.is_some() || flags.teacher_cache.is_none();
         let teacher =
             has_teacher.then(|| open(&flags.teacher, TRANSLATION.teacher, flags.teacher_dtype)).transpose()?;

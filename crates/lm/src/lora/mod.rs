@@ -42,13 +42,14 @@ use crate::family::{bart, llama, t5};
 use crate::weights::{self, Tensors, float_dtype};
 use crate::{FloatFormat, LmError, Pretrained};
 
-/// Converts 16-bit parameters to the float type of the device.
+/// Converts parameters of fewer bits to the float type of the device.
 struct Widen;
 
 impl ModuleMapper for Widen {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|tensor| {
             let dtype = float_dtype(&tensor.device());
+            let tensor = tensor.dequantize();
             if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
         })
     }

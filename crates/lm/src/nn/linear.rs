@@ -1,7 +1,7 @@
 //! Linear layers and embedding tables, with weights laid out as in Hugging Face's files.
 
 use burn::module::{Initializer, LoraAdapter, Module, Param};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::Dropout;
 use crate::weights::float_dtype;
@@ -92,6 +92,9 @@ pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         return y;
     }
     let dtype = x.dtype();
+    if matches!(weight.dtype(), DType::QFloat(_)) {
+        return product(x, weight.dequantize());
+    }
     if dtype != weight.dtype() {
         return product(x.cast(weight.dtype()), weight).cast(dtype);
     }

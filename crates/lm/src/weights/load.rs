@@ -6,12 +6,13 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{ModulePath, Names, Tensors};
-use crate::{FloatFormat, LmError};
+use crate::load_options::int8;
+use crate::{LmError, WeightFormat};
 
 /// Loads every parameter of `module`, tensor by tensor, from the file to the device of the parameter.
 ///
 /// The matrices of linear layers and embedding tables are stored in `format`, except those of T5's `wo`, whose inputs can
-/// exceed the range of f16.
+/// exceed the range of f16. In int8 are the linear layers but the output head, whose rows can grow.
 ///
 /// All names, shapes and number formats are checked before anything is allocated. A tensor that is not used is reported
 /// in the log, except those that `is_copy` accepts.
@@ -24,7 +25,7 @@ pub(crate) fn load<M: Module>(
     tensors: &Tensors<'_>,
     names: Names,
     is_copy: fn(&str) -> bool,
-    format: FloatFormat,
+    format: WeightFormat,
 ) -> Result<M, LmError> {
     let used = used(&module, tensors, names)?;
     let unused = unused_names(&used, tensors, is_copy);
@@ -99,7 +100,7 @@ impl ModuleVisitor for Check<'_> {
 struct Loader<'a> {
     tensors: &'a Tensors<'a>,
     used: &'a HashMap<String, String>,
-    format: FloatFormat,
+    format: WeightFormat,
     path: ModulePath,
     error: Option<LmError>,
 }
@@ -115,10 +116,19 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Self { tensors, used, format, path, error } = self;
-        let is_matrix = D == 2 && (path.is_in("Linear") || path.is_in("Embedding"));
-        let is_wide = *format == FloatFormat::F32 || !is_matrix || path.contains("wo");
-        let dtype = if is_wide { float_dtype(&param.lazy_device()) } else { (*format).into() };
-        fill(param, dtype, error, || tensors.read(&used[&path.text()], dtype))
+        let device = param.lazy_device();
+        let is_layer = D == 2 && path.is_in("Linear");
+        let is_table = D == 2 && path.is_in("Embedding");
+        let mut read = |param, dtype| fill(param, dtype, error, || tensors.read(&used[&path.text()], dtype));
+        let mut param = param;
+        if *format == WeightFormat::Int8 && is_layer && !path.contains("lm_head") {
+            param = read(param, float_dtype(&device));
+            if let Some(weight) = int8(&param.val()) {
+                return param.map(|_| weight);
+            }
+        }
+        let is_wide = *format == WeightFormat::F32 || !(is_layer || is_table) || path.contains("wo");
+        read(param, if is_wide { float_dtype(&device) } else { format.floats().into() })
     }
 }
 

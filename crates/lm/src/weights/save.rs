@@ -126,7 +126,7 @@ impl ModuleVisitor for Collect<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(name) = (self.name)(&self.path.text()) else { return };
-        let tensor = param.val();
+        let tensor = param.val().dequantize();
         let shape = tensor.dims().to_vec();
         let weight = Weight { read: Box::new(move || tensor.to_data()), shape, format: self.format };
         self.tensors.push((name, weight));

@@ -72,9 +72,9 @@ pub(crate) struct Flags {
     /// Devices to compare: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ... The figures show the first one.
     #[arg(long, action = Set, value_delimiter = ',', default_value = "auto")]
     pub(crate) devices: Vec<DeviceSpec>,
-    /// The format of the models' matrices in memory: f32, or with half the memory f16 or bf16.
+    /// The format of the models' matrices in memory: f32, with half the memory f16 or bf16, or on CPUs int8.
     #[arg(long, default_value_t)]
-    pub(crate) dtype: FloatFormat,
+    pub(crate) dtype: WeightFormat,
     /// The score in the figures and in the comparisons of the printed table. BLEU for translation and ROUGE-L for summaries if absent.
     #[arg(long, value_enum)]
     pub(crate) metric: Option<Metric>,

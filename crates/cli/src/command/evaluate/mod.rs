@@ -129,7 +129,7 @@ impl<'a> Job<'a> {
             seed: flags.seed,
             stated_budget: flags.stated_budget,
             wording: flags.wording,
-            dtype: (flags.dtype != FloatFormat::F32).then(|| flags.dtype.to_string()),
+            dtype: (flags.dtype != WeightFormat::F32).then(|| flags.dtype.to_string()),
         };
         Ok(Self { flags, folders, data, valid, settings, plan, out: flags.folder() })
     }

@@ -1,12 +1,12 @@
-//! Models whose matrices are in half precision.
+//! Models whose matrices are in half precision or in int8.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use wheels_lm::{FloatFormat, LanguageModel, Pretrained, TokenBatch, first_overflow};
+use wheels_lm::{FloatFormat, LanguageModel, LmError, Pretrained, TokenBatch, WeightFormat, first_overflow};
 
 /// The bytes of a model's parameters.
 #[derive(Default)]
@@ -26,6 +26,10 @@ impl ModuleVisitor for Bytes {
     }
 }
 
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families").join(name)
+}
+
 /// The logits after a prompt, read at once and with a cache.
 fn logits(model: &Pretrained) -> [Vec<f32>; 2] {
     let prompts = TokenBatch::new(&[vec![5, 9, 12, 7, 3], vec![8, 6, 4]], model.spec().pad);
@@ -40,9 +44,8 @@ fn logits(model: &Pretrained) -> [Vec<f32>; 2] {
 
 #[test]
 fn matrices_in_half_precision_take_half_the_memory_and_change_logits_by_rounding_only() {
-    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families");
     let mut compared = 0;
-    for entry in fs::read_dir(families).unwrap() {
+    for entry in fs::read_dir(folder("")).unwrap() {
         let folder = entry.unwrap().path();
         if !folder.join("config.json").exists() {
             continue;
@@ -96,25 +99,53 @@ fn the_matrices_that_need_the_range_of_single_precision_keep_it() {
     assert!(of_wo.1 >= 2, "an encoder and a decoder have one each");
 }
 
-/// The logits of a model in f16 and bf16 equal those of a model in f32 with the same, rounded weights, because the CPU
+/// The logits of a model in another format equal those of a model in f32 with the same, rounded weights, because the CPU
 /// widens the weights and sums in f32.
 #[test]
-fn sixteen_bit_weights_are_widened_and_nothing_else_is_rounded() {
-    for name in ["smollm2", "t5-v1.0", "bart"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families").join(name);
+fn weights_are_widened_and_nothing_else_is_rounded() {
+    let int8 = ["llama2", "llama3", "llama-bias", "qwen2-window", "t5-v1.1"].map(|name| (name, WeightFormat::Int8));
+    let floats = ["smollm2", "t5-v1.0", "bart"];
+    let half = floats.into_iter().flat_map(|name| [(name, WeightFormat::F16), (name, WeightFormat::BF16)]);
+    for (name, format) in half.chain(int8) {
+        let folder = folder(name);
         let device = Device::flex();
-        for format in [FloatFormat::F16, FloatFormat::BF16] {
-            let half = Pretrained::load(&folder, (&device, format)).unwrap();
-            assert_eq!(half.format(), format);
-            let scratch = tempfile::tempdir().unwrap();
-            half.save(scratch.path(), FloatFormat::F32).unwrap();
-            let rounded = Pretrained::load(scratch.path(), &device).unwrap();
-            assert_eq!(rounded.format(), FloatFormat::F32);
-            for (half, rounded) in logits(&half).iter().flatten().zip(logits(&rounded).iter().flatten()) {
-                assert!((half - rounded).abs() <= 1e-5 * rounded.abs().max(1.0), "{name}, {format}: {half}, {rounded}");
-            }
+        let small = Pretrained::load(&folder, (&device, format)).unwrap();
+        assert_eq!(small.format(), format);
+        let scratch = tempfile::tempdir().unwrap();
+        small.save(scratch.path(), FloatFormat::F32).unwrap();
+        let rounded = Pretrained::load(scratch.path(), &device).unwrap();
+        assert_eq!(rounded.format(), WeightFormat::F32);
+        for (small, rounded) in logits(&small).iter().flatten().zip(logits(&rounded).iter().flatten()) {
+            assert!((small - rounded).abs() <= 1e-5 * rounded.abs().max(1.0), "{name}, {format}: {small}, {rounded}");
         }
     }
+}
+
+#[test]
+fn int8_changes_logits_by_rounding_only() {
+    for name in ["llama2", "llama3", "llama-bias", "qwen2-window", "t5-v1.1"] {
+        let [single, int8] = [WeightFormat::F32, WeightFormat::Int8]
+            .map(|format| logits(&Pretrained::load(folder(name), (&Device::flex(), format)).unwrap()).concat());
+        let scale = single.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
+        let difference = single.iter().zip(&int8).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+        // A weight is off by up to 1/254 of the largest of its block.
+        assert!(difference > 0.0 && difference < 0.03 * scale, "{name}: {difference} of {scale}");
+    }
+}
+
+#[test]
+fn int8_needs_a_cpu_without_autodiff() {
+    let error = Pretrained::load(folder("llama2"), (&Device::flex().autodiff(), WeightFormat::Int8)).unwrap_err();
+    assert!(matches!(error, LmError::Format { format: WeightFormat::Int8 }), "{error}");
+}
+
+/// The widths of this model are not multiples of 32.
+#[test]
+fn matrices_that_do_not_fit_int8_are_in_half_precision() {
+    let model = Pretrained::load(folder("smollm2"), (&Device::flex(), WeightFormat::Int8)).unwrap();
+    let half = Pretrained::load(folder("smollm2"), (&Device::flex(), WeightFormat::F16)).unwrap();
+    assert_eq!(model.format(), WeightFormat::F16);
+    assert_eq!(logits(&model), logits(&half));
 }
 
 /// A layer whose output is too large is named, as it is in the files.
@@ -140,8 +171,7 @@ fn the_first_layer_that_overflows_is_named() {
         ("bart", "decoder.layers.1.fc2", "model.decoder.layers.1"),
     ];
     for (name, path, layer) in cases {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/golden/families").join(name);
-        let model = Pretrained::load(folder, &Device::flex()).unwrap();
+        let model = Pretrained::load(folder(name), &Device::flex()).unwrap();
         assert_eq!(first_overflow(&model, &[5, 9, 7], &[11, 2]), None, "{name}");
         let large = model.map(&mut Large(path, vec![]));
         assert_eq!(first_overflow(&large, &[5, 9, 7], &[11, 2]).as_deref(), Some(layer), "{name}");
