@@ -6,11 +6,12 @@ use burn::backend::{BackendTensor, BackendTypes, DispatchKindConversion, Dispatc
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{DType, Tensor};
 use pulp::Simd;
+use pulp::bytemuck::cast_slice_mut;
 
 use crate::weight::{Avx512, Weights, reduced};
 
 /// The weights that share a factor, side by side along the inputs.
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 
 type Quantized = <Flex as BackendTypes>::QuantizedTensorPrimitive;
 
@@ -20,9 +21,9 @@ fn scheme() -> QuantScheme {
 }
 
 /// A matrix `[outputs, inputs]` in int8 for [`linear`](crate::linear): integers from -127 to 127, and for each
-/// 32 of them along the inputs a factor in f32, with which the largest of them is exact.
+/// 64 of them along the inputs a factor in f32, with which the largest of them is exact.
 ///
-/// None on another device, with autodiff, or if the inputs are not a multiple of 32.
+/// None on another device, with autodiff, or if the inputs are not a multiple of 64.
 pub fn int8<const D: usize>(weight: &Tensor<D>) -> Option<Tensor<D>> {
     let fits = weight.dims()[D - 1].is_multiple_of(BLOCK) && weight.dtype() == DType::F32;
     let is_here = weight.clone().try_into_primitive::<Flex>().is_ok();
@@ -94,20 +95,17 @@ impl Weights for Blocks<'_> {
         let [a, b, c, d] = weight.map(Self::blocks);
         let mut sums = [[simd.splat_f32s(0.0); R]; 4];
         for ((((x, a), b), c), d) in x.chunks_exact(BLOCK / S::F32_LANES).zip(a).zip(b).zip(c).zip(d) {
-            let mut wide = [[0.0; BLOCK]; 4];
-            for (wide, (values, scale)) in wide.iter_mut().zip([a, b, c, d]) {
-                widen(values, *scale, wide, avx512);
-            }
-            let [a, b, c, d] = [0, 1, 2, 3].map(
-                #[inline(always)]
-                |part| S::as_simd_f32s(&wide[part]).0,
-            );
+            let (a_scale, b_scale, c_scale, d_scale) = (*a.1, *b.1, *c.1, *d.1);
+            let (a, b) = (a.0.chunks_exact(S::F32_LANES), b.0.chunks_exact(S::F32_LANES));
+            let (c, d) = (c.0.chunks_exact(S::F32_LANES), d.0.chunks_exact(S::F32_LANES));
             for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+                let (a, b) = (vector(simd, a, a_scale, avx512), vector(simd, b, b_scale, avx512));
+                let (c, d) = (vector(simd, c, c_scale, avx512), vector(simd, d, d_scale, avx512));
                 for row in 0..R {
-                    sums[0][row] = simd.mul_add_f32s(x[row], *a, sums[0][row]);
-                    sums[1][row] = simd.mul_add_f32s(x[row], *b, sums[1][row]);
-                    sums[2][row] = simd.mul_add_f32s(x[row], *c, sums[2][row]);
-                    sums[3][row] = simd.mul_add_f32s(x[row], *d, sums[3][row]);
+                    sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
+                    sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
+                    sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
+                    sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
                 }
             }
         }
@@ -115,18 +113,29 @@ impl Weights for Blocks<'_> {
     }
 }
 
-/// The weights of a block in f32.
+/// As many weights as a vector holds, in f32.
 #[inline(always)]
-fn widen(values: &[i8; BLOCK], scale: f32, wide: &mut [f32; BLOCK], avx512: Option<Avx512>) {
+fn vector<S: Simd>(simd: S, values: &[i8], scale: f32, avx512: Option<Avx512>) -> S::f32s {
+    let mut wide = [simd.splat_f32s(0.0)];
+    widen(values, scale, cast_slice_mut(&mut wide), avx512);
+    wide[0]
+}
+
+/// Weights of one block in f32.
+#[inline(always)]
+fn widen(values: &[i8], scale: f32, wide: &mut [f32], avx512: Option<Avx512>) {
+    let (mut values, mut wide) = (values, wide);
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = avx512 {
         let scale = simd.splat_f32x16(scale);
-        for (values, wide) in values.as_chunks::<16>().0.iter().zip(wide.as_chunks_mut::<16>().0) {
+        let (vectors, rest) = values.as_chunks::<16>();
+        let (wide_vectors, wide_rest) = wide.as_chunks_mut::<16>();
+        for (values, wide) in vectors.iter().zip(wide_vectors) {
             let integers = simd.avx512f._mm512_cvtepi8_epi32(pulp::cast(*values));
             let floats = pulp::cast(simd.avx512f._mm512_cvtepi32_ps(integers));
             *wide = pulp::cast(simd.mul_f32x16(floats, scale));
         }
-        return;
+        (values, wide) = (rest, wide_rest);
     }
     let _ = avx512;
     for (value, wide) in values.iter().zip(wide) {
@@ -147,9 +156,9 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_rounded_weights() {
-        let (a, b) = (int8(&random([1003, 64])).expect("a CPU"), int8(&random([5, 64])).expect("a CPU"));
+        let (a, b) = (int8(&random([1003, 128])).expect("a CPU"), int8(&random([5, 128])).expect("a CPU"));
         for positions in [1, 2, 3, 4, 7, 13, 40] {
-            let x = random([positions, 64]);
+            let x = random([positions, 128]);
             let found = linears(&x, [&a, &b]).expect("a CPU");
             for (weight, found) in [&a, &b].into_iter().zip(found) {
                 let expected = x.clone().matmul(weight.clone().dequantize().transpose());
@@ -161,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_off_by_at_most_half_a_step_of_its_block() {
-        let weight = random([8, 96]);
+        let weight = random([8, 192]);
         let steps = weight.clone().abs().reshape([24, BLOCK]).max_dim(1) / 127.0;
         let error = (int8(&weight).expect("a CPU").dequantize() - weight).abs().reshape([24, BLOCK]).max_dim(1);
         assert!((error / steps).max().into_scalar::<f32>() < 0.501);
@@ -169,27 +178,26 @@ mod tests {
 
     #[test]
     fn a_block_of_zeros_stays_zero() {
-        let weight = int8(&Tensor::zeros([2, 32], &Device::flex())).expect("a CPU");
-        let y = linear(&random([1, 32]), &weight).expect("a CPU");
+        let weight = int8(&Tensor::zeros([2, 64], &Device::flex())).expect("a CPU");
+        let y = linear(&random([1, 64]), &weight).expect("a CPU");
         assert_eq!(y.into_data().try_to_vec::<f32>().expect("numbers in f32"), [0.0, 0.0]);
     }
 
     #[test]
     fn every_integer_is_widened_exactly() {
         let integers: Vec<i8> = (i8::MIN..=i8::MAX).collect();
-        for values in integers.as_chunks().0 {
-            for avx512 in [None, crate::weight::avx512()] {
-                let mut wide = [0.0; BLOCK];
-                widen(values, 0.5, &mut wide, avx512);
-                assert_eq!(wide, values.map(|value| f32::from(value) * 0.5));
-            }
+        let expected: Vec<f32> = integers.iter().map(|integer| f32::from(*integer) * 0.5).collect();
+        for avx512 in [None, crate::weight::avx512()] {
+            let mut wide = vec![0.0; integers.len()];
+            widen(&integers, 0.5, &mut wide, avx512);
+            assert_eq!(wide, expected);
         }
     }
 
     #[test]
     fn other_matrices_are_refused() {
-        assert!(int8(&random([2, 33])).is_none(), "not whole blocks");
-        assert!(int8(&random([2, 32]).cast(DType::F16)).is_none(), "rounded already");
-        assert!(int8(&Tensor::<2>::zeros([2, 32], &Device::flex().autodiff())).is_none(), "with autodiff");
+        assert!(int8(&random([2, 65])).is_none(), "not whole blocks");
+        assert!(int8(&random([2, 64]).cast(DType::F16)).is_none(), "rounded already");
+        assert!(int8(&Tensor::<2>::zeros([2, 64], &Device::flex().autodiff())).is_none(), "with autodiff");
     }
 }

@@ -39,7 +39,7 @@ pub enum WeightFormat {
     F16,
     /// As [`FloatFormat::BF16`].
     BF16,
-    /// Integers of 8 bits, from -127 to 127, and for each 32 of them along the inputs a factor in f32.
+    /// Integers of 8 bits, from -127 to 127, and for each 64 of them along the inputs a factor in f32.
     Int8,
 }
 
@@ -105,7 +105,7 @@ impl From<FloatFormat> for WeightFormat {
 /// type of the device, f32. So are the matrices `wo` of T5, whose inputs can be too large for f16, as in transformers.
 ///
 /// In int8, the matrices of linear layers take little more than a quarter of the memory of f32, on a CPU (with the feature
-/// `cpu`). Embedding tables, output heads, and matrices whose inputs are not a multiple of 32 are in f16. Sums are in f32 here,
+/// `cpu`). Embedding tables, output heads, and matrices whose inputs are not a multiple of 64 are in f16. Sums are in f32 here,
 /// too.
 ///
 /// A model in another format than f32 can write and score texts, but not be trained.
@@ -134,7 +134,7 @@ impl LoadOptions<'_> {
         let computes = match format {
             WeightFormat::F32 => true,
             WeightFormat::F16 | WeightFormat::BF16 => device.supports_dtype(DType::from(format.floats())),
-            WeightFormat::Int8 => int8(&Tensor::<2>::zeros([1, 32], device)).is_some(),
+            WeightFormat::Int8 => int8(&Tensor::<2>::zeros([1, 64], device)).is_some(),
         };
         if computes { Ok(()) } else { Err(LmError::Format { format }) }
     }

@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
-use wheels_lm::{FloatFormat, LanguageModel, LmError, Pretrained, TokenBatch, WeightFormat, first_overflow};
+use serde_json::json;
+use tempfile::TempDir;
+use wheels_lm::{
+    FloatFormat, LanguageModel, LlamaConfig, LmError, LoraConfig, Pretrained, T5Config, TokenBatch, WeightFormat,
+    first_overflow,
+};
 
 /// The bytes of a model's parameters.
 #[derive(Default)]
@@ -24,6 +29,12 @@ impl ModuleVisitor for Bytes {
             _ => self.other += bytes,
         }
     }
+}
+
+fn bytes(model: &Pretrained) -> Bytes {
+    let mut bytes = Bytes::default();
+    model.visit(&mut bytes);
+    bytes
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -56,18 +67,15 @@ fn matrices_in_half_precision_take_half_the_memory_and_change_logits_by_rounding
             Pretrained::load(&folder, &device).unwrap(),
             Pretrained::load(&folder, (&device, FloatFormat::F16)).unwrap(),
         );
-        let (mut before, mut after) = (Bytes::default(), Bytes::default());
-        single.visit(&mut before);
-        half.visit(&mut after);
+        let (before, after) = (bytes(&single), bytes(&half));
         assert_eq!(before.half, 0, "{name}");
         assert_eq!(2 * after.half + after.other, before.other, "{name}: half of the bytes of the matrices");
         assert!(after.half > after.other / 2, "{name}: {} bytes in f16, {} others", after.half, after.other);
 
         let ([whole, cached], [half_whole, half_cached]) = (logits(&single), logits(&half));
         let scale = whole.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
-        let difference = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
         for (reference, found) in [(&whole, &half_whole), (&cached, &half_cached)] {
-            let difference = difference(reference, found);
+            let difference = largest_difference(reference, found);
             // f16 has 11 significant bits, and the fixtures have two or three layers.
             assert!(difference > 0.0 && difference < 0.01 * scale, "{name}: {difference} of {scale}");
         }
@@ -99,15 +107,41 @@ fn the_matrices_that_need_the_range_of_single_precision_keep_it() {
     assert!(of_wo.1 >= 2, "an encoder and a decoder have one each");
 }
 
+/// Folders with a T5 and a Llama whose matrices fit int8.
+fn wide_models() -> [TempDir; 2] {
+    let device = Device::flex();
+    let t5: T5Config = serde_json::from_value(json!({
+        "model_type": "t5", "vocab_size": 40, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4,
+    }))
+    .unwrap();
+    let llama: LlamaConfig = serde_json::from_value(json!({
+        "model_type": "llama", "vocab_size": 40, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false, "initializer_range": 0.2,
+        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }))
+    .unwrap();
+    device.seed(3);
+    [Pretrained::T5(t5.init(&device)), Pretrained::Llama(llama.init(&device).unwrap())].map(|model| {
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path(), FloatFormat::F32).unwrap();
+        folder
+    })
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |max, (a, b)| max.max((a - b).abs()))
+}
+
 /// The logits of a model in another format equal those of a model in f32 with the same, rounded weights, because the CPU
 /// widens the weights and sums in f32.
 #[test]
 fn weights_are_widened_and_nothing_else_is_rounded() {
-    let int8 = ["llama2", "llama3", "llama-bias", "qwen2-window", "t5-v1.1"].map(|name| (name, WeightFormat::Int8));
-    let floats = ["smollm2", "t5-v1.0", "bart"];
-    let half = floats.into_iter().flat_map(|name| [(name, WeightFormat::F16), (name, WeightFormat::BF16)]);
-    for (name, format) in half.chain(int8) {
-        let folder = folder(name);
+    let wide = wide_models();
+    let int8 = wide.iter().map(|wide| (wide.path().to_owned(), WeightFormat::Int8));
+    let floats = ["smollm2", "t5-v1.0", "bart"].map(folder);
+    let half =
+        floats.into_iter().flat_map(|folder| [(folder.clone(), WeightFormat::F16), (folder, WeightFormat::BF16)]);
+    for (folder, format) in half.chain(int8) {
         let device = Device::flex();
         let small = Pretrained::load(&folder, (&device, format)).unwrap();
         assert_eq!(small.format(), format);
@@ -115,21 +149,25 @@ fn weights_are_widened_and_nothing_else_is_rounded() {
         small.save(scratch.path(), FloatFormat::F32).unwrap();
         let rounded = Pretrained::load(scratch.path(), &device).unwrap();
         assert_eq!(rounded.format(), WeightFormat::F32);
-        for (small, rounded) in logits(&small).iter().flatten().zip(logits(&rounded).iter().flatten()) {
-            assert!((small - rounded).abs() <= 1e-5 * rounded.abs().max(1.0), "{name}, {format}: {small}, {rounded}");
-        }
+        let (small, rounded) = (logits(&small).concat(), logits(&rounded).concat());
+        let scale = rounded.iter().fold(1.0_f32, |scale, logit| scale.max(logit.abs()));
+        let difference = largest_difference(&small, &rounded);
+        assert!(difference <= 1e-5 * scale, "{}, {format}: {difference} of {scale}", folder.display());
     }
 }
 
 #[test]
-fn int8_changes_logits_by_rounding_only() {
-    for name in ["llama2", "llama3", "llama-bias", "qwen2-window", "t5-v1.1"] {
-        let [single, int8] = [WeightFormat::F32, WeightFormat::Int8]
-            .map(|format| logits(&Pretrained::load(folder(name), (&Device::flex(), format)).unwrap()).concat());
+fn int8_takes_little_memory_and_changes_logits_by_rounding_only() {
+    for wide in wide_models() {
+        let load = |format| Pretrained::load(wide.path(), (&Device::flex(), format)).unwrap();
+        let (single, int8) = (load(WeightFormat::F32), load(WeightFormat::Int8));
+        let (before, after) = (bytes(&single), bytes(&int8));
+        assert!(after.other < before.other / 3, "{} and {} bytes", before.other, after.other);
+        let (single, int8) = (logits(&single).concat(), logits(&int8).concat());
         let scale = single.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
-        let difference = single.iter().zip(&int8).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+        let difference = largest_difference(&single, &int8);
         // A weight is off by up to 1/254 of the largest of its block.
-        assert!(difference > 0.0 && difference < 0.03 * scale, "{name}: {difference} of {scale}");
+        assert!(difference > 0.0 && difference < 0.03 * scale, "{difference} of {scale}");
     }
 }
 
@@ -139,7 +177,20 @@ fn int8_needs_a_cpu_without_autodiff() {
     assert!(matches!(error, LmError::Format { format: WeightFormat::Int8 }), "{error}");
 }
 
-/// The widths of this model are not multiples of 32.
+/// Adapters stay in f32 beside int8, and merged weights are in f32.
+#[test]
+fn adapters_fit_a_base_model_in_int8() {
+    for wide in wide_models() {
+        let base = Pretrained::load(wide.path(), (&Device::flex(), WeightFormat::Int8)).unwrap();
+        let model = base.with_lora(&LoraConfig::new(2)).unwrap();
+        assert_eq!(model.format(), WeightFormat::Int8);
+        let merged = model.clone().merged();
+        assert_eq!(merged.format(), WeightFormat::F32);
+        assert!(largest_difference(&logits(&model).concat(), &logits(&merged).concat()) < 1e-4);
+    }
+}
+
+/// The widths of this model are not multiples of 64.
 #[test]
 fn matrices_that_do_not_fit_int8_are_in_half_precision() {
     let model = Pretrained::load(folder("smollm2"), (&Device::flex(), WeightFormat::Int8)).unwrap();

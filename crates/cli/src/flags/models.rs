@@ -10,7 +10,7 @@ pub(crate) struct ModelFlags {
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// The format of the models' matrices in memory: f32, with half the memory f16 or bf16, or on CPUs int8 with 9 bits per
+    /// The format of the models' matrices in memory: f32, with half the memory f16 or bf16, or on CPUs int8 with 8 bits per
     /// weight. Files of another format are rounded to it.
     #[arg(long, default_value_t)]
     dtype: WeightFormat,

@@ -423,7 +423,7 @@ impl LanguageModel for Bart {
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         let (table, vocab_size) =
             (self.lm_head.as_ref().map_or(&self.shared.weight, |head| &head.weight), self.spec.vocab_size);
-        let logits = product(hidden.states(), first_rows(table.val(), vocab_size));
+        let logits = product(hidden.states(), &first_rows(table.val(), vocab_size));
         match &self.final_logits_bias {
             Some(bias) => logits + bias.val().narrow(1, 0, vocab_size),
             None => logits,

@@ -371,6 +371,6 @@ impl LanguageModel for Llama {
     fn head(&self, hidden: &Hidden) -> Tensor<2> {
         let table: &Param<Tensor<2>> =
             self.lm_head.as_ref().map_or(&self.model.embed_tokens.weight, |head| &head.weight);
-        product(hidden.states(), first_rows(table.val(), self.spec.vocab_size))
+        product(hidden.states(), &first_rows(table.val(), self.spec.vocab_size))
     }
 }

@@ -376,6 +376,6 @@ impl LanguageModel for T5 {
             states = states * (self.config.d_model as f64).powf(-0.5);
         }
         let table = self.lm_head.as_ref().map_or(&self.shared.weight, |head| &head.weight);
-        product(states, first_rows(table.val(), self.spec.vocab_size))
+        product(states, &first_rows(table.val(), self.spec.vocab_size))
     }
 }

@@ -43,8 +43,8 @@ impl Linear {
     /// `[positions, inputs]` to `[positions, outputs]`.
     pub(crate) fn forward(&self, x: Tensor<2>, dropout: &mut Dropout) -> Tensor<2> {
         let y = match self.weight.adapter() {
-            Some(adapter) => product(x.clone(), self.weight.base()) + low_rank(dropout.apply_to_adapter(x), adapter),
-            None => product(x, self.weight.val()),
+            Some(adapter) => product(x.clone(), &self.weight) + low_rank(dropout.apply_to_adapter(x), adapter),
+            None => product(x, &self.weight),
         };
         self.add_bias(y)
     }
@@ -64,8 +64,7 @@ impl Linear {
 pub(crate) fn forward_all<const N: usize>(layers: [&Linear; N], x: Tensor<2>, dropout: &mut Dropout) -> [Tensor<2>; N] {
     #[cfg(feature = "cpu")]
     if layers.iter().all(|layer| layer.weight.adapter().is_none())
-        && let weights = layers.map(|layer| layer.weight.val())
-        && let Some(products) = wheels_cpu::linears(&x, weights.each_ref())
+        && let Some(products) = wheels_cpu::linears(&x, layers.map(|layer| &*layer.weight))
     {
         let mut layers = layers.into_iter();
         return products.map(|y| layers.next().expect("one product for each layer").add_bias(y));
@@ -78,7 +77,7 @@ pub(crate) fn forward_all<const N: usize>(layers: [&Linear; N], x: Tensor<2>, dr
 /// # Shapes
 /// `[positions, inputs]` to `[positions, outputs]`.
 fn low_rank(x: Tensor<2>, adapter: &LoraAdapter) -> Tensor<2> {
-    product(product(x, adapter.b.val()), adapter.a.val()) * adapter.scale
+    product(product(x, &adapter.b), &adapter.a) * adapter.scale
 }
 
 /// `x W^T` for weights `[outputs, inputs]`. If the weights have another number format than `x`, a CPU widens them as it reads
@@ -86,14 +85,14 @@ fn low_rank(x: Tensor<2>, adapter: &LoraAdapter) -> Tensor<2> {
 ///
 /// # Shapes
 /// `[positions, inputs]` to `[positions, outputs]`.
-pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+pub(crate) fn product(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "cpu")]
-    if let Some(y) = wheels_cpu::linear(&x, &weight) {
+    if let Some(y) = wheels_cpu::linear(&x, weight) {
         return y;
     }
     let dtype = x.dtype();
     if matches!(weight.dtype(), DType::QFloat(_)) {
-        return product(x, weight.dequantize());
+        return product(x, &weight.clone().dequantize());
     }
     if dtype != weight.dtype() {
         return product(x.cast(weight.dtype()), weight).cast(dtype);
@@ -101,9 +100,9 @@ pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let [positions, _] = x.dims();
     if (2..=FEW_POSITIONS).contains(&positions) {
         // The right factor is the one that burn's CPU backend copies, so that should be the small one.
-        return weight.matmul(x.transpose()).transpose();
+        return weight.clone().matmul(x.transpose()).transpose();
     }
-    x.matmul(weight.transpose())
+    x.matmul(weight.clone().transpose())
 }
 
 /// Up to this number of positions, the weights are the left factor of a product.
@@ -185,13 +184,13 @@ mod tests {
         let device = Device::flex();
         let weight = Tensor::<2>::random([5, 3], Distribution::Normal(0.0, 1.0), &device);
         let x = Tensor::<2>::random([FEW_POSITIONS + 1, 3], Distribution::Normal(0.0, 1.0), &device);
-        let whole = product(x.clone(), weight.clone());
+        let whole = product(x.clone(), &weight);
         for positions in [1, 2, FEW_POSITIONS] {
-            let part = product(x.clone().narrow(0, 0, positions), weight.clone());
+            let part = product(x.clone().narrow(0, 0, positions), &weight);
             part.into_data()
                 .assert_approx_eq::<f32>(&whole.clone().narrow(0, 0, positions).into_data(), Tolerance::absolute(1e-5));
         }
-        let half = product(x, weight.cast(DType::F16));
+        let half = product(x, &weight.cast(DType::F16));
         assert_eq!(half.dtype(), DType::F32);
         half.into_data().assert_approx_eq::<f32>(&whole.into_data(), Tolerance::absolute(2e-2));
     }
