@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 use tempfile::TempDir;
 use wheels_lm::{
@@ -107,6 +107,22 @@ fn the_matrices_that_need_the_range_of_single_precision_keep_it() {
     assert!(of_wo.1 >= 2, "an encoder and a decoder have one each");
 }
 
+/// Fills matrices with numbers from -0.25 to 0.25, the same in every run. The device's own generator is shared by all tests.
+struct Fill(u32);
+
+impl ModuleMapper for Fill {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let mut next = || {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            self.0 as f32 / u32::MAX as f32 / 2.0 - 0.25
+        };
+        param.map(|tensor| {
+            let numbers: Vec<f32> = (0..tensor.shape().num_elements()).map(|_| next()).collect();
+            if D == 1 { tensor } else { Tensor::from_data(TensorData::new(numbers, tensor.shape()), &tensor.device()) }
+        })
+    }
+}
+
 /// Folders with a T5 and a Llama whose matrices fit int8.
 fn wide_models() -> [TempDir; 2] {
     let device = Device::flex();
@@ -120,10 +136,9 @@ fn wide_models() -> [TempDir; 2] {
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
     }))
     .unwrap();
-    device.seed(3);
     [Pretrained::T5(t5.init(&device)), Pretrained::Llama(llama.init(&device).unwrap())].map(|model| {
         let folder = tempfile::tempdir().unwrap();
-        model.save(folder.path(), FloatFormat::F32).unwrap();
+        model.map(&mut Fill(1)).save(folder.path(), FloatFormat::F32).unwrap();
         folder
     })
 }
@@ -164,10 +179,11 @@ fn int8_takes_little_memory_and_changes_logits_by_rounding_only() {
         let (before, after) = (bytes(&single), bytes(&int8));
         assert!(after.other < before.other / 3, "{} and {} bytes", before.other, after.other);
         let (single, int8) = (logits(&single).concat(), logits(&int8).concat());
-        let scale = single.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
-        let difference = largest_difference(&single, &int8);
-        // A weight is off by up to 1/254 of the largest of its block.
-        assert!(difference > 0.0 && difference < 0.03 * scale, "{difference} of {scale}");
+        let size = |logits: &mut dyn Iterator<Item = f32>| logits.map(|logit| logit * logit).sum::<f32>().sqrt();
+        let difference = size(&mut single.iter().zip(&int8).map(|(a, b)| a - b));
+        let scale = size(&mut single.iter().copied());
+        // A weight is off by up to 1/254 of the largest of its block, and by about 1/180 of a typical one.
+        assert!(difference > 0.0 && difference < 0.05 * scale, "{difference} of {scale}");
     }
 }
 
