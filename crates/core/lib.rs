@@ -16,7 +16,7 @@
 //! system, and then every page of it is set up anew. The programs of this repository therefore use the crate mimalloc, with
 //! which a prompt of 512 tokens is read 1.2 times as fast. In a program of your own:
 //!
-//! ```ignore
+//! ```
 //! #[global_allocator]
 //! static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 //! ```
