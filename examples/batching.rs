@@ -47,7 +47,7 @@ struct Flags {
     /// The device: auto, cpu, cuda:0, vulkan, metal, wgpu, wgpu:cpu, ...
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// The format of the models' matrices in memory: f32, f16 or bf16.
+    /// The format of the models' matrices in memory: f32, f16, bf16 or, on CPUs, int8.
     #[arg(long, default_value_t)]
     dtype: WeightFormat,
 }

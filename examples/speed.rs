@@ -52,7 +52,7 @@ struct Flags {
     /// The number of tokens of a long prompt, read for one new token. 0 leaves this out.
     #[arg(long, default_value_t = 0)]
     prompt_tokens: u32,
-    /// The format of the model's matrices in decoding: f32, f16 or bf16.
+    /// The format of the model's matrices in decoding: f32, f16, bf16 or, on CPUs, int8.
     #[arg(long, default_value_t)]
     dtype: WeightFormat,
     /// The rank of adapters at the queries and values, whose training is measured beside that of all weights. 0 leaves

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor};
 use pulp::Simd;
 use pulp::bytemuck::cast_slice_mut;
 
-use crate::weight::{Avx512, Weights, reduced};
+use crate::weight::{Avx512, Weights, add_products, reduced};
 
 /// The weights that share a factor, side by side along the inputs.
 const BLOCK: usize = 64;
@@ -20,10 +20,10 @@ fn scheme() -> QuantScheme {
     scheme.per_block([BLOCK as u8], ScaleDtype::F32)
 }
 
-/// A matrix `[outputs, inputs]` in int8 for [`linear`](crate::linear): integers from -127 to 127, and for each
-/// 64 of them along the inputs a factor in f32, with which the largest of them is exact.
+/// A matrix `[outputs, inputs]` in int8 for [`linear`](crate::linear): integers from -127 to 127, and for each 64 of them along
+/// the inputs a factor in f32, with which the largest of them is exact.
 ///
-/// None on another device, with autodiff, or if the inputs are not a multiple of 64.
+/// None on another device, with autodiff, if the matrix is not in f32, or if the inputs are not a multiple of 64.
 pub fn int8<const D: usize>(weight: &Tensor<D>) -> Option<Tensor<D>> {
     let fits = weight.dims()[D - 1].is_multiple_of(BLOCK) && weight.dtype() == DType::F32;
     let is_here = weight.clone().try_into_primitive::<Flex>().is_ok();
@@ -101,12 +101,7 @@ impl Weights for Blocks<'_> {
             for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
                 let (a, b) = (vector(simd, a, a_scale, avx512), vector(simd, b, b_scale, avx512));
                 let (c, d) = (vector(simd, c, c_scale, avx512), vector(simd, d, d_scale, avx512));
-                for row in 0..R {
-                    sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
-                    sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
-                    sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
-                    sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
-                }
+                add_products(simd, x, [a, b, c, d], &mut sums);
             }
         }
         reduced(simd, sums)

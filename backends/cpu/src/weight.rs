@@ -77,14 +77,24 @@ impl<W: Weight> Weights for &[W] {
         for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
             let (a, b) = (W::vector(simd, a, avx512), W::vector(simd, b, avx512));
             let (c, d) = (W::vector(simd, c, avx512), W::vector(simd, d, avx512));
-            for row in 0..R {
-                sums[0][row] = simd.mul_add_f32s(x[row], a, sums[0][row]);
-                sums[1][row] = simd.mul_add_f32s(x[row], b, sums[1][row]);
-                sums[2][row] = simd.mul_add_f32s(x[row], c, sums[2][row]);
-                sums[3][row] = simd.mul_add_f32s(x[row], d, sums[3][row]);
-            }
+            add_products(simd, x, [a, b, c, d], &mut sums);
         }
         reduced(simd, sums)
+    }
+}
+
+/// Adds the products of a vector of each of `R` rows with one of each of four outputs.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd, const R: usize>(
+    simd: S,
+    x: &[S::f32s; R],
+    weight: [S::f32s; 4],
+    sums: &mut [[S::f32s; R]; 4],
+) {
+    for row in 0..R {
+        for output in 0..4 {
+            sums[output][row] = simd.mul_add_f32s(x[row], weight[output], sums[output][row]);
+        }
     }
 }
 
