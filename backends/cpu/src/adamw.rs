@@ -106,19 +106,20 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn steps_equal_those_of_burn() {
         let device = Device::flex();
-        let random = || Tensor::<2>::random([300, 177], Distribution::Normal(0.0, 1.0), &device);
+        let normal = || random([300, 177], Distribution::Normal(0.0, 1.0), &device);
         for weight_decay in [0.0, 0.3] {
             let config = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-9).with_weight_decay(weight_decay);
             let burn = config.build();
-            let weight = random();
+            let weight = normal();
             let (mut expected, mut state) = (weight.clone(), None);
             let (mut found, mut moments) = (weight, None);
             for time in 1..=5 {
-                let gradient = random();
+                let gradient = normal();
                 (expected, state) = burn.step(1e-3, expected, gradient.clone(), state);
                 let step =
                     AdamWStep { beta_1: 0.9, beta_2: 0.98, epsilon: 1e-9, learning_rate: 1e-3, weight_decay, time };
@@ -136,7 +137,7 @@ mod tests {
     fn a_sum_of_squares_equals_that_in_f64() {
         let device = Device::flex();
         for count in [3, 100_003] {
-            let numbers = Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &device);
+            let numbers = random([count], Distribution::Normal(0.0, 1.0), &device);
             let exact: f64 = numbers.clone().into_data().iter::<f64>().map(|number| number * number).sum();
             let found = square_sum(&numbers).expect("a tensor on the CPU");
             assert!((found - exact).abs() < 1e-6 * exact, "{found} is not {exact}");

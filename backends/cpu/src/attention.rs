@@ -220,12 +220,34 @@ fn softmax(weights: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use burn::tensor::activation::softmax;
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, FloatDType};
 
     use super::*;
+    use crate::testing::random;
 
-    fn random(shape: [usize; 4]) -> Tensor<4> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    fn normal(shape: [usize; 4]) -> Tensor<4> {
+        random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    /// Attention by its formula, computed in f64, of `[rows, heads, time, d_head]` queries; the result is
+    /// `[rows, time, heads, d_head]`.
+    fn formula(queries: &Tensor<4>, keys: &Tensor<4>, values: &Tensor<4>, bias: Option<&Tensor<4>>) -> Tensor<4> {
+        let ([rows, heads, _, d_head], [_, kv_heads, slots, _]) = (queries.dims(), keys.dims());
+        let wide = |tensor: &Tensor<4>| tensor.clone().cast(FloatDType::F64);
+        let repeated = |tensor: &Tensor<4>| {
+            let grouped = wide(tensor).unsqueeze_dim::<5>(2).repeat_dim(2, heads / kv_heads);
+            grouped.reshape([rows, heads, slots, d_head])
+        };
+        let mut scores = wide(queries).matmul(repeated(keys).transpose());
+        if let Some(bias) = bias {
+            scores = scores + wide(bias);
+        }
+        softmax(scores, 3).matmul(repeated(values)).swap_dims(1, 2)
+    }
+
+    /// The largest absolute difference from what the formula gives.
+    fn difference(found: Tensor<4>, expected: Tensor<4>) -> f64 {
+        (found.cast(FloatDType::F64) - expected).abs().max().into_scalar()
     }
 
     #[test]
@@ -233,22 +255,13 @@ mod tests {
         for ([rows, heads, time, d_head], kv_heads, slots) in
             [([1, 6, 1, 32], 6, 9), ([3, 4, 2, 24], 2, 5), ([33, 8, 1, 64], 4, 300)]
         {
-            let queries = random([rows, time, heads, d_head]).swap_dims(1, 2);
-            let [keys, values] = [(); 2].map(|()| random([rows, kv_heads, slots + 7, d_head]).narrow(2, 3, slots));
-            let repeated = |tensor: &Tensor<4>| {
-                let group = heads / kv_heads;
-                let grouped = tensor.clone().unsqueeze_dim::<5>(2).repeat_dim(2, group);
-                grouped.reshape([rows, heads, slots, d_head])
-            };
+            let queries = normal([rows, time, heads, d_head]).swap_dims(1, 2);
+            let [keys, values] = [(); 2].map(|()| normal([rows, kv_heads, slots + 7, d_head]).narrow(2, 3, slots));
             for bias in [None, Some([1, heads, time, slots]), Some([rows, 1, 1, slots]), Some([1, 1, time, slots])] {
-                let bias = bias.map(random);
-                let mut scores = queries.clone().matmul(repeated(&keys).transpose());
-                if let Some(bias) = &bias {
-                    scores = scores + bias.clone();
-                }
-                let expected = softmax(scores, 3).matmul(repeated(&values)).swap_dims(1, 2);
+                let bias = bias.map(normal);
+                let expected = formula(&queries, &keys, &values, bias.as_ref());
                 let found = attention(&queries, &keys, &values, bias.as_ref()).expect("tensors on the CPU");
-                let difference = (found - expected).abs().max().into_scalar::<f32>();
+                let difference = difference(found, expected);
                 assert!(difference < 1e-5, "{rows} rows: {difference}");
             }
         }
@@ -256,8 +269,8 @@ mod tests {
 
     #[test]
     fn rows_and_slots_of_a_cache_are_read_where_they_are() {
-        let [queries, bias] = [random([2, 4, 3, 8]), random([2, 1, 3, 5])];
-        let [keys, values] = [(); 2].map(|()| random([6, 2, 9, 8]));
+        let [queries, bias] = [normal([2, 4, 3, 8]), normal([2, 1, 3, 5])];
+        let [keys, values] = [(); 2].map(|()| normal([6, 2, 9, 8]));
         let rows = [4, 1];
         let selected = |tensor: &Tensor<4>| {
             let rows = rows.map(|row| tensor.clone().narrow(0, row, 1));
@@ -271,26 +284,14 @@ mod tests {
 
     #[test]
     fn masked_slots_change_nothing() {
-        let queries = random([2, 2, 1, 8]);
-        let [keys, values] = [(); 2].map(|()| random([2, 2, 9, 8]));
+        let queries = normal([2, 2, 1, 8]);
+        let [keys, values] = [(); 2].map(|()| normal([2, 2, 9, 8]));
         let part = |tensor: &Tensor<4>| tensor.clone().narrow(2, 0, 5);
         let masked = Tensor::<4>::full([1, 1, 1, 4], -3e4, &Device::flex());
         let bias = Tensor::cat(vec![Tensor::zeros([1, 1, 1, 5], &Device::flex()), masked], 3);
         let expected = attention(&queries, &part(&keys), &part(&values), None);
         let found = attention(&queries, &keys, &values, Some(&bias));
         assert_eq!(found.map(Tensor::into_data), expected.map(Tensor::into_data));
-    }
-
-    /// Attention by its formula, of `[rows, heads, time, d_head]` queries; the result is `[rows, time, heads, d_head]`.
-    fn formula(queries: &Tensor<4>, keys: &Tensor<4>, values: &Tensor<4>, bias: Option<&Tensor<4>>) -> Tensor<4> {
-        let ([rows, heads, _, d_head], [_, kv_heads, slots, _]) = (queries.dims(), keys.dims());
-        let repeated = |tensor: &Tensor<4>| {
-            let grouped = tensor.clone().unsqueeze_dim::<5>(2).repeat_dim(2, heads / kv_heads);
-            grouped.reshape([rows, heads, slots, d_head])
-        };
-        let scores = queries.clone().matmul(repeated(keys).transpose());
-        let scores = bias.map_or(scores.clone(), |bias| scores + bias.clone());
-        softmax(scores, 3).matmul(repeated(values)).swap_dims(1, 2)
     }
 
     #[test]
@@ -302,19 +303,18 @@ mod tests {
             ([1, 1, 40, 5], 1, 1),
             ([1, 2, 40, 3], 1, 9),
         ] {
-            let queries = random([rows, time, heads, d_head]).swap_dims(1, 2);
+            let queries = normal([rows, time, heads, d_head]).swap_dims(1, 2);
             for keys_and_values in [
-                [(); 2].map(|()| random([rows, kv_heads, slots + 7, d_head]).narrow(2, 3, slots)),
-                [(); 2].map(|()| random([rows, slots, kv_heads, d_head]).swap_dims(1, 2)),
+                [(); 2].map(|()| normal([rows, kv_heads, slots + 7, d_head]).narrow(2, 3, slots)),
+                [(); 2].map(|()| normal([rows, slots, kv_heads, d_head]).swap_dims(1, 2)),
             ] {
                 let [keys, values] = keys_and_values;
                 for bias in [None, Some([1, heads, time, slots]), Some([rows, 1, 1, slots]), Some([1, 1, time, slots])]
                 {
-                    let bias = bias.map(random);
+                    let bias = bias.map(normal);
                     let expected = formula(&queries, &keys, &values, bias.as_ref());
                     let found = attention(&queries, &keys, &values, bias.as_ref()).expect("tensors on the CPU");
-                    let difference = (found - expected).abs().max().into_scalar::<f32>();
-                    // Both sides round sums over up to 130 slots; random values have differed by 1.05e-5.
+                    let difference = difference(found, expected);
                     assert!(difference < 2e-5, "{rows} rows: {difference}");
                 }
             }
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn many_queries_with_a_causal_mask_see_rows_and_slots_of_a_cache() {
         let (time, first, slots) = (150, 3, 153);
-        let queries = random([2, 4, time, 16]);
-        let [keys, values] = [(); 2].map(|()| random([5, 2, slots + 9, 16]));
+        let queries = normal([2, 4, time, 16]);
+        let [keys, values] = [(); 2].map(|()| normal([5, 2, slots + 9, 16]));
         let mut mask = vec![0.0; time * slots];
         for (query, mask) in mask.chunks_exact_mut(slots).enumerate() {
             mask[query + first + 1..].fill(-3e4);
@@ -339,15 +339,15 @@ mod tests {
         let expected = formula(&queries, &selected(&keys), &selected(&values), Some(&mask));
         let cache = CacheView { keys: &keys, values: &values, rows: Some(&rows), slots };
         let found = attention_to(&queries, cache, Some(&mask)).expect("tensors on the CPU");
-        let difference = (found - expected).abs().max().into_scalar::<f32>();
+        let difference = difference(found, expected);
         assert!(difference < 1e-5, "{difference}");
     }
 
     #[test]
     fn nan_is_not_lost() {
-        let mut many = random([1, 1, MANY_QUERIES, 8]);
+        let mut many = normal([1, 1, MANY_QUERIES, 8]);
         many = many.slice_assign([0..1, 0..1, 3..4, 0..1], Tensor::full([1, 1, 1, 1], f32::NAN, &Device::flex()));
-        let [plain, other] = [(); 2].map(|()| random([1, 1, 40, 8]));
+        let [plain, other] = [(); 2].map(|()| normal([1, 1, 40, 8]));
         let found = attention(&many, &plain, &other, None).expect("tensors on the CPU");
         let numbers = found.into_data().try_to_vec::<f32>().unwrap_or_default();
         assert!(
@@ -364,7 +364,7 @@ mod tests {
     fn burn_computes_what_has_gradients_or_many_queries() {
         let tracked = Tensor::<4>::ones([1, 1, 1, 4], &Device::flex().autodiff());
         assert!(attention(&tracked, &tracked, &tracked, None).is_none());
-        let many = random([1, 1, FEW_QUERIES + 1, 4]);
+        let many = normal([1, 1, FEW_QUERIES + 1, 4]);
         assert!(attention(&many, &many, &many, None).is_none());
     }
 }

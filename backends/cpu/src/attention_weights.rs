@@ -88,29 +88,32 @@ impl WithSimd for Gradient<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution, activation};
+    use burn::tensor::{Device, Distribution, FloatDType, activation};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
-    fn weights_and_gradients_equal_burns() {
+    fn weights_and_gradients_equal_burns_in_f64() {
         let device = Device::flex().autodiff();
         for shape in [[2, 3, 7, 5], [1, 2, 40, 70], [3, 1, 1, 1]] {
-            let random = || Tensor::<4>::random(shape, Distribution::Normal(0.0, 3.0), &device);
-            let (scores, factor) = (random().require_grad(), random());
+            let normal = || random(shape, Distribution::Normal(0.0, 3.0), &device);
+            let (scores, factor) = (normal(), normal());
             // Some slots are masked.
-            let mask = random().greater_elem(4.0).float() * -1e9;
-            let of = |softmax: fn(Tensor<4>) -> Tensor<4>| {
-                let weights = softmax(scores.clone() + mask.clone());
+            let mask = normal().greater_elem(4.0).float() * -1e9;
+            let of = |dtype: FloatDType, softmax: fn(Tensor<4>) -> Tensor<4>| {
+                let [scores, factor, mask] = [&scores, &factor, &mask].map(|tensor| tensor.clone().cast(dtype));
+                let scores = scores.require_grad();
+                let weights = softmax(scores.clone() + mask);
                 // A view as the incoming gradient.
-                let product = weights.clone().swap_dims(1, 2) * factor.clone().swap_dims(1, 2);
+                let product = weights.clone().swap_dims(1, 2) * factor.swap_dims(1, 2);
                 [weights.without_autodiff(), scores.grad(&product.sum().backward()).expect("the scores are tracked")]
             };
-            let expected = of(|scores| activation::softmax(scores, 3));
-            for (found, expected) in
-                of(|scores| softmax(&scores).expect("tensors on the CPU")).into_iter().zip(expected)
-            {
-                assert!((found - expected).abs().max().into_scalar::<f32>() < 2e-6);
+            let expected = of(FloatDType::F64, |scores| activation::softmax(scores, 3));
+            let found = of(FloatDType::F32, |scores| softmax(&scores).expect("tensors on the CPU"));
+            for (found, expected) in found.into_iter().zip(expected) {
+                let difference = (found.cast(FloatDType::F64) - expected).abs().max().into_scalar::<f64>();
+                assert!(difference < 2e-6, "{difference}");
             }
         }
         assert!(softmax(&Tensor::<2>::ones([2, 2], &Device::flex())).is_none(), "without autodiff burn computes it");

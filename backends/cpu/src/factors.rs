@@ -84,6 +84,7 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     fn factor(index: u32) -> f32 {
         if index.is_multiple_of(3) { 0.0 } else { 1.5 }
@@ -99,8 +100,8 @@ mod tests {
         let device = Device::flex().autodiff();
         // The last one is shared by the threads.
         for shape in [[1, 1], [7, 37], [700, 1001]] {
-            let random = || Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-            let (x, weight) = (random().require_grad(), random());
+            let normal = || random(shape, Distribution::Normal(0.0, 1.0), &device);
+            let (x, weight) = (normal().require_grad(), normal());
             let found = scaled(&x, factor).expect("tensors on the CPU");
             let expected = x.clone() * factors(shape, &device);
             assert_eq!(found.clone().into_data(), expected.clone().into_data());

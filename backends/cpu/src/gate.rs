@@ -115,12 +115,13 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn the_gate_equals_its_formula() {
         let device = Device::flex();
         for shape in [[1, 5], [3, 67], [300, 1001]] {
-            let [gate, up] = [30.0, 1.0].map(|std| Tensor::<2>::random(shape, Distribution::Normal(0.0, std), &device));
+            let [gate, up] = [30.0, 1.0].map(|std| random(shape, Distribution::Normal(0.0, std), &device));
             let found = silu_gate(&gate, &up).expect("tensors on the CPU");
             let expected = silu(gate) * up;
             let difference = ((found - expected.clone()).abs() / (expected.abs() + 1.0)).max().into_scalar::<f32>();
@@ -136,8 +137,8 @@ mod tests {
     #[test]
     fn gradients_equal_those_of_the_formula() {
         let device = Device::flex().autodiff();
-        let random = |std| Tensor::<2>::random([7, 37], Distribution::Normal(0.0, std), &device);
-        let (gate, up, factor) = (random(5.0).require_grad(), random(1.0).require_grad(), random(1.0));
+        let normal = |std| random([7, 37], Distribution::Normal(0.0, std), &device);
+        let (gate, up, factor) = (normal(5.0).require_grad(), normal(1.0).require_grad(), normal(1.0));
         let found = silu_gate(&gate, &up).expect("tensors on the CPU");
         // A view as the incoming gradient.
         let found = (found.transpose() * factor.clone().transpose()).sum().backward();

@@ -103,12 +103,13 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn the_gradient_is_the_given_one_times_that_of_the_scalar() {
         let device = Device::flex().autodiff();
-        let x = Tensor::<3>::random([2, 3, 4], Distribution::Default, &device).require_grad();
-        let gradient = Tensor::<3>::random([2, 3, 4], Distribution::Default, &Device::flex());
+        let x = random([2, 3, 4], Distribution::Default, &device).require_grad();
+        let gradient = random([2, 3, 4], Distribution::Default, &Device::flex());
         let scalar = with_gradient(&(x.clone() * 2.0), &gradient).expect("tensors on the CPU");
         let other = (x.clone() * Tensor::from_inner(gradient.clone())).sum();
         let grads = (scalar * 0.5 + other).backward();

@@ -143,17 +143,18 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
     use crate::{linear, linears};
 
-    fn random(shape: [usize; 2]) -> Tensor<2> {
-        Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
+    fn uniform(shape: [usize; 2]) -> Tensor<2> {
+        random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
     }
 
     #[test]
     fn products_are_those_of_the_rounded_weights() {
-        let (a, b) = (int8(&random([1003, 128])).expect("a CPU"), int8(&random([5, 128])).expect("a CPU"));
+        let (a, b) = (int8(&uniform([1003, 128])).expect("a CPU"), int8(&uniform([5, 128])).expect("a CPU"));
         for positions in [1, 2, 3, 4, 7, 13, 40] {
-            let x = random([positions, 128]);
+            let x = uniform([positions, 128]);
             let found = linears(&x, [&a, &b]).expect("a CPU");
             for (weight, found) in [&a, &b].into_iter().zip(found) {
                 let expected = x.clone().matmul(weight.clone().dequantize().transpose());
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_off_by_at_most_half_a_step_of_its_block() {
-        let weight = random([8, 192]);
+        let weight = uniform([8, 192]);
         let steps = weight.clone().abs().reshape([24, BLOCK]).max_dim(1) / 127.0;
         let error = (int8(&weight).expect("a CPU").dequantize() - weight).abs().reshape([24, BLOCK]).max_dim(1);
         assert!((error / steps).max().into_scalar::<f32>() < 0.501);
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn a_block_of_zeros_stays_zero() {
         let weight = int8(&Tensor::zeros([2, 64], &Device::flex())).expect("a CPU");
-        let y = linear(&random([1, 64]), &weight).expect("a CPU");
+        let y = linear(&uniform([1, 64]), &weight).expect("a CPU");
         assert_eq!(y.into_data().try_to_vec::<f32>().expect("numbers in f32"), [0.0, 0.0]);
     }
 
@@ -191,8 +192,8 @@ mod tests {
 
     #[test]
     fn other_matrices_are_refused() {
-        assert!(int8(&random([2, 65])).is_none(), "not whole blocks");
-        assert!(int8(&random([2, 64]).cast(DType::F16)).is_none(), "rounded already");
+        assert!(int8(&uniform([2, 65])).is_none(), "not whole blocks");
+        assert!(int8(&uniform([2, 64]).cast(DType::F16)).is_none(), "rounded already");
         assert!(int8(&Tensor::<2>::zeros([2, 64], &Device::flex().autodiff())).is_none(), "with autodiff");
     }
 }

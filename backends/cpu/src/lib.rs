@@ -30,6 +30,8 @@ mod product;
 mod rotary;
 mod rows;
 mod softmax;
+#[cfg(test)]
+mod testing;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
 mod vectors;

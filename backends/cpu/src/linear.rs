@@ -186,6 +186,7 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn parts_are_joined_row_by_row() {
@@ -195,9 +196,9 @@ mod tests {
     #[test]
     fn a_large_product_by_several_threads_equals_burns() {
         let device = Device::flex();
-        let weight = Tensor::<2>::random([1003, 320], Distribution::Uniform(-1.0, 1.0), &device);
+        let weight = random([1003, 320], Distribution::Uniform(-1.0, 1.0), &device);
         for positions in [1, 3, 7, 40] {
-            let x = Tensor::<2>::random([positions, 320], Distribution::Uniform(-1.0, 1.0), &device);
+            let x = random([positions, 320], Distribution::Uniform(-1.0, 1.0), &device);
             let ours = linear(&x, &weight).expect("tensors on the CPU");
             let difference = (ours - x.matmul(weight.clone().transpose())).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-4, "{difference}");
@@ -207,17 +208,17 @@ mod tests {
     #[test]
     fn several_products_at_once_equal_each_by_itself() {
         let device = Device::flex();
-        let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
-        let weights = [random([1003, 320]), random([5, 320]).cast(DType::F16), random([777, 320]).cast(DType::BF16)];
+        let uniform = |shape| random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        let weights = [uniform([1003, 320]), uniform([5, 320]).cast(DType::F16), uniform([777, 320]).cast(DType::BF16)];
         for positions in [1, 3, 40] {
-            let x = random([positions, 320]);
+            let x = uniform([positions, 320]);
             let found = linears(&x, weights.each_ref()).expect("tensors on the CPU");
             for (found, weight) in found.into_iter().zip(&weights) {
                 let alone = linear(&x, weight).expect("tensors on the CPU");
                 assert_eq!(found.into_data(), alone.into_data());
             }
         }
-        assert!(linears(&random([1, 320]), [&weights[0], &random([4, 7])]).is_none(), "other inputs");
+        assert!(linears(&uniform([1, 320]), [&weights[0], &uniform([4, 7])]).is_none(), "other inputs");
     }
 
     #[test]
@@ -237,10 +238,10 @@ mod tests {
     #[test]
     fn gradients_equal_burns() {
         let device = Device::flex().autodiff();
-        let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
-        let weight = random([11, 19]).require_grad();
+        let uniform = |shape: [usize; 2]| random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        let weight = uniform([11, 19]).require_grad();
         for positions in [MANY_TRAINED, 7] {
-            let (x, factor) = (random([positions, 19]).require_grad(), random([positions, 11]));
+            let (x, factor) = (uniform([positions, 19]).require_grad(), uniform([positions, 11]));
             let found = linear(&x, &weight).expect("tensors on the CPU");
             let found = (found * factor.clone()).sum().backward();
             let expected = (x.clone().matmul(weight.clone().transpose()) * factor.clone()).sum().backward();
@@ -249,7 +250,7 @@ mod tests {
                 assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-4);
             }
         }
-        let (x, factor) = (random([7, 19]).require_grad(), random([7, 11]));
+        let (x, factor) = (uniform([7, 19]).require_grad(), uniform([7, 11]));
         // Frozen weights in half precision.
         let half = weight.clone().detach().cast(DType::F16);
         let grads = (linear(&x, &half).expect("tensors on the CPU") * factor.clone()).sum().backward();

@@ -186,14 +186,15 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn gradients_of_rms_norm_equal_those_of_its_formula() {
         let device = Device::flex().autodiff();
         for width in [5, 67] {
-            let x = Tensor::<3>::random([2, 3, width], Distribution::Normal(1.0, 2.0), &device).require_grad();
-            let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
-            let factor = Tensor::<3>::random([2, 3, width], Distribution::Normal(0.0, 1.0), &device);
+            let x = random([2, 3, width], Distribution::Normal(1.0, 2.0), &device).require_grad();
+            let weight = random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+            let factor = random([2, 3, width], Distribution::Normal(0.0, 1.0), &device);
             let formula = x.clone() / (x.clone().square().mean_dim(2) + 1e-3).sqrt() * weight.clone().unsqueeze();
             let expected = (formula * factor.clone()).sum().backward();
             let found = rms_norm(&x, &weight, 1e-3).expect("tensors on the CPU");
@@ -222,9 +223,8 @@ mod tests {
     fn norms_equal_their_formulas() {
         let device = Device::flex();
         for width in [5, 16, 67] {
-            let x = Tensor::<3>::random([2, 3, width], Distribution::Normal(1.0, 2.0), &device);
-            let [weight, bias] =
-                [(); 2].map(|()| Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device));
+            let x = random([2, 3, width], Distribution::Normal(1.0, 2.0), &device);
+            let [weight, bias] = [(); 2].map(|()| random([width], Distribution::Normal(0.0, 1.0), &device));
             let rms = x.clone() / (x.clone().square().mean_dim(2) + 1e-3).sqrt() * weight.clone().unsqueeze();
             let centred = x.clone() - x.clone().mean_dim(2);
             let layer = centred.clone() / (centred.square().mean_dim(2) + 1e-3).sqrt() * weight.clone().unsqueeze()

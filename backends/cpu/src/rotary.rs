@@ -41,13 +41,14 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
 
     #[test]
     fn pairs_of_dimensions_are_rotated() {
-        let random = |shape| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+        let normal = |shape| random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
         for [positions, heads, half] in [[1, 3, 4], [7, 2, 32], [5, 1, 5]] {
-            let x = random([positions, heads, 2 * half]);
-            let [cos, sin] = [random([positions, 1, half]), random([positions, 1, half])];
+            let x = normal([positions, heads, 2 * half]);
+            let [cos, sin] = [normal([positions, 1, half]), normal([positions, 1, half])];
             let (left, right) = (x.clone().narrow(2, 0, half), x.clone().narrow(2, half, half));
             let expected = Tensor::cat(
                 vec![
@@ -59,7 +60,7 @@ mod tests {
             let found = rotate(&x, &cos, &sin).expect("tensors on the CPU");
             assert!((found - expected).abs().max().into_scalar::<f32>() < 1e-6);
         }
-        let x = random([2, 3, 4]);
-        assert!(rotate(&x, &random([2, 1, 4]), &random([2, 1, 4])).is_none(), "angles of another width");
+        let x = normal([2, 3, 4]);
+        assert!(rotate(&x, &normal([2, 1, 4]), &normal([2, 1, 4])).is_none(), "angles of another width");
     }
 }

@@ -148,13 +148,14 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::testing::random;
     use crate::words::{Coefficients, Words};
 
     const COLUMNS: usize = 53;
     const SKIPPED: usize = 40;
 
-    fn random(rows: usize) -> Tensor<2> {
-        Tensor::random([rows, COLUMNS], Distribution::Normal(0.0, 3.0), &Device::flex())
+    fn normal(rows: usize) -> Tensor<2> {
+        random([rows, COLUMNS], Distribution::Normal(0.0, 3.0), &Device::flex())
     }
 
     fn assert_close(found: Tensor<2>, expected: Tensor<2>) {
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn facts_equal_their_formulas() {
         for rows in [1, 70] {
-            let logits = random(rows);
+            let logits = normal(rows);
             for skipped in [None, Some(SKIPPED)] {
                 let seen = if skipped.is_some() { words(&logits) } else { logits.clone() };
                 let facts = row_facts(&logits, skipped).expect("tensors on the CPU");
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn log_probs_equal_their_formula_under_a_temperature_and_with_closed_columns() {
-        let logits = random(9);
+        let logits = normal(9);
         let found = log_softmax(logits.clone(), &[2, SKIPPED as u32, 1000], 0.7);
         let lowered = |logits: Tensor<2>, id: usize| {
             logits.slice_assign([0..9, id..id + 1], Tensor::full([9, 1], -1e9, &Device::flex()))
@@ -203,7 +204,7 @@ mod tests {
     fn divergences_and_gradients_equal_their_formulas() {
         let device = Device::flex();
         let rows = 33;
-        let (logits, teacher) = (random(rows), activation::log_softmax(random(rows), 1));
+        let (logits, teacher) = (normal(rows), activation::log_softmax(normal(rows), 1));
         let normaliser = row_facts(&logits, Some(SKIPPED)).expect("tensors on the CPU").normaliser;
         let words_of = Words {
             logits: logits.clone(),
