@@ -6,7 +6,7 @@ use burn::config::Config;
 use wheels_text::HelpBudget;
 
 use crate::checkpoint::Checkpoints;
-use crate::price::ConstraintConfig;
+use crate::price::{ConstraintConfig, check_levels};
 use crate::rollout::Mixture;
 use crate::{DistillError, FolderContent};
 
@@ -214,7 +214,26 @@ pub struct RolloutConfig {
     pub seed: u64,
 }
 
+/// [`DistillError::Fraction`] unless `value` is from 0 to 1.
+pub(crate) fn check_fraction(setting: &'static str, value: f64) -> Result<(), DistillError> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(DistillError::Fraction { setting, value, range: "from 0 to 1" })
+}
+
 impl RolloutConfig {
+    /// Checks the budget levels, the wordings, the held-out budgets, and all fractions.
+    pub(crate) fn check(&self) -> Result<(), DistillError> {
+        check_levels(&self.constraint.levels)?;
+        let can_state = !self.wordings.is_empty() && self.wordings.iter().all(|&index| index < HelpBudget::WORDINGS);
+        if !can_state || (0..=100).all(|percent| self.held_out.contains(&percent)) {
+            return Err(DistillError::NoBudget { last: HelpBudget::WORDINGS - 1 });
+        }
+        self.mixture.check()?;
+        check_fraction("RolloutConfig::token_budget_fraction", self.token_budget_fraction)
+    }
+
     /// The length limit of texts that are written together, tokens. `longest` is the number of tokens of their longest
     /// reference.
     pub(crate) fn max_new_tokens(&self, longest: usize) -> usize {

@@ -59,6 +59,16 @@ pub enum DistillError {
         /// The largest index of a wording.
         last: usize,
     },
+    /// A fraction or a weight in the config is out of range.
+    #[error("`{setting}` is {value}: it must be {range}")]
+    Fraction {
+        /// The name of the setting, such as `Mixture::greedy_fraction`.
+        setting: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be, such as "from 0 to 1".
+        range: &'static str,
+    },
     /// A hidden state or a log-prob, from which the help head is fitted, is not finite.
     #[error(
         "a hidden state of the student or a log-prob of the teacher is not finite on a training text: check the weights \

@@ -10,8 +10,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use wheels_decode::{BudgetedDecoder, Confidence, DecodeError, Decoder, Enforcement, Experts, Policy, Teacher};
 use wheels_distill::{
-    AskSample, BatchSource, ConstraintConfig, DistillError, PromptSource, RolloutSampler, Rollouts, StepReport,
-    TeacherDistributions, TokenPair, TrainingBatch, Workers, ask_samples,
+    AskSample, BatchSource, ConstraintConfig, DistillError, Mixture, PriceFitConfig, PromptSource, RolloutSampler,
+    Rollouts, StepReport, TeacherDistributions, TokenPair, TrainingBatch, Workers, ask_samples,
 };
 use wheels_lm::{T5, TokenBatch};
 use wheels_student::Student;
@@ -223,4 +223,23 @@ fn a_config_that_leaves_no_budget_to_state_is_rejected() {
     for config in configs {
         assert!(matches!(Rollouts::new(sampler(config, &MODELS.teacher)), Err(DistillError::NoBudget { .. })));
     }
+}
+
+#[test]
+fn fractions_out_of_range_are_rejected() {
+    let mixtures = [
+        (Mixture::new().with_teacher_fraction(-0.1), "`Mixture::teacher_fraction` is -0.1: it must be 0 or larger"),
+        (Mixture::new().with_on_policy_fraction(f64::NAN), "`Mixture::on_policy_fraction` is NaN"),
+        (Mixture::new().with_greedy_fraction(1.5), "`Mixture::greedy_fraction` is 1.5: it must be from 0 to 1"),
+        (Mixture::references().with_reference_fraction(0.0), "or one of the other weights of the mixture must be"),
+    ];
+    let configs = mixtures.map(|(mixture, message)| (rollout_config().with_mixture(mixture), message));
+    let tokens = rollout_config().with_token_budget_fraction(2.0);
+    for (config, message) in configs.into_iter().chain([(tokens, "`RolloutConfig::token_budget_fraction` is 2")]) {
+        match Rollouts::new(sampler(config, &MODELS.teacher)) {
+            Err(error) => assert!(error.to_string().contains(message), "{error}"),
+            Ok(_) => panic!("accepted, without {message:?}"),
+        }
+    }
+    assert!(PriceFitConfig::new().with_token_budget_fraction(-1.0).check().is_err());
 }

@@ -9,6 +9,7 @@ use wheels_student::{Prices, Student};
 use wheels_text::Seed;
 
 use super::search;
+use crate::config::check_fraction;
 use crate::objective::with_gradient;
 use crate::trainer::optimizer;
 use crate::{Decay, DistillError, RolloutSampler, TrainerConfig, WorkProgress, Workers};
@@ -40,6 +41,16 @@ pub struct PriceFitConfig {
     pub learning_rate: f64,
 }
 
+impl PriceFitConfig {
+    /// Checks the config, which [`RolloutSampler::fit_prices`] would do only after the training.
+    ///
+    /// # Errors
+    /// [`DistillError::Fraction`] if the fraction of budgets in tokens is not from 0 to 1.
+    pub fn check(&self) -> Result<(), DistillError> {
+        check_fraction("PriceFitConfig::token_budget_fraction", self.token_budget_fraction)
+    }
+}
+
 impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
     /// Finds the prices with which a trained student uses its budgets, and trains its price head alone to read them from
     /// prompts. Nothing else of the student changes.
@@ -50,7 +61,8 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
     /// remain so.
     ///
     /// # Errors
-    /// Those of prompts and of decoding. [`DistillError::CacheNeedsTeacher`] if there is only a cache of the teacher.
+    /// Those of prompts and of decoding, and of [`PriceFitConfig::check`]. [`DistillError::CacheNeedsTeacher`] if there is
+    /// only a cache of the teacher.
     ///
     /// # Panics
     /// If the student has no heads.
@@ -64,6 +76,7 @@ impl<T: LanguageModel + Sync> RolloutSampler<'_, T> {
     where
         M: LanguageModel + Module + ModuleDisplay + Sync,
     {
+        config.check()?;
         let prices = search(self, student, config.texts, workers, on_progress)?;
         let seed = Seed(self.config().seed).stream("price-fit");
         let schedule = TrainerConfig::new(config.steps)

@@ -4,6 +4,9 @@ use burn::config::Config;
 use rand::{Rng, RngExt};
 use wheels_text::HelpBudget;
 
+use crate::DistillError;
+use crate::config::check_fraction;
+
 /// The weights of the sources of training texts. Only the ratios of the first three fields count, so they need not add
 /// up to 1.
 #[derive(Config, Debug, Copy, PartialEq)]
@@ -38,6 +41,26 @@ impl Mixture {
     #[must_use]
     pub fn references() -> Self {
         Self::new().with_reference_fraction(1.0).with_teacher_fraction(0.0).with_on_policy_fraction(0.0)
+    }
+
+    /// [`DistillError::Fraction`] unless the weights are at least 0 and not all 0, and the greedy fraction is from 0 to 1.
+    pub(crate) fn check(&self) -> Result<(), DistillError> {
+        let weights = [
+            ("Mixture::reference_fraction", self.reference_fraction),
+            ("Mixture::teacher_fraction", self.teacher_fraction),
+            ("Mixture::on_policy_fraction", self.on_policy_fraction),
+        ];
+        for (setting, value) in weights {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(DistillError::Fraction { setting, value, range: "0 or larger" });
+            }
+        }
+        let [(setting, value), ..] = weights;
+        if weights.iter().all(|(_, weight)| *weight == 0.0) {
+            let range = "larger than 0, or one of the other weights of the mixture must be";
+            return Err(DistillError::Fraction { setting, value, range });
+        }
+        check_fraction("Mixture::greedy_fraction", self.greedy_fraction)
     }
 
     /// Whether the student or the teacher writes some of the texts.

@@ -60,16 +60,11 @@ impl<'a, T: LanguageModel + Sync> Rollouts<'a, T> {
     /// Batches of the rollouts that `sampler` writes.
     ///
     /// # Errors
-    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`] and [`DistillError::NoBudget`] if the budget levels,
-    /// the wordings or the held-out budgets of the config are invalid.
+    /// As [`SupervisedBatches::new`], and [`DistillError::Levels`], [`DistillError::NoBudget`] and [`DistillError::Fraction`]
+    /// if the budget levels, the wordings, the held-out budgets or the fractions of the config are invalid.
     pub fn new(sampler: RolloutSampler<'a, T>) -> Result<Self, DistillError> {
         let config = sampler.config();
-        price::check_levels(&config.constraint.levels)?;
-        let wordings = &config.wordings;
-        let can_state = !wordings.is_empty() && wordings.iter().all(|&wording| wording < HelpBudget::WORDINGS);
-        if !can_state || (0..=100).all(|percent| config.held_out.contains(&percent)) {
-            return Err(DistillError::NoBudget { last: HelpBudget::WORDINGS - 1 });
-        }
+        config.check()?;
         let seed = Seed(config.seed);
         let batches = SupervisedBatches::new(sampler.prompts(), config.batch_tokens, sampler.pad(), seed)?;
         let usage = vec![[0.0; 3]; config.constraint.levels.len()];
