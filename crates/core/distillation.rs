@@ -215,7 +215,6 @@ impl<'a> Distillation<'a> {
     ) -> Result<(Trained, Option<Pair>, Vec<BudgetReport>), Error> {
         let Self { student, teacher, cache, objective, config, mut callbacks } = self;
         let (student, teacher) = TeacherInput { model: teacher.cloned(), cache }.paired_with(student)?;
-        config.prices.check()?;
         let setup = Setup::new(student, &teacher, objective.as_ref(), config, folder)?;
         let base = &setup.base;
         let pairs = setup.tokenise(train, &teacher, folder)?;

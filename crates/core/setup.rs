@@ -45,6 +45,7 @@ impl Setup {
         if content == FolderContent::Training {
             return Err(DistillError::OtherRun { folder: folder.into(), content }.into());
         }
+        config.prices.check()?;
         teacher.limit(&mut config.rollout);
         warn_of_size(&student, teacher);
         let format = student.model.model.format();

@@ -77,12 +77,11 @@ fn writing(
     &BatchShape { rows, source, target }: &BatchShape,
 ) -> usize {
     let mixture = &rollout.mixture;
-    let total = mixture.reference_fraction + mixture.teacher_fraction + mixture.on_policy_fraction;
     // A step reads the caches of the prompt and of half the text.
     let step = |model: &PlannedModel| model.bytes + F32 * model.footprint.caches(rows, source, target.div_ceil(2));
     let steps = mixture.teacher_fraction * step(teacher) as f64
         + mixture.on_policy_fraction * (step(student) + step(teacher)) as f64;
-    (target as f64 * steps / total) as usize
+    (target as f64 * steps / mixture.total()) as usize
 }
 
 impl fmt::Display for StepTraffic {

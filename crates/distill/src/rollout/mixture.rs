@@ -55,12 +55,17 @@ impl Mixture {
                 return Err(DistillError::Fraction { setting, value, range: "0 or larger" });
             }
         }
-        let [(setting, value), ..] = weights;
-        if weights.iter().all(|(_, weight)| *weight == 0.0) {
+        if self.total() == 0.0 {
+            let [(setting, value), ..] = weights;
             let range = "larger than 0, or one of the other weights of the mixture must be";
             return Err(DistillError::Fraction { setting, value, range });
         }
         check_fraction("Mixture::greedy_fraction", self.greedy_fraction)
+    }
+
+    /// The sum of the weights of the sources.
+    pub(crate) fn total(&self) -> f64 {
+        self.reference_fraction + self.teacher_fraction + self.on_policy_fraction
     }
 
     /// Whether the student or the teacher writes some of the texts.
@@ -70,8 +75,7 @@ impl Mixture {
 
     /// The source of the next text.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> TextSource {
-        let total = self.reference_fraction + self.teacher_fraction + self.on_policy_fraction;
-        let at = rng.random::<f64>() * total;
+        let at = rng.random::<f64>() * self.total();
         let greedy = rng.random::<f64>() < self.greedy_fraction;
         if at < self.reference_fraction {
             TextSource::Reference
